@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all the set-up: they need Python 3.11 or newer and nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+RUN := $(VENV)/bin/
+
+.PHONY: help demo test lint pyright format docs examples clean
+
+help:
+	@echo "make demo      fit and sample a simulated debris-disk image; figures in examples/output/"
+	@echo "make test      run the tests"
+	@echo "make lint      ruff and pyright"
+	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make examples  run the examples at small size"
+	@echo "make format    let ruff mend what it can"
+	@echo "make clean     remove the environment and everything built"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per extra, renewed whenever pyproject.toml changes.
+$(VENV)/.extra-%: pyproject.toml | $(VENV)/bin/python
+	$(RUN)python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.extra-plots
+	$(RUN)python examples/demo.py
+
+test: $(VENV)/.extra-test
+	$(RUN)python -m pytest $(ARGS)
+
+lint: $(VENV)/.extra-dev pyright
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+
+pyright: $(VENV)/.extra-dev
+	$(RUN)pyright --pythonpath $(RUN)python
+
+format: $(VENV)/.extra-dev
+	$(RUN)ruff check --fix .
+	$(RUN)ruff format .
+
+docs: $(VENV)/.extra-dev
+	$(RUN)sphinx-build -W --keep-going -b html docs docs/_build/html
+
+examples: $(VENV)/.extra-plots
+	MPLBACKEND=Agg $(RUN)python examples/demo.py --small
+
+clean:
+	rm -rf $(VENV) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis

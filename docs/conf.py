@@ -1,0 +1,53 @@
+"""Sphinx configuration: `make docs`, or `sphinx-build -W docs docs/_build/html`."""
+
+import os
+
+import spotgp
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+project = "grater-spotgp"
+author = "The grater-spotgp developers"
+copyright = "The grater-spotgp developers"
+release = version = spotgp.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
+default_role = "py:obj"
+nitpicky = False
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+add_module_names = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    # the scripts that take a file, or minutes, are not run here
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1,
+    "copyfile_regex": r"$^",
+}
+
+html_theme = "furo"
+html_title = "grater-spotgp"
+html_show_copyright = False

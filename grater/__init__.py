@@ -1,0 +1,36 @@
+"""Scattered-light images of debris disks: the GRaTeR model, differentiable, fitted to real images."""
+
+from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
+from .data import Observation as Observation
+from .density import (
+    AbstractRadialProfile as AbstractRadialProfile,
+    AbstractVerticalProfile as AbstractVerticalProfile,
+    GaussianRing as GaussianRing,
+    TwoPowerLaw as TwoPowerLaw,
+    VerticalExponential as VerticalExponential,
+)
+from .disk import Disk as Disk
+from .noise import (
+    AbstractNoise as AbstractNoise,
+    GaussianNoise as GaussianNoise,
+    noise_map as noise_map,
+    StudentTNoise as StudentTNoise,
+)
+from .phase import (
+    AbstractPhaseFunction as AbstractPhaseFunction,
+    HenyeyGreenstein as HenyeyGreenstein,
+    Isotropic as Isotropic,
+    MixedHenyeyGreenstein as MixedHenyeyGreenstein,
+    Polarized as Polarized,
+    SplinePhase as SplinePhase,
+    TabulatedPhase as TabulatedPhase,
+    TwoHenyeyGreenstein as TwoHenyeyGreenstein,
+)
+from .psf import (
+    AbstractPSF as AbstractPSF,
+    GaussianPSF as GaussianPSF,
+    ImagePSF as ImagePSF,
+    MoffatPSF as MoffatPSF,
+)
+from .quadrature import Rule as Rule
+from .scene import Grid as Grid, radial_map as radial_map, Scene as Scene, Star as Star

@@ -1,0 +1,215 @@
+"""A debris disk: where it lies, how its dust is spread, and how the dust scatters."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pytreefit import Model, param
+
+from .density import (
+    AbstractRadialProfile,
+    AbstractVerticalProfile,
+    TwoPowerLaw,
+    VerticalExponential,
+)
+from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
+from .quadrature import Rule
+from .render import Orbit, line_of_sight_integral
+
+
+class Disk(Model):
+    r"""One ring of dust around a star, optically thin, in scattered light.
+
+    .. math::
+        I(x, y) = F \int \rho(q)\, f(z, q)\, \frac{p(\cos\theta)}{d^2}\, dl
+
+    with the elliptic radius :math:`q`, the height :math:`z` above the midplane, the distance
+    :math:`d` from the star and the scattering angle :math:`\theta`; :math:`l` runs along the line
+    of sight in au.
+
+    Parameters
+    ----------
+    semi_major_axis
+        Reference radius in au, > 0: the semi-major axis of the ellipse with q = 1.
+    inclination
+        Degrees, 0 to 180; 0 is face-on, 90 edge-on; above 90 the other side is near.
+    position_angle
+        Of the major axis, in degrees from North to East. The near side is at position_angle - 90
+        for inclinations below 90.
+    alpha_in, alpha_out
+        Slopes of the ring, a short way to write ``radial=TwoPowerLaw(alpha_in, alpha_out)``.
+    scale_height, gamma, beta
+        Scale height in au, vertical exponent and flaring, a short way to write
+        ``vertical=VerticalExponential(scale_height, gamma, beta)``.
+    eccentricity
+        Of the ring, 0 <= e < 1, with the star in a focus.
+    argument_of_pericenter
+        Degrees in the disk plane from the major axis (towards the position angle) to the
+        pericentre. VIP and GRaTeR-JAX measure theirs to the apocentre, 180 degrees away.
+    offset_x, offset_y
+        Further shift of the ring from the star in the disk plane, in au: along the major axis
+        (towards the position angle) and towards the near side.
+    flux
+        Scale of the image. With phase functions normalised over the sphere it is the same amount
+        of dust for all of them; in units of the image times au.
+    phase
+        Phase function, `Isotropic` by default.
+    radial, vertical
+        Any other profiles.
+    phase_normalization
+        "sphere" (the phase function's integral over all directions is 1) or "right_angle" (its
+        value at 90 deg is 1).
+
+    Raises
+    ------
+    ValueError
+        Where a value is outside its bounds, or where a profile is given twice or not at all.
+
+    References
+    ----------
+    Augereau et al. 1999, A&A 348, 557.
+
+    Examples
+    --------
+    >>> disk = Disk(
+    ...     semi_major_axis=77,
+    ...     inclination=76.8,
+    ...     position_angle=26.1,
+    ...     alpha_in=20,
+    ...     alpha_out=-9,
+    ...     scale_height=1,
+    ... )
+    >>> float(disk.get("radial.alpha_in"))
+    20.0
+    """
+
+    semi_major_axis: Float[Array, ""] = param(
+        unit="au", bounds="(0, inf)", label="$a$", doc="reference radius"
+    )
+    inclination: Float[Array, ""] = param(
+        unit="deg", bounds="[0, 180]", label="$i$", doc="0 face-on, 90 edge-on"
+    )
+    position_angle: Float[Array, ""] = param(
+        unit="deg", label="PA", doc="major axis, from North to East"
+    )
+    eccentricity: Float[Array, ""] = param(bounds="[0, 1)", label="$e$", doc="eccentricity")
+    argument_of_pericenter: Float[Array, ""] = param(
+        unit="deg", label=r"$\omega$", doc="pericentre, from the major axis in the disk plane"
+    )
+    offset_x: Float[Array, ""] = param(
+        unit="au", label=r"$\Delta x$", doc="shift along the major axis"
+    )
+    offset_y: Float[Array, ""] = param(
+        unit="au", label=r"$\Delta y$", doc="shift towards the near side, in the disk plane"
+    )
+    flux: Float[Array, ""] = param(label="$F$", doc="scale of the image, image units times au")
+    radial: AbstractRadialProfile
+    vertical: AbstractVerticalProfile
+    phase: AbstractPhaseFunction
+    phase_normalization: PhaseNormalization = eqx.field(static=True)
+
+    def __init__(
+        self,
+        semi_major_axis,
+        inclination,
+        position_angle,
+        *,
+        alpha_in=None,
+        alpha_out=None,
+        scale_height=None,
+        gamma=None,
+        beta=None,
+        eccentricity=0.0,
+        argument_of_pericenter=0.0,
+        offset_x=0.0,
+        offset_y=0.0,
+        flux=1.0,
+        phase: AbstractPhaseFunction | None = None,
+        radial: AbstractRadialProfile | None = None,
+        vertical: AbstractVerticalProfile | None = None,
+        phase_normalization: PhaseNormalization = "sphere",
+    ):
+        self.semi_major_axis = semi_major_axis
+        self.inclination = inclination
+        self.position_angle = position_angle
+        self.eccentricity = eccentricity
+        self.argument_of_pericenter = argument_of_pericenter
+        self.offset_x = offset_x
+        self.offset_y = offset_y
+        self.flux = flux
+        slopes = {"alpha_in": alpha_in, "alpha_out": alpha_out}
+        self.radial = _given_once("radial", radial, slopes, TwoPowerLaw, ())
+        heights = {"scale_height": scale_height, "gamma": gamma, "beta": beta}
+        self.vertical = _given_once(
+            "vertical", vertical, heights, VerticalExponential, ("gamma", "beta")
+        )
+        self.phase = Isotropic() if phase is None else phase
+        self.phase_normalization = phase_normalization
+
+    def __check_init__(self):
+        kinds = {
+            "radial": AbstractRadialProfile,
+            "vertical": AbstractVerticalProfile,
+            "phase": AbstractPhaseFunction,
+        }
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"Disk.{name} = {value!r} is not an {kind.__name__}.")
+        if self.phase_normalization not in ("sphere", "right_angle"):
+            raise ValueError(
+                f"Disk.phase_normalization = {self.phase_normalization!r} is unknown. "
+                'Choose "sphere" or "right_angle".'
+            )
+
+    @property
+    def orbit(self) -> Orbit:
+        """The geometry alone."""
+        return Orbit(
+            self.semi_major_axis,
+            self.inclination,
+            self.position_angle,
+            self.eccentricity,
+            self.argument_of_pericenter,
+            self.offset_x,
+            self.offset_y,
+        )
+
+    def intensity(self, x_sky, y_sky, rule: Rule):
+        """Scattered light at points on the sky.
+
+        Parameters
+        ----------
+        x_sky, y_sky
+            Offsets from the star in au to the West and to the North, any shape, never both 0.
+        rule
+            Sampling of the lines of sight, for instance ``Rule.for_accuracy(1e-4)``.
+
+        Returns
+        -------
+        array
+            Intensity in image units, of the shape of x_sky.
+        """
+        curve, factor = self.phase.normalized(self.phase_normalization)
+        integral = line_of_sight_integral(
+            self.orbit, self.radial, self.vertical, curve, x_sky, y_sky, rule
+        )
+        return self.flux * factor * integral
+
+
+def _given_once(name, profile, shortcuts, kind, optional):
+    """A profile that was given either as itself or by the values of the usual one."""
+    given = {key: value for key, value in shortcuts.items() if value is not None}
+    if profile is not None:
+        if given:
+            raise ValueError(
+                f"Disk got {name}= and also {', '.join(given)}. Give the profile or the values of "
+                f"the usual one ({kind.__name__}), not both."
+            )
+        return profile
+    missing = [key for key in shortcuts if key not in given and key not in optional]
+    if missing:
+        raise ValueError(
+            f"Disk needs {' and '.join(missing)} for its {name} profile ({kind.__name__}), or a "
+            f"profile of your own: {name}=..."
+        )
+    return kind(**given)

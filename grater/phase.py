@@ -1,0 +1,387 @@
+"""Phase functions: how much light the dust scatters into each direction."""
+
+import abc
+from collections.abc import Callable
+from typing import Literal
+
+import equinox as eqx
+import interpax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from pytreefit import Model, param
+
+from .quadrature import gauss_legendre
+
+PhaseNormalization = Literal["sphere", "right_angle"]
+Curve = Callable[[Float[Array, "..."]], Float[Array, "..."]]
+
+
+class AbstractPhaseFunction(Model):
+    r"""Scattered light against the cosine of the scattering angle.
+
+    A new phase function is a class with its parameters as fields and one method, `__call__`, in
+    any normalisation: a disk brings all of them to the same one through `normalized`. Forward
+    scattering is :math:`\cos\theta = +1`.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, cos_scatter: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Intensity at the cosine of the scattering angle, -1 to 1, any shape."""
+
+    def prepared(self) -> Curve:
+        """The same curve with all that does not depend on the angle worked out once."""
+        return self
+
+    def integral(self) -> Float[Array, ""]:
+        r"""Integral over the sphere, :math:`2\pi \int_{-1}^{1} p(c)\,dc`."""
+        node, weight = (jnp.asarray(a, float) for a in gauss_legendre(64))
+        curve = self.prepared()
+        # c = 1 - 2 s^2 crowds the nodes where forward peaks are
+        return 8.0 * jnp.pi * jnp.sum(weight * node * curve(1.0 - 2.0 * node**2))
+
+    def right_angle(self) -> Float[Array, ""]:
+        """Value at a scattering angle of 90 deg."""
+        return self.prepared()(jnp.zeros(()))
+
+    def normalized(self, normalization: PhaseNormalization) -> tuple[Curve, Float[Array, ""]]:
+        """The curve, and the factor that brings it to a normalisation.
+
+        Parameters
+        ----------
+        normalization
+            "sphere": the integral over all directions is 1, so a disk's flux means the same
+            amount of scattering dust whatever its phase function. "right_angle": the value at
+            90 deg is 1, for free shapes whose unseen part would decide the integral.
+        """
+        if normalization == "sphere":
+            return self.prepared(), 1.0 / self.integral()
+        return self.prepared(), 1.0 / self.right_angle()
+
+
+class Isotropic(AbstractPhaseFunction):
+    r"""Light scattered equally into all directions, :math:`p = 1 / 4\pi`."""
+
+    def __call__(self, cos_scatter):
+        return jnp.full_like(cos_scatter, 0.25 / np.pi)
+
+    def integral(self):
+        return jnp.ones(())
+
+
+def _henyey_greenstein(g, cos_scatter):
+    u = 1.0 + g**2 - 2.0 * g * cos_scatter
+    return (1.0 - g**2) / (4.0 * np.pi * u * jnp.sqrt(u))
+
+
+class HenyeyGreenstein(AbstractPhaseFunction):
+    r"""The Henyey-Greenstein phase function.
+
+    .. math:: p(c) = \frac{1}{4\pi} \frac{1 - g^2}{(1 + g^2 - 2 g c)^{3/2}}
+
+    Parameters
+    ----------
+    g
+        Asymmetry, the mean cosine of the scattering angle, -1 < g < 1; positive scatters forward.
+
+    References
+    ----------
+    Henyey & Greenstein 1941, ApJ 93, 70.
+    """
+
+    g: Float[Array, ""] = param(bounds="(-1, 1)", label="$g$", doc="asymmetry, mean of cos(angle)")
+
+    def __call__(self, cos_scatter):
+        return _henyey_greenstein(self.g, cos_scatter)
+
+    def integral(self):
+        return jnp.ones(())
+
+
+class MixedHenyeyGreenstein(AbstractPhaseFunction):
+    r"""Weighted sum of any number of Henyey-Greenstein functions.
+
+    .. math:: p(c) = \frac{\sum_k w_k p_{HG}(c; g_k)}{\sum_k w_k}
+
+    Parameters
+    ----------
+    g
+        Asymmetries, shape (n,), each in (-1, 1).
+    weight
+        Weights, shape (n,), >= 0 with a positive sum; only their ratios matter, so fix one of them
+        in a fit. `TwoHenyeyGreenstein` has the single weight that papers use.
+    """
+
+    g: Float[Array, " n"] = param(shape=None, bounds="(-1, 1)", label="$g$", doc="asymmetries")
+    weight: Float[Array, " n"] = param(
+        shape=None, bounds="[0, inf)", label="$w$", doc="weights, up to a common factor"
+    )
+
+    def __check_init__(self):
+        if self.g.shape != self.weight.shape:
+            raise ValueError(
+                f"MixedHenyeyGreenstein.g has shape {self.g.shape} and .weight has shape "
+                f"{self.weight.shape}. Give one weight for each asymmetry."
+            )
+
+    def __call__(self, cos_scatter):
+        total = jnp.zeros_like(cos_scatter)
+        for k in range(self.g.size):
+            total = total + self.weight[k] * _henyey_greenstein(self.g[k], cos_scatter)
+        return total / jnp.sum(self.weight)
+
+    def integral(self):
+        return jnp.ones(())
+
+
+class TwoHenyeyGreenstein(AbstractPhaseFunction):
+    r"""Two Henyey-Greenstein functions with one weight, each parameter free by itself.
+
+    .. math:: p(c) = w\,p_{HG}(c; g_1) + (1 - w)\,p_{HG}(c; g_2)
+
+    Parameters
+    ----------
+    g1, g2
+        Asymmetries, each in (-1, 1).
+    weight
+        Weight of the first, 0 to 1.
+    """
+
+    g1: Float[Array, ""] = param(bounds="(-1, 1)", label="$g_1$", doc="asymmetry of the first")
+    g2: Float[Array, ""] = param(bounds="(-1, 1)", label="$g_2$", doc="asymmetry of the second")
+    weight: Float[Array, ""] = param(bounds="[0, 1]", label="$w$", doc="weight of the first")
+
+    def __call__(self, cos_scatter):
+        first = self.weight * _henyey_greenstein(self.g1, cos_scatter)
+        return first + (1.0 - self.weight) * _henyey_greenstein(self.g2, cos_scatter)
+
+    def integral(self):
+        return jnp.ones(())
+
+
+class _SplineCurve(eqx.Module):
+    """Exponential of a natural cubic spline, continued outside of its knots."""
+
+    knots: Float[Array, " n"]
+    value_slope: Float[Array, " 2"]
+    jumps: Float[Array, " n"]
+    last_slope: Float[Array, ""]
+
+    def __call__(self, cos_scatter):
+        first, last = self.knots[0], self.knots[-1]
+        # truncated powers: no search for the interval and no gather, which are slow on every device
+        inside = jnp.clip(cos_scatter, first, last)
+        log_p = self.value_slope[0] + self.value_slope[1] * (inside - first)
+        for k in range(self.knots.size - 1):
+            log_p = log_p + self.jumps[k] * jnp.maximum(inside - self.knots[k], 0.0) ** 3
+        beyond = self.last_slope * jnp.maximum(cos_scatter - last, 0.0)
+        # forward: straight up, or an exponential down, which meets it in value and slope
+        grown = 1.0 + jnp.maximum(beyond, 0.0)
+        return jnp.exp(log_p + jnp.minimum(beyond, 0.0)) * grown
+
+
+class SplinePhase(AbstractPhaseFunction):
+    r"""Free phase function: a smooth positive curve through values at chosen angles.
+
+    .. math:: p(c) = \exp S(c), \quad S(c_k) = \ln v_k, \quad S(0) = 0
+
+    with :math:`S` the natural cubic spline in :math:`c = \cos\theta` through all knots and through
+    the value 1 at 90 deg, which fixes the scale. It is positive between the knots whatever their
+    values. Outside of the outermost knots it is constant towards backward scattering and goes on
+    in a straight line towards forward scattering (as GRaTeR-JAX does) where it rises, or as an
+    exponential of the same slope where it falls, so that it stays positive there too.
+
+    Parameters
+    ----------
+    knots
+        Cosines of the scattering angles, shape (n,), increasing, in [-1, 1], without 0.
+    values
+        Phase function there relative to 90 deg, shape (n,), > 0.
+    """
+
+    knots: Float[Array, " n"] = param(
+        shape=None, bounds="[-1, 1]", label="$c_k$", doc="cosines of the scattering angles"
+    )
+    values: Float[Array, " n"] = param(
+        shape=None, bounds="(0, inf)", label="$v_k$", doc="values relative to 90 deg"
+    )
+
+    def __check_init__(self):
+        if self.knots.shape != self.values.shape:
+            raise ValueError(
+                f"SplinePhase.knots has shape {self.knots.shape} and .values has shape "
+                f"{self.values.shape}. Give one value for each knot."
+            )
+        if self.knots.size < 1:
+            raise ValueError("SplinePhase.knots is empty. Give the cosine of at least one angle.")
+        knots = _concrete(self.knots)
+        if knots is not None:
+            if not np.all(np.diff(knots) > 0):
+                raise ValueError(
+                    f"SplinePhase.knots = {knots} are out of order. They are cosines of scattering "
+                    "angles and must increase, from backward (-1) to forward (+1)."
+                )
+            if np.any(np.abs(knots) < 1e-3):
+                raise ValueError(
+                    f"SplinePhase.knots = {knots} has a knot at 90 deg (cosine 0). The value there "
+                    "is 1 by definition: leave that knot out."
+                )
+
+    @classmethod
+    def for_inclination(cls, inclination, n: int = 6, value=1.0) -> "SplinePhase":
+        r"""Evenly spaced knots over what a flat disk lets one see, :math:`|c| \le \sin i`.
+
+        Parameters
+        ----------
+        inclination
+            Of the disk in degrees (or a quantity), 0 < i < 180.
+        n
+            Number of free knots, even; the one at 90 deg comes on top.
+        value
+            Value at all knots, or one for each, shape (n,).
+        """
+        if hasattr(inclination, "to_value"):
+            inclination = inclination.to_value("deg")
+        if n < 2 or n % 2:
+            raise ValueError(f"n = {n} is not an even number >= 2: as many knots on either side.")
+        reach = np.sin(np.deg2rad(float(inclination)))
+        if not reach > 0.01:
+            raise ValueError(
+                f"inclination = {inclination} deg shows scattering angles near 90 deg only. Place "
+                "the knots yourself: SplinePhase(knots, values)."
+            )
+        knots = np.delete(np.linspace(-reach, reach, n + 1), n // 2)
+        return cls(knots=knots, values=np.broadcast_to(np.asarray(value, float), (n,)))
+
+    def prepared(self):
+        order = jnp.argsort(jnp.append(self.knots, 0.0))
+        c = jnp.append(self.knots, 0.0)[order]
+        log_v = jnp.append(jnp.log(self.values), 0.0)[order]
+        second = _natural_second_derivatives(c, log_v)
+        step = jnp.diff(c)
+        slope = jnp.diff(log_v) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
+        third = jnp.diff(second) / step
+        jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
+        last_slope = (
+            jnp.diff(log_v)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
+        )
+        return _SplineCurve(c, jnp.stack([log_v[0], slope[0]]), jumps, last_slope)
+
+    def __call__(self, cos_scatter):
+        return self.prepared()(cos_scatter)
+
+
+def _natural_second_derivatives(x, y):
+    """Second derivatives at the knots of the natural cubic spline, zero at both ends."""
+    if x.size < 3:
+        return jnp.zeros_like(y)
+    step = jnp.diff(x)
+    slope = jnp.diff(y) / step
+    matrix = (
+        jnp.diag((step[:-1] + step[1:]) / 3.0)
+        + jnp.diag(step[1:-1] / 6.0, 1)
+        + jnp.diag(step[1:-1] / 6.0, -1)
+    )
+    inner = jnp.linalg.solve(matrix, jnp.diff(slope))
+    zero = jnp.zeros(1, y.dtype)
+    return jnp.concatenate([zero, inner, zero])
+
+
+class TabulatedPhase(AbstractPhaseFunction):
+    """Phase function from a table, for instance of Mie theory or of a measurement.
+
+    Between the angles a monotone cubic (PCHIP) is drawn, outside of them the nearest value holds.
+
+    Parameters
+    ----------
+    angle
+        Scattering angles in degrees, shape (n,), increasing, in [0, 180]; 0 is forward.
+    values
+        Phase function there in any normalisation, shape (n,), >= 0.
+
+    References
+    ----------
+    Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the monotone cubic).
+    """
+
+    angle: Float[Array, " n"] = param(
+        unit="deg", shape=None, bounds="[0, 180]", doc="scattering angles"
+    )
+    values: Float[Array, " n"] = param(shape=None, bounds="[0, inf)", doc="values at the angles")
+
+    def __check_init__(self):
+        if self.angle.shape != self.values.shape or self.angle.size < 2:
+            raise ValueError(
+                f"TabulatedPhase.angle has shape {self.angle.shape} and .values has shape "
+                f"{self.values.shape}. Give one value for each of at least two angles."
+            )
+        angle = _concrete(self.angle)
+        if angle is not None and not np.all(np.diff(angle) > 0):
+            raise ValueError(
+                "TabulatedPhase.angle is out of order. The angles must increase, from forward (0) "
+                "to backward (180 deg)."
+            )
+
+    def __call__(self, cos_scatter):
+        c = jnp.clip(cos_scatter, -1.0, 1.0)
+        # arccos has no derivative at +-1, where the curve does not depend on the angle's sign
+        interior = jnp.abs(c) < 1.0
+        angle = jnp.where(
+            interior,
+            jnp.arccos(jnp.where(interior, c, 0.0)),
+            jnp.where(c > 0, 0.0, jnp.asarray(np.pi, c.dtype)),
+        )
+        table = jnp.deg2rad(self.angle)
+        angle = jnp.clip(angle, table[0], table[-1])
+        flat = interpax.interp1d(jnp.ravel(angle), table, self.values, method="monotonic")
+        return jnp.reshape(flat, jnp.shape(c))
+
+
+class Polarized(AbstractPhaseFunction):
+    r"""Polarised intensity of dust with a Rayleigh-like degree of polarisation.
+
+    .. math:: p_{pol}(c) = p(c)\, p_{max} \frac{1 - c^2}{1 + c^2}
+
+    It keeps the normalisation of the total intensity's phase function :math:`p`, so that the same
+    disk seen in total and in polarised light has one flux.
+
+    Parameters
+    ----------
+    phase
+        Phase function of the total intensity.
+    peak
+        Largest degree of polarisation :math:`p_{max}`, at 90 deg, 0 to 1. With nothing but polarised
+        data it cannot be told from the flux: leave it at 1.
+    """
+
+    phase: AbstractPhaseFunction
+    peak: Float[Array, ""] = param(
+        default=1.0, bounds="[0, 1]", label="$p_{max}$", doc="largest degree of polarisation"
+    )
+
+    def __call__(self, cos_scatter):
+        return self.prepared()(cos_scatter)
+
+    def prepared(self):
+        return _PolarizedCurve(self.phase.prepared(), self.peak)
+
+    def integral(self):
+        return self.phase.integral()
+
+    def right_angle(self):
+        return self.phase.right_angle()
+
+
+class _PolarizedCurve(eqx.Module):
+    total: Curve
+    peak: Float[Array, ""]
+
+    def __call__(self, cos_scatter):
+        squared = cos_scatter**2
+        return self.total(cos_scatter) * self.peak * (1.0 - squared) / (1.0 + squared)
+
+
+def _concrete(x) -> np.ndarray | None:
+    """The numbers of an array, or None while it is traced."""
+    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)

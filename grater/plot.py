@@ -1,0 +1,338 @@
+"""Figures of images, fits and phase functions; matplotlib is imported when one is drawn.
+
+No figure touches pyplot or the configuration of matplotlib. Each function returns a Figure, which
+has ``savefig``; to have pyplot show it, pass ``figure=plt.figure(layout="compressed")``.
+"""
+
+import math
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .data import Observation, render
+from .scene import Grid, Scene
+
+Stretch = Literal["asinh", "log", "linear"]
+_MASKED = "0.6"  # grey
+
+
+def plot_fit(
+    scene: Scene,
+    observation: Observation,
+    *,
+    stretch: Stretch = "asinh",
+    limits: tuple[float, float] | None = None,
+    n_sigma: float = 5.0,
+    cmap: str = "inferno",
+    titles: tuple[str, str, str] = ("data", "model", "residual / noise"),
+    figure: Any = None,
+):
+    r"""Draw data, model and residual / noise side by side.
+
+    The third panel shows :math:`(D - M) / (s\,\sigma)` with the error map :math:`\sigma` and the
+    noise scale :math:`s` of the scene. Masked pixels of the data and the residuals are grey.
+
+    Parameters
+    ----------
+    scene : Scene
+        The model.
+    observation : Observation
+        The data.
+    stretch : {"asinh", "log", "linear"}
+        Brightness scale of data and model, the same for both; "asinh" is linear within the noise
+        and logarithmic above.
+    limits : (low, high), optional
+        Brightness at the ends of the colour scale.
+    n_sigma : float
+        The residuals' colours go from ``-n_sigma`` to ``n_sigma``.
+    cmap : str
+        Colour map of data and model.
+    titles : tuple of str
+        Titles of the three panels.
+    figure : matplotlib Figure or SubFigure, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ValueError
+        If the scene is not on the observation's grid or ``stretch`` is unknown.
+    """
+    import matplotlib as mpl
+    from matplotlib.colors import Normalize
+
+    mask = np.asarray(observation.mask)
+    model = np.asarray(render(scene))
+    error = np.asarray(scene.noise.scale * observation.error)
+    residual = np.asarray(observation.residuals(scene)).reshape(mask.shape)
+    residual = residual / float(scene.noise.scale)
+    data = np.asarray(observation.image)
+    norm = _norm(stretch, data[mask], error[mask], limits)
+
+    figure = _figure(figure, (10.2, 4.3))
+    axes = figure.subplots(1, 3, sharex=True, sharey=True)
+    grid = observation.grid
+    brightness = mpl.colormaps[cmap].with_extremes(bad=_MASKED)
+    diverging = mpl.colormaps["RdBu_r"].with_extremes(bad=_MASKED)
+    _panel(axes[0], np.where(mask, data, np.nan), grid, norm, brightness)
+    shown = _panel(axes[1], model, grid, norm, brightness)
+    spread = Normalize(-n_sigma, n_sigma)
+    residuals = _panel(axes[2], np.where(mask, residual, np.nan), grid, spread, diverging)
+    _scale_bar(axes[0], grid)
+    _compass(axes[0], grid)
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title)
+    for ax in axes[1:]:
+        ax.set_ylabel("")
+    look = {"orientation": "horizontal", "extend": "both", "pad": 0.02}
+    bar = figure.colorbar(shown, ax=axes[:2], shrink=0.6, aspect=35, **look)
+    _label_brightness(bar, norm, observation.unit)
+    bar = figure.colorbar(residuals, ax=axes[2], shrink=0.9, aspect=24, **look)
+    bar.set_label("(data \N{MINUS SIGN} model) / noise")
+    return figure
+
+
+def plot_image(
+    source: Observation | Scene | Any,
+    *,
+    grid: Grid | None = None,
+    stretch: Stretch = "asinh",
+    limits: tuple[float, float] | None = None,
+    cmap: str = "inferno",
+    title: str = "",
+    unit: str = "",
+    figure: Any = None,
+):
+    """Draw one image with a scale bar, North-East arrows and a colour bar.
+
+    Parameters
+    ----------
+    source : Observation, Scene or array (ny, nx)
+        What to draw. Masked pixels and NaN are grey.
+    grid : Grid, optional
+        The pixel grid of an array.
+    stretch, limits, cmap, figure
+        As for `plot_fit`.
+    title : str
+        Title of the figure.
+    unit : str
+        Unit of an array or a scene, for the colour bar.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ValueError
+        If an array comes without its grid.
+    """
+    import matplotlib as mpl
+
+    noise = None
+    if isinstance(source, Observation):
+        image = np.where(np.asarray(source.mask), np.asarray(source.image), np.nan)
+        grid, unit = source.grid, unit or source.unit
+        noise = np.asarray(source.error)[np.asarray(source.mask)]
+    elif isinstance(source, Scene):
+        image, grid = np.asarray(render(source)), source.grid
+    else:
+        image = np.asarray(source, float)
+        if grid is None or image.ndim != 2:
+            raise ValueError(
+                f"plot_image needs an Observation, a Scene, or a 2-d array with grid=; got an "
+                f"array of shape {image.shape} and grid={grid}."
+            )
+    norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
+    figure = _figure(figure, (5.0, 4.4))
+    ax = figure.subplots()
+    shown = _panel(ax, image, grid, norm, mpl.colormaps[cmap].with_extremes(bad=_MASKED))
+    _scale_bar(ax, grid)
+    _compass(ax, grid)
+    ax.set_title(title)
+    _label_brightness(figure.colorbar(shown, ax=ax, extend="both"), norm, unit)
+    return figure
+
+
+def plot_phase_function(
+    source: Any, path: str = "disk.phase", *, log: bool = True, label: str = "", figure: Any = None
+):
+    """Draw a phase function, relative to its value at 90 deg, against the scattering angle.
+
+    Angles that a flat disk of this inclination does not show are shaded: there the curve is an
+    extrapolation.
+
+    Parameters
+    ----------
+    source : pytreefit.Samples or Model
+        Posterior draws, for the median with its 68 % and 95 % bands, or one model, for a line.
+    path : str
+        Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase".
+    log : bool
+        Whether the vertical axis is logarithmic.
+    label : str
+        Name of the curve in the legend.
+    figure : matplotlib Figure or SubFigure, optional
+        Where to draw; by default a new figure. A second curve is drawn over the first.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    draws = hasattr(source, "models")
+    model = source.models() if draws else source
+    angle = np.linspace(0.0, 180.0, 361)
+    cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
+
+    def curve(phase):
+        return phase(cosine) / phase(jnp.zeros((1,), cosine.dtype))
+
+    evaluate = eqx.filter_vmap(curve) if draws else curve
+    values = np.atleast_2d(np.asarray(eqx.filter_jit(evaluate)(model.get(path))))
+    low95, low68, middle, high68, high95 = np.percentile(values, [2.5, 16, 50, 84, 97.5], axis=0)
+
+    figure = _figure(figure, (5.6, 4.0))
+    ax = figure.axes[0] if figure.axes else figure.subplots()
+    name = f"{label}: " if label and draws else label
+    (line,) = ax.plot(angle, middle, label=f"{name}median" if draws else label or None, zorder=3)
+    if draws:
+        color = line.get_color()
+        ax.fill_between(angle, low68, high68, color=color, alpha=0.35, lw=0, label=f"{name}68 %")
+        ax.fill_between(angle, low95, high95, color=color, alpha=0.15, lw=0, label=f"{name}95 %")
+    disk = model.get(path.rpartition(".")[0]) if "." in path else None
+    if hasattr(disk, "inclination") and len(ax.lines) == 1:
+        inclination = float(np.median(np.asarray(disk.inclination)))
+        tilt = min(inclination, 180.0 - inclination)
+        hidden = {"color": "0.85", "lw": 0, "zorder": 0}
+        ax.axvspan(0.0, 90.0 - tilt, label="not probed", **hidden)
+        ax.axvspan(90.0 + tilt, 180.0, **hidden)
+    if log and (middle > 0).all():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set(
+        xlim=(0.0, 180.0),
+        xticks=range(0, 181, 30),
+        xlabel="scattering angle (deg)",
+        ylabel="phase function relative to 90 deg",
+    )
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False)
+    return figure
+
+
+def _figure(figure, size):
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="compressed") if figure is None else figure
+
+
+def _norm(stretch, values, noise, limits):
+    """Brightness scale from the values in use and, where it is known, their noise."""
+    from matplotlib.colors import AsinhNorm, LogNorm, Normalize
+
+    high = float(np.percentile(values, 99.8))
+    if not high > 0:
+        high = float(np.max(np.abs(values))) or 1.0
+    width = high / 30.0 if noise is None else float(np.clip(np.median(noise), high / 1e3, high / 3))
+    low = 0.0 if noise is None else -width
+    if stretch == "asinh":
+        low, high = limits or (low, high)
+        return AsinhNorm(width, low, high)
+    if stretch == "linear":
+        low, high = limits or (low, high)
+        return Normalize(low, high)
+    if stretch == "log":
+        low, high = limits or (width / 3.0, high)
+        if not low > 0:
+            raise ValueError(f"limits = {limits}: a log stretch needs a lower limit > 0.")
+        return LogNorm(low, high, clip=True)
+    raise ValueError(f"stretch = {stretch!r} is unknown: use 'asinh', 'log' or 'linear'.")
+
+
+def _label_brightness(bar, norm, unit):
+    """Label a colour bar; the ticks of curved scales are round numbers that do not collide."""
+    from matplotlib.colors import Normalize
+
+    bar.set_label(f"brightness ({unit})" if unit else "brightness")
+    if type(norm) is Normalize:
+        return
+    low, high = norm.vmin, norm.vmax
+    powers = range(math.floor(math.log10(high)) - 8, math.floor(math.log10(high)) + 1)
+    round_numbers = np.array([m * 10.0**p for p in powers for m in (1, 2, 5)])
+    kept = [0.0] if low <= 0 else []
+    for tick in [sign * x for x in round_numbers[::-1] for sign in (1, -1)]:
+        spread = np.abs(norm(np.array([*kept, tick])) - norm(tick))[:-1]
+        if low <= tick <= high and (spread > 0.09).all():
+            kept.append(float(tick))
+    bar.set_ticks(kept, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
+    bar.minorticks_off()
+
+
+def _panel(ax, image, grid, norm, cmap):
+    """One image on axes of arcsec from the star, East left."""
+    ny, nx = image.shape
+    scale = float(grid.pixel_scale)
+    x0, y0 = (float(c) for c in grid.center)
+    edges = np.array([x0 + 0.5, x0 + 0.5 - nx, -y0 - 0.5, ny - 0.5 - y0]) * scale
+    shown = ax.imshow(
+        image, origin="lower", extent=edges, norm=norm, cmap=cmap, interpolation="nearest"
+    )
+    ax.plot(0.0, 0.0, marker="+", color="white", ms=6, mew=1.0, zorder=3)
+    ax.set_xlabel("\N{GREEK CAPITAL LETTER DELTA}RA (arcsec)")
+    ax.set_ylabel("\N{GREEK CAPITAL LETTER DELTA}Dec (arcsec)")
+    return shown
+
+
+def _outline():
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.0, foreground="black", alpha=0.7)]
+
+
+def _round_down(value):
+    """The largest of 1, 2, 5 times a power of ten that is not above the value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(m for m in (1.0, 2.0, 5.0) if m * power <= value * (1 + 1e-9)) * power
+
+
+def _scale_bar(ax, grid):
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    distance = float(grid.distance)
+    length_au = _round_down(0.3 * abs(right - left) * distance)
+    length = length_au / distance
+    x, y = left + 0.06 * (right - left), bottom + 0.12 * (top - bottom)
+    look = {"color": "white", "path_effects": _outline(), "zorder": 4}
+    ax.plot([x, x - length], [y, y], lw=2, solid_capstyle="butt", **look)
+    text = {"ha": "center", "fontsize": "small", "textcoords": "offset points", **look}
+    middle = (x - length / 2, y)
+    ax.annotate(f"{length_au:g} au", middle, (0, 3), va="bottom", **text)
+    arcsec = f"{length:#.2g}\N{DOUBLE PRIME}" if length < 10 else f"{length:.0f}\N{DOUBLE PRIME}"
+    ax.annotate(arcsec, middle, (0, -4), va="top", **text)
+
+
+def _compass(ax, grid):
+    """Arrows to the North (up) and to the East (left)."""
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    size = 0.13 * min(abs(right - left), abs(top - bottom))
+    corner = np.array([right - 0.08 * (right - left), bottom + 0.08 * (top - bottom)])
+    look = {"color": "white", "path_effects": _outline(), "zorder": 4}
+    for name, step in (("N", (0.0, 1.0)), ("E", (1.0, 0.0))):
+        tip = corner + size * np.array(step)
+        arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "lw": 1.2, **look}
+        ax.annotate("", tip, corner, arrowprops=arrow)
+        place = corner + 1.3 * size * np.array(step)
+        ax.annotate(name, place, ha="center", va="center", fontsize="small", **look)

@@ -1,0 +1,291 @@
+r"""Quadrature nodes along the line of sight, chosen for each pixel from the disk's geometry.
+
+A line of sight :math:`l` crosses a disk where two conditions meet: it is inside the wedge
+:math:`|z| \le K h(r)` that holds all but a fraction ``truncation`` of the vertical profile, and
+inside the shell :math:`q_{lo} \le q \le q_{hi}` that holds all but the same fraction of the radial
+one. Both boundaries are conics, so every end point is the root of a quadratic. What is left are at
+most two pieces, in front of and behind the hole; each is cut where the midplane is crossed (a kink
+of the density for a vertical exponent below 2) and carries Gauss-Legendre nodes in :math:`v`, where
+:math:`l = l_t + R \sinh u`, :math:`u = u_c + s \sinh v`. About the point :math:`l_t` nearest to the
+star, at the projected distance :math:`R`, every power of the radius and a flared disk's height
+change on the scale 1 of :math:`u`; the ring's crossing :math:`u_c` has the finer scale :math:`s`.
+
+Nothing here is differentiated: nodes and weights are constants of the integral, so derivatives of
+the image are quadratures of the derivatives of the integrand.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Rule(eqx.Module):
+    """How finely a line of sight is sampled: nodes per segment (of four) and truncation.
+
+    `Rule.for_accuracy` finds one from the error that an image may have.
+    """
+
+    nodes: int = eqx.field(static=True)
+    truncation: float = eqx.field(static=True)
+
+    @classmethod
+    def for_accuracy(cls, accuracy: float) -> "Rule":
+        """The rule whose error is about ``accuracy`` times the peak of the image."""
+        if not 1e-10 <= accuracy <= 0.1:
+            raise ValueError(
+                f"accuracy = {accuracy} is outside [1e-10, 0.1]. It is the error of the image "
+                "relative to its peak: 1e-3 is a good start, 1e-6 a reference."
+            )
+        digits = -math.log10(accuracy)
+        nodes = math.ceil(2.5 + 2.0 * digits + (digits / 2.75) ** 3)
+        return cls(nodes=nodes, truncation=accuracy / 30.0)
+
+
+class Support(NamedTuple):
+    """Where a disk's density matters, measured on its own profiles (all scalars, lengths in a)."""
+
+    q_low: Float[Array, ""]
+    q_peak: Float[Array, ""]
+    q_high: Float[Array, ""]
+    log_width: Float[Array, ""]
+    height_constant: Float[Array, ""]
+    height_slope: Float[Array, ""]
+
+
+class View(NamedTuple):
+    """A disk as it is seen: angles as sines and cosines, lengths in units of the semi-major axis."""
+
+    sin_i: Float[Array, ""]
+    cos_i: Float[Array, ""]
+    eccentricity: Float[Array, ""]
+    cos_omega: Float[Array, ""]
+    sin_omega: Float[Array, ""]
+    offset_x: Float[Array, ""]
+    offset_y: Float[Array, ""]
+
+
+class Segments(NamedTuple):
+    """Four pieces of every line of sight: v from start to end, u = centre + scale sinh(v)."""
+
+    start: Float[Array, "4 *pixels"]
+    end: Float[Array, "4 *pixels"]
+    centre: Float[Array, "4 *pixels"]
+    scale: Float[Array, "4 *pixels"]
+
+
+class Lines(NamedTuple):
+    """Lines of sight, l = nearest + distance sinh(u), and their segments; lengths in a."""
+
+    nearest: Float[Array, "*pixels"]
+    distance: Float[Array, "*pixels"]
+    segments: Segments
+
+    def node(self, segment: Segments, t):
+        """Position and derivative dl/dt at the fraction t of one segment."""
+        span = segment.end - segment.start
+        sinh_v, cosh_v = _sinh_cosh(segment.start + t * span)
+        sinh_u, cosh_u = _sinh_cosh(segment.centre + segment.scale * sinh_v)
+        step = self.distance * cosh_u * segment.scale * cosh_v * span
+        return self.nearest + self.distance * sinh_u, step
+
+
+def _sinh_cosh(x):
+    """Both from one exponential: XLA's own are several times slower."""
+    grown = jnp.exp(x)
+    shrunk = 1.0 / grown
+    return 0.5 * (grown - shrunk), 0.5 * (grown + shrunk)
+
+
+def _arcsinh(x):
+    """Good to rounding in absolute terms, which is all that end points need, at a third of the cost."""
+    magnitude = jnp.abs(x)
+    return jnp.sign(x) * jnp.log(magnitude + jnp.sqrt(magnitude * magnitude + 1.0))
+
+
+def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the n-point rule on (0, 1)."""
+    node, weight = np.polynomial.legendre.leggauss(n)
+    return 0.5 * (node + 1.0), 0.5 * weight
+
+
+def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Support:
+    """Measure a disk's profiles on a grid: any profile will do, none has to know its own extent.
+
+    Parameters
+    ----------
+    radial, vertical
+        The disk's profiles.
+    truncation
+        Densities below this fraction of the largest are left out.
+    semi_major_axis
+        In au, shape ().
+    """
+    dtype = jnp.asarray(semi_major_axis).dtype
+    log_q = jnp.asarray(np.linspace(math.log(1e-3), math.log(1e3), 1201), dtype)
+    q = jnp.exp(log_q)
+    density = jax.vmap(radial.density)(q)
+    # the illumination falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need
+    # not come near the star, so nothing may be gained there from the light being stronger
+    lit = density / jnp.maximum(q, 1.0) ** 2
+    seen = lit > truncation * jnp.max(lit)
+    first, last = jnp.argmax(seen), seen.size - 1 - jnp.argmax(seen[::-1])
+    first, last = jnp.maximum(first - 1, 0), jnp.minimum(last + 1, seen.size - 1)
+    bright = lit[1:-1] > 0.05 * jnp.max(lit)
+    tiny = jnp.finfo(dtype).tiny
+    log_lit = jnp.log(jnp.maximum(lit, tiny))
+    slope = (log_lit[2:] - log_lit[:-2]) / (log_q[2:] - log_q[:-2])
+    steepness = jnp.max(jnp.where(bright, slope, -jnp.inf)) - jnp.min(
+        jnp.where(bright, slope, jnp.inf)
+    )
+    log_width = 2.0 / jnp.maximum(steepness, 0.1)
+
+    t = jnp.asarray(np.geomspace(0.1, 1e4, 1201), dtype)
+    inside = jax.vmap(vertical.profile)(t) > truncation
+    extent = t[jnp.minimum(t.size - jnp.argmax(inside[::-1]), t.size - 1)]
+
+    # K^2 h^2 <= constant + slope q^2 over the support: the tightest of a tangent and a cone
+    squared = (extent * jax.vmap(vertical.height)(q) / semi_major_axis) ** 2
+    used = (jnp.arange(q.size) >= first) & (jnp.arange(q.size) <= last)
+    peak = jnp.argmax(lit)
+    q_peak, t_axis = q[peak], q**2
+    low, high = squared[peak - 1], squared[peak + 1]
+    tangent = jnp.maximum((high - low) / (t_axis[peak + 1] - t_axis[peak - 1]), 0.0)
+    shift = jnp.max(jnp.where(used, squared - tangent * t_axis, 0.0))
+    cone = jnp.max(jnp.where(used, squared / t_axis, 0.0))
+    is_cone = cone * t_axis[peak] < shift + tangent * t_axis[peak]
+    return Support(
+        q[first],
+        q_peak,
+        q[last],
+        log_width,
+        jnp.where(is_cone, 0.0, shift),
+        jnp.where(is_cone, cone, tangent),
+    )
+
+
+def place_lines(view: View, support: Support, x, y) -> Lines:
+    """Cut every line of sight into four segments that hold the disk.
+
+    Parameters
+    ----------
+    view, support
+        The disk.
+    x, y
+        Sky coordinates of the pixels along the disk's major and minor axis from the star, in units
+        of the semi-major axis, any shape.
+    """
+    dtype = x.dtype
+    tiny = jnp.asarray(1e-6, dtype)
+    sin_i, cos_i, e = view.sin_i, view.cos_i, view.eccentricity
+    # near face-on the radial limits do not matter, and a small number here would cost float32 dearly
+    slant = jnp.maximum(sin_i, jnp.asarray(0.05, dtype))
+    x0, y0 = x - view.offset_x, y * cos_i - view.offset_y
+    e_sin = e * view.sin_omega
+    e0 = e * (x0 * view.cos_omega + y0 * view.sin_omega)
+    a2 = 1.0 - e_sin**2
+
+    def q_at(length):
+        radius = jnp.hypot(x0, y0 + length * sin_i)
+        return (radius + e0 + e_sin * sin_i * length) / (1.0 - e**2)
+
+    def crossing(level):
+        p = level * (1.0 - e**2) - e0
+        a1 = y0 + p * e_sin
+        squared = a1**2 - a2 * (x0**2 + y0**2 - p**2)
+        root = jnp.sqrt(jnp.maximum(squared, 0.0))
+        return (-a1 - root) / (a2 * slant), (-a1 + root) / (a2 * slant), squared > 0
+
+    nearest = (-y0 - e_sin * jnp.abs(x0) / jnp.sqrt(a2)) / slant
+    low, high, reached = crossing(support.q_high)
+    hole_1, hole_2, has_hole = crossing(support.q_low)
+    hole_1 = jnp.where(has_hole, hole_1, nearest)
+    hole_2 = jnp.where(has_hole, hole_2, nearest)
+
+    # the wedge
+    kappa = support.height_slope / (1.0 - e) ** 2
+    constant = support.height_constant
+    wa = cos_i**2 - kappa * sin_i**2
+    wb = sin_i * (cos_i * y + kappa * y0)
+    wc = (sin_i * y) ** 2 - constant - kappa * (x0**2 + y0**2)
+    wa = jnp.where(jnp.abs(wa) < tiny, jnp.where(wa < 0, -tiny, tiny), wa)
+    squared = wb**2 - wa * wc
+    root = jnp.sqrt(jnp.maximum(squared, 0.0))
+    larger = wb + jnp.where(wb < 0, -root, root)
+    larger = jnp.where(jnp.abs(larger) < tiny**2, tiny**2, larger)
+    r1, r2 = larger / wa, wc / larger
+    w_low, w_high = jnp.minimum(r1, r2), jnp.maximum(r1, r2)
+    closed = wa > 0
+    low = jnp.where(closed, jnp.maximum(low, w_low), low)
+    high = jnp.where(closed, jnp.minimum(high, w_high), high)
+    # an open wedge leaves out what lies between its branches: join that to the ring's hole where
+    # they overlap, or keep the longer of the two
+    w_hole = ~closed & (squared > 0)
+    overlap = (w_low < hole_2) & (hole_1 < w_high)
+    longer = (w_high - w_low) > (hole_2 - hole_1)
+    joined_1 = jnp.where(overlap, jnp.minimum(hole_1, w_low), jnp.where(longer, w_low, hole_1))
+    joined_2 = jnp.where(overlap, jnp.maximum(hole_2, w_high), jnp.where(longer, w_high, hole_2))
+    hole_1, hole_2 = jnp.where(w_hole, joined_1, hole_1), jnp.where(w_hole, joined_2, hole_2)
+    high = jnp.where(reached, high, low)
+
+    # q is convex along the line, so its largest value in what is left is at an end: a tighter slab
+    for _ in range(2):
+        q_max = jnp.maximum(q_at(low), q_at(high))
+        height = jnp.sqrt(constant + support.height_slope * q_max**2)
+        side = jnp.maximum(jnp.abs(cos_i), tiny)
+        middle = jnp.where(cos_i < 0, -y, y) * sin_i / side
+        low = jnp.clip(middle - height / side, low, high)
+        high = jnp.clip(middle + height / side, low, high)
+
+    # the ring's crossings and how far from them the density changes
+    c1, c2, crosses = crossing(support.q_peak)
+    c1, c2 = jnp.where(crosses, c1, nearest), jnp.where(crosses, c2, nearest)
+    half = 0.5 * (c2 - c1) * slant
+    reach = jnp.maximum(support.q_peak, jnp.abs(x0))
+    scale = (jnp.sqrt(half**2 + 2.0 * support.log_width * reach**2) - half) / slant
+    distance = jnp.hypot(x0, y) / slant
+    u1, u2 = _arcsinh((c1 - nearest) / distance), _arcsinh((c2 - nearest) / distance)
+    scale = scale / jnp.hypot(distance, half / slant)
+
+    a_end, b_start = jnp.minimum(hole_1, high), jnp.maximum(hole_2, low)
+    has_a, has_b = a_end > low, high > b_start
+    both = has_a & has_b
+    midplane = (
+        y * sin_i / jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
+    )
+
+    def cut(start, end, centre):
+        """The ends of a piece in v, and where to cut it: at the midplane, or half way."""
+
+        def v_at(length):
+            return _arcsinh((_arcsinh((length - nearest) / distance) - centre) / scale)
+
+        v0, v1 = v_at(start), v_at(end)
+        inside = (midplane > start) & (midplane < end)
+        return v0, jnp.where(inside, v_at(jnp.clip(midplane, start, end)), 0.5 * (v0 + v1)), v1
+
+    one_start, one_end = jnp.where(has_a, low, b_start), jnp.where(has_a, a_end, high)
+    one_end = jnp.maximum(one_start, one_end)
+    first_centre = jnp.where(has_a, u1, u2)
+    a0, am, a1 = cut(jnp.where(both, low, one_start), jnp.where(both, a_end, one_end), first_centre)
+    b0, bm, b1 = cut(jnp.where(both, b_start, one_start), jnp.where(both, high, one_end), u2)
+    # where only one piece is left it takes all four segments
+    starts = [
+        a0,
+        jnp.where(both, am, 0.5 * (a0 + am)),
+        jnp.where(both, b0, am),
+        jnp.where(both, bm, 0.5 * (am + a1)),
+    ]
+    ends = [starts[1], jnp.where(both, a1, am), starts[3], jnp.where(both, b1, a1)]
+    second_centre = jnp.where(both, u2, first_centre)
+    segments = Segments(
+        jnp.stack(starts),
+        jnp.stack(ends),
+        jnp.stack([first_centre, first_centre, second_centre, second_centre]),
+        jnp.stack([scale] * 4),
+    )
+    return jax.tree.map(jax.lax.stop_gradient, Lines(nearest, distance, segments))

@@ -1,0 +1,241 @@
+"""A scene: disks around a star, seen through a telescope onto a grid of pixels."""
+
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from pytreefit import Model, param
+
+from .disk import Disk
+from .noise import AbstractNoise, GaussianNoise
+from .psf import AbstractPSF
+from .quadrature import Rule
+
+
+class Grid(Model):
+    """The pixels of an image: row index up is North, column index to the right is West.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns (ny, nx).
+    pixel_scale
+        Arcsec per pixel, > 0.
+    distance
+        Of the star in pc, > 0.
+    center
+        Zero-based position (x, y) of the star; by default the pixel (nx // 2, ny // 2).
+    """
+
+    pixel_scale: Float[Array, ""] = param(unit="arcsec", bounds="(0, inf)", doc="per pixel")
+    distance: Float[Array, ""] = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
+    center: Float[Array, " 2"] = param(unit="pix", shape=(2,), doc="position (x, y) of the star")
+    shape: tuple[int, int] = eqx.field(static=True)
+
+    def __init__(self, shape, pixel_scale, distance, center=None):
+        if len(tuple(shape)) != 2 or min(shape) < 1:
+            raise ValueError(f"Grid.shape = {shape} is not (rows, columns) of an image.")
+        ny, nx = (int(n) for n in shape)
+        self.shape = (ny, nx)
+        self.pixel_scale = pixel_scale
+        self.distance = distance
+        self.center = (nx // 2, ny // 2) if center is None else center
+
+    @property
+    def pixel_size(self) -> Float[Array, ""]:
+        """Side of a pixel in au: arcsec times pc."""
+        return self.pixel_scale * self.distance
+
+
+class Star(Model):
+    """Where the star is on the detector: a parameter, and moving it blurs nothing.
+
+    Parameters
+    ----------
+    x, y
+        Zero-based column and row in pixels.
+    """
+
+    x: Float[Array, ""] = param(unit="pix", label="$x_*$", doc="column of the star")
+    y: Float[Array, ""] = param(unit="pix", label="$y_*$", doc="row of the star")
+
+
+class Scene(Model):
+    """Everything that makes an image.
+
+    The disks' intensities are added, multiplied with the coronagraph's transmission, convolved with
+    the PSF and multiplied with the throughput.
+
+    Parameters
+    ----------
+    disk
+        A `Disk`, or several as a dictionary of names or a sequence: their parameters are then at
+        paths such as ``disk.inner.inclination`` or ``disk.0.inclination``.
+    grid
+        Pixels of the image, from `Observation.grid` or by `Grid`.
+    psf
+        None leaves the image sharp.
+    star
+        Position of the star, the grid's centre by default.
+    transmission
+        Coronagraph's transmission before the PSF, shape (ny, nx), 0 to 1.
+    throughput
+        What reaches the image after the PSF (post-processing losses), shape (ny, nx).
+    noise
+        Distribution of the data about the model, `GaussianNoise` by default.
+    accuracy
+        Error of the integration that the image may have, relative to its peak.
+    inner_radius
+        Points nearer to the star than this, in pixels, are 0: the integral diverges at the star
+        itself where there is dust at the star.
+    oversample
+        Points per pixel along each side over which the intensity is averaged. With 1 it is the
+        value at the pixel's centre, too coarse for disks thinner than a pixel.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arrays of another shape than the grid's, or parts of the wrong kind.
+    """
+
+    disk: Disk | Mapping[str, Disk] | Sequence[Disk]
+    psf: AbstractPSF | None
+    star: Star
+    noise: AbstractNoise
+    grid: Grid
+    transmission: Float[Array, "ny nx"] | None
+    throughput: Float[Array, "ny nx"] | None
+    accuracy: float = eqx.field(static=True)
+    inner_radius: float = eqx.field(static=True)
+    oversample: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        disk,
+        *,
+        grid: Grid,
+        psf: AbstractPSF | None = None,
+        star: Star | None = None,
+        transmission=None,
+        throughput=None,
+        noise: AbstractNoise | None = None,
+        accuracy: float = 1e-3,
+        inner_radius: float = 1.0,
+        oversample: int = 1,
+    ):
+        self.disk = disk if isinstance(disk, Disk | Mapping) else tuple(disk)
+        self.grid = grid
+        self.psf = psf if psf is None else psf.planned(grid.shape)
+        self.star = Star(x=grid.center[0], y=grid.center[1]) if star is None else star
+        self.noise = GaussianNoise() if noise is None else noise
+        self.transmission = _curve("transmission", transmission)
+        self.throughput = _curve("throughput", throughput)
+        self.accuracy = float(accuracy)
+        self.inner_radius = float(inner_radius)
+        self.oversample = int(oversample)
+
+    def __check_init__(self):
+        if not self.disks or not all(isinstance(d, Disk) for d in self.disks):
+            raise TypeError(
+                f"Scene.disk = {self.disk!r} is not a Disk, nor a dictionary or a sequence of them."
+            )
+        for name in ("transmission", "throughput"):
+            value = getattr(self, name)
+            if value is not None and value.shape != self.grid.shape:
+                raise ValueError(
+                    f"Scene.{name} has shape {value.shape}, the grid has {self.grid.shape}. They "
+                    "must be the same."
+                )
+        if self.oversample < 1:
+            raise ValueError(
+                f"Scene.oversample = {self.oversample} is not a number of points >= 1."
+            )
+        Rule.for_accuracy(self.accuracy)
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """All disks, whatever holds them."""
+        if isinstance(self.disk, Disk):
+            return (self.disk,)
+        return tuple(self.disk.values() if isinstance(self.disk, Mapping) else self.disk)
+
+    def sky_coordinates(self) -> tuple[Array, Array, Array]:
+        """Offsets of the sample points from the star in au, to the West and to the North.
+
+        Returns
+        -------
+        x, y : array
+            Shape (ny oversample, nx oversample).
+        inside : array
+            Where a point is nearer to the star than ``inner_radius``; its x and y are moved away.
+        """
+        n = self.oversample
+        (ny, nx), size = self.grid.shape, self.grid.pixel_size
+        column, row = (
+            jnp.asarray((np.arange(m * n) + 0.5) / n - 0.5, size.dtype) for m in (nx, ny)
+        )
+        x = jnp.broadcast_to((column - self.star.x)[None, :], (ny * n, nx * n))
+        y = jnp.broadcast_to((row - self.star.y)[:, None], (ny * n, nx * n))
+        # a hair less, so that the pixels at exactly this distance count as outside in any precision
+        nearest = self.inner_radius * (1.0 - 1e-5)
+        inside = x**2 + y**2 < nearest**2
+        return jnp.where(inside, 1.0, x) * size, jnp.where(inside, 1.0, y) * size, inside
+
+    def sharp_image(self) -> Float[Array, "ny nx"]:
+        """The disks' intensity before transmission, PSF and throughput, shape (ny, nx)."""
+        x, y, inside = self.sky_coordinates()
+        rule = Rule.for_accuracy(self.accuracy)
+        total = sum(
+            (disk.intensity(x, y, rule) for disk in self.disks[1:]),
+            self.disks[0].intensity(x, y, rule),
+        )
+        total = jnp.where(inside, 0.0, total)
+        n, (ny, nx) = self.oversample, self.grid.shape
+        return jnp.mean(total.reshape(ny, n, nx, n), axis=(1, 3)) if n > 1 else total
+
+    def image(self) -> Float[Array, "ny nx"]:
+        """The image as the detector sees it, shape (ny, nx)."""
+        image = self.sharp_image()
+        if self.transmission is not None:
+            image = image * self.transmission
+        if self.psf is not None:
+            image = self.psf.convolve(image)
+        if self.throughput is not None:
+            image = image * self.throughput
+        return image
+
+
+def _curve(name, value):
+    if value is None or isinstance(value, jax.core.Tracer):
+        return value
+    array = np.asarray(value, dtype=float)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(
+            f"Scene.{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
+        )
+    return jnp.asarray(array, float)
+
+
+def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:
+    """A transmission or throughput map from a curve of the distance to the star.
+
+    Parameters
+    ----------
+    grid
+        Pixels of the map.
+    radius
+        Distances from the grid's centre in pixels, shape (n,), increasing.
+    value
+        Values there, shape (n,); linear between, constant outside.
+
+    Returns
+    -------
+    array
+        Shape (ny, nx).
+    """
+    row, column = np.indices(grid.shape)
+    x, y = np.asarray(grid.center)
+    return jnp.asarray(np.interp(np.hypot(column - x, row - y), radius, value), float)

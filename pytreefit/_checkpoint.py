@@ -1,0 +1,89 @@
+"""Checkpoints of a sampling run: what is in them, and whose they are."""
+
+import hashlib
+import os
+import re
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from ._io import load, save
+
+
+class Checkpoint(eqx.Module):
+    """A run between two chunks: enough to go on, or to build the result if it is finished.
+
+    Parameters
+    ----------
+    owner
+        Fingerprints of the run, by aspect (see :func:`fingerprints`).
+    done
+        Number of transitions done.
+    whitening
+        The sampler's coordinates: offset and matrix.
+    state
+        Leaves of the chains' state.
+    chunks
+        What each quantity was after every transition so far.
+    seconds
+        Time spent so far, by phase.
+    """
+
+    owner: dict[str, str]
+    done: int
+    whitening: tuple[np.ndarray, ...]
+    state: tuple[np.ndarray, ...]
+    chunks: dict[str, np.ndarray]
+    seconds: dict[str, float]
+
+
+def fingerprints(posterior, key, **settings: Any) -> dict[str, str]:
+    """What must be the same for a run to be continued, by aspect.
+
+    Functions count by their name only; the log density at the last state tells more.
+    """
+    named = {name: repr(jax.tree.structure(prior)) for name, prior in posterior.priors.items()}
+    return {
+        "parameters": repr((posterior.paths, tuple(posterior.links))),
+        "priors": _digest((tuple(posterior.priors.values()), named)),
+        "model or data": _digest(posterior),
+        "key": _digest(jax.random.key_data(key)),
+        **{name: repr(value) for name, value in settings.items()},
+    }
+
+
+def _digest(tree) -> str:
+    leaves, structure = jax.tree.flatten(tree)
+    # Where a function lies in memory differs between two runs of the same program.
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(structure)).encode())
+    for leaf in leaves:
+        if eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic):
+            array = np.ascontiguousarray(leaf)
+            digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+        else:
+            digest.update(getattr(leaf, "__qualname__", repr(type(leaf))).encode())
+            digest.update(repr(leaf).encode() if isinstance(leaf, int | float | str) else b"")
+    return digest.hexdigest()
+
+
+def read(path: str | os.PathLike, owner: dict[str, str]) -> Checkpoint | None:
+    """The checkpoint at ``path`` if there is one; ValueError if it is not the owner's."""
+    if not os.path.exists(path):
+        return None
+    checkpoint = load(path)
+    if not isinstance(checkpoint, Checkpoint):
+        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of sample.")
+    different = [name for name in owner if checkpoint.owner.get(name) != owner[name]]
+    if different:
+        raise ValueError(
+            f"{path} is a checkpoint of another model or run: different are "
+            f"{', '.join(different)}. Give another file name, or delete it to start anew."
+        )
+    return checkpoint
+
+
+def write(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint; an interrupted write leaves the previous one."""
+    save(path, checkpoint)

@@ -1,0 +1,338 @@
+"""Fits: the most probable parameters, with a plain word on whether they were found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from ._each import at_once
+from ._model import lookup_parameter
+from ._optimize import (
+    CONVERGED,
+    LBFGS,
+    RUNNING,
+    STALLED,
+    Frame,
+    LevenbergMarquardt,
+    Optax,
+    Search,
+    run,
+)
+from ._progress import Pace, Reporter, duration
+from ._space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
+from ._start import log_density_physical, refuse_start, start_coordinates
+from ._table import Table
+
+_AGREEMENT = 0.1  # log densities closer than this are the same optimum
+
+
+class Fit(eqx.Module):
+    """The result of :func:`fit`.
+
+    Parameters
+    ----------
+    model
+        The model at the best values.
+    values
+        The best value of each free parameter.
+    u
+        The same in unconstrained coordinates, shape ``(dim,)``.
+    log_density
+        Log likelihood plus log prior there, scalar.
+    history
+        Log density of the best point so far, after each step of the best start, shape ``(steps,)``.
+    starts
+        Final log density of every start, shape ``(starts,)``; minus infinity where a start failed.
+    converged
+        Whether this is a maximum to within the tolerance.
+    message
+        Why the fit stopped, and what to know about the result.
+    at_edge
+        Names of the parameters that ran to the edge of their prior.
+    steps
+        Number of steps done.
+    evaluations
+        Number of evaluations of the log density (with its derivatives), all starts together.
+    """
+
+    model: Any
+    values: dict[str, Array]
+    u: Float[Array, " dim"]
+    log_density: Float[Array, ""]
+    history: Float[Array, " steps"]
+    starts: Float[Array, " starts"]
+    converged: bool = eqx.field(static=True)
+    message: str = eqx.field(static=True)
+    at_edge: tuple[str, ...] = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    evaluations: int = eqx.field(static=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters."""
+        return tuple(self.values)
+
+    @property
+    def agreeing(self) -> int:
+        """How many starts ended within 0.1 of the best log density."""
+        return int(np.sum(np.asarray(self.starts) > float(self.log_density) - _AGREEMENT))
+
+    def summary(self) -> Table:
+        """The table of best values: parameter, value, unit.
+
+        Returns
+        -------
+        Table
+            Prints as a table, in a notebook too.
+        """
+        rows = []
+        for name, value in self.values.items():
+            unit = lookup_parameter(self.model, name).info.unit
+            for index in np.ndindex(value.shape):
+                at = f"[{', '.join(map(str, index))}]" if index else ""
+                rows.append((name + at, f"{float(value[index]):.6g}", unit))
+        return Table(("parameter", "value", "unit"), rows)
+
+    def __repr__(self):
+        return f"{self.message}\n{self.summary()!r}"
+
+
+def fit(
+    posterior,
+    optimizer: str | optax.GradientTransformation | None = None,
+    *,
+    steps: int = 500,
+    start: Any = None,
+    starts: int = 1,
+    key: Array | None = None,
+    tolerance: float = 1e-5,
+    progress: bool | Callable[[str], object] = True,
+) -> Fit:
+    r"""Find the most probable values of the free parameters.
+
+    .. math::
+
+        \hat\theta = \arg\max_\theta \; \ln L(\theta) + \ln p(\theta)
+
+    Under uniform priors this is the maximum of the likelihood. The search runs in unconstrained
+    coordinates in units of the prior's width, and stops when the gain in log density still to be
+    expected, and the last one made, are below ``tolerance``. Ctrl-C returns the best so far.
+
+    Parameters
+    ----------
+    posterior
+        What to maximise, a :class:`Posterior`.
+    optimizer
+        None is L-BFGS. ``"levenberg-marquardt"`` needs ``residuals`` in the posterior and is the
+        best choice where there are: about ten steps. Or any optax transformation, such as
+        ``optax.adam(3e-2)``: learning rates are in units of the prior's width.
+    steps
+        Most steps (evaluations per start).
+    start
+        A dictionary of values (the model's for those not named), or an earlier :class:`Fit`; None
+        starts at the model's values.
+    starts
+        Number of starts: the first as above, the others drawn from the prior, or around ``start``
+        if it is given.
+    key
+        Random key for the other starts.
+    tolerance
+        Gain in log density that is not worth a further step.
+    progress
+        True writes lines to standard error, False nothing; a function gets each line.
+
+    Returns
+    -------
+    Fit
+        The best values, the model there, and whether and why it is (not) the maximum.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, or the log density is not finite at the start.
+    TypeError
+        If the optimizer or the start is of the wrong kind.
+
+    Notes
+    -----
+    L-BFGS is described by Liu & Nocedal (1989, doi:10.1007/BF01589116), the Levenberg-Marquardt
+    method by Moré (1978, doi:10.1007/BFb0067700).
+    """
+    method = _method(posterior, optimizer)
+    for name, value in {"steps": steps, "starts": starts}.items():
+        if value < 1:
+            raise ValueError(f"{name} = {value} must be at least 1.")
+    if not tolerance > 0:
+        raise ValueError(f"tolerance = {tolerance} must be positive.")
+    tell = Reporter(progress)
+    frame = Frame(start_coordinates(posterior, start), natural_range(posterior)[1])
+    points = _starting_points(posterior, frame, starts, key, around=start is not None)
+    searches = jax.vmap(method.start)(points)
+    limit = jnp.asarray(tolerance, points.dtype)
+    history, done, interrupted = [], 0, False
+    pace, seconds = Pace(), 0.0
+    while done < steps and np.any(np.asarray(searches.status) == RUNNING):
+        count = jnp.asarray(pace.begin(steps - done))
+        try:
+            new, taken, values = run(
+                posterior, frame, method, searches, count, limit, at_once=at_once()
+            )
+            new, taken, values = jax.block_until_ready((new, int(taken), np.asarray(values)))
+            seconds += pace.end()
+            searches, done = new, done + taken
+            history.append(values[:taken])
+            if done == taken and not np.isfinite(searches.value[0]):
+                refuse_start(posterior, frame.offset)
+            tell(_line(searches, done, seconds))
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+    result = _result(posterior, frame, method, searches, history, done, interrupted)
+    tell(f"fit: {result.message}", final=True)
+    return result
+
+
+def _method(posterior, optimizer):
+    if optimizer is None:
+        return LBFGS()
+    if optimizer == "levenberg-marquardt":
+        if posterior.residuals is None:
+            raise ValueError(
+                "optimizer = 'levenberg-marquardt' needs residuals: pass "
+                "Posterior(..., residuals=...), a function of the model that returns a vector r "
+                "with log L = -sum(r**2) / 2, or use the default optimizer."
+            )
+        return LevenbergMarquardt()
+    if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+        return Optax(optimizer)
+    raise TypeError(
+        f"optimizer = {optimizer!r} must be None (L-BFGS), 'levenberg-marquardt' or an optax "
+        "transformation such as optax.adam(3e-2)."
+    )
+
+
+def _starting_points(posterior, frame: Frame, starts: int, key, around: bool):
+    first = jnp.zeros((1, posterior.dim), frame.offset.dtype)
+    if starts == 1:
+        return first
+    if key is None:
+        raise ValueError(f"starts = {starts} needs a key: pass key=jax.random.key(0).")
+    if around:
+        others = 0.5 * jax.random.normal(key, (starts - 1, posterior.dim), first.dtype)
+    else:
+        try:
+            draws = prior_draws(prior_only(posterior), jax.random.split(key, starts - 1))
+        except NotImplementedError as error:
+            raise ValueError(
+                "starts > 1 draws from the priors, but one of them cannot be drawn from: give "
+                "start=, then the starts are scattered around it."
+            ) from error
+        others = (draws - frame.offset[None]) / frame.scale[None]
+    return jnp.concatenate([first, others])
+
+
+def _line(searches: Search, done: int, seconds: float) -> str:
+    best = int(np.argmin(searches.value))
+    gain = float(searches.gain[best])
+    expected = f", expected gain {gain:.2g}" if np.isfinite(gain) else ""
+    return f"fit: step {done}, log density {-searches.value[best]:.8g}{expected}, " + duration(
+        seconds
+    )
+
+
+def _result(posterior, frame, method, searches, history, done, interrupted) -> Fit:
+    best = int(np.argmin(searches.value))
+    u = frame.offset + frame.scale * searches.z[best]
+    history = np.concatenate([np.zeros((0, len(searches.value))), *history])
+    shift = 0.0
+    if isinstance(method, LevenbergMarquardt) and len(history):
+        shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
+    final = np.asarray(searches.value)
+    edge = _at_edge(posterior, frame, u) if np.isfinite(final[best]) else ()
+    converged, message = _verdict(searches, best, done, interrupted, edge)
+    dtype = searches.value.dtype
+    if len(final) > 1:
+        agreeing = int(np.sum(final < final[best] + _AGREEMENT))
+        message += f" {agreeing} of {len(final)} starts agree within {_AGREEMENT}."
+    return Fit(
+        model=posterior.model_from(u),
+        values=posterior.constrain(u),
+        u=u,
+        log_density=jnp.asarray(shift - final[best], dtype),
+        history=jnp.asarray(shift - history[:, best], dtype),
+        starts=jnp.asarray(shift - final, dtype),
+        converged=converged,
+        message=message,
+        at_edge=edge,
+        steps=done,
+        evaluations=int(np.sum(searches.evaluations)),
+    )
+
+
+def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
+    """Log density plus the least-squares objective: must be the same constant everywhere."""
+    first, last = (float(log_density_physical(posterior, at)) for at in (frame.offset, u))
+    if not np.isfinite(first):
+        refuse_start(posterior, frame.offset)
+    change = last - first
+    squares = float(history[0, 0] - searches.value[best])
+    rounding = 100 * float(jnp.finfo(u.dtype).eps) * max(abs(first), abs(last), 1.0)
+    if abs(change - squares) > 1e-3 * max(1.0, abs(change)) + rounding:
+        raise ValueError(
+            f"From the start to the end of the fit the log density changed by {change:.6g} but "
+            f"-sum(residuals**2) / 2 plus the log prior by {squares:.6g}: the posterior's "
+            "residuals do not belong to its log_likelihood. Fix parameters of the noise (such as "
+            "its scale), correct the residuals or use another optimizer."
+        )
+    return last + float(searches.value[best])
+
+
+def _verdict(searches: Search, best: int, done: int, interrupted: bool, edge) -> tuple[bool, str]:
+    status, gain = int(searches.status[best]), float(searches.gain[best])
+    expected = f"; a gain of {gain:.2g} in log density is still expected" if gain == gain else ""
+    if interrupted:
+        return False, f"Interrupted after {done} steps{expected}."
+    if edge:
+        plural = "s are" if len(edge) > 1 else " is"
+        return False, (
+            f"{', '.join(edge)}: the parameter{plural} at the edge of the prior, there is no "
+            "maximum inside. Widen the prior, or fix the value."
+        )
+    if status == CONVERGED:
+        return True, f"Converged after {done} steps."
+    if status == RUNNING:
+        return False, f"Not converged: stopped at the limit of {done} steps{expected}."
+    if status == STALLED and gain != gain:
+        return False, (
+            "Not converged: the log density stays the same but its gradient, of norm "
+            f"{float(jnp.linalg.norm(searches.gradient[best])):.2g}, is not small. Try another "
+            "learning rate, or the default optimizer."
+        )
+    if status == STALLED:
+        return False, f"Stopped after {done} steps by the limits of the precision{expected}."
+    return False, f"Not converged: the log density is not finite after {done} steps."
+
+
+def _at_edge(posterior, frame: Frame, u) -> tuple[str, ...]:
+    """Parameters whose log density would not fall if they went on to the edge of their prior."""
+
+    def widths(u):
+        return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(posterior, u))(u)), axis=0)
+
+    here = np.asarray(widths(u))
+    usual = np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
+    density = float(log_density_physical(posterior, u)) if np.any(here < 0.02 * usual) else 0.0
+    slack = 1e-3 + 100 * float(jnp.finfo(u.dtype).eps) * abs(density)
+    found = []
+    for index in np.flatnonzero(here < 0.02 * usual):
+        unit = jnp.zeros_like(u).at[index].set(1.0)
+        outwards = unit if widths(u + unit)[index] < here[index] else -unit
+        further = float(log_density_physical(posterior, u + 4.0 * outwards))
+        if further > density - slack:
+            found.append(coordinate_names(posterior)[index])
+    return tuple(found)

@@ -1,0 +1,226 @@
+"""Save models and results in one file and load them again, without pickle."""
+
+import dataclasses
+import importlib
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._model import run_checks
+
+_FORMAT = "pytreefit"
+_VERSION = 1
+_HEADER = "header"
+
+
+def save(path: str | os.PathLike, obj: Any) -> None:
+    """Save a model, a result, or any tree of Equinox modules, dictionaries, tuples and lists.
+
+    The file is an uncompressed ``.npz`` archive: the arrays, and a JSON header with the structure
+    and the import path of each class. It replaces an existing file in one step, so an interrupted
+    save leaves the old one.
+
+    Parameters
+    ----------
+    path
+        File name, used as it is (``.npz`` is customary).
+    obj
+        What to save. Leaves are arrays, numbers, strings, booleans and None.
+
+    Raises
+    ------
+    TypeError
+        If something inside cannot be saved, such as a function; the message says where it is.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    header = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "tree": _encode(obj, type(obj).__name__, arrays),
+    }
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike) -> Any:
+    """Load what :func:`save` wrote; the classes must be importable and have the same fields.
+
+    Constructors are not called, but every module's ``__check_init__`` is.
+
+    Parameters
+    ----------
+    path
+        File name.
+
+    Returns
+    -------
+    Any
+        The saved object, equal in every bit.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another format or a newer version, a class is unknown or has other
+        fields, an array is damaged, or double precision was saved and JAX runs in single.
+    """
+    if not zipfile.is_zipfile(path):
+        # Of a missing file, this is the error to raise.
+        with open(path, "rb"):
+            raise ValueError(f"{path} was not written by pytreefit.save, or it is cut short.")
+    with np.load(path, allow_pickle=False) as file:
+        if _HEADER not in file.files:
+            raise ValueError(f"{path} has no header: it was not written by pytreefit.save.")
+        try:
+            header = json.loads(str(file[_HEADER]))
+            written_by, version = header["format"], header["version"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path} has a damaged header.") from None
+        if written_by != _FORMAT:
+            raise ValueError(f"{path} has the format {written_by!r} instead of {_FORMAT!r}.")
+        if version > _VERSION:
+            raise ValueError(
+                f"{path} has format version {version} but this pytreefit reads up to {_VERSION}: "
+                "update it."
+            )
+        return _decode(header["tree"], str(path), file)
+
+
+def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if value is None or type(value) in (bool, int, float, str):
+        return {"value": value}
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return _encode_array(value, where, arrays)
+    if isinstance(value, eqx.Module):
+        fields = {
+            field.name: _encode(getattr(value, field.name), f"{where}.{field.name}", arrays)
+            for field in dataclasses.fields(value)
+        }
+        return {"module": _class_name(type(value), where), "fields": fields}
+    if type(value) is dict:
+        items = [
+            [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
+            for key, entry in value.items()
+        ]
+        return {"dict": items}
+    if type(value) in (tuple, list):
+        entries = [_encode(entry, f"{where}.{i}", arrays) for i, entry in enumerate(value)]
+        return {type(value).__name__: entries}
+    kind = "function" if callable(value) else type(value).__name__
+    raise TypeError(
+        f"{where} is a {kind} ({value!r}), which cannot be saved. Saved are Equinox modules, "
+        "dictionaries, tuples, lists, arrays, numbers, strings and None."
+    )
+
+
+def _class_name(cls: type, where: str) -> str:
+    """Where to import a class from, made sure of now: later it would be too late."""
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    try:
+        found = _find_class(name, where)
+    except ValueError as error:
+        raise TypeError(f"{error} Define the class at the top level of a module.") from None
+    if found is not cls:
+        raise TypeError(f"{where}: its class is no longer what {name} names: make it anew.")
+    return name
+
+
+def _encode_key(key: Any, where: str) -> Any:
+    if not isinstance(key, str | int):
+        raise TypeError(f"{where} has the key {key!r}: only strings and integers can be saved.")
+    return key
+
+
+def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(f"{where} is traced by JAX and has no value yet: save outside of jit.")
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"{where} is a random key: save jax.random.key_data of it.")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufcSU":
+        raise TypeError(f"{where} is an array of {array.dtype}, which cannot be saved.")
+    name = f"array_{len(arrays)}"
+    arrays[name] = array
+    kinds = {jax.Array: "jax", np.ndarray: "numpy", np.generic: "scalar"}
+    kind = next(kind for base, kind in kinds.items() if isinstance(value, base))
+    return {"array": name, "kind": kind, "dtype": array.dtype.str, "shape": list(array.shape)}
+
+
+def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
+    if "value" in node:
+        return node["value"]
+    if "array" in node:
+        return _decode_array(node, where, file)
+    if "module" in node:
+        return _decode_module(node, where, file)
+    if "dict" in node:
+        return {key: _decode(entry, f"{where}.{key}", file) for key, entry in node["dict"]}
+    for sequence in (tuple, list):
+        if sequence.__name__ in node:
+            entries = node[sequence.__name__]
+            return sequence(_decode(entry, f"{where}.{i}", file) for i, entry in enumerate(entries))
+    raise ValueError(f"{where} has an unknown entry {sorted(node)} in the header.")
+
+
+def _decode_array(node: dict[str, Any], where: str, file: Any) -> Any:
+    name, dtype, shape = node["array"], node["dtype"], tuple(node["shape"])
+    if name not in file.files:
+        raise ValueError(f"{where} is missing in the file: {name!r} is not in the archive.")
+    array = file[name]
+    if array.dtype.str != dtype or array.shape != shape:
+        raise ValueError(
+            f"{where} is {array.dtype.str} of shape {array.shape} but the header says {dtype} of "
+            f"shape {shape}: the file is damaged."
+        )
+    if node["kind"] == "scalar":
+        return array[()]
+    if node["kind"] != "jax":
+        return array
+    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+        raise ValueError(
+            f"{where} was saved as {array.dtype} but JAX runs in single precision: load it after "
+            "jax.config.update('jax_enable_x64', True)."
+        )
+    return jnp.asarray(array)
+
+
+def _decode_module(node: dict[str, Any], where: str, file: Any) -> eqx.Module:
+    cls = _find_class(node["module"], where)
+    expected = {field.name for field in dataclasses.fields(cls)}
+    saved = set(node["fields"])
+    if expected != saved:
+        raise ValueError(
+            f"{where} was saved by another version of {node['module']}: the file has "
+            f"{sorted(saved - expected)} which the class has not, and lacks "
+            f"{sorted(expected - saved)}."
+        )
+    module = object.__new__(cls)
+    for name, entry in node["fields"].items():
+        object.__setattr__(module, name, _decode(entry, f"{where}.{name}", file))
+    run_checks(module)
+    return module
+
+
+def _find_class(name: str, where: str) -> type[eqx.Module]:
+    module_name, _, qualname = name.partition(":")
+    try:
+        found = importlib.import_module(module_name)
+        for attribute in qualname.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where} is a {name}, which cannot be imported: {error}.") from None
+    if not (isinstance(found, type) and issubclass(found, eqx.Module)):
+        raise ValueError(f"{where} is a {name}, which is not an Equinox module.")
+    return found

@@ -1,0 +1,218 @@
+"""The Gaussian approximation of a posterior at its maximum."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._model import lookup_parameter
+from ._optimize import Frame, least_squares, objective
+from ._space import (
+    coordinate_names,
+    flat_values,
+    indexed_names,
+    natural_range,
+    prior_only,
+    value_names,
+)
+from ._start import refuse_start, start_coordinates
+from ._table import Table
+
+_FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
+
+
+class Laplace(eqx.Module):
+    """The result of :func:`laplace`: a Gaussian of the physical values.
+
+    Parameters
+    ----------
+    model
+        The model at the centre.
+    values
+        The centre: a value for each free parameter.
+    u
+        The centre in unconstrained coordinates, shape ``(dim,)``.
+    covariance_u
+        Covariance in unconstrained coordinates, shape ``(dim, dim)``.
+    covariance
+        Covariance of the physical values, in the order of ``components``.
+    components
+        One name per physical number, such as ``"disk.phase.values[2]"``.
+    """
+
+    model: Any
+    values: dict[str, Array]
+    u: Float[Array, " dim"]
+    covariance_u: Float[Array, "dim dim"]
+    covariance: Float[Array, "size size"]
+    components: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters."""
+        return tuple(self.values)
+
+    @property
+    def std(self) -> dict[str, Array]:
+        """Standard deviation of each free parameter, in its unit and shape."""
+        sizes = np.cumsum([value.size for value in self.values.values()])
+        parts = jnp.split(jnp.sqrt(jnp.diag(self.covariance)), sizes[:-1])
+        return {
+            name: part.reshape(value.shape)
+            for (name, value), part in zip(self.values.items(), parts, strict=True)
+        }
+
+    @property
+    def correlation(self) -> Float[Array, "size size"]:
+        """Correlation of the physical values, in the order of ``components``."""
+        width = jnp.sqrt(jnp.diag(self.covariance))
+        return self.covariance / (width[:, None] * width[None, :])
+
+    def summary(self) -> Table:
+        """The table of values and their standard deviations: parameter, value, std, unit.
+
+        Returns
+        -------
+        Table
+            Prints as a table, in a notebook too.
+        """
+        std, rows = self.std, []
+        for name, value in self.values.items():
+            unit = lookup_parameter(self.model, name).info.unit
+            for entry, centre, width in zip(
+                indexed_names({name: value.shape}), value.ravel(), std[name].ravel(), strict=True
+            ):
+                rows.append((entry, f"{float(centre):.6g}", f"{float(width):.2g}", unit))
+        return Table(("parameter", "value", "std", "unit"), rows)
+
+
+def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
+    r"""Approximate the posterior by a Gaussian at its maximum.
+
+    .. math::
+
+        \Sigma_u = \left( -\nabla_u \nabla_u \ln [L\,p] \right)^{-1}, \qquad
+        \Sigma = \frac{\partial\theta}{\partial u} \, \Sigma_u \,
+        \frac{\partial\theta}{\partial u}^\mathsf{T}
+
+    Parameters
+    ----------
+    posterior
+        The posterior.
+    at
+        Where its maximum is: the :class:`Fit`, or a dictionary of values.
+    method
+        ``"hessian"`` takes second derivatives of the log density. ``"fisher"`` takes
+        :math:`J^\mathsf{T} J` of the posterior's residuals and the curvature of the prior: cheaper,
+        never indefinite, equal for models that are linear over the width of the posterior.
+
+    Returns
+    -------
+    Laplace
+        Centre, covariance, standard deviations.
+
+    Raises
+    ------
+    ValueError
+        If the curvature is not positive in some direction (the message says which), a parameter
+        is at the edge of its prior, or the method is unknown or needs residuals.
+
+    Notes
+    -----
+    See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
+    """
+    edge = getattr(at, "at_edge", ())
+    if edge:
+        raise ValueError(
+            f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
+            "there. Widen the prior, or fix the value."
+        )
+    u = start_coordinates(posterior, at)
+    frame = Frame(u, natural_range(posterior)[1])
+    hessian = curvature(posterior, frame, method)
+    covariance_u = _inverse(posterior, hessian, frame)
+    slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
+    return Laplace(
+        model=posterior.model_from(u),
+        values=posterior.constrain(u),
+        u=u,
+        covariance_u=covariance_u,
+        covariance=slopes @ covariance_u @ slopes.T,
+        components=tuple(value_names(posterior)),
+    )
+
+
+def curvature(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
+    """Second derivatives of minus the log density in units of ``frame.scale``, at its offset."""
+    if method == "fisher" and posterior.residuals is None:
+        raise ValueError(
+            "method = 'fisher' needs residuals: pass Posterior(..., residuals=...), or use "
+            "method='hessian'."
+        )
+    if method not in ("hessian", "fisher"):
+        raise ValueError(f"method = {method!r} must be 'hessian' or 'fisher'.")
+    hessian = _fisher(posterior, frame) if method == "fisher" else _hessian(posterior, frame)
+    if not np.isfinite(np.asarray(hessian)).all():
+        refuse_start(posterior, frame.offset)
+    return hessian
+
+
+def jacobian_curvature(posterior, frame: Frame) -> Float[Array, "dim dim"]:
+    """What the volume element of the unconstrained coordinates adds to :func:`curvature`."""
+    return _jacobian_curvature(prior_only(posterior), frame)
+
+
+@eqx.filter_jit
+def _hessian(posterior, frame: Frame):
+    zero = jnp.zeros_like(frame.offset)
+    gradient = jax.grad(lambda z: objective(posterior, frame, z))
+    _, times_hessian = jax.linearize(gradient, zero)
+    # Row after row: the memory of one gradient instead of dim of them.
+    rows = jax.lax.map(times_hessian, jnp.eye(len(zero), dtype=zero.dtype))
+    return 0.5 * (rows + rows.T)
+
+
+@eqx.filter_jit
+def _fisher(posterior, frame: Frame):
+    return least_squares(posterior, frame, jnp.zeros_like(frame.offset))[2]
+
+
+@eqx.filter_jit
+def _jacobian_curvature(prior, frame: Frame):
+    def log_volume(z):
+        u = frame.offset + frame.scale * z
+        return prior.log_density(u) - prior.log_density_physical(u)
+
+    return -jax.hessian(log_volume)(jnp.zeros_like(frame.offset))
+
+
+def _inverse(posterior, hessian, frame: Frame) -> Float[Array, "dim dim"]:
+    """The covariance in u, or a ValueError that names the directions without curvature."""
+    names = coordinate_names(posterior)
+    diagonal = np.diag(np.asarray(hessian))
+    flat = [name for name, entry in zip(names, diagonal, strict=True) if not entry > _FLAT]
+    if flat:
+        raise ValueError(
+            f"The log density does not fall off along {', '.join(flat)}: the data do not constrain "
+            "it here, or this is not a maximum. Fix the parameter, or fit further."
+        )
+    width = jnp.asarray(1 / np.sqrt(diagonal), hessian.dtype)
+    scaled = hessian * width[:, None] * width[None, :]
+    eigenvalues, vectors = map(np.asarray, jnp.linalg.eigh(scaled))
+    if eigenvalues[0] <= 10 * len(names) * np.finfo(eigenvalues.dtype).eps:
+        direction = vectors[:, 0] / np.abs(vectors[:, 0]).max()
+        parts = [
+            f"{weight:+.2g} {name}"
+            for weight, name in zip(direction, names, strict=True)
+            if abs(weight) > 0.1
+        ]
+        raise ValueError(
+            "The log density does not fall off along the combination "
+            f"{' '.join(parts)} (each in units of its own width): the data constrain only other "
+            "combinations, or this is not a maximum. Fix one of these parameters, or fit further."
+        )
+    half = (frame.scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
+    return half @ half.T

@@ -1,0 +1,336 @@
+"""Minimisers that evaluate the objective once per step, so that it is compiled only once."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from ._each import each
+from ._lenient import lenient
+from ._progress import CHUNK
+from ._space import prior_only
+
+RUNNING, CONVERGED, STALLED, NOT_FINITE = range(4)
+_ROUNDING = 8.0  # changes of the objective below so many units in its last place mean nothing
+
+
+class Frame(NamedTuple):
+    """Coordinates z of the minimisers: u = offset + scale * z, the prior about one wide."""
+
+    offset: Float[Array, " dim"]
+    scale: Float[Array, " dim"]
+
+
+class Search(eqx.Module):
+    """Where a search is: the best point so far and what the method remembers."""
+
+    z: Float[Array, " dim"]
+    value: Float[Array, ""]
+    gradient: Float[Array, " dim"]
+    gain: Float[Array, ""]
+    status: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    memory: Any
+
+
+def _not_started(z, memory) -> Search:
+    infinite, count = jnp.full_like(z[0], jnp.inf), jnp.zeros((), int)
+    return Search(z, infinite, jnp.zeros_like(z), infinite, jnp.asarray(RUNNING), count, memory)
+
+
+def _resolution(value):
+    return _ROUNDING * jnp.finfo(value.dtype).eps * jnp.maximum(1.0, jnp.abs(value))
+
+
+def _is_finite(value, gradient):
+    return jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+
+
+def _bounded(step, reach):
+    """The step, shortened so that no coordinate moves by more than ``reach``."""
+    return step * jnp.minimum(1.0, reach / jnp.maximum(jnp.max(jnp.abs(step)), reach))
+
+
+def objective(posterior, frame: Frame, z):
+    """Minus the log posterior density of the physical values at ``z``."""
+    return -posterior.log_density_physical(frame.offset + frame.scale * z)
+
+
+class LBFGS(eqx.Module):
+    """L-BFGS directions of optax with a weak Wolfe line search by bisection (Lewis & Overton 2013).
+
+    A step of the search is one evaluation, not one line search: the objective's gradient occurs
+    once in the compiled program (four times with ``optax.lbfgs``), and starts never wait.
+    """
+
+    memory_size: int = eqx.field(static=True, default=10)
+    reach: float = eqx.field(static=True, default=2.0)
+    most_trials: int = eqx.field(static=True, default=30)
+
+    def start(self, z) -> Search:
+        zero, infinite = jnp.zeros_like(z[0]), jnp.full_like(z[0], jnp.inf)
+        memory = dict(
+            lbfgs=self._directions().init(z),
+            direction=jnp.zeros_like(z),
+            slope=zero,
+            step=zero,
+            low=zero,
+            high=infinite,
+            trials=jnp.zeros((), int),
+        )
+        # The first step has length zero: it evaluates the start and always succeeds.
+        return _not_started(z, memory)
+
+    def _directions(self):
+        return optax.scale_by_lbfgs(memory_size=self.memory_size)
+
+    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
+        old = search.memory
+        trial = search.z + old["step"] * old["direction"]
+        value, gradient = jax.value_and_grad(lambda z: objective(posterior, frame, z))(trial)
+        resolution = _resolution(value)
+        evaluations = search.evaluations + 1
+        decreases = _is_finite(value, gradient) & (
+            value <= search.value + 1e-4 * old["step"] * old["slope"] + resolution
+        )
+        flat_enough = gradient @ old["direction"] >= 0.9 * old["slope"]
+
+        def accept():
+            with lenient():
+                along, lbfgs = self._directions().update(gradient, old["lbfgs"], trial)
+            along = jnp.where(gradient @ along > 0, along, gradient)  # rounding may spoil it
+            direction = -_bounded(along, self.reach)
+            gain = 0.5 * gradient @ along
+            limit = jnp.maximum(tolerance, resolution)
+            done = (gain < limit) & (search.value - value < limit)
+            memory = dict(
+                lbfgs=lbfgs,
+                direction=direction,
+                slope=gradient @ direction,
+                step=jnp.ones_like(value),
+                low=jnp.zeros_like(value),
+                high=jnp.full_like(value, jnp.inf),
+                trials=jnp.zeros((), int),
+            )
+            status = jnp.where(done, CONVERGED, RUNNING)
+            return Search(trial, value, gradient, gain, status, evaluations, memory)
+
+        def reject():
+            low = jnp.where(decreases, old["step"], old["low"])
+            high = jnp.where(decreases, old["high"], old["step"])
+            step = jnp.where(jnp.isfinite(high), 0.5 * (low + high), 2.0 * low)
+            memory = {**old, "low": low, "high": high, "step": step, "trials": old["trials"] + 1}
+            status = jnp.where(memory["trials"] < self.most_trials, RUNNING, STALLED)
+            at = (search.z, search.value, search.gradient, search.gain)
+            return Search(*at, status, evaluations, memory)
+
+        return jax.lax.cond(decreases & flat_enough, accept, reject)
+
+
+class LevenbergMarquardt(eqx.Module):
+    r"""Damped Gauss-Newton on the residuals, with the prior's curvature added to that of the data.
+
+    .. math::
+
+        (J^\mathsf{T} J + H_\mathrm{prior} + \lambda D)\,\delta = -\nabla f
+
+    The damping follows Nielsen (1999, IMM-REP-1999-05).
+    """
+
+    reach: float = eqx.field(static=True, default=3.0)
+
+    def start(self, z) -> Search:
+        zero = jnp.zeros_like(z[0])
+        memory = dict(
+            step=jnp.zeros_like(z),
+            predicted=zero,
+            hessian=jnp.diag(jnp.ones_like(z)),
+            damping=zero + 1e-3,
+            growth=zero + 2.0,
+        )
+        return _not_started(z, memory)
+
+    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
+        old = search.memory
+        trial = search.z + old["step"]
+        value, gradient, hessian = least_squares(posterior, frame, trial)
+        resolution = _resolution(value)
+        finite = _is_finite(value, gradient) & jnp.all(jnp.isfinite(hessian))
+        first = ~jnp.isfinite(search.value)
+        decrease = jnp.where(first, 0.0, search.value - value)
+        ratio = jnp.where(first, 1.0, decrease / jnp.maximum(old["predicted"], resolution))
+        # Where rounding hides the change of the objective, not getting worse is good enough.
+        same = (old["predicted"] < resolution) & (decrease > -resolution)
+        accept = finite & (first | same | (ratio > 1e-4))
+        eased = old["damping"] * jnp.maximum(1 / 3, 1.0 - (2.0 * ratio - 1.0) ** 3)
+        damping = jnp.where(accept, jnp.where(first, old["damping"], eased), 0.0)
+        damping = jnp.where(accept, damping, old["damping"] * old["growth"])
+        damping = jnp.maximum(damping, 1e-9)
+        growth = jnp.where(accept, 2.0, 2.0 * old["growth"])
+
+        def pick(new, old):
+            return jnp.where(accept, new, old)
+
+        z, value = pick(trial, search.z), pick(value, search.value)
+        gradient, hessian = pick(gradient, search.gradient), pick(hessian, old["hessian"])
+        newton = -_solve(hessian, gradient, 0.0)
+        gain = -0.5 * gradient @ newton
+        step = _bounded(-_solve(hessian, gradient, damping), self.reach)
+        predicted = -gradient @ step - 0.5 * step @ hessian @ step
+        limit = jnp.maximum(tolerance, resolution)
+        done = accept & ~first & (gain < limit) & (decrease < limit)
+        stuck = ~accept & (damping > 1e12)
+        status = jnp.where(done, CONVERGED, jnp.where(stuck, STALLED, RUNNING))
+        memory = dict(step=step, predicted=predicted, hessian=hessian, damping=damping, growth=growth)
+        return Search(z, value, gradient, gain, status, search.evaluations + 1, memory)
+
+
+def _solve(hessian, gradient, damping):
+    """``(H + damping D)^-1 g`` with D the diagonal of H, in coordinates where that is one."""
+    diagonal = jnp.diag(hessian)
+    # A coordinate the objective does not depend on gets the prior's natural scale, one.
+    width = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    scaled = hessian * width[:, None] * width[None, :]
+    floor = 10.0 * jnp.finfo(hessian.dtype).eps
+    ridge = (damping + floor) * jnp.eye(len(gradient), dtype=hessian.dtype)
+    factor = jax.scipy.linalg.cho_factor(scaled + ridge)
+    return width * jax.scipy.linalg.cho_solve(factor, width * gradient)
+
+
+def least_squares(posterior, frame: Frame, z):
+    """Half the sum of squared residuals plus the prior's part: value, gradient, Gauss-Newton H."""
+
+    def residuals(z):
+        vector = posterior.residuals(posterior.model_from(frame.offset + frame.scale * z))
+        vector = jnp.ravel(vector)
+        return vector, vector
+
+    def prior(z):
+        return objective(prior_only(posterior), frame, z)
+
+    jacobian, vector = jax.jacfwd(residuals, has_aux=True)(z)
+    value, gradient = jax.value_and_grad(prior)(z)
+    eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
+    convex = (vectors * jnp.maximum(eigenvalues, 0.0)[None, :]) @ vectors.T
+    return (
+        0.5 * vector @ vector + value,
+        jacobian.T @ vector + gradient,
+        jacobian.T @ jacobian + convex,
+    )
+
+
+class Optax(eqx.Module):
+    """Any optax transformation; it has converged when the best value has long stayed the same."""
+
+    transformation: Any
+    patience: int = eqx.field(static=True, default=50)
+
+    def start(self, z) -> Search:
+        infinite = jnp.full_like(z[0], jnp.inf)
+        memory = dict(
+            inner=self.transformation.init(z),
+            next=z,
+            waited=jnp.zeros((), int),
+            reference=infinite,
+            first_norm=infinite,
+        )
+        return _not_started(z, memory)
+
+    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
+        old = search.memory
+
+        def function(z):
+            return objective(posterior, frame, z)
+
+        if optax.tree.get(old["inner"], "grad") is None:
+            value, gradient = jax.value_and_grad(function)(old["next"])
+        else:  # a line search has already evaluated this point
+            value, gradient = optax.value_and_grad_from_state(function)(
+                old["next"], state=old["inner"]
+            )
+        transformation = optax.with_extra_args_support(self.transformation)
+        extra = dict(value=value, grad=gradient, value_fn=function)
+        with lenient():
+            updates, inner = transformation.update(gradient, old["inner"], old["next"], **extra)
+        finite = _is_finite(value, gradient)
+        better = finite & (value < search.value)
+        limit = jnp.maximum(tolerance, _resolution(value))
+        improved = finite & ~(value > old["reference"] - limit)
+        waited = jnp.where(improved, 0, old["waited"] + 1)
+        norm = jnp.linalg.norm(gradient)
+        first_norm = jnp.where(jnp.isfinite(old["first_norm"]), old["first_norm"], norm)
+        best_gradient = jnp.where(better, gradient, search.gradient)
+        small = jnp.linalg.norm(best_gradient) <= 1e-2 * jnp.maximum(first_norm, 1.0)
+        stopped = waited >= self.patience
+        status = jnp.where(stopped, jnp.where(small, CONVERGED, STALLED), RUNNING)
+        memory = dict(
+            inner=inner,
+            next=optax.apply_updates(old["next"], updates),
+            waited=waited,
+            reference=jnp.where(improved, value, old["reference"]),
+            first_norm=first_norm,
+        )
+        searches = optax.tree.get(inner, "num_linesearch_steps")
+        return Search(
+            z=jnp.where(better, old["next"], search.z),
+            value=jnp.where(better, value, search.value),
+            gradient=best_gradient,
+            gain=jnp.full_like(value, math.nan),
+            status=jnp.where(finite, status, NOT_FINITE),
+            evaluations=search.evaluations + 1 + (0 if searches is None else searches),
+            memory=memory,
+        )
+
+
+@eqx.filter_jit
+def run(posterior, frame: Frame, method, searches: Search, count, tolerance, *, at_once: bool):
+    """Up to ``count`` steps of every search; fewer once none is running.
+
+    Parameters
+    ----------
+    posterior, frame
+        The objective and the minimiser's coordinates.
+    method
+        :class:`LBFGS`, :class:`LevenbergMarquardt` or :class:`Optax`.
+    searches
+        One search per start, stacked.
+    count
+        At most ``CHUNK``.
+    tolerance
+        Gains of the log density below it are not worth a step.
+    at_once
+        Whether the starts are evaluated at once or in turn.
+
+    Returns
+    -------
+    tuple
+        The searches, the number of steps done, and the best value of each search after each
+        step, shape ``(CHUNK, starts)``.
+    """
+
+    def advance(search):
+        return jax.lax.cond(
+            search.status == RUNNING,
+            lambda s: method.step(posterior, frame, s, tolerance),
+            lambda s: s,
+            search,
+        )
+
+    def body(carry):
+        index, searches, history = carry
+        searches = each(advance, searches, at_once=at_once)
+        return index + 1, searches, history.at[index].set(searches.value)
+
+    def go_on(carry):
+        index, searches, _ = carry
+        return (index < count) & jnp.any(searches.status == RUNNING)
+
+    history = jnp.zeros((CHUNK, len(searches.value)), searches.value.dtype)
+    done, searches, history = jax.lax.while_loop(
+        go_on, body, (jnp.zeros_like(count), searches, history)
+    )
+    return searches, done, history

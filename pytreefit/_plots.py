@@ -1,0 +1,83 @@
+"""Draws in other packages' hands: ArviZ, corner, matplotlib; none is imported before it is used."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def to_arviz(samples):
+    """See :meth:`Samples.to_arviz`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ announces its version 1.0 at import
+        arviz = _import("arviz")
+    posterior = {name: np.asarray(draws) for name, draws in samples.draws.items()}
+    statistics = {
+        "lp": np.asarray(samples.log_density),
+        "diverging": np.asarray(samples.diverging),
+        "acceptance_rate": np.asarray(samples.acceptance),
+        "tree_depth": np.asarray(samples.tree_depth),
+        "n_steps": np.asarray(samples.leapfrogs),
+    }
+    if int(arviz.__version__.partition(".")[0]) >= 1:
+        return arviz.from_dict({"posterior": posterior, "sample_stats": statistics})
+    return arviz.from_dict(posterior=posterior, sample_stats=statistics)
+
+
+def corner(samples, names: Sequence[str] | None, **options):
+    """See :meth:`Samples.corner`."""
+    package = _import("corner")
+    columns = _columns(samples, names)
+    table = np.stack([np.ravel(column) for column in columns.values()], axis=1)
+    options = {"labels": list(columns), "quantiles": [0.16, 0.5, 0.84], **options}
+    return package.corner(table, **options)
+
+
+def trace(samples, names: Sequence[str] | None):
+    """See :meth:`Samples.trace`."""
+    pyplot = _import("matplotlib.pyplot")
+    columns = _columns(samples, names)
+    size = (9.0, 1.6 * len(columns))
+    figure, axes = pyplot.subplots(
+        len(columns), 2, figsize=size, squeeze=False, width_ratios=(1, 3), layout="constrained"
+    )
+    for (label, column), (left, right) in zip(columns.items(), axes, strict=True):
+        for chain in column:
+            left.hist(chain, bins="auto", histtype="step", density=True)
+            right.plot(chain, linewidth=0.6)
+        left.set_xlabel(label)
+        left.set_yticks([])
+        right.set_ylabel(label)
+        right.margins(x=0)
+    axes[-1, 1].set_xlabel("draw")
+    return figure
+
+
+def _columns(samples, names: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Every number's draws under its label, with the unit."""
+    names = samples.names if names is None else names
+    unknown = [name for name in names if name not in samples.names]
+    if unknown:
+        raise ValueError(
+            f"There are no draws of {', '.join(unknown)}: there are of {', '.join(samples.names)}."
+        )
+    columns = {}
+    for entry, draws in samples.columns.items():
+        name, bracket, index = entry.partition("[")
+        if name in names:
+            unit = samples.units[name]
+            label = samples.labels[name] + bracket + index
+            columns[f"{label} [{unit}]" if unit else label] = draws
+    return columns
+
+
+def _import(package: str):
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"This needs the package {package.partition('.')[0]}: install it with "
+            "pip install 'grater-spotgp[plots]'."
+        ) from error

@@ -1,0 +1,500 @@
+"""The posterior: a model, a likelihood, and which parameters are free under which priors."""
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array
+from numpyro.distributions import biject_to
+from numpyro.distributions.transforms import Transform
+
+from ._model import Model, Node, is_traced, lookup_parameter, replace
+
+
+class Posterior(eqx.Module):
+    r"""The posterior density of a model's free parameters, named by their paths.
+
+    .. math::
+
+        \ln p(\theta \mid d) = \ln L(d \mid m(\theta)) + \sum_k \ln p_k(\theta_k) + \mathrm{const}
+
+    Parameters
+    ----------
+    model
+        Holds the start of the free parameters and the values of the fixed ones. A parameter
+        not named in ``priors`` or ``links`` is fixed.
+    log_likelihood
+        Function of the model that returns a scalar. Pass a method of an Equinox module that holds
+        the data (``data.log_likelihood``): then the data are arrays of the PyTree, and other data
+        of the same shape compile nothing anew. A lambda is compiled anew for each new lambda.
+    priors
+        For each path a continuous NumPyro distribution, or ``(low, high)`` for a uniform one. A
+        tuple of paths as the key ties them: they share one value, which starts at the
+        first path's. A scalar prior of an array parameter holds for each entry independently.
+    links
+        For each path a function of the model (with the free values set) that returns the value,
+        for parameters that follow from others. Links are evaluated together, so none sees the
+        result of another.
+    residuals
+        Function of the model that returns the vector :math:`r` with
+        :math:`\ln L = -r^\mathsf{T} r / 2` up to a constant; for least-squares fits.
+
+    Raises
+    ------
+    ValueError
+        If a path is unknown, used twice or not a parameter; if a prior is discrete, has the wrong
+        shape, reaches beyond the parameter's bounds or does not contain the model's value.
+    TypeError
+        If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import Model, Posterior, param
+    >>> class Line(Model):
+    ...     slope: jax.Array = param(unit="m / s")
+    >>> posterior = Posterior(Line(2.0), lambda line: -((line.slope - 1) ** 2), {"slope": (0, 9)})
+    >>> posterior.names
+    ('slope',)
+    """
+
+    model: Model
+    log_likelihood: Callable[[Any], Array]
+    residuals: Callable[[Any], Array] | None
+    paths: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    # Tuples, not dictionaries: a PyTree sorts the keys of these, and the order of names matters.
+    _priors: tuple[dist.Distribution, ...]
+    _links: tuple[Callable[[Any], Any], ...]
+    _link_paths: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        model: Model,
+        log_likelihood: Callable[[Any], Array],
+        priors: Mapping[str | tuple[str, ...], Any],
+        links: Mapping[str, Callable[[Any], Any]] | None = None,
+        *,
+        residuals: Callable[[Any], Array] | None = None,
+    ):
+        links = {} if links is None else links
+        functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
+        if residuals is not None:
+            functions["residuals"] = residuals
+        for name, function in functions.items():
+            if not callable(function):
+                raise TypeError(f"{name} = {function!r} must be a function of the model.")
+        if not isinstance(priors, Mapping) or not priors:
+            raise ValueError(
+                "priors is empty: name at least one free parameter, as in "
+                "priors={'disk.inclination': (60, 89)}."
+            )
+        self.model = model
+        self.log_likelihood = log_likelihood
+        self.residuals = residuals
+        self.paths = tuple((key,) if isinstance(key, str) else tuple(key) for key in priors)
+        self._link_paths = tuple(links)
+        self._links = tuple(links.values())
+        _check_used_once(self.paths, self._link_paths)
+        for path in self._link_paths:
+            lookup_parameter(model, path)
+        self._priors = tuple(
+            _as_prior(prior, [lookup_parameter(model, path) for path in tied])
+            for tied, prior in zip(self.paths, priors.values(), strict=True)
+        )
+        for name, prior in self.priors.items():
+            _check_start(name, self.initial[name], prior)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters: the paths, the first one of each tie."""
+        return tuple(tied[0] for tied in self.paths)
+
+    @property
+    def priors(self) -> dict[str, dist.Distribution]:
+        """The prior of each free parameter."""
+        return dict(zip(self.names, self._priors, strict=True))
+
+    @property
+    def links(self) -> dict[str, Callable[[Any], Any]]:
+        """The function behind each linked path."""
+        return dict(zip(self._link_paths, self._links, strict=True))
+
+    @property
+    def transform(self) -> dict[str, Transform]:
+        """For each free parameter the bijection from real numbers to the support of its prior."""
+        return {name: biject_to(prior.support) for name, prior in self.priors.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each free parameter."""
+        return {name: prior.event_shape for name, prior in self.priors.items()}
+
+    @property
+    def dim(self) -> int:
+        """The number of free real numbers, the length of ``u``."""
+        return sum(math.prod(shape) for shape in self._unconstrained_shapes())
+
+    @property
+    def initial(self) -> dict[str, Array]:
+        """The free parameters' values in the model."""
+        # A sub-model made before the precision was switched still has the old one.
+        dtype = jnp.result_type(float)
+        return {name: jnp.asarray(self.model.get(name), dtype) for name in self.names}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Plot label of each free parameter; the path where the parameter has none."""
+        nodes = {name: lookup_parameter(self.model, name) for name in self.names}
+        return {name: node.info.label or name for name, node in nodes.items()}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each free parameter."""
+        return {name: lookup_parameter(self.model, name).info.unit for name in self.names}
+
+    def constrain(self, u: Array) -> dict[str, Array]:
+        """Physical values from unconstrained coordinates.
+
+        Parameters
+        ----------
+        u
+            Vector of real numbers, shape ``(dim,)``.
+
+        Returns
+        -------
+        dict
+            The value of each free parameter, inside the support of its prior.
+        """
+        parts = self._split(u)
+        return {name: bijection(parts[name]) for name, bijection in self.transform.items()}
+
+    def unconstrain(self, values: Mapping[str, Any]) -> Array:
+        """Unconstrained coordinates from physical values: the inverse of :meth:`constrain`.
+
+        Parameters
+        ----------
+        values
+            A value for every free parameter.
+
+        Returns
+        -------
+        jax.Array
+            Vector of shape ``(dim,)``; not finite where a value is outside its prior's support.
+        """
+        values = self._check_names(values)
+        parts = [jnp.ravel(b.inv(values[name])) for name, b in self.transform.items()]
+        return jnp.concatenate(parts)
+
+    def model_at(self, values: Mapping[str, Any]) -> Model:
+        """The model with the free parameters set, ties and links applied, checked as by ``set``.
+
+        Parameters
+        ----------
+        values
+            A value for every free parameter.
+
+        Returns
+        -------
+        Model
+            The complete model.
+        """
+        return self._model_at(self._check_names(values), check=True)
+
+    def model_from(self, u: Array) -> Model:
+        """The model at unconstrained coordinates ``u`` of shape ``(dim,)``.
+
+        The values are inside their priors by construction and are not checked again: where
+        rounding puts one exactly on an open bound, a finished fit still gets its model.
+        """
+        return self._model_at(self.constrain(u), check=False)
+
+    def log_prior(self, values: Mapping[str, Any]) -> Array:
+        """Sum of the log prior densities; minus infinity outside the priors' support.
+
+        Parameters
+        ----------
+        values
+            A value for every free parameter.
+
+        Returns
+        -------
+        jax.Array
+            Scalar.
+        """
+        values = self._check_names(values)
+        total = jnp.zeros((), jnp.result_type(float))
+        for name, prior in self.priors.items():
+            inside = jnp.all(prior.support(values[name]))
+            with _numpyro_promotion():
+                density = prior.log_prob(values[name])
+            total = total + jnp.where(inside, density, -jnp.inf)
+        return total
+
+    def sample_prior(self, key: Array, shape: tuple[int, ...] = ()) -> dict[str, Array]:
+        """Independent draws of the free parameters from their priors.
+
+        Parameters
+        ----------
+        key
+            JAX random key.
+        shape
+            Shape of the batch of draws.
+
+        Returns
+        -------
+        dict
+            For each free parameter an array of shape ``shape`` + the parameter's shape.
+
+        Raises
+        ------
+        NotImplementedError
+            If a prior cannot be drawn from, such as NumPyro's ``ImproperUniform``.
+        """
+        keys = jax.random.split(key, len(self.names))
+        with _numpyro_promotion():
+            return {
+                name: prior.sample(k, shape)
+                for (name, prior), k in zip(self.priors.items(), keys, strict=True)
+            }
+
+    def log_likelihood_of(self, model: Model) -> Array:
+        """The log likelihood of a model, a scalar; ValueError if the function returns none."""
+        value = jnp.asarray(self.log_likelihood(model), jnp.result_type(float))
+        if value.shape != ():
+            raise ValueError(
+                f"log_likelihood returned an array of shape {value.shape} but must return a "
+                "scalar: sum it over the data."
+            )
+        return value
+
+    def log_density(self, u: Array) -> Array:
+        r"""Log posterior density of the unconstrained coordinates: what a sampler draws from.
+
+        .. math::
+
+            \ln L + \ln p(\theta(u)) + \ln \left| \det \partial\theta / \partial u \right|
+
+        Parameters
+        ----------
+        u
+            Vector of real numbers, shape ``(dim,)``.
+
+        Returns
+        -------
+        jax.Array
+            Scalar.
+        """
+        parts = self._split(u)
+        total = self.log_density_physical(u)
+        for name, bijection in self.transform.items():
+            log_det = bijection.log_abs_det_jacobian(parts[name], bijection(parts[name]))
+            total = total + jnp.sum(log_det)
+        return total
+
+    def log_density_physical(self, u: Array) -> Array:
+        r"""Log posterior density of the physical values at ``u``: what a fit maximises.
+
+        .. math::
+
+            \ln L + \ln p(\theta(u))
+
+        Without the Jacobian its maximum does not depend on the coordinates, and under uniform
+        priors it is the maximum of the likelihood.
+
+        Parameters
+        ----------
+        u
+            Vector of real numbers, shape ``(dim,)``.
+
+        Returns
+        -------
+        jax.Array
+            Scalar.
+        """
+        values = self.constrain(u)
+        model = self._model_at(values, check=False)
+        return self.log_likelihood_of(model) + self.log_prior(values)
+
+    def numpyro_model(self) -> Callable[[], Model]:
+        """The same posterior as a NumPyro model, for any of NumPyro's inference algorithms.
+
+        Returns
+        -------
+        callable
+            Function without arguments that samples each free parameter under its name, adds the
+            likelihood as the factor ``"log_likelihood"`` and returns the model.
+        """
+
+        def numpyro_model():
+            values = {name: numpyro.sample(name, prior) for name, prior in self.priors.items()}
+            model = self._model_at(values, check=False)
+            numpyro.factor("log_likelihood", self.log_likelihood_of(model))
+            return model
+
+        return numpyro_model
+
+    def _model_at(self, values: Mapping[str, Any], check: bool) -> Model:
+        updates = {path: values[tied[0]] for tied in self.paths for path in tied}
+        model = replace(self.model, updates, check=check)
+        linked = {path: link(model) for path, link in self.links.items()}
+        return replace(model, linked, check=check)
+
+    def _unconstrained_shapes(self) -> list[tuple[int, ...]]:
+        shapes, transforms = self.shapes, self.transform
+        return [transforms[name].inverse_shape(shapes[name]) for name in self.names]
+
+    def _split(self, u: Array) -> dict[str, Array]:
+        shapes = self._unconstrained_shapes()
+        sizes = [math.prod(shape) for shape in shapes]
+        if jnp.shape(u) != (sum(sizes),):
+            raise ValueError(
+                f"u has shape {jnp.shape(u)} but must have shape ({sum(sizes)},): one number for "
+                f"each entry of {', '.join(self.names)}."
+            )
+        parts = jnp.split(u, np.cumsum(sizes)[:-1])
+        return {
+            name: jnp.reshape(part, shape)
+            for name, part, shape in zip(self.names, parts, shapes, strict=True)
+        }
+
+    def _check_names(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        missing = [name for name in self.names if name not in values]
+        extra = [name for name in values if name not in self.names]
+        if missing or extra:
+            raise ValueError(
+                f"values must name the free parameters {', '.join(self.names)}: "
+                f"missing are {missing}, unknown are {extra}."
+            )
+        dtype = jnp.result_type(float)
+        values = {name: jnp.asarray(values[name], dtype) for name in self.names}
+        for name, shape in self.shapes.items():
+            if values[name].shape != shape:
+                raise ValueError(
+                    f"The value of {name!r} has shape {values[name].shape} but must have "
+                    f"shape {shape}."
+                )
+        return values
+
+
+@contextlib.contextmanager
+def _numpyro_promotion():
+    """NumPyro mixes dtypes and ranks, which a user may have forbidden for code of their own."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for path in [path for tied in paths for path in tied]:
+        if path in seen:
+            raise ValueError(f"{path!r} has two priors or is tied twice: name it once.")
+        seen.add(path)
+    both = sorted(seen.intersection(links))
+    if both:
+        raise ValueError(
+            f"{both[0]!r} is both free and linked: remove it from priors or from links."
+        )
+
+
+def _as_prior(prior: Any, nodes: list[Node]) -> dist.Distribution:
+    """A prior of the parameter's shape whose numbers are arrays, checked against the bounds."""
+    name, shape = nodes[0].path, jnp.shape(nodes[0].value)
+    for node in nodes[1:]:
+        if jnp.shape(node.value) != shape:
+            raise ValueError(
+                f"{name!r} of shape {shape} cannot be tied to {node.path!r} of shape "
+                f"{jnp.shape(node.value)}."
+            )
+    if isinstance(prior, tuple | list) and len(prior) == 2:
+        prior = _uniform(name, *prior)
+    if not isinstance(prior, dist.Distribution):
+        raise TypeError(
+            f"The prior of {name!r} is {prior!r} but must be a NumPyro distribution or (low, high)."
+        )
+    if prior.support is None or prior.support.is_discrete:
+        raise ValueError(
+            f"The prior of {name!r}, {type(prior).__name__}, is discrete: "
+            "only continuous priors can be fitted and sampled."
+        )
+    if prior.shape() == () and shape != ():
+        prior = prior.expand(shape)
+    if prior.shape() != shape:
+        raise ValueError(
+            f"The prior of {name!r} has shape {prior.shape()} but the parameter has shape {shape}: "
+            "give a scalar prior or one of that shape."
+        )
+    if prior.batch_shape:
+        prior = prior.to_event(len(prior.batch_shape))
+    # Numbers that are not arrays would be compile-time constants: each new prior would recompile.
+    dtype = jnp.result_type(float)
+    prior = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), prior)
+    for node in nodes:
+        _check_support(node, prior)
+    return prior
+
+
+def _uniform(name: str, low: Any, high: Any) -> dist.Distribution:
+    dtype = jnp.result_type(float)
+    low, high = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
+    if not (is_traced(low) or is_traced(high)):
+        finite = np.isfinite(low).all() and np.isfinite(high).all()
+        if not (finite and np.all(low < high)):
+            raise ValueError(
+                f"The prior of {name!r} is ({low}, {high}) but must be (low, high) with finite "
+                "low < high."
+            )
+    return dist.Uniform(low, high)
+
+
+def _limits(support: Any) -> tuple[Any, Any] | None:
+    """Lower and upper end of a support; None where these do not describe it."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    lower = getattr(support, "lower_bound", None)
+    upper = getattr(support, "upper_bound", None)
+    if support is dist.constraints.real or lower is not None or upper is not None:
+        return (-math.inf if lower is None else lower, math.inf if upper is None else upper)
+    return None
+
+
+def _check_support(node: Node, prior: dist.Distribution) -> None:
+    limits = _limits(prior.support)
+    if limits is None or any(map(is_traced, limits)):
+        return
+    info, (low, high) = node.info, map(np.asarray, limits)
+    # Rounded as the limits are, so that a float32 prior may end exactly on a bound.
+    lower, upper = np.asarray(info.lower, low.dtype), np.asarray(info.upper, high.dtype)
+    if np.any(low < lower) or np.any(high > upper):
+        ends = [
+            f"{name}={bound:g}"
+            for name, bound in (("low", info.lower), ("high", info.upper))
+            if math.isfinite(bound)
+        ]
+        raise ValueError(
+            f"The prior of {node.path!r} reaches from {low.min():g} to {high.max():g} but the "
+            f"parameter is limited to {info.bounds}, so draws could be impossible models. Use a "
+            "narrower (low, high) or a distribution that stays inside, such as "
+            f"TruncatedNormal(..., {', '.join(ends)})"
+            f"{', HalfNormal or LogNormal' if info.lower == 0 and not len(ends) > 1 else ''}."
+        )
+
+
+def _check_start(name: str, value: Array, prior: dist.Distribution) -> None:
+    u = biject_to(prior.support).inv(value)
+    if is_traced(u):
+        return
+    # On the edge of a closed support the unconstrained coordinate is infinite: no start either.
+    if not (np.all(prior.support(value)) and np.isfinite(u).all()):
+        limits = _limits(prior.support)
+        inside = f"({np.min(limits[0]):g}, {np.max(limits[1]):g})" if limits else prior.support
+        raise ValueError(
+            f"The start of {name!r}, {np.asarray(value)}, is not inside the support of its prior, "
+            f"{inside}: widen the prior, or start elsewhere with model.set({{{name!r}: ...}})."
+        )

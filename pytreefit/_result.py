@@ -1,0 +1,359 @@
+"""Draws from a posterior: by name, with diagnostics, tables, plots and files."""
+
+import functools
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
+from . import _io, _plots
+from ._model import lookup_parameter, replace
+from ._space import indexed_names
+from ._table import Table
+
+_LARGE_RHAT = 1.01
+
+
+class Samples(eqx.Module):
+    """The result of :func:`sample`.
+
+    Parameters
+    ----------
+    draws
+        Physical values by name, each of shape ``(chains, draws, *shape)``. Of tied
+        parameters only the first is listed.
+    log_density
+        Log density of each draw in the unconstrained coordinates, shape ``(chains, draws)``.
+    diverging
+        Whether the trajectory diverged, shape ``(chains, draws)``.
+    acceptance
+        Mean acceptance probability along the trajectory, shape ``(chains, draws)``.
+    tree_depth
+        Number of doublings of the trajectory, shape ``(chains, draws)``.
+    leapfrogs
+        Number of gradients, shape ``(chains, draws)``.
+    step_size
+        Step size of the leapfrog integrator.
+    model
+        The model that was fitted, with the values it had at the start.
+    paths
+        For each name the paths tied together.
+    links
+        The functions behind linked paths; None after loading, functions are not saved.
+    link_paths
+        The linked paths.
+    seconds_compile, seconds_warmup, seconds_sampling
+        Wall-clock time of compilation (and the first points), warm-up and draws.
+    """
+
+    draws: dict[str, Array]
+    log_density: Float[Array, "chains draws"]
+    diverging: Bool[Array, "chains draws"]
+    acceptance: Float[Array, "chains draws"]
+    tree_depth: Int[Array, "chains draws"]
+    leapfrogs: Int[Array, "chains draws"]
+    step_size: float
+    model: Any
+    paths: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    links: dict[str, Callable] | None
+    link_paths: tuple[str, ...] = eqx.field(static=True)
+    seconds_compile: float
+    seconds_warmup: float
+    seconds_sampling: float
+
+    @classmethod
+    def from_run(cls, posterior, rows, seconds: dict[str, float], step_size: float) -> "Samples":
+        """Build the result from what every transition gave, rows of shape ``(draws, chains, ...)``."""
+        rows = jax.tree.map(lambda leaf: jnp.asarray(np.swapaxes(leaf, 0, 1)), rows)
+        return cls(
+            draws=_constrain(posterior, rows.u),
+            log_density=rows.log_density,
+            diverging=rows.diverging,
+            acceptance=rows.acceptance,
+            tree_depth=rows.tree_depth,
+            leapfrogs=rows.leapfrogs,
+            step_size=step_size,
+            model=posterior.model,
+            paths=posterior.paths,
+            links=posterior.links,
+            link_paths=tuple(posterior.links),
+            seconds_compile=seconds["compile"],
+            seconds_warmup=seconds["warmup"],
+            seconds_sampling=seconds["sampling"],
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters."""
+        return tuple(self.draws)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each free parameter."""
+        return {name: lookup_parameter(self.model, name).info.unit for name in self.names}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Plot label of each free parameter: its label or path."""
+        return {name: lookup_parameter(self.model, name).info.label or name for name in self.names}
+
+    @property
+    def divergences(self) -> int:
+        """Number of diverging trajectories."""
+        return int(np.sum(np.asarray(self.diverging)))
+
+    @property
+    def rhat(self) -> dict[str, np.ndarray]:
+        """Split R-hat of each number (Gelman et al. 2013): near 1 where the chains agree."""
+        return self._of_each_name(split_gelman_rubin)
+
+    @property
+    def ess(self) -> dict[str, np.ndarray]:
+        """Effective sample size of each number (Geyer's estimator), all chains together."""
+        return self._of_each_name(effective_sample_size)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of warm-up and draws, compilation excluded."""
+        return self.seconds_warmup + self.seconds_sampling
+
+    @property
+    def ess_per_second(self) -> dict[str, np.ndarray]:
+        """Effective sample size per second of warm-up and draws."""
+        return {name: ess / self.seconds for name, ess in self.ess.items()}
+
+    def _of_each_name(self, diagnostic) -> dict[str, np.ndarray]:
+        with np.errstate(invalid="ignore", divide="ignore"):  # a chain that never moved
+            return {name: np.asarray(diagnostic(np.asarray(x))) for name, x in self.draws.items()}
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every number's draws of shape ``(chains, draws)``, under names like ``"phase.g[1]"``."""
+        columns = {}
+        for name, draws in self.draws.items():
+            draws = np.asarray(draws)
+            for index in np.ndindex(draws.shape[2:]):
+                (entry,) = list(indexed_names({name: draws.shape[2:]}))[
+                    np.ravel_multi_index(index, draws.shape[2:]) if index else 0 :
+                ][:1]
+                columns[entry] = draws[(..., *index)]
+        return columns
+
+    def summary(self) -> Table:
+        """The table of results.
+
+        Returns
+        -------
+        Table
+            One row per number: its name, median, distances from the median to the 16th and 84th
+            percentile, mean, standard deviation, R-hat, effective sample size and unit.
+        """
+        rhat, ess = (
+            np.concatenate([np.ravel(x) for x in of_name.values()]) for of_name in (self.rhat, self.ess)
+        )
+        units = [
+            self.units[name] for name, draws in self.draws.items() for _ in np.ndindex(draws.shape[2:])
+        ]
+        rows = []
+        for (name, draws), r, n, unit in zip(
+            self.columns.items(), rhat, ess, units, strict=True
+        ):
+            low, median, high = np.percentile(draws, [16, 50, 84])
+            digits = functools.partial(_rounded, width=draws.std())
+            numbers = map(digits, (median, median - low, high - median, draws.mean(), draws.std()))
+            rows.append((name, *numbers, f"{r:.3f}", f"{n:.0f}", unit))
+        columns = ("parameter", "median", "-", "+", "mean", "std", "R-hat", "ESS", "unit")
+        return Table(columns, rows)
+
+    def __repr__(self):
+        chains, draws = self.log_density.shape
+        return (
+            f"{chains} chains of {draws} draws, {self.divergences} divergences, "
+            f"{np.mean(self.leapfrogs):.1f} gradients per draw, {self.seconds:.1f} s\n"
+            f"{self.summary()!r}"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Warn (UserWarning) of divergences, and of chains that do not agree (R-hat > 1.01).
+
+        Parameters
+        ----------
+        stacklevel
+            As in :func:`warnings.warn`.
+        """
+        if self.divergences:
+            warnings.warn(
+                f"{self.divergences} of {self.diverging.size} trajectories diverged: the draws may "
+                "miss part of the posterior. Raise target_acceptance (to 0.95), or look in "
+                "corner() for the place where `diverging` is True.",
+                UserWarning,
+                stacklevel=stacklevel,
+            )
+        rhat = np.concatenate([np.ravel(entry) for entry in self.rhat.values()])
+        large = [
+            f"{name} ({r:.3f})"
+            for name, r in zip(self.columns, rhat, strict=True)
+            if not r <= _LARGE_RHAT
+        ]
+        if large:
+            warnings.warn(
+                f"R-hat is above {_LARGE_RHAT} for {', '.join(large)}: the chains do not agree "
+                "yet. Take more draws, or a longer warm-up.",
+                UserWarning,
+                stacklevel=stacklevel,
+            )
+
+    def models(self, n: int | None = None, key: Array | None = None) -> Any:
+        """The models of the draws, as one model with a leading batch axis on every array.
+
+        Parameters
+        ----------
+        n
+            How many; None is all of them.
+        key
+            Random key for choosing ``n`` of them without replacement; None takes them evenly.
+
+        Returns
+        -------
+        Model
+            A batched model for :func:`equinox.filter_vmap` or :func:`map_models`.
+
+        Raises
+        ------
+        ValueError
+            If ``n`` is more than there are, or the links of a loaded result are missing.
+        """
+        if self.link_paths and self.links is None:
+            raise ValueError(
+                f"The links of {', '.join(self.link_paths)} are functions, which are not saved: "
+                "use posterior.model_at on the draws instead."
+            )
+        total = self.log_density.size
+        n = total if n is None else n
+        if not 1 <= n <= total:
+            raise ValueError(f"n = {n} must be between 1 and the number of draws, {total}.")
+        if key is None:
+            index = jnp.asarray(np.linspace(0, total - 1, n).round().astype(int))
+        else:
+            index = jax.random.choice(key, total, (n,), replace=False)
+        picked = {name: x.reshape(total, *x.shape[2:])[index] for name, x in self.draws.items()}
+
+        def build(values):
+            updates = {path: values[tied[0]] for tied in self.paths for path in tied}
+            model = replace(self.model, updates, check=False)
+            linked = {path: link(model) for path, link in (self.links or {}).items()}
+            return replace(model, linked, check=False)
+
+        return eqx.filter_vmap(build)(picked)
+
+    def to_arviz(self):
+        """The draws for ArviZ: an ``InferenceData``, from ArviZ 1.0 on a ``DataTree``.
+
+        Returns
+        -------
+        arviz.InferenceData or xarray.DataTree
+            With the groups ``posterior`` and ``sample_stats``.
+
+        Raises
+        ------
+        ImportError
+            If ArviZ is not installed.
+        """
+        return _plots.to_arviz(self)
+
+    def corner(self, names: Sequence[str] | None = None, **options):
+        """Corner plot of all pairs of numbers.
+
+        Parameters
+        ----------
+        names
+            Which parameters; None is all.
+        **options
+            Passed to ``corner.corner``, such as ``truths`` or ``fig``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ImportError
+            If the package corner is not installed.
+        """
+        return _plots.corner(self, names, **options)
+
+    def trace(self, names: Sequence[str] | None = None):
+        """Each number's draws along the chains, and its distribution in each chain.
+
+        Parameters
+        ----------
+        names
+            Which parameters; None is all.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+        """
+        return _plots.trace(self, names)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write everything except the links to one file.
+
+        Parameters
+        ----------
+        path
+            File name.
+        """
+        _io.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Samples":
+        """Read what :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path
+            File name.
+
+        Returns
+        -------
+        Samples
+            The same result.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else.
+        """
+        samples = _io.load(path)
+        if not isinstance(samples, cls):
+            raise ValueError(f"{path} holds a {type(samples).__name__}, not Samples.")
+        return samples
+
+
+@eqx.filter_jit
+def _constrain(posterior, u):
+    return jax.vmap(jax.vmap(posterior.constrain))(u)
+
+
+def _rounded(value: float, width: float) -> str:
+    """A number with two digits more than its uncertainty needs to be told apart from zero."""
+    if not np.isfinite(value) or not width > 0:
+        return f"{value:.6g}"
+    decimals = 1 - int(np.floor(np.log10(width)))
+    if -5 <= -decimals and decimals <= 8 and abs(value) < 1e9:
+        return f"{value:.{max(decimals, 0)}f}"
+    digits = int(np.floor(np.log10(max(abs(value), width)))) - int(np.floor(np.log10(width))) + 1
+    return f"{value:.{digits}e}"

@@ -1,0 +1,119 @@
+"""Where a fit or a chain starts, and a clear word if it cannot start there."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._space import coordinate_names
+
+
+@eqx.filter_jit
+def log_density_physical(posterior, u: Float[Array, " dim"]) -> Float[Array, ""]:
+    """Log likelihood plus log prior of the physical values at ``u``."""
+    return posterior.log_density_physical(u)
+
+
+@eqx.filter_jit
+def _likelihood_and_gradient(posterior, u):
+    return jax.value_and_grad(lambda u: posterior.log_likelihood_of(posterior.model_from(u)))(u)
+
+
+def start_coordinates(posterior, start) -> Float[Array, " dim"]:
+    """Unconstrained coordinates of a start.
+
+    Parameters
+    ----------
+    posterior
+        The posterior.
+    start
+        None (the values in the model), a dictionary of values (the model's for those not named),
+        or a result that has them (``Fit``, ``Laplace``).
+
+    Returns
+    -------
+    jax.Array
+        Vector of shape ``(dim,)``.
+
+    Raises
+    ------
+    TypeError
+        If ``start`` is none of these.
+    ValueError
+        If a value is outside its prior, or belongs to other parameters.
+    """
+    if start is not None and hasattr(start, "u"):
+        if tuple(start.names) != posterior.names:
+            raise ValueError(
+                f"start is a result for {', '.join(start.names)} but the posterior has "
+                f"{', '.join(posterior.names)}: pass start.values without the others."
+            )
+        return jnp.asarray(start.u)
+    if start is not None and not isinstance(start, Mapping):
+        raise TypeError(
+            f"start = {type(start).__name__} must be None, a dictionary of values, a Fit or a "
+            "Laplace."
+        )
+    values = {**posterior.initial, **(start or {})}
+    u = posterior.unconstrain(values)
+    bad = ~np.isfinite(np.asarray(u))
+    if bad.any():
+        names = [n for n, is_bad in zip(coordinate_names(posterior), bad, strict=True) if is_bad]
+        raise ValueError(
+            f"The start of {', '.join(names)} is not inside its prior: "
+            f"{_list(posterior, {n.partition('[')[0]: 0 for n in names}, values)}."
+        )
+    return u
+
+
+def refuse_start(posterior, u: Float[Array, " dim"]) -> None:
+    """Raise the ValueError that says what is not finite at ``u``; to be called if something is.
+
+    Parameters
+    ----------
+    posterior
+        The posterior.
+    u
+        The start, shape ``(dim,)``.
+
+    Raises
+    ------
+    ValueError
+        Always: names the prior, the likelihood or the derivatives that are not finite.
+    """
+    values = posterior.constrain(u)
+    for name, prior in posterior.priors.items():
+        density = float(prior.log_prob(values[name]))
+        if not np.isfinite(density):
+            raise ValueError(
+                f"The log prior of {name} is {density} at the start, "
+                f"{_list(posterior, [name], values)}: start where its prior is finite."
+            )
+    likelihood, gradient = _likelihood_and_gradient(posterior, u)
+    everything = _list(posterior, values, values)
+    if not np.isfinite(likelihood):
+        raise ValueError(
+            f"The log-likelihood is {float(likelihood)} at the start ({everything}): start "
+            "elsewhere, or look for data or model values that are not finite there."
+        )
+    bad = [
+        name
+        for name, slope in zip(coordinate_names(posterior), np.asarray(gradient), strict=True)
+        if not np.isfinite(slope)
+    ]
+    raise ValueError(
+        f"The derivative of the log density with respect to {', '.join(bad) or 'the parameters'} "
+        f"is not finite at the start ({everything}), although its value is: the model is not "
+        "differentiable there. Start elsewhere or fix that parameter."
+    )
+
+
+def _list(posterior, names, values) -> str:
+    units = posterior.units
+    return ", ".join(
+        f"{name} = {np.array2string(np.asarray(values[name]), precision=6)} {units[name]}".rstrip()
+        for name in names
+    )

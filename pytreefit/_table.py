@@ -1,0 +1,47 @@
+"""A small table that prints well in a terminal and in a notebook."""
+
+import html
+from collections.abc import Iterator, Sequence
+
+
+class Table(Sequence):
+    """Rows of text under named columns, with a plain and an HTML representation.
+
+    Parameters
+    ----------
+    columns
+        The column names.
+    rows
+        One tuple per row, each as long as ``columns``; entries are printed with ``str``.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]):
+        self.columns = tuple(columns)
+        self.rows = [tuple(row) for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+    def __iter__(self) -> Iterator[tuple]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        cells = [self.columns, *([str(entry) for entry in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip()
+            for row in cells
+        ]
+        rule = "  ".join("-" * width for width in widths)
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def _repr_html_(self) -> str:
+        def row(entries, tag):
+            return "<tr>" + "".join(f"<{tag}>{html.escape(str(e))}</{tag}>" for e in entries)
+
+        body = "</tr>".join(row(entries, "td") for entries in self.rows)
+        head = row(self.columns, "th")
+        return f"<table><thead>{head}</tr></thead><tbody>{body}</tr></tbody></table>"

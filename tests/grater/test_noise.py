@@ -1,0 +1,113 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy import stats
+
+from grater.noise import GaussianNoise, StudentTNoise, noise_map
+
+NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5)]
+PAIRS = [(NOISES[0], stats.norm()), (NOISES[1], stats.t(3.5))]
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    rng = np.random.default_rng(1)
+    residual, error = rng.normal(size=(6, 7)), rng.uniform(0.5, 2.0, (6, 7))
+    return jnp.asarray(residual), jnp.asarray(error), jnp.asarray(rng.random((6, 7)) < 0.7)
+
+
+@pytest.mark.parametrize(("noise", "frozen"), PAIRS)
+def test_log_likelihood_is_scipys(noise, frozen, pixels):
+    residual, error, mask = (np.asarray(a) for a in pixels)
+    width = 1.7 * error[mask]
+    expected = np.sum(frozen.logpdf(residual[mask] / width) - np.log(width))
+    np.testing.assert_allclose(noise.log_likelihood(*pixels), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_masked_pixels_have_no_effect_and_no_gradient(noise, pixels):
+    residual, error, mask = pixels
+    wild = jnp.where(mask, residual, 1e200), jnp.where(mask, error, 0.0), mask
+    assert noise.log_likelihood(*wild) == noise.log_likelihood(*pixels)
+    gradient = jax.grad(lambda r, e: noise.log_likelihood(r, e, mask), argnums=(0, 1))(*wild[:2])
+    for g in gradient:
+        assert np.isfinite(g).all()
+        assert (np.asarray(g)[~np.asarray(mask)] == 0).all()
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_gradients_are_finite_differences(noise, pixels):
+    parameters, static = eqx.partition(noise, eqx.is_inexact_array)
+
+    def value(parameters):
+        return eqx.combine(parameters, static).log_likelihood(*pixels)
+
+    check_grads(value, (parameters,), order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_best_scale_is_the_rms(pixels):
+    residual, error, mask = pixels
+    rms = jnp.sqrt(jnp.mean(jnp.square(residual / error)[mask]))
+    slope = jax.grad(lambda s: GaussianNoise(s).log_likelihood(*pixels))(rms)
+    np.testing.assert_allclose(slope, 0.0, atol=1e-10)
+
+
+def test_student_t_becomes_gaussian(pixels):
+    student = StudentTNoise(scale=1.2, df=1e7).log_likelihood(*pixels)
+    np.testing.assert_allclose(student, GaussianNoise(1.2).log_likelihood(*pixels), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("noise", "frozen"), PAIRS)
+def test_draws_follow_the_density(noise, frozen):
+    error = jnp.full((60, 50), 0.3)
+    drawn = np.asarray(noise.draw(jax.random.key(0), error))
+    assert drawn.shape == (60, 50)
+    assert stats.kstest(drawn.ravel() / (1.7 * 0.3), frozen.cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_float32(noise, pixels):
+    double = float(noise.log_likelihood(*pixels))
+    with jax.enable_x64(False):
+        single = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float32)), noise)
+        arrays = [jnp.asarray(np.asarray(a)) for a in pixels]
+        value = single.log_likelihood(*arrays)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, double, rtol=1e-5)
+
+
+def test_scale_must_be_positive():
+    with pytest.raises(ValueError, match=r"GaussianNoise.scale = 0.* is outside \(0, inf\)"):
+        GaussianNoise(scale=0.0)
+    with pytest.raises(ValueError, match=r"StudentTNoise.df = -1.* is outside \(0, inf\)"):
+        StudentTNoise(df=-1.0)
+
+
+@pytest.mark.parametrize(("center", "half_width"), [(None, 1.5), ((3.3, 6.8), 2.0), ((5, 5), 1.0)])
+def test_noise_map_is_its_definition(center, half_width):
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(11, 12))
+    image[rng.random((11, 12)) < 0.2] = np.nan
+    x0, y0 = center or (6, 5)
+    radius = np.sqrt((np.arange(12) - x0) ** 2 + (np.arange(11)[:, None] - y0) ** 2)
+    expected = np.empty_like(image)
+    for p in np.ndindex(image.shape):
+        annulus = (np.abs(radius - radius[p]) <= half_width + 1e-9) & np.isfinite(image)
+        expected[p] = np.std(image[annulus]) if annulus.sum() > 1 else np.nan
+    np.testing.assert_allclose(noise_map(image, center, half_width), expected, rtol=1e-12)
+
+
+def test_noise_map_reads_big_endian_and_leaves_lonely_pixels_out():
+    image = np.full((9, 9), np.nan, dtype=">f4")
+    image[4, 4] = 1.0
+    assert np.isnan(noise_map(image, half_width=0.5)).all()
+
+
+def test_noise_map_refuses_cubes_and_empty_annuli():
+    with pytest.raises(ValueError, match=r"2-d image \(ny, nx\), not one of shape \(4, 5, 5\)"):
+        noise_map(np.zeros((4, 5, 5)))
+    with pytest.raises(ValueError, match="half_width = 0 must be > 0"):
+        noise_map(np.zeros((5, 5)), half_width=0)
