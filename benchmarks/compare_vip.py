@@ -6,7 +6,7 @@ VIP runs in its own interpreter (``pip install vip-hci`` into a separate environ
 dictionaries that `grater.from_vip` converts. The numbers are the largest difference, in units of
 the peak, over the pixels that VIP computes (it leaves out those close to the star and those beyond
 its outer radius). They must fall as VIP's number of slices grows, down to the dust that VIP cuts
-off: the second row of each disk moves VIP's cut-off in height outwards.
+off: further rows of each disk move VIP's cut-off in height outwards, by factors on its z_max.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import grater  # noqa: E402
 
 SLICES = [25, 50, 100, 200, 400, 800]
-CUT_OFF = 2.5
+CUT_OFFS = [1.0, 2.5, 8.0]
 
 GEOMETRY = {
     "nx": 64, "ny": 64, "distance": 72.8, "pxInArcsec": 0.0283, "itilt": 60.0, "pa": 30.0,
@@ -72,11 +72,11 @@ import contextlib, io, json, sys
 import numpy as np
 from vip_hci.fm.scattered_light_disk import ScatteredLightDisk
 
-cases, slices, cut_off = json.load(open(sys.argv[1]))
+cases, slices, cut_offs = json.load(open(sys.argv[1]))
 images = {}
 with contextlib.redirect_stdout(io.StringIO()):
     for name, parameters in cases.items():
-        for factor in (1.0, cut_off):
+        for factor in cut_offs:
             for half in slices:
                 disk = ScatteredLightDisk(**parameters)
                 disk.dust_density.dust_distribution_calc.zmax *= factor
@@ -85,11 +85,11 @@ np.savez(sys.argv[2], **images)
 """
 
 
-def vip_images(python, cases=None, slices=SLICES, cut_off=CUT_OFF):
+def vip_images(python, cases=None, slices=SLICES, cut_offs=CUT_OFFS):
     """Render the cases with VIP: images by "name|factor on its cut-off in height|slices"."""
     with tempfile.TemporaryDirectory() as folder:
         request, answer = pathlib.Path(folder, "request.json"), pathlib.Path(folder, "images.npz")
-        request.write_text(json.dumps([CASES if cases is None else cases, slices, cut_off]))
+        request.write_text(json.dumps([CASES if cases is None else cases, slices, cut_offs]))
         subprocess.run([python, "-c", VIP_PROGRAM, str(request), str(answer)], check=True)
         with np.load(answer) as images:
             return dict(images)
@@ -122,7 +122,7 @@ def main():
     print("|---|---|" + "---|" * len(SLICES))
     for name, parameters in CASES.items():
         ours = our_image(parameters)
-        for factor in (1.0, CUT_OFF):
+        for factor in CUT_OFFS:
             row = [difference(images[f"{name}|{factor}|{half}"], ours) for half in SLICES]
             cut_off = f"{2 * factor:g} z_max"
             print(f"| {name} | {cut_off} | {' | '.join(f'{value:.1e}' for value in row)} |")

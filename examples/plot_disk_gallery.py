@@ -8,12 +8,13 @@ if the dust scatters forward, on the side that is nearer to us: to the West (rig
 angle of 0.
 """
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 
 import grater
 
-grid = grater.Grid(shape=(70, 70), pixel_scale=0.03, distance=70.0)  # arcsec per pixel, pc
+grid = grater.Grid(shape=(71, 71), pixel_scale=0.03, distance=70.0)  # arcsec per pixel, pc
 disk = grater.Disk(
     semi_major_axis=50.0,
     inclination=0.0,
@@ -33,17 +34,19 @@ inclinations = [0.0, 45.0, 75.0, 90.0]
 
 # %%
 # A scene is changed by name: ``set`` gives a new one, with another inclination or another phase
-# function, and leaves the old one as it was.
+# function, and leaves the old one as it was. ``jax.jit`` compiles the rendering once for each kind
+# of phase function; after that an image takes milliseconds.
 
+render = jax.jit(grater.Scene.image)
 figure, axes = plt.subplots(
     len(phases), len(inclinations), figsize=(8, 6), sharex=True, sharey=True, layout="constrained"
 )
-half = 0.5 * 70 * 0.03
+half = 0.5 * 71 * 0.03
 for row, (name, phase) in zip(axes, phases.items(), strict=True):
     for axis, inclination in zip(row, inclinations, strict=True):
-        image = scene.set({"disk.phase": phase, "disk.inclination": inclination}).image()
+        image = render(scene.set({"disk.phase": phase, "disk.inclination": inclination}))
         axis.imshow(
-            np.sqrt(image / image.max()),
+            np.sqrt(np.clip(image / image.max(), 0.0, 1.0)),
             origin="lower",
             cmap="inferno",
             extent=(half, -half, -half, half),  # right ascension grows to the East, the left

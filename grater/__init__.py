@@ -1,4 +1,4 @@
-"""Scattered-light images of debris disks: the GRaTeR model, differentiable, fitted to real images."""
+"""Debris disks in scattered light: the GRaTeR model, differentiable, fitted to real images."""
 
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .data import Observation as Observation
@@ -13,8 +13,8 @@ from .disk import Disk as Disk
 from .noise import (
     AbstractNoise as AbstractNoise,
     GaussianNoise as GaussianNoise,
-    noise_map as noise_map,
     StudentTNoise as StudentTNoise,
+    noise_map as noise_map,
 )
 from .phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
@@ -33,4 +33,4 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .quadrature import Rule as Rule
-from .scene import Grid as Grid, radial_map as radial_map, Scene as Scene, Star as Star
+from .scene import Grid as Grid, Scene as Scene, Star as Star, radial_map as radial_map

@@ -16,7 +16,7 @@ def real_array(name: str, value: Any) -> Array:
     else:
         value = getattr(value, "value", value)  # an astropy Quantity or Column
         if isinstance(value, np.ma.MaskedArray):
-            value = value.astype(np.float64).filled(np.nan)
+            value = np.ma.filled(value.astype(np.float64), np.nan)
         value = np.asarray(value)
         kind = value.dtype.kind
     if kind not in "fiu" and value.dtype != jnp.bfloat16:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 @jax.custom_jvp
 def power(base, exponent):
-    """base ** exponent for base >= 0 and exponent >= 0 a scalar, with finite derivatives at base = 0.
+    """Power of a base >= 0 to a scalar exponent >= 0, with finite derivatives at base = 0.
 
     The usual exponents 1 and 2 cost a multiplication instead of a logarithm and an exponential.
     """

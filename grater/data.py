@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from pytreefit import Model, param
@@ -72,10 +72,10 @@ class Observation(Model):
     error: Array
     mask: Array
     missing: Array
+    unit: str = eqx.field(static=True)
     pixel_scale: Array = param(unit="arcsec", bounds="(0, inf)", doc="size of a pixel")
     distance: Array = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
-    center: Array = param(shape=(2,), doc="pixel of the star (x, y), zero-based")
-    unit: str = eqx.field(static=True)
+    center: Array = param(unit="pix", shape=(2,), doc="pixel of the star (x, y), zero-based")
 
     def __init__(
         self,
@@ -108,14 +108,15 @@ class Observation(Model):
         self.error = jnp.where(self.mask, error, jnp.ones_like(error))
         self.pixel_scale, self.distance = pixel_scale, distance
         ny, nx = image.shape
-        self.center = (nx // 2, ny // 2) if center is None else center
+        star: Any = (nx // 2, ny // 2) if center is None else center
+        self.center = star
         self.unit = str(unit)
 
     def __check_init__(self):
         for name in ("error", "mask", "missing"):
             check_shape(name, getattr(self, name), self.image.shape)
         leaves = (self.image, self.error, self.mask, self.missing)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             return
         image, error, mask, missing = (np.asarray(leaf) for leaf in leaves)
         if not mask.any():
@@ -141,7 +142,8 @@ class Observation(Model):
     @property
     def shape(self) -> tuple[int, int]:
         """Shape (ny, nx) of the image."""
-        return self.image.shape
+        ny, nx = self.image.shape
+        return ny, nx
 
     @property
     def grid(self) -> Grid:
@@ -166,7 +168,7 @@ class Observation(Model):
         return jnp.sqrt(squared_radius(self.shape, self.center))
 
     def __repr__(self) -> str:
-        if self.image.ndim != 2 or isinstance(self.image, jax.core.Tracer):
+        if self.image.ndim != 2 or isinstance(self.image, Tracer):
             return super().__repr__()
         ny, nx = self.shape
         x, y = (f"{float(c):g}" for c in self.center)
@@ -210,7 +212,7 @@ class Observation(Model):
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
         """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
         used = jnp.sum(self.mask)
-        if not isinstance(used, jax.core.Tracer) and n_free >= used:
+        if not isinstance(used, Tracer) and n_free >= used:
             raise ValueError(f"n_free = {n_free} must be below the number of pixels used ({used}).")
         freedom = used.astype(self.image.dtype) - n_free
         return self.chi_square(scene) / freedom
@@ -232,7 +234,7 @@ class Observation(Model):
         model = data - self.residuals(scene).reshape(self.shape)
         model = jnp.where(self.mask, model, jnp.zeros_like(model))
         factor = jnp.sum(model * data) / jnp.sum(jnp.square(model))
-        if not isinstance(factor, jax.core.Tracer) and not factor > 0:
+        if not isinstance(factor, Tracer) and not factor > 0:
             raise ValueError(
                 f"The scene fits the image best with its fluxes multiplied by {float(factor):g}, "
                 "which is not positive: start from a geometry nearer to the data."

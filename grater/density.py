@@ -4,6 +4,7 @@ import abc
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
 from pytreefit import Model, param
 
 from ._math import power
@@ -92,7 +93,7 @@ class AbstractVerticalProfile(Model):
 
     @abc.abstractmethod
     def profile(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Density relative to the midplane at t = \\|z\\| / height >= 0."""
+        """Density relative to the midplane at t = abs(z) / height >= 0."""
 
 
 class VerticalExponential(AbstractVerticalProfile):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Table
+from pytreefit import Table, map_models
 
 from .disk import Disk
 
@@ -68,6 +68,7 @@ def _root(function, low, high, *arguments):
     return root - function(root, *arguments) / safe
 
 
+@eqx.filter_jit
 def _ring(disk: Disk):
     """Peak, inner and outer half maximum of the surface density, in reference radii."""
 
@@ -247,9 +248,14 @@ def derived_draws(samples, path: str = "disk") -> dict[str, np.ndarray]:
     path : str
         Where the disk is in the model, such as "disk" or "disk.inner".
     """
-    disks = samples.models().get(path)
-    values = eqx.filter_jit(eqx.filter_vmap(derived))(disks)
+    values = _derived_of_draws(samples, path)
     return {name: np.asarray(values[name]) for name in DERIVED_UNITS}
+
+
+@eqx.filter_jit
+def _derived_of_draws(samples, path):
+    # all in one compiled function, so that only the disk of each draw is ever built
+    return map_models(derived, samples.models().get(path), batch_size=64)
 
 
 def near_side(position_angles) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """A debris disk: where it lies, how its dust is spread, and how the dust scatters."""
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
+
 from pytreefit import Model, param
 
 from .density import (

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
 from pytreefit import Model, param
 
 from .quadrature import gauss_legendre
@@ -351,8 +352,8 @@ class Polarized(AbstractPhaseFunction):
     phase
         Phase function of the total intensity.
     peak
-        Largest degree of polarisation :math:`p_{max}`, at 90 deg, 0 to 1. With nothing but polarised
-        data it cannot be told from the flux: leave it at 1.
+        Largest degree of polarisation :math:`p_{max}`, at 90 deg, 0 to 1. With nothing but
+        polarised data it cannot be told from the flux: leave it at 1.
     """
 
     phase: AbstractPhaseFunction

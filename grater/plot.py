@@ -190,15 +190,11 @@ def plot_phase_function(
     from matplotlib.ticker import LogLocator, NullFormatter
 
     draws = hasattr(source, "models")
-    model = source.models() if draws else source
     angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
 
-    def curve(phase):
-        return phase(cosine) / phase(jnp.zeros((1,), cosine.dtype))
-
-    evaluate = eqx.filter_vmap(curve) if draws else curve
-    values = np.atleast_2d(np.asarray(eqx.filter_jit(evaluate)(model.get(path))))
+    values, inclination = (np.asarray(x) for x in _phase_curves(source, path, cosine))
+    values = np.atleast_2d(values)
     low95, low68, middle, high68, high95 = np.percentile(values, [2.5, 16, 50, 84, 97.5], axis=0)
 
     figure = _figure(figure, (5.6, 4.0))
@@ -209,9 +205,8 @@ def plot_phase_function(
         color = line.get_color()
         ax.fill_between(angle, low68, high68, color=color, alpha=0.35, lw=0, label=f"{name}68 %")
         ax.fill_between(angle, low95, high95, color=color, alpha=0.15, lw=0, label=f"{name}95 %")
-    disk = model.get(path.rpartition(".")[0]) if "." in path else None
-    if hasattr(disk, "inclination") and len(ax.lines) == 1:
-        inclination = float(np.median(np.asarray(disk.inclination)))
+    if np.isfinite(inclination).all() and len(ax.lines) == 1:
+        inclination = float(np.median(inclination))
         tilt = min(inclination, 180.0 - inclination)
         hidden = {"color": "0.85", "lw": 0, "zorder": 0}
         ax.axvspan(0.0, 90.0 - tilt, label="not probed", **hidden)
@@ -230,6 +225,20 @@ def plot_phase_function(
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     return figure
+
+
+@eqx.filter_jit
+def _phase_curves(source, path, cosine):
+    """Phase function relative to 90 deg, and inclination of its disk (NaN without one)."""
+    draws = hasattr(source, "models")
+    model = source.models() if draws else source
+
+    def curve(phase):
+        return phase(cosine) / phase(jnp.zeros((1,), cosine.dtype))
+
+    parent = model.get(path.rpartition(".")[0]) if "." in path else model
+    values = (eqx.filter_vmap(curve) if draws else curve)(model.get(path))
+    return values, getattr(parent, "inclination", jnp.nan)
 
 
 def _figure(figure, size):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
+
 from pytreefit import Model, param
 
 
@@ -156,8 +157,8 @@ class ImagePSF(AbstractPSF):
             )
         if not scales[normalization] > 0:
             raise ValueError(
-                f"ImagePSF.image has a {normalization} of {scales[normalization]:.3g}, which cannot "
-                'normalise it. Subtract less background, or choose normalization="none".'
+                f"ImagePSF.image has a {normalization} of {scales[normalization]:.3g}, which "
+                'cannot normalise it. Subtract less background, or choose normalization="none".'
             )
         ky, kx = image.shape
         self.image = jnp.asarray(image / scales[normalization], float)
@@ -206,7 +207,7 @@ class PlannedPSF(AbstractPSF):
 
 
 def padded_shape(shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Sides of at least image plus kernel minus 1, so that nothing wraps round, quick to transform."""
+    """Sides, quick to transform, of at least image plus kernel minus 1: nothing wraps round."""
     from scipy.fft import next_fast_len
 
     sides = (next_fast_len(n + k - 1, real=True) for n, k in zip(shape, kernel_shape, strict=True))

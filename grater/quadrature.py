@@ -58,7 +58,7 @@ class Support(NamedTuple):
 
 
 class View(NamedTuple):
-    """A disk as it is seen: angles as sines and cosines, lengths in units of the semi-major axis."""
+    """A disk as it is seen: sines and cosines of its angles, lengths in semi-major axes."""
 
     sin_i: Float[Array, ""]
     cos_i: Float[Array, ""]
@@ -102,7 +102,7 @@ def _sinh_cosh(x):
 
 
 def _arcsinh(x):
-    """Good to rounding in absolute terms, which is all that end points need, at a third of the cost."""
+    """Good to rounding in absolute terms, all that end points need, at a third of the cost."""
     magnitude = jnp.abs(x)
     return jnp.sign(x) * jnp.log(magnitude + jnp.sqrt(magnitude * magnitude + 1.0))
 
@@ -182,7 +182,7 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
     dtype = x.dtype
     tiny = jnp.asarray(1e-6, dtype)
     sin_i, cos_i, e = view.sin_i, view.cos_i, view.eccentricity
-    # near face-on the radial limits do not matter, and a small number here would cost float32 dearly
+    # near face-on the radial limits do not matter, and a small number would cost float32 dearly
     slant = jnp.maximum(sin_i, jnp.asarray(0.05, dtype))
     x0, y0 = x - view.offset_x, y * cos_i - view.offset_y
     e_sin = e * view.sin_omega

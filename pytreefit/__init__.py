@@ -4,20 +4,31 @@ Models are immutable Equinox modules; a parameter is a field declared with :func
 """
 
 from ._batch import grid, map_models, vary
+from ._fit import Fit, fit
 from ._io import load, save
-from ._model import Model, ParamInfo, param
+from ._laplace import Laplace, laplace
+from ._model import Model
+from ._param import ParamInfo, param
 from ._posterior import Posterior
+from ._result import Samples
+from ._sample import sample
 from ._table import Table
 
 __all__ = [
+    "Fit",
+    "Laplace",
     "Model",
     "ParamInfo",
     "Posterior",
+    "Samples",
     "Table",
+    "fit",
     "grid",
+    "laplace",
     "load",
     "map_models",
     "param",
+    "sample",
     "save",
     "vary",
 ]

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._model import Model, check_value, convert_value, lookup_parameter, replace
+from ._model import Model, convert_value, lookup_parameter, replace
+from ._param import check_value
 
 
 def vary(model: Model, values: Mapping[str, Any]) -> Model:
@@ -84,11 +85,11 @@ def grid(model: Model, axes: Mapping[str, Any]) -> Model:
 
 
 def _column(model: Model, path: str, values: Any) -> jax.Array:
-    node = lookup_parameter(model, path)
-    array = convert_value(node, values)
+    parameter = lookup_parameter(model, path)
+    array = convert_value(parameter, values)
     if array.ndim == 0:
         raise ValueError(f"{path!r} needs a list of values to vary over, got the number {array}.")
-    check_value(path, array, node.info, leading=1)
+    check_value(path, array, parameter.info, leading=1)
     return array
 
 

@@ -21,6 +21,7 @@ from ._optimize import (
     LevenbergMarquardt,
     Optax,
     Search,
+    resolution,
     run,
 )
 from ._progress import Pace, Reporter, duration
@@ -38,6 +39,8 @@ class Fit(eqx.Module):
     ----------
     model
         The model at the best values.
+    names
+        Names of the free parameters.
     values
         The best value of each free parameter.
     u
@@ -61,6 +64,7 @@ class Fit(eqx.Module):
     """
 
     model: Any
+    names: tuple[str, ...] = eqx.field(static=True)
     values: dict[str, Array]
     u: Float[Array, " dim"]
     log_density: Float[Array, ""]
@@ -71,11 +75,6 @@ class Fit(eqx.Module):
     at_edge: tuple[str, ...] = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     evaluations: int = eqx.field(static=True)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the free parameters."""
-        return tuple(self.values)
 
     @property
     def agreeing(self) -> int:
@@ -91,7 +90,8 @@ class Fit(eqx.Module):
             Prints as a table, in a notebook too.
         """
         rows = []
-        for name, value in self.values.items():
+        for name in self.names:
+            value = self.values[name]
             unit = lookup_parameter(self.model, name).info.unit
             for index in np.ndindex(value.shape):
                 at = f"[{', '.join(map(str, index))}]" if index else ""
@@ -162,6 +162,17 @@ def fit(
     -----
     L-BFGS is described by Liu & Nocedal (1989, doi:10.1007/BF01589116), the Levenberg-Marquardt
     method by Moré (1978, doi:10.1007/BFb0067700).
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import Model, Posterior, fit, param
+    >>> class Line(Model):
+    ...     slope: jax.Array = param(unit="m / s")
+    >>> posterior = Posterior(Line(2.0), lambda line: -((line.slope - 1) ** 2), {"slope": (0, 9)})
+    >>> best = fit(posterior, progress=False)
+    >>> round(float(best.model.slope), 2), best.converged
+    (1.0, True)
     """
     method = _method(posterior, optimizer)
     for name, value in {"steps": steps, "starts": starts}.items():
@@ -192,7 +203,7 @@ def fit(
         except KeyboardInterrupt:
             interrupted = True
             break
-    result = _result(posterior, frame, method, searches, history, done, interrupted)
+    result = _result(posterior, frame, method, searches, history, done, interrupted, tolerance)
     tell(f"fit: {result.message}", final=True)
     return result
 
@@ -245,7 +256,9 @@ def _line(searches: Search, done: int, seconds: float) -> str:
     )
 
 
-def _result(posterior, frame, method, searches, history, done, interrupted) -> Fit:
+def _result(
+    posterior, frame, method, searches, history, done, interrupted, tolerance
+) -> Fit:
     best = int(np.argmin(searches.value))
     u = frame.offset + frame.scale * searches.z[best]
     history = np.concatenate([np.zeros((0, len(searches.value))), *history])
@@ -254,13 +267,14 @@ def _result(posterior, frame, method, searches, history, done, interrupted) -> F
         shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
     final = np.asarray(searches.value)
     edge = _at_edge(posterior, frame, u) if np.isfinite(final[best]) else ()
-    converged, message = _verdict(searches, best, done, interrupted, edge)
+    converged, message = _verdict(searches, best, done, interrupted, edge, tolerance)
     dtype = searches.value.dtype
     if len(final) > 1:
         agreeing = int(np.sum(final < final[best] + _AGREEMENT))
         message += f" {agreeing} of {len(final)} starts agree within {_AGREEMENT}."
     return Fit(
         model=posterior.model_from(u),
+        names=posterior.names,
         values=posterior.constrain(u),
         u=u,
         log_density=jnp.asarray(shift - final[best], dtype),
@@ -292,7 +306,7 @@ def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
     return last + float(searches.value[best])
 
 
-def _verdict(searches: Search, best: int, done: int, interrupted: bool, edge) -> tuple[bool, str]:
+def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[bool, str]:
     status, gain = int(searches.status[best]), float(searches.gain[best])
     expected = f"; a gain of {gain:.2g} in log density is still expected" if gain == gain else ""
     if interrupted:
@@ -304,7 +318,9 @@ def _verdict(searches: Search, best: int, done: int, interrupted: bool, edge) ->
             "maximum inside. Widen the prior, or fix the value."
         )
     if status == CONVERGED:
-        return True, f"Converged after {done} steps."
+        precision = float(resolution(searches.value[best]))
+        limit = f" to the precision of the log density, {precision:.2g}"
+        return True, f"Converged after {done} steps{limit if precision > tolerance else ''}."
     if status == RUNNING:
         return False, f"Not converged: stopped at the limit of {done} steps{expected}."
     if status == STALLED and gain != gain:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._model import run_checks
+from ._param import is_traced
 
 _FORMAT = "pytreefit"
 _VERSION = 1
@@ -144,7 +145,7 @@ def _encode_key(key: Any, where: str) -> Any:
 
 
 def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         raise TypeError(f"{where} is traced by JAX and has no value yet: save outside of jit.")
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         raise TypeError(f"{where} is a random key: save jax.random.key_data of it.")

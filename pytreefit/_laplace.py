@@ -31,6 +31,8 @@ class Laplace(eqx.Module):
     ----------
     model
         The model at the centre.
+    names
+        Names of the free parameters.
     values
         The centre: a value for each free parameter.
     u
@@ -44,6 +46,7 @@ class Laplace(eqx.Module):
     """
 
     model: Any
+    names: tuple[str, ...] = eqx.field(static=True)
     values: dict[str, Array]
     u: Float[Array, " dim"]
     covariance_u: Float[Array, "dim dim"]
@@ -51,18 +54,13 @@ class Laplace(eqx.Module):
     components: tuple[str, ...] = eqx.field(static=True)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the free parameters."""
-        return tuple(self.values)
-
-    @property
     def std(self) -> dict[str, Array]:
         """Standard deviation of each free parameter, in its unit and shape."""
-        sizes = np.cumsum([value.size for value in self.values.values()])
+        sizes = np.cumsum([self.values[name].size for name in self.names])
         parts = jnp.split(jnp.sqrt(jnp.diag(self.covariance)), sizes[:-1])
         return {
-            name: part.reshape(value.shape)
-            for (name, value), part in zip(self.values.items(), parts, strict=True)
+            name: part.reshape(self.values[name].shape)
+            for name, part in zip(self.names, parts, strict=True)
         }
 
     @property
@@ -80,11 +78,11 @@ class Laplace(eqx.Module):
             Prints as a table, in a notebook too.
         """
         std, rows = self.std, []
-        for name, value in self.values.items():
+        for name in self.names:
+            value = self.values[name]
             unit = lookup_parameter(self.model, name).info.unit
-            for entry, centre, width in zip(
-                indexed_names({name: value.shape}), value.ravel(), std[name].ravel(), strict=True
-            ):
+            entries = indexed_names({name: value.shape})
+            for entry, centre, width in zip(entries, value.ravel(), std[name].ravel(), strict=True):
                 rows.append((entry, f"{float(centre):.6g}", f"{float(width):.2g}", unit))
         return Table(("parameter", "value", "std", "unit"), rows)
 
@@ -137,6 +135,7 @@ def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
     slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
     return Laplace(
         model=posterior.model_from(u),
+        names=posterior.names,
         values=posterior.constrain(u),
         u=u,
         covariance_u=covariance_u,

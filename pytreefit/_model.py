@@ -1,215 +1,24 @@
-"""Parameters with units and bounds, and models whose parameters have dotted names."""
+"""Models whose parameters have dotted names: how these are found and replaced."""
 
 import dataclasses
 import difflib
-import math
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ._param import KEY, Converter, ParamInfo, check_value, is_traced
 from ._table import Table
-
-_KEY = "pytreefit"
-_INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
-
-
-@dataclasses.dataclass(frozen=True)
-class ParamInfo:
-    """What is known about a parameter besides its value: made by :func:`param`.
-
-    Parameters
-    ----------
-    unit
-        The unit of the stored number, in astropy's spelling; ``""`` is dimensionless.
-    lower, upper
-        Bounds of the allowed values.
-    lower_open, upper_open
-        Whether a bound itself is excluded.
-    label
-        Label for plots (LaTeX allowed), or None: the path is the label.
-    doc
-        One sentence that says what the parameter is.
-    shape
-        Shape of the value; None is any one-dimensional array.
-    """
-
-    unit: str = ""
-    lower: float = -math.inf
-    upper: float = math.inf
-    lower_open: bool = True
-    upper_open: bool = True
-    label: str | None = None
-    doc: str = ""
-    shape: tuple[int, ...] | None = ()
-
-    @property
-    def bounds(self) -> str:
-        """The bounds in interval notation, such as ``"[0, 1)"``."""
-        left, right = "(" if self.lower_open else "[", ")" if self.upper_open else "]"
-        return f"{left}{self.lower:g}, {self.upper:g}{right}"
-
-    def contains(self, value) -> np.ndarray:
-        """Whether each entry of a concrete array lies inside the bounds (same shape, bool)."""
-        value = np.asarray(value)
-        # The bounds are rounded to the value's precision, so that float32(0.1) is inside [0, 0.1].
-        lower, upper = np.asarray(self.lower, value.dtype), np.asarray(self.upper, value.dtype)
-        above = value > lower if self.lower_open else value >= lower
-        below = value < upper if self.upper_open else value <= upper
-        return above & below
-
-
-def _parse_bounds(bounds: str) -> dict[str, Any]:
-    match = _INTERVAL.fullmatch(bounds)
-    try:
-        left, lower, upper, right = match.groups()
-        lower, upper = float(lower), float(upper)
-    except (AttributeError, ValueError):
-        raise ValueError(
-            f"bounds={bounds!r} is not an interval: write it like '[0, 1)' or '(0, inf)'."
-        ) from None
-    if not lower < upper:
-        raise ValueError(f"bounds={bounds!r} is empty: the lower bound must be below the upper.")
-    return {"lower": lower, "upper": upper, "lower_open": left == "(", "upper_open": right == ")"}
-
-
-class _Converter:
-    """Makes a float array of whatever the user passes; errors name the field."""
-
-    def __init__(self, unit: str):
-        self.unit = unit
-        self.where = "parameter"
-
-    def __call__(self, value):
-        if hasattr(value, "to_value"):
-            try:
-                value = value.to_value(self.unit)
-            except (TypeError, ValueError) as error:
-                expected = f"unit {self.unit!r}" if self.unit else "a dimensionless number"
-                raise TypeError(
-                    f"{self.where} = {value} cannot be converted to {expected}: {error}. "
-                    f"Pass a plain number or a quantity of that dimension."
-                ) from None
-        try:
-            if not all(map(_is_real, jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None))):
-                raise TypeError
-            return jnp.asarray(value, dtype=jnp.result_type(float))
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"{self.where} = {value!r} is not a real number: pass an int, a float, an array "
-                "of them or an astropy Quantity."
-            ) from None
-
-
-def _is_real(leaf) -> bool:
-    if hasattr(leaf, "dtype"):
-        return jnp.issubdtype(leaf.dtype, np.integer) or jnp.issubdtype(leaf.dtype, np.floating)
-    return isinstance(leaf, int | float) and not isinstance(leaf, bool)
-
-
-def param(
-    *,
-    unit: str = "",
-    bounds: str = "(-inf, inf)",
-    label: str | None = None,
-    doc: str = "",
-    default: Any = dataclasses.MISSING,
-    shape: tuple[int, ...] | None = (),
-) -> Any:
-    """Declare a field of a :class:`Model` to be a parameter, one that can be fitted.
-
-    Whatever is passed for it (int, float, NumPy or JAX array, ``astropy.units.Quantity``) becomes
-    an array of JAX's default float type, checked against the bounds and the shape.
-
-    Parameters
-    ----------
-    unit
-        The unit of the stored number, in astropy's spelling; ``""`` is dimensionless.
-    bounds
-        The allowed values in interval notation: ``"[0, 1)"``, ``"(0, inf)"``.
-    label
-        Label for plots (LaTeX allowed); the path if not given.
-    doc
-        One sentence that says what the parameter is.
-    default
-        The value if none is passed; without it the parameter is required.
-    shape
-        Shape of the value; None is any one-dimensional array.
-
-    Returns
-    -------
-    dataclasses.Field
-        A field for the body of a :class:`Model` class.
-
-    Raises
-    ------
-    ValueError
-        If ``bounds`` is not an interval.
-
-    Examples
-    --------
-    >>> class Line(Model):
-    ...     slope: jax.Array = param(unit="m / s", bounds="[0, inf)", doc="Speed.")
-    >>> Line(slope=2).parameters()
-    path   value  unit   bounds    doc
-    -----  -----  -----  --------  ------
-    slope  2      m / s  [0, inf)  Speed.
-    """
-    info = ParamInfo(
-        unit=unit,
-        label=label,
-        doc=doc,
-        shape=None if shape is None else tuple(shape),
-        **_parse_bounds(bounds),
-    )
-    return eqx.field(converter=_Converter(unit), metadata={_KEY: info}, default=default)
-
-
-def is_traced(value) -> bool:
-    """Whether a value is known only to a JAX transformation, so that it cannot be checked."""
-    return isinstance(value, jax.core.Tracer)
-
-
-def check_value(where: str, value, info: ParamInfo, leading: int = 0) -> None:
-    """Raise ValueError unless a value has the right shape and, if concrete, is inside its bounds.
-
-    ``leading`` is the number of batch axes in front of the parameter's own shape.
-    """
-    shape = jnp.shape(value)[leading:]
-    right = len(shape) == 1 if info.shape is None else shape == info.shape
-    if not right:
-        expected = "one-dimensional" if info.shape is None else f"of shape {info.shape}"
-        raise ValueError(
-            f"{where} has shape {shape} but must be {expected}. "
-            "To hold many values at once use pytreefit.vary or equinox.filter_vmap."
-        )
-    if is_traced(value):
-        return
-    array = np.asarray(value)
-    unit = f" {info.unit}" if info.unit else ""
-    for good, problem in (
-        (np.isfinite(array), "is not finite. Allowed are finite values inside"),
-        (info.contains(array), "is outside"),
-    ):
-        if not good.all():
-            index = tuple(int(i) for i in np.argwhere(~good)[0])
-            at = f"[{', '.join(map(str, index))}]" if index else ""
-            raise ValueError(
-                f"{where}{at} = {array[index]:.9g}{unit} {problem} {info.bounds}{unit}. "
-                "Pass a value inside these bounds."
-            )
 
 
 class Model(eqx.Module):
     """Base class of everything with parameters: an Equinox module with names, units and checks.
 
-    Fields declared with :func:`param` are the parameters; sub-models, dictionaries, tuples and
-    lists nest. A path names a parameter: attribute names, dictionary keys and positions joined by
-    dots, such as ``"disk.inner.inclination"`` or ``"disks.0.phase.g"``.
+    Fields declared with :func:`pytreefit.param` are the parameters; sub-models, dictionaries,
+    tuples and lists nest. A path names a parameter: attribute names, dictionary keys and positions
+    joined by dots, such as ``"disk.inner.inclination"`` or ``"disks.0.phase.g"``.
 
     Every concrete value is checked when a model is built: finite, inside its bounds, of the right
     shape. Values traced by ``jax.jit``, ``jax.grad`` or ``jax.vmap`` are checked for shape only.
@@ -219,12 +28,12 @@ class Model(eqx.Module):
         super().__init_subclass__(**kwargs)
         # A converter sees the value alone; its error shall name the field.
         for name, field in vars(cls).items():
-            if isinstance(field, dataclasses.Field) and _KEY in field.metadata:
+            if isinstance(field, dataclasses.Field) and KEY in field.metadata:
                 field.metadata["converter"].where = f"{cls.__name__}.{name}"
 
     def __check_init__(self):
         for field in dataclasses.fields(self):
-            info = field.metadata.get(_KEY)
+            info = field.metadata.get(KEY)
             if info is not None:
                 where = f"{type(self).__name__}.{field.name}"
                 check_value(where, getattr(self, field.name), info)
@@ -249,7 +58,7 @@ class Model(eqx.Module):
         """
         return lookup(self, path).value
 
-    def set(self, values: Mapping[str, Any]) -> "Model":
+    def set(self, values: Mapping[str, Any]) -> Self:
         """A new model with some parameters or sub-models replaced, converted and checked again.
 
         Parameters
@@ -306,11 +115,20 @@ class Node(NamedTuple):
     where: str
 
 
+class Parameter(NamedTuple):
+    """A node that is a parameter."""
+
+    path: str
+    value: Any
+    info: ParamInfo
+    where: str
+
+
 def _children(node) -> Iterator[tuple[str, Any, ParamInfo | None]]:
     if isinstance(node, eqx.Module):
         for field in dataclasses.fields(node):
             if hasattr(node, field.name):
-                yield field.name, getattr(node, field.name), field.metadata.get(_KEY)
+                yield field.name, getattr(node, field.name), field.metadata.get(KEY)
     elif isinstance(node, Mapping):
         for key, value in node.items():
             yield str(key), value, None
@@ -328,19 +146,19 @@ def walk(model, prefix: str = "") -> Iterator[Node]:
 
 def lookup(model, path: str) -> Node:
     """The node at a path; ValueError with suggestions if there is none."""
-    parent, node = model, None
+    node = Node("", model, None, "")
     for name in path.split("."):
+        parent = node.value
         for child, value, info in _children(parent):
             if child == name:
                 node = Node(path, value, info, f"{type(parent).__name__}.{name}")
                 break
         else:
             raise _unknown(model, path)
-        parent = node.value
     return node
 
 
-def lookup_parameter(model, path: str) -> Node:
+def lookup_parameter(model, path: str) -> Parameter:
     """The parameter at a path; ValueError with suggestions if there is none."""
     node = lookup(model, path)
     if node.info is None:
@@ -349,14 +167,12 @@ def lookup_parameter(model, path: str) -> Node:
         raise ValueError(
             f"{path!r} is a {type(node.value).__name__}, not a parameter of the model.{hint}"
         )
-    return node
+    return Parameter(node.path, node.value, node.info, node.where)
 
 
-def convert_value(node: Node, value) -> jax.Array:
+def convert_value(parameter: Parameter, value) -> jax.Array:
     """A value, or an array of values, converted as the parameter's own field does it."""
-    converter = _Converter(node.info.unit)
-    converter.where = node.where
-    return converter(value)
+    return Converter(parameter.info.unit, parameter.where)(value)
 
 
 def _unknown(model, path: str) -> ValueError:
@@ -376,7 +192,7 @@ def _unknown(model, path: str) -> ValueError:
     )
 
 
-def replace(model, values: Mapping[str, Any], *, check: bool = True):
+def replace(model, values: Mapping[str, Any], *, check: bool = True) -> Any:
     """A model with the values at some paths replaced; every module above them is built anew.
 
     ``check=False`` converts but does not check: for values that are known to be admissible.
@@ -388,7 +204,7 @@ def replace(model, values: Mapping[str, Any], *, check: bool = True):
     return _replace(model, {tuple(path.split(".")): v for path, v in values.items()}, check)
 
 
-def _replace(node, values: dict[tuple[str, ...], Any], check: bool):
+def _replace(node: Any, values: dict[tuple[str, ...], Any], check: bool) -> Any:
     if () in values:
         new = values[()]
         if len(values) > 1:

@@ -41,7 +41,7 @@ class Chains(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What the transitions of a chunk gave, step after step; only the first ``count`` are filled."""
+    """What the transitions of a chunk gave, step after step; zero after the first ``count``."""
 
     u: Float[Array, "step chain dim"]
     log_density: Float[Array, "step chain"]

@@ -42,7 +42,8 @@ def _not_started(z, memory) -> Search:
     return Search(z, infinite, jnp.zeros_like(z), infinite, jnp.asarray(RUNNING), count, memory)
 
 
-def _resolution(value):
+def resolution(value):
+    """The smallest change of the objective that is more than rounding."""
     return _ROUNDING * jnp.finfo(value.dtype).eps * jnp.maximum(1.0, jnp.abs(value))
 
 
@@ -92,10 +93,10 @@ class LBFGS(eqx.Module):
         old = search.memory
         trial = search.z + old["step"] * old["direction"]
         value, gradient = jax.value_and_grad(lambda z: objective(posterior, frame, z))(trial)
-        resolution = _resolution(value)
+        noise = resolution(value)
         evaluations = search.evaluations + 1
         decreases = _is_finite(value, gradient) & (
-            value <= search.value + 1e-4 * old["step"] * old["slope"] + resolution
+            value <= search.value + 1e-4 * old["step"] * old["slope"] + noise
         )
         flat_enough = gradient @ old["direction"] >= 0.9 * old["slope"]
 
@@ -105,7 +106,7 @@ class LBFGS(eqx.Module):
             along = jnp.where(gradient @ along > 0, along, gradient)  # rounding may spoil it
             direction = -_bounded(along, self.reach)
             gain = 0.5 * gradient @ along
-            limit = jnp.maximum(tolerance, resolution)
+            limit = jnp.maximum(tolerance, noise)
             done = (gain < limit) & (search.value - value < limit)
             memory = dict(
                 lbfgs=lbfgs,
@@ -122,7 +123,12 @@ class LBFGS(eqx.Module):
         def reject():
             low = jnp.where(decreases, old["step"], old["low"])
             high = jnp.where(decreases, old["high"], old["step"])
-            step = jnp.where(jnp.isfinite(high), 0.5 * (low + high), 2.0 * low)
+            # The parabola through value and slope at 0 and the value here, where that helps.
+            rise = value - search.value - old["step"] * old["slope"]
+            parabola = -0.5 * old["slope"] * old["step"] ** 2 / rise
+            parabola = jnp.clip(parabola, 0.1 * old["step"], 0.5 * old["step"])
+            middle = jnp.where((low > 0) | ~jnp.isfinite(parabola), 0.5 * (low + high), parabola)
+            step = jnp.where(jnp.isfinite(high), middle, 2.0 * low)
             memory = {**old, "low": low, "high": high, "step": step, "trials": old["trials"] + 1}
             status = jnp.where(memory["trials"] < self.most_trials, RUNNING, STALLED)
             at = (search.z, search.value, search.gradient, search.gain)
@@ -158,13 +164,13 @@ class LevenbergMarquardt(eqx.Module):
         old = search.memory
         trial = search.z + old["step"]
         value, gradient, hessian = least_squares(posterior, frame, trial)
-        resolution = _resolution(value)
+        noise = resolution(value)
         finite = _is_finite(value, gradient) & jnp.all(jnp.isfinite(hessian))
         first = ~jnp.isfinite(search.value)
         decrease = jnp.where(first, 0.0, search.value - value)
-        ratio = jnp.where(first, 1.0, decrease / jnp.maximum(old["predicted"], resolution))
+        ratio = jnp.where(first, 1.0, decrease / jnp.maximum(old["predicted"], noise))
         # Where rounding hides the change of the objective, not getting worse is good enough.
-        same = (old["predicted"] < resolution) & (decrease > -resolution)
+        same = (old["predicted"] < noise) & (decrease > -noise)
         accept = finite & (first | same | (ratio > 1e-4))
         eased = old["damping"] * jnp.maximum(1 / 3, 1.0 - (2.0 * ratio - 1.0) ** 3)
         damping = jnp.where(accept, jnp.where(first, old["damping"], eased), 0.0)
@@ -181,11 +187,13 @@ class LevenbergMarquardt(eqx.Module):
         gain = -0.5 * gradient @ newton
         step = _bounded(-_solve(hessian, gradient, damping), self.reach)
         predicted = -gradient @ step - 0.5 * step @ hessian @ step
-        limit = jnp.maximum(tolerance, resolution)
+        limit = jnp.maximum(tolerance, noise)
         done = accept & ~first & (gain < limit) & (decrease < limit)
         stuck = ~accept & (damping > 1e12)
         status = jnp.where(done, CONVERGED, jnp.where(stuck, STALLED, RUNNING))
-        memory = dict(step=step, predicted=predicted, hessian=hessian, damping=damping, growth=growth)
+        memory = dict(
+            step=step, predicted=predicted, hessian=hessian, damping=damping, growth=growth
+        )
         return Search(z, value, gradient, gain, status, search.evaluations + 1, memory)
 
 
@@ -258,7 +266,7 @@ class Optax(eqx.Module):
             updates, inner = transformation.update(gradient, old["inner"], old["next"], **extra)
         finite = _is_finite(value, gradient)
         better = finite & (value < search.value)
-        limit = jnp.maximum(tolerance, _resolution(value))
+        limit = jnp.maximum(tolerance, resolution(value))
         improved = finite & ~(value > old["reference"] - limit)
         waited = jnp.where(improved, 0, old["waited"] + 1)
         norm = jnp.linalg.norm(gradient)

@@ -11,7 +11,7 @@ def to_arviz(samples):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ArviZ announces its version 1.0 at import
         arviz = _import("arviz")
-    posterior = {name: np.asarray(draws) for name, draws in samples.draws.items()}
+    posterior = {name: np.asarray(samples.draws[name]) for name in samples.names}
     statistics = {
         "lp": np.asarray(samples.log_density),
         "diverging": np.asarray(samples.diverging),

@@ -1,6 +1,5 @@
 """The posterior: a model, a likelihood, and which parameters are free under which priors."""
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,9 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
-from ._model import Model, Node, is_traced, lookup_parameter, replace
+from ._lenient import lenient
+from ._model import Model, lookup_parameter, replace
+from ._prior import as_prior, check_start, log_density
 
 
 class Posterior(eqx.Module):
@@ -50,7 +51,8 @@ class Posterior(eqx.Module):
     ------
     ValueError
         If a path is unknown, used twice or not a parameter; if a prior is discrete, has the wrong
-        shape, reaches beyond the parameter's bounds or does not contain the model's value.
+        shape, reaches beyond the parameter's bounds or does not contain the model's value; if a
+        link returns a value that its parameter does not allow.
     TypeError
         If an argument is of the wrong kind.
 
@@ -105,11 +107,15 @@ class Posterior(eqx.Module):
         for path in self._link_paths:
             lookup_parameter(model, path)
         self._priors = tuple(
-            _as_prior(prior, [lookup_parameter(model, path) for path in tied])
+            as_prior(prior, [lookup_parameter(model, path) for path in tied])
             for tied, prior in zip(self.paths, priors.values(), strict=True)
         )
         for name, prior in self.priors.items():
-            _check_start(name, self.initial[name], prior)
+            check_start(name, self.initial[name], prior)
+
+    def __check_init__(self):
+        # The densities check nothing: a link of the wrong shape shall be found here.
+        self.model_at(self.initial)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -173,7 +179,9 @@ class Posterior(eqx.Module):
             The value of each free parameter, inside the support of its prior.
         """
         parts = self._split(u)
-        return {name: bijection(parts[name]) for name, bijection in self.transform.items()}
+        return {
+            name: jnp.asarray(bijection(parts[name])) for name, bijection in self.transform.items()
+        }
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
         """Unconstrained coordinates from physical values: the inverse of :meth:`constrain`.
@@ -231,10 +239,7 @@ class Posterior(eqx.Module):
         values = self._check_names(values)
         total = jnp.zeros((), jnp.result_type(float))
         for name, prior in self.priors.items():
-            inside = jnp.all(prior.support(values[name]))
-            with _numpyro_promotion():
-                density = prior.log_prob(values[name])
-            total = total + jnp.where(inside, density, -jnp.inf)
+            total = total + log_density(prior, values[name])
         return total
 
     def sample_prior(self, key: Array, shape: tuple[int, ...] = ()) -> dict[str, Array]:
@@ -258,9 +263,9 @@ class Posterior(eqx.Module):
             If a prior cannot be drawn from, such as NumPyro's ``ImproperUniform``.
         """
         keys = jax.random.split(key, len(self.names))
-        with _numpyro_promotion():
+        with lenient():
             return {
-                name: prior.sample(k, shape)
+                name: jnp.asarray(prior.sample(k, shape))
                 for (name, prior), k in zip(self.priors.items(), keys, strict=True)
             }
 
@@ -383,13 +388,6 @@ class Posterior(eqx.Module):
         return values
 
 
-@contextlib.contextmanager
-def _numpyro_promotion():
-    """NumPyro mixes dtypes and ranks, which a user may have forbidden for code of their own."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:
     seen: set[str] = set()
     for path in [path for tied in paths for path in tied]:
@@ -400,101 +398,4 @@ def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...])
     if both:
         raise ValueError(
             f"{both[0]!r} is both free and linked: remove it from priors or from links."
-        )
-
-
-def _as_prior(prior: Any, nodes: list[Node]) -> dist.Distribution:
-    """A prior of the parameter's shape whose numbers are arrays, checked against the bounds."""
-    name, shape = nodes[0].path, jnp.shape(nodes[0].value)
-    for node in nodes[1:]:
-        if jnp.shape(node.value) != shape:
-            raise ValueError(
-                f"{name!r} of shape {shape} cannot be tied to {node.path!r} of shape "
-                f"{jnp.shape(node.value)}."
-            )
-    if isinstance(prior, tuple | list) and len(prior) == 2:
-        prior = _uniform(name, *prior)
-    if not isinstance(prior, dist.Distribution):
-        raise TypeError(
-            f"The prior of {name!r} is {prior!r} but must be a NumPyro distribution or (low, high)."
-        )
-    if prior.support is None or prior.support.is_discrete:
-        raise ValueError(
-            f"The prior of {name!r}, {type(prior).__name__}, is discrete: "
-            "only continuous priors can be fitted and sampled."
-        )
-    if prior.shape() == () and shape != ():
-        prior = prior.expand(shape)
-    if prior.shape() != shape:
-        raise ValueError(
-            f"The prior of {name!r} has shape {prior.shape()} but the parameter has shape {shape}: "
-            "give a scalar prior or one of that shape."
-        )
-    if prior.batch_shape:
-        prior = prior.to_event(len(prior.batch_shape))
-    # Numbers that are not arrays would be compile-time constants: each new prior would recompile.
-    dtype = jnp.result_type(float)
-    prior = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), prior)
-    for node in nodes:
-        _check_support(node, prior)
-    return prior
-
-
-def _uniform(name: str, low: Any, high: Any) -> dist.Distribution:
-    dtype = jnp.result_type(float)
-    low, high = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
-    if not (is_traced(low) or is_traced(high)):
-        finite = np.isfinite(low).all() and np.isfinite(high).all()
-        if not (finite and np.all(low < high)):
-            raise ValueError(
-                f"The prior of {name!r} is ({low}, {high}) but must be (low, high) with finite "
-                "low < high."
-            )
-    return dist.Uniform(low, high)
-
-
-def _limits(support: Any) -> tuple[Any, Any] | None:
-    """Lower and upper end of a support; None where these do not describe it."""
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    lower = getattr(support, "lower_bound", None)
-    upper = getattr(support, "upper_bound", None)
-    if support is dist.constraints.real or lower is not None or upper is not None:
-        return (-math.inf if lower is None else lower, math.inf if upper is None else upper)
-    return None
-
-
-def _check_support(node: Node, prior: dist.Distribution) -> None:
-    limits = _limits(prior.support)
-    if limits is None or any(map(is_traced, limits)):
-        return
-    info, (low, high) = node.info, map(np.asarray, limits)
-    # Rounded as the limits are, so that a float32 prior may end exactly on a bound.
-    lower, upper = np.asarray(info.lower, low.dtype), np.asarray(info.upper, high.dtype)
-    if np.any(low < lower) or np.any(high > upper):
-        ends = [
-            f"{name}={bound:g}"
-            for name, bound in (("low", info.lower), ("high", info.upper))
-            if math.isfinite(bound)
-        ]
-        raise ValueError(
-            f"The prior of {node.path!r} reaches from {low.min():g} to {high.max():g} but the "
-            f"parameter is limited to {info.bounds}, so draws could be impossible models. Use a "
-            "narrower (low, high) or a distribution that stays inside, such as "
-            f"TruncatedNormal(..., {', '.join(ends)})"
-            f"{', HalfNormal or LogNormal' if info.lower == 0 and not len(ends) > 1 else ''}."
-        )
-
-
-def _check_start(name: str, value: Array, prior: dist.Distribution) -> None:
-    u = biject_to(prior.support).inv(value)
-    if is_traced(u):
-        return
-    # On the edge of a closed support the unconstrained coordinate is infinite: no start either.
-    if not (np.all(prior.support(value)) and np.isfinite(u).all()):
-        limits = _limits(prior.support)
-        inside = f"({np.min(limits[0]):g}, {np.max(limits[1]):g})" if limits else prior.support
-        raise ValueError(
-            f"The start of {name!r}, {np.asarray(value)}, is not inside the support of its prior, "
-            f"{inside}: widen the prior, or start elsewhere with model.set({{{name!r}: ...}})."
         )

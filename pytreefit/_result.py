@@ -70,10 +70,11 @@ class Samples(eqx.Module):
 
     @classmethod
     def from_run(cls, posterior, rows, seconds: dict[str, float], step_size: float) -> "Samples":
-        """Build the result from what every transition gave, rows of shape ``(draws, chains, ...)``."""
+        """Build the result from the rows of all transitions, of shape ``(draws, chains, ...)``."""
         rows = jax.tree.map(lambda leaf: jnp.asarray(np.swapaxes(leaf, 0, 1)), rows)
+        draws = _constrain(posterior, rows.u)
         return cls(
-            draws=_constrain(posterior, rows.u),
+            draws={name: draws[name] for name in posterior.names},
             log_density=rows.log_density,
             diverging=rows.diverging,
             acceptance=rows.acceptance,
@@ -91,8 +92,8 @@ class Samples(eqx.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the free parameters."""
-        return tuple(self.draws)
+        """Names of the free parameters, in the order of the priors."""
+        return tuple(tied[0] for tied in self.paths)
 
     @property
     def units(self) -> dict[str, str]:
@@ -131,19 +132,17 @@ class Samples(eqx.Module):
 
     def _of_each_name(self, diagnostic) -> dict[str, np.ndarray]:
         with np.errstate(invalid="ignore", divide="ignore"):  # a chain that never moved
-            return {name: np.asarray(diagnostic(np.asarray(x))) for name, x in self.draws.items()}
+            return {n: np.asarray(diagnostic(np.asarray(self.draws[n]))) for n in self.names}
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """Every number's draws of shape ``(chains, draws)``, under names like ``"phase.g[1]"``."""
         columns = {}
-        for name, draws in self.draws.items():
-            draws = np.asarray(draws)
-            for index in np.ndindex(draws.shape[2:]):
-                (entry,) = list(indexed_names({name: draws.shape[2:]}))[
-                    np.ravel_multi_index(index, draws.shape[2:]) if index else 0 :
-                ][:1]
-                columns[entry] = draws[(..., *index)]
+        for name in self.names:
+            draws = np.asarray(self.draws[name])
+            flat = draws.reshape(*draws.shape[:2], -1)
+            entries = indexed_names({name: draws.shape[2:]})
+            columns.update(zip(entries, np.moveaxis(flat, -1, 0), strict=True))
         return columns
 
     def summary(self) -> Table:
@@ -155,19 +154,13 @@ class Samples(eqx.Module):
             One row per number: its name, median, distances from the median to the 16th and 84th
             percentile, mean, standard deviation, R-hat, effective sample size and unit.
         """
-        rhat, ess = (
-            np.concatenate([np.ravel(x) for x in of_name.values()]) for of_name in (self.rhat, self.ess)
-        )
-        units = [
-            self.units[name] for name, draws in self.draws.items() for _ in np.ndindex(draws.shape[2:])
-        ]
+        rhat, ess, units = _flat(self.rhat), _flat(self.ess), self.units
         rows = []
-        for (name, draws), r, n, unit in zip(
-            self.columns.items(), rhat, ess, units, strict=True
-        ):
+        for (name, draws), r, n in zip(self.columns.items(), rhat, ess, strict=True):
             low, median, high = np.percentile(draws, [16, 50, 84])
             digits = functools.partial(_rounded, width=draws.std())
             numbers = map(digits, (median, median - low, high - median, draws.mean(), draws.std()))
+            unit = units[name.partition("[")[0]]
             rows.append((name, *numbers, f"{r:.3f}", f"{n:.0f}", unit))
         columns = ("parameter", "median", "-", "+", "mean", "std", "R-hat", "ESS", "unit")
         return Table(columns, rows)
@@ -199,10 +192,9 @@ class Samples(eqx.Module):
                 UserWarning,
                 stacklevel=stacklevel,
             )
-        rhat = np.concatenate([np.ravel(entry) for entry in self.rhat.values()])
         large = [
             f"{name} ({r:.3f})"
-            for name, r in zip(self.columns, rhat, strict=True)
+            for name, r in zip(self.columns, _flat(self.rhat), strict=True)
             if not r <= _LARGE_RHAT
         ]
         if large:
@@ -346,6 +338,10 @@ class Samples(eqx.Module):
 @eqx.filter_jit
 def _constrain(posterior, u):
     return jax.vmap(jax.vmap(posterior.constrain))(u)
+
+
+def _flat(diagnostic: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(entry) for entry in diagnostic.values()])
 
 
 def _rounded(value: float, width: float) -> str:

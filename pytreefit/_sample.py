@@ -214,9 +214,7 @@ class _Run:
             return False
         self.whitening = Whitening(*map(jnp.asarray, saved.whitening))
         position, log_density, *_ = saved.state
-        hmc = start_chains(
-            self.posterior, self.whitening, jnp.asarray(position), at_once=at_once()
-        )
+        hmc = start_chains(self.posterior, self.whitening, jnp.asarray(position), at_once=at_once())
         slack = 1e-3 + 1e3 * np.finfo(log_density.dtype).eps * np.abs(log_density)
         if not np.all(np.abs(np.asarray(hmc.logdensity) - log_density) <= slack):
             raise ValueError(

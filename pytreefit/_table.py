@@ -40,8 +40,8 @@ class Table(Sequence):
 
     def _repr_html_(self) -> str:
         def row(entries, tag):
-            return "<tr>" + "".join(f"<{tag}>{html.escape(str(e))}</{tag}>" for e in entries)
+            cells = "".join(f"<{tag}>{html.escape(str(entry))}</{tag}>" for entry in entries)
+            return f"<tr>{cells}</tr>"
 
-        body = "</tr>".join(row(entries, "td") for entries in self.rows)
-        head = row(self.columns, "th")
-        return f"<table><thead>{head}</tr></thead><tbody>{body}</tr></tbody></table>"
+        body = "".join(row(entries, "td") for entries in self.rows)
+        return f"<table><thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"

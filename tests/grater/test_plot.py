@@ -121,19 +121,19 @@ def test_a_figure_can_be_given(scene, observation):
     draw(figure)
 
 
-class Draws:
+class Draws(eqx.Module):
     """Stands for the samples of a posterior."""
 
-    def __init__(self, scene, g):
-        self.scene, self.g = scene, g
+    scene: Scene
+    g: jax.Array
 
     def models(self):
-        return eqx.filter_vmap(lambda g: self.scene.set({"disk.phase.g": g}))(jnp.asarray(self.g))
+        return eqx.filter_vmap(lambda g: self.scene.set({"disk.phase.g": g}))(self.g)
 
 
 def test_bands_of_a_phase_function_are_quantiles(scene):
     g = np.linspace(0.2, 0.4, 41)
-    ax = draw(plot_phase_function(Draws(scene, g))).axes[0]
+    ax = draw(plot_phase_function(Draws(scene, jnp.asarray(g)))).axes[0]
     angle, median = ax.lines[0].get_data()
     cosine = np.cos(np.deg2rad(angle))
     curves = (1 + g[:, None] ** 2) ** 1.5 / (1 + g[:, None] ** 2 - 2 * g[:, None] * cosine) ** 1.5

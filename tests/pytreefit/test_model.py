@@ -290,7 +290,9 @@ def test_parameters_table(scene):
     assert lines[0].split() == ["path", "value", "unit", "bounds", "doc"]
     assert len(lines) == len(table) + 2
     assert "[1., 2.]" in repr(table)
-    assert "<td>disks.outer.phase.g</td><td>0.3</td>" in table._repr_html_()
+    page = table._repr_html_()
+    assert "<td>disks.outer.phase.g</td><td>0.3</td>" in page
+    assert page.count("<tr>") == page.count("</tr>") == len(table) + 1
 
 
 def test_parameters_of_a_batch_and_of_a_traced_model(disk):

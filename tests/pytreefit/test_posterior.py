@@ -391,6 +391,10 @@ def test_bad_links_are_refused():
         make({"slope": (0, 9)}, {"slope": lambda line: line.offset})
     with pytest.raises(ValueError, match=r"did you mean 'offset'"):
         make({"slope": (0, 9)}, {"ofset": lambda line: line.slope})
+    with pytest.raises(ValueError, match=r"Line.offset has shape \(3,\) but must be"):
+        make({"slope": (0, 9)}, {"offset": lambda line: line.weights})
+    with pytest.raises(ValueError, match=r"Noise.scale = -3 is outside \(0, inf\)"):
+        make({"slope": (0, 9)}, {"noise.scale": lambda line: -line.slope})
     with pytest.raises(TypeError, match=r"links\['offset'\] = 3.0 must be a function"):
         make({"slope": (0, 9)}, {"offset": 3.0})
 

@@ -1,0 +1,59 @@
+"""The independent reference images, where they are at hand."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import grater
+
+CASES = (
+    "face_on",
+    "i45",
+    "i77_narrow_eccentric",
+    "i88_narrow",
+    "i90_exact",
+    "i60_gamma1_beta0",
+    "i70_polarised",
+    "i55_offset",
+)
+
+
+def reference_scene(case: dict, accuracy: float, phase=None) -> grater.Scene:
+    """The scene that a case of the reference describes."""
+    kind, *values = case["spf"]
+    phases = {
+        "hg": lambda: grater.HenyeyGreenstein(*values),
+        "double_hg": lambda: grater.TwoHenyeyGreenstein(*values),
+        "rayleigh_hg": lambda: grater.Polarized(grater.HenyeyGreenstein(*values)),
+    }
+    disk = grater.Disk(
+        case["semi_major_axis"],
+        case["inclination"],
+        case["position_angle"],
+        alpha_in=case["alpha_in"],
+        alpha_out=case["alpha_out"],
+        scale_height=case["scale_height"],
+        gamma=case["gamma"],
+        beta=case["beta"],
+        eccentricity=case["eccentricity"],
+        argument_of_pericenter=case["omega"],
+        offset_x=case["offset"][0],
+        offset_y=case["offset"][1],
+        phase=phases[kind]() if phase is None else phase,
+    )
+    grid = grater.Grid(case["shape"], case["pixel_scale"], case["distance"])
+    return grater.Scene(disk, grid=grid, accuracy=accuracy)
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Parameters and images of the reference, as {case: (parameters, image)}."""
+    folder = os.environ.get("GRATER_REFERENCE")
+    if not folder:
+        pytest.skip("set GRATER_REFERENCE to the folder that holds disk_images.npz and .json")
+    cases = json.loads((Path(folder) / "disk_images.json").read_text())
+    with np.load(Path(folder) / "disk_images.npz") as images:
+        return {name: (cases[name], images[name]) for name in CASES}
