@@ -45,6 +45,10 @@ docs: $(VENV)/.extra-dev
 
 examples: $(VENV)/.extra-plots
 	MPLBACKEND=Agg $(RUN)python examples/demo.py --small
+ifdef GRATER_DATA
+	MPLBACKEND=Agg $(RUN)python examples/fit_gpi_disk.py \
+		$(GRATER_DATA)/disks/hr4796a_H_pol.fits.gz --chains 1 --warmup 40 --draws 40
+endif
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis

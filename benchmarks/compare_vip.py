@@ -24,7 +24,8 @@ import numpy as np  # noqa: E402
 import grater  # noqa: E402
 
 SLICES = [25, 50, 100, 200, 400, 800]
-CUT_OFFS = [1.0, 2.5, 8.0]
+CUT_OFFS = [1.0, 2.5]
+CUT_OFFS_FLARED = [1.0, 2.5, 8.0, 24.0]  # what a disk holds above VIP's cut-off grows with flaring
 
 GEOMETRY = {
     "nx": 64, "ny": 64, "distance": 72.8, "pxInArcsec": 0.0283, "itilt": 60.0, "pa": 30.0,
@@ -72,11 +73,11 @@ import contextlib, io, json, sys
 import numpy as np
 from vip_hci.fm.scattered_light_disk import ScatteredLightDisk
 
-cases, slices, cut_offs = json.load(open(sys.argv[1]))
+cases, slices = json.load(open(sys.argv[1]))
 images = {}
 with contextlib.redirect_stdout(io.StringIO()):
-    for name, parameters in cases.items():
-        for factor in cut_offs:
+    for name, (parameters, factors) in cases.items():
+        for factor in factors:
             for half in slices:
                 disk = ScatteredLightDisk(**parameters)
                 disk.dust_density.dust_distribution_calc.zmax *= factor
@@ -85,17 +86,23 @@ np.savez(sys.argv[2], **images)
 """
 
 
-def vip_images(python, cases=None, slices=SLICES, cut_offs=CUT_OFFS):
-    """Render the cases with VIP: images by "name|factor on its cut-off in height|slices"."""
+def cut_offs(parameters):
+    """Factors on VIP's cut-off in height that a case is rendered with."""
+    return CUT_OFFS_FLARED if parameters["density_dico"]["beta"] > 1 else CUT_OFFS
+
+
+def vip_images(python, slices=SLICES):
+    """Render all cases with VIP: images by "name|factor on its cut-off in height|slices"."""
+    cases = {name: (parameters, cut_offs(parameters)) for name, parameters in CASES.items()}
     with tempfile.TemporaryDirectory() as folder:
         request, answer = pathlib.Path(folder, "request.json"), pathlib.Path(folder, "images.npz")
-        request.write_text(json.dumps([CASES if cases is None else cases, slices, cut_offs]))
+        request.write_text(json.dumps([cases, slices]))
         subprocess.run([python, "-c", VIP_PROGRAM, str(request), str(answer)], check=True)
         with np.load(answer) as images:
             return dict(images)
 
 
-def our_image(parameters, accuracy=1e-6):
+def our_image(parameters, accuracy=1e-8):
     """Render the converted disk on VIP's grid."""
     grid = grater.Grid(
         (parameters["ny"], parameters["nx"]),
@@ -122,10 +129,11 @@ def main():
     print("|---|---|" + "---|" * len(SLICES))
     for name, parameters in CASES.items():
         ours = our_image(parameters)
-        for factor in CUT_OFFS:
+        for factor in cut_offs(parameters):
             row = [difference(images[f"{name}|{factor}|{half}"], ours) for half in SLICES]
-            cut_off = f"{2 * factor:g} z_max"
-            print(f"| {name} | {cut_off} | {' | '.join(f'{value:.1e}' for value in row)} |")
+            print(
+                f"| {name} | {2 * factor:g} z_max | {' | '.join(f'{value:.1e}' for value in row)} |"
+            )
 
 
 if __name__ == "__main__":

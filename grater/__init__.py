@@ -9,6 +9,16 @@ from .density import (
     TwoPowerLaw as TwoPowerLaw,
     VerticalExponential as VerticalExponential,
 )
+from .derived import (
+    derived as derived,
+    derived_draws as derived_draws,
+    derived_table as derived_table,
+    near_side as near_side,
+    peak_radius as peak_radius,
+    ring_center as ring_center,
+    scattering_angles as scattering_angles,
+    surface_density as surface_density,
+)
 from .disk import Disk as Disk
 from .noise import (
     AbstractNoise as AbstractNoise,
@@ -25,6 +35,11 @@ from .phase import (
     SplinePhase as SplinePhase,
     TabulatedPhase as TabulatedPhase,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
+)
+from .plot import (
+    plot_fit as plot_fit,
+    plot_image as plot_image,
+    plot_phase_function as plot_phase_function,
 )
 from .psf import (
     AbstractPSF as AbstractPSF,

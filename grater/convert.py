@@ -275,7 +275,7 @@ def _vip_maximum(disk: Disk, vip: Mapping[str, Any], density: Mapping[str, Any])
     default = vip["xs"] is None or vip["ys"] is None
     x, y = (nx // 2, ny // 2) if default else (vip["xs"], vip["ys"])
     grid = Grid((ny, nx), pixel_scale=vip["pxInArcsec"], distance=vip["distance"], center=(x, y))
-    image = np.asarray(Scene(disk, grid=grid, accuracy=1e-5).image())
+    image = np.asarray(Scene(disk, grid=grid, accuracy=1e-6).image())
     au = vip["pxInArcsec"] * vip["distance"]
     radius = au * np.hypot(np.arange(nx)[None, :] - x, np.arange(ny)[:, None] - y)
     inner = math.hypot(vip["xdo"], vip["ydo"]) + au

@@ -193,18 +193,16 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
         radius = jnp.hypot(x0, y0 + length * sin_i)
         return (radius + e0 + e_sin * sin_i * length) / (1.0 - e**2)
 
-    def crossing(level):
-        p = level * (1.0 - e**2) - e0
-        a1 = y0 + p * e_sin
-        squared = a1**2 - a2 * (x0**2 + y0**2 - p**2)
-        root = jnp.sqrt(jnp.maximum(squared, 0.0))
-        return (-a1 - root) / (a2 * slant), (-a1 + root) / (a2 * slant), squared > 0
-
+    # where q = level: two points, or the nearest one twice where the line of sight stays outside
     nearest = (-y0 - e_sin * jnp.abs(x0) / jnp.sqrt(a2)) / slant
-    low, high, reached = crossing(support.q_high)
-    hole_1, hole_2, has_hole = crossing(support.q_low)
-    hole_1 = jnp.where(has_hole, hole_1, nearest)
-    hole_2 = jnp.where(has_hole, hole_2, nearest)
+    levels = jnp.stack([support.q_low, support.q_peak, support.q_high])
+    p = levels.reshape((3,) + (1,) * x.ndim) * (1.0 - e**2) - e0[None]
+    a1 = y0[None] + p * e_sin
+    squared = a1**2 - a2 * ((x0**2 + y0**2)[None] - p**2)
+    root = jnp.sqrt(jnp.maximum(squared, 0.0))
+    met = squared > 0
+    hole_1, c1, low = jnp.where(met, (-a1 - root) / (a2 * slant), nearest[None])
+    hole_2, c2, high = jnp.where(met, (-a1 + root) / (a2 * slant), nearest[None])
 
     # the wedge
     kappa = support.height_slope / (1.0 - e) ** 2
@@ -230,7 +228,6 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
     joined_1 = jnp.where(overlap, jnp.minimum(hole_1, w_low), jnp.where(longer, w_low, hole_1))
     joined_2 = jnp.where(overlap, jnp.maximum(hole_2, w_high), jnp.where(longer, w_high, hole_2))
     hole_1, hole_2 = jnp.where(w_hole, joined_1, hole_1), jnp.where(w_hole, joined_2, hole_2)
-    high = jnp.where(reached, high, low)
 
     # q is convex along the line, so its largest value in what is left is at an end: a tighter slab
     for _ in range(2):
@@ -242,50 +239,40 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
         high = jnp.clip(middle + height / side, low, high)
 
     # the ring's crossings and how far from them the density changes
-    c1, c2, crosses = crossing(support.q_peak)
-    c1, c2 = jnp.where(crosses, c1, nearest), jnp.where(crosses, c2, nearest)
     half = 0.5 * (c2 - c1) * slant
     reach = jnp.maximum(support.q_peak, jnp.abs(x0))
     scale = (jnp.sqrt(half**2 + 2.0 * support.log_width * reach**2) - half) / slant
     distance = jnp.hypot(x0, y) / slant
-    u1, u2 = _arcsinh((c1 - nearest) / distance), _arcsinh((c2 - nearest) / distance)
     scale = scale / jnp.hypot(distance, half / slant)
+    u1, u2 = _arcsinh((jnp.stack([c1, c2]) - nearest[None]) / distance[None])
 
-    a_end, b_start = jnp.minimum(hole_1, high), jnp.maximum(hole_2, low)
-    has_a, has_b = a_end > low, high > b_start
-    both = has_a & has_b
-    midplane = (
-        y * sin_i / jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
-    )
+    # two pieces, in front of the hole and behind it, or twice the only one that is left
+    has_1, has_2 = jnp.minimum(hole_1, high) > low, high > jnp.maximum(hole_2, low)
+    both = has_1 & has_2
+    start_1 = jnp.where(has_1, low, jnp.maximum(hole_2, low))
+    end_1 = jnp.where(has_1, jnp.minimum(hole_1, high), high)
+    start_2 = jnp.where(both, jnp.maximum(hole_2, low), start_1)
+    end_2 = jnp.where(both, high, end_1)
+    centre_1 = jnp.where(has_1, u1, u2)
+    centre_2 = jnp.where(both, u2, centre_1)
+    start, end = jnp.stack([start_1, start_2]), jnp.stack([end_1, end_2])
+    end = jnp.maximum(start, end)
+    centre = jnp.stack([centre_1, centre_2])
 
-    def cut(start, end, centre):
-        """The ends of a piece in v, and where to cut it: at the midplane, or half way."""
-
-        def v_at(length):
-            return _arcsinh((_arcsinh((length - nearest) / distance) - centre) / scale)
-
-        v0, v1 = v_at(start), v_at(end)
-        inside = (midplane > start) & (midplane < end)
-        return v0, jnp.where(inside, v_at(jnp.clip(midplane, start, end)), 0.5 * (v0 + v1)), v1
-
-    one_start, one_end = jnp.where(has_a, low, b_start), jnp.where(has_a, a_end, high)
-    one_end = jnp.maximum(one_start, one_end)
-    first_centre = jnp.where(has_a, u1, u2)
-    a0, am, a1 = cut(jnp.where(both, low, one_start), jnp.where(both, a_end, one_end), first_centre)
-    b0, bm, b1 = cut(jnp.where(both, b_start, one_start), jnp.where(both, high, one_end), u2)
-    # where only one piece is left it takes all four segments
-    starts = [
-        a0,
-        jnp.where(both, am, 0.5 * (a0 + am)),
-        jnp.where(both, b0, am),
-        jnp.where(both, bm, 0.5 * (am + a1)),
-    ]
-    ends = [starts[1], jnp.where(both, a1, am), starts[3], jnp.where(both, b1, a1)]
-    second_centre = jnp.where(both, u2, first_centre)
+    # each cut at the midplane, or half way
+    side = jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
+    midplane = jnp.clip((y * sin_i / side)[None], start, end)
+    lengths = jnp.stack([start, midplane, end])
+    u = _arcsinh((lengths - nearest[None, None]) / distance[None, None])
+    v0, vm, v1 = _arcsinh((u - centre[None]) / scale[None, None])
+    cut = jnp.where((midplane > start) & (midplane < end), vm, 0.5 * (v0 + v1))
+    # the only piece takes all four segments
+    halves = 0.5 * (v0 + cut)[0], 0.5 * (cut + v1)[0]
+    first, second = jnp.where(both, cut[0], halves[0]), jnp.where(both, cut[1], halves[1])
     segments = Segments(
-        jnp.stack(starts),
-        jnp.stack(ends),
-        jnp.stack([first_centre, first_centre, second_centre, second_centre]),
-        jnp.stack([scale] * 4),
+        jnp.stack([v0[0], first, jnp.where(both, v0[1], cut[0]), second]),
+        jnp.stack([first, jnp.where(both, v1[0], cut[0]), second, v1[1]]),
+        jnp.repeat(centre, 2, axis=0),
+        jnp.broadcast_to(scale[None], (4, *scale.shape)),
     )
     return jax.tree.map(jax.lax.stop_gradient, Lines(nearest, distance, segments))

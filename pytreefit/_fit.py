@@ -1,5 +1,6 @@
 """Fits: the most probable parameters, with a plain word on whether they were found."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,23 +11,22 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from ._each import at_once
+from ._evaluate import Frame, value_and_gradient
 from ._model import lookup_parameter
 from ._optimize import (
     CONVERGED,
     LBFGS,
     RUNNING,
     STALLED,
-    Frame,
     LevenbergMarquardt,
     Optax,
     Search,
     resolution,
-    run,
+    step,
 )
-from ._progress import Pace, Reporter, duration
+from ._progress import Reporter, duration
 from ._space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
-from ._start import log_density_physical, refuse_start, start_coordinates
+from ._start import refuse_start, start_coordinates
 from ._table import Table
 
 _AGREEMENT = 0.1  # log densities closer than this are the same optimum
@@ -185,25 +185,19 @@ def fit(
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
-    history, done, interrupted = [], 0, False
-    pace, seconds = Pace(), 0.0
-    while done < steps and np.any(np.asarray(searches.status) == RUNNING):
-        count = jnp.asarray(pace.begin(steps - done))
-        try:
-            new, taken, values = run(
-                posterior, frame, method, searches, count, limit, at_once=at_once()
-            )
-            new, taken, values = jax.block_until_ready((new, int(taken), np.asarray(values)))
-            seconds += pace.end()
-            searches, done = new, done + taken
-            history.append(values[:taken])
-            if done == taken and not np.isfinite(searches.value[0]):
+    history: list[np.ndarray] = []
+    interrupted, began = False, time.perf_counter()
+    try:
+        while len(history) < steps and np.any(np.asarray(searches.status) == RUNNING):
+            evaluations = method.evaluate(posterior, frame, searches)
+            searches = jax.block_until_ready(step(method, searches, evaluations, limit))
+            if not history and not np.isfinite(searches.value[0]):
                 refuse_start(posterior, frame.offset)
-            tell(_line(searches, done, seconds))
-        except KeyboardInterrupt:
-            interrupted = True
-            break
-    result = _result(posterior, frame, method, searches, history, done, interrupted, tolerance)
+            history.append(np.asarray(searches.value))
+            tell(_line(searches, len(history), time.perf_counter() - began))
+    except KeyboardInterrupt:
+        interrupted = True
+    result = _result(posterior, frame, method, searches, history, interrupted, tolerance)
     tell(f"fit: {result.message}", final=True)
     return result
 
@@ -256,17 +250,15 @@ def _line(searches: Search, done: int, seconds: float) -> str:
     )
 
 
-def _result(
-    posterior, frame, method, searches, history, done, interrupted, tolerance
-) -> Fit:
-    best = int(np.argmin(searches.value))
+def _result(posterior, frame, method, searches, history, interrupted, tolerance) -> Fit:
+    best, done = int(np.argmin(searches.value)), len(history)
     u = frame.offset + frame.scale * searches.z[best]
-    history = np.concatenate([np.zeros((0, len(searches.value))), *history])
+    history = np.reshape(history, (done, len(searches.value)))
     shift = 0.0
-    if isinstance(method, LevenbergMarquardt) and len(history):
+    if isinstance(method, LevenbergMarquardt) and done:
         shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
     final = np.asarray(searches.value)
-    edge = _at_edge(posterior, frame, u) if np.isfinite(final[best]) else ()
+    edge = _at_edge(posterior, frame, searches.z[best]) if np.isfinite(final[best]) else ()
     converged, message = _verdict(searches, best, done, interrupted, edge, tolerance)
     dtype = searches.value.dtype
     if len(final) > 1:
@@ -290,7 +282,7 @@ def _result(
 
 def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
     """Log density plus the least-squares objective: must be the same constant everywhere."""
-    first, last = (float(log_density_physical(posterior, at)) for at in (frame.offset, u))
+    first, last = (_log_density(posterior, frame, z) for z in (0.0 * u, searches.z[best]))
     if not np.isfinite(first):
         refuse_start(posterior, frame.offset)
     change = last - first
@@ -304,6 +296,10 @@ def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
             "its scale), correct the residuals or use another optimizer."
         )
     return last + float(searches.value[best])
+
+
+def _log_density(posterior, frame: Frame, z) -> float:
+    return -float(value_and_gradient.one(posterior, frame, z)[0])
 
 
 def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[bool, str]:
@@ -334,21 +330,23 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
     return False, f"Not converged: the log density is not finite after {done} steps."
 
 
-def _at_edge(posterior, frame: Frame, u) -> tuple[str, ...]:
+def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:
     """Parameters whose log density would not fall if they went on to the edge of their prior."""
 
     def widths(u):
         return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(posterior, u))(u)), axis=0)
 
+    u = frame.offset + frame.scale * z
     here = np.asarray(widths(u))
-    usual = np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
-    density = float(log_density_physical(posterior, u)) if np.any(here < 0.02 * usual) else 0.0
+    near = here < 0.02 * np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
+    if not near.any():
+        return ()
+    density = _log_density(posterior, frame, z)
     slack = 1e-3 + 100 * float(jnp.finfo(u.dtype).eps) * abs(density)
     found = []
-    for index in np.flatnonzero(here < 0.02 * usual):
+    for index in np.flatnonzero(near):
         unit = jnp.zeros_like(u).at[index].set(1.0)
         outwards = unit if widths(u + unit)[index] < here[index] else -unit
-        further = float(log_density_physical(posterior, u + 4.0 * outwards))
-        if further > density - slack:
+        if _log_density(posterior, frame, z + 4.0 * outwards / frame.scale) > density - slack:
             found.append(coordinate_names(posterior)[index])
     return tuple(found)

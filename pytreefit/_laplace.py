@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._evaluate import Frame, hessian, least_squares
 from ._model import lookup_parameter
-from ._optimize import Frame, least_squares, objective
 from ._space import (
     coordinate_names,
     flat_values,
     indexed_names,
     natural_range,
-    prior_only,
     value_names,
 )
 from ._start import refuse_start, start_coordinates
@@ -130,8 +129,7 @@ def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
         )
     u = start_coordinates(posterior, at)
     frame = Frame(u, natural_range(posterior)[1])
-    hessian = curvature(posterior, frame, method)
-    covariance_u = _inverse(posterior, hessian, frame)
+    covariance_u = _inverse(posterior, curvature_at(posterior, frame, method), frame)
     slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
     return Laplace(
         model=posterior.model_from(u),
@@ -144,7 +142,7 @@ def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
     )
 
 
-def curvature(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
+def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
     """Second derivatives of minus the log density in units of ``frame.scale``, at its offset."""
     if method == "fisher" and posterior.residuals is None:
         raise ValueError(
@@ -153,53 +151,28 @@ def curvature(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
         )
     if method not in ("hessian", "fisher"):
         raise ValueError(f"method = {method!r} must be 'hessian' or 'fisher'.")
-    hessian = _fisher(posterior, frame) if method == "fisher" else _hessian(posterior, frame)
-    if not np.isfinite(np.asarray(hessian)).all():
-        refuse_start(posterior, frame.offset)
-    return hessian
-
-
-def jacobian_curvature(posterior, frame: Frame) -> Float[Array, "dim dim"]:
-    """What the volume element of the unconstrained coordinates adds to :func:`curvature`."""
-    return _jacobian_curvature(prior_only(posterior), frame)
-
-
-@eqx.filter_jit
-def _hessian(posterior, frame: Frame):
     zero = jnp.zeros_like(frame.offset)
-    gradient = jax.grad(lambda z: objective(posterior, frame, z))
-    _, times_hessian = jax.linearize(gradient, zero)
-    # Row after row: the memory of one gradient instead of dim of them.
-    rows = jax.lax.map(times_hessian, jnp.eye(len(zero), dtype=zero.dtype))
-    return 0.5 * (rows + rows.T)
+    if method == "fisher":
+        _, _, curvature = least_squares.one(posterior, frame, zero)
+    else:
+        curvature = hessian.one(posterior, frame, zero)
+    if not np.isfinite(np.asarray(curvature)).all():
+        refuse_start(posterior, frame.offset)
+    return curvature
 
 
-@eqx.filter_jit
-def _fisher(posterior, frame: Frame):
-    return least_squares(posterior, frame, jnp.zeros_like(frame.offset))[2]
-
-
-@eqx.filter_jit
-def _jacobian_curvature(prior, frame: Frame):
-    def log_volume(z):
-        u = frame.offset + frame.scale * z
-        return prior.log_density(u) - prior.log_density_physical(u)
-
-    return -jax.hessian(log_volume)(jnp.zeros_like(frame.offset))
-
-
-def _inverse(posterior, hessian, frame: Frame) -> Float[Array, "dim dim"]:
+def _inverse(posterior, curvature, frame: Frame) -> Float[Array, "dim dim"]:
     """The covariance in u, or a ValueError that names the directions without curvature."""
     names = coordinate_names(posterior)
-    diagonal = np.diag(np.asarray(hessian))
+    diagonal = np.diag(np.asarray(curvature))
     flat = [name for name, entry in zip(names, diagonal, strict=True) if not entry > _FLAT]
     if flat:
         raise ValueError(
             f"The log density does not fall off along {', '.join(flat)}: the data do not constrain "
             "it here, or this is not a maximum. Fix the parameter, or fit further."
         )
-    width = jnp.asarray(1 / np.sqrt(diagonal), hessian.dtype)
-    scaled = hessian * width[:, None] * width[None, :]
+    width = jnp.asarray(1 / np.sqrt(diagonal), curvature.dtype)
+    scaled = curvature * width[:, None] * width[None, :]
     eigenvalues, vectors = map(np.asarray, jnp.linalg.eigh(scaled))
     if eigenvalues[0] <= 10 * len(names) * np.finfo(eigenvalues.dtype).eps:
         direction = vectors[:, 0] / np.abs(vectors[:, 0]).max()

@@ -1,6 +1,6 @@
 """NUTS with window adaptation, cut into chunks: one compiled function for warm-up and draws."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import blackjax
 import equinox as eqx
@@ -13,9 +13,10 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from blackjax.mcmc.hmc import HMCState
 from jaxtyping import Array, Float, Int, Key
 
-from ._each import each
+from ._evaluate import Frame, log_volume, value_and_gradient
 from ._lenient import lenient
 from ._progress import CHUNK
+from ._space import prior_only
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
@@ -33,7 +34,7 @@ class Chains(NamedTuple):
     The chains share one step size and one metric, adapted to all of them together.
     """
 
-    hmc: HMCState
+    hmc: Any  # HMCState of arrays: position (chain, dim), logdensity, logdensity_grad
     step_size: Float[Array, ""]
     inverse_mass: Float[Array, " dim"] | Float[Array, "dim dim"]
     averaging: DualAveragingAdaptationState
@@ -77,21 +78,16 @@ def _floats(tree):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), tree)
 
 
-def _target(posterior, whitening: Whitening):
-    return lambda v: posterior.log_density(whitening.offset + whitening.matrix @ v)
+def start_chains(posterior, whitening: Whitening, positions: Float[Array, "chain dim"]) -> Any:
+    """Log density and gradient of every chain at its first point, with the program of the fits."""
+    frame = Frame(whitening.offset, jnp.ones_like(whitening.offset))
+    steps = positions @ whitening.matrix.T
+    values, slopes = value_and_gradient.all(posterior, frame, steps)
+    volumes, volume_slopes = log_volume(prior_only(posterior), whitening.offset[None] + steps)
+    return HMCState(positions, volumes - values, (volume_slopes - slopes) @ whitening.matrix)
 
 
-@eqx.filter_jit
-def start_chains(posterior, whitening: Whitening, positions, *, at_once: bool) -> HMCState:
-    """Log density and gradient of every chain at its first point."""
-    return each(
-        lambda v: blackjax.nuts.init(v, _target(posterior, whitening)),
-        positions,
-        at_once=at_once,
-    )
-
-
-def start_adaptation(hmc: HMCState, *, dense: bool) -> Chains:
+def start_adaptation(hmc: Any, *, dense: bool) -> Chains:
     """The state before the first transition: unit metric, step size one."""
     dim = hmc.position.shape[1]
     start_averaging, _, _ = dual_averaging_adaptation(0.8)  # the target plays no part here
@@ -151,8 +147,14 @@ def advance(
     tuple[Chains, Chunk]
         The state after, and what the transitions gave.
     """
-    log_density = _target(posterior, whitening)
     kernel = blackjax.nuts.build_kernel()
+
+    def log_density(v):
+        return posterior.log_density(whitening.offset + whitening.matrix @ v)
+
+    def each(transition, arguments):
+        # In turn, no chain waits for the longest trajectory.
+        return jax.vmap(transition)(arguments) if at_once else jax.lax.map(transition, arguments)
 
     def body(index, carry):
         chains, chunk = carry
@@ -162,7 +164,7 @@ def advance(
             key, hmc = arguments
             return kernel(key, hmc, log_density, chains.step_size, chains.inverse_mass, max_depth)
 
-        hmc, info = each(transition, (keys, chains.hmc), at_once=at_once)
+        hmc, info = each(transition, (keys, chains.hmc))
         step = Chunk(
             u=whitening.offset[None] + hmc.position @ whitening.matrix.T,
             log_density=hmc.logdensity,

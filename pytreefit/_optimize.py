@@ -1,7 +1,7 @@
-"""Minimisers that evaluate the objective once per step, so that it is compiled only once."""
+"""Minimisers that need one evaluation per step, so that the model is compiled only once."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,20 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ._each import each
+from ._evaluate import Frame, Rowwise, least_squares, objective, value_and_gradient
 from ._lenient import lenient
-from ._progress import CHUNK
-from ._space import prior_only
 
 RUNNING, CONVERGED, STALLED, NOT_FINITE = range(4)
 _ROUNDING = 8.0  # changes of the objective below so many units in its last place mean nothing
-
-
-class Frame(NamedTuple):
-    """Coordinates z of the minimisers: u = offset + scale * z, the prior about one wide."""
-
-    offset: Float[Array, " dim"]
-    scale: Float[Array, " dim"]
 
 
 class Search(eqx.Module):
@@ -56,16 +47,11 @@ def _bounded(step, reach):
     return step * jnp.minimum(1.0, reach / jnp.maximum(jnp.max(jnp.abs(step)), reach))
 
 
-def objective(posterior, frame: Frame, z):
-    """Minus the log posterior density of the physical values at ``z``."""
-    return -posterior.log_density_physical(frame.offset + frame.scale * z)
-
-
 class LBFGS(eqx.Module):
     """L-BFGS directions of optax with a weak Wolfe line search by bisection (Lewis & Overton 2013).
 
-    A step of the search is one evaluation, not one line search: the objective's gradient occurs
-    once in the compiled program (four times with ``optax.lbfgs``), and starts never wait.
+    A step of the search is one evaluation, not one line search: the compiled program has the
+    model's gradient once (four times with ``optax.lbfgs``), and starts do not wait for another.
     """
 
     memory_size: int = eqx.field(static=True, default=10)
@@ -89,10 +75,17 @@ class LBFGS(eqx.Module):
     def _directions(self):
         return optax.scale_by_lbfgs(memory_size=self.memory_size)
 
-    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
-        old = search.memory
-        trial = search.z + old["step"] * old["direction"]
-        value, gradient = jax.value_and_grad(lambda z: objective(posterior, frame, z))(trial)
+    def evaluate(self, posterior, frame: Frame, searches: Search):
+        points = jax.vmap(self._trial)(searches)
+        running = searches.status == RUNNING
+        return value_and_gradient.all(posterior, frame, points, wanted=running)
+
+    def _trial(self, search: Search):
+        return search.z + search.memory["step"] * search.memory["direction"]
+
+    def step(self, search: Search, evaluation, tolerance) -> Search:
+        old, trial = search.memory, self._trial(search)
+        value, gradient = evaluation
         noise = resolution(value)
         evaluations = search.evaluations + 1
         decreases = _is_finite(value, gradient) & (
@@ -160,10 +153,15 @@ class LevenbergMarquardt(eqx.Module):
         )
         return _not_started(z, memory)
 
-    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
+    def evaluate(self, posterior, frame: Frame, searches: Search):
+        points = searches.z + searches.memory["step"]
+        running = searches.status == RUNNING
+        return least_squares.all(posterior, frame, points, wanted=running)
+
+    def step(self, search: Search, evaluation, tolerance) -> Search:
         old = search.memory
         trial = search.z + old["step"]
-        value, gradient, hessian = least_squares(posterior, frame, trial)
+        value, gradient, hessian = evaluation
         noise = resolution(value)
         finite = _is_finite(value, gradient) & jnp.all(jnp.isfinite(hessian))
         first = ~jnp.isfinite(search.value)
@@ -209,28 +207,6 @@ def _solve(hessian, gradient, damping):
     return width * jax.scipy.linalg.cho_solve(factor, width * gradient)
 
 
-def least_squares(posterior, frame: Frame, z):
-    """Half the sum of squared residuals plus the prior's part: value, gradient, Gauss-Newton H."""
-
-    def residuals(z):
-        vector = posterior.residuals(posterior.model_from(frame.offset + frame.scale * z))
-        vector = jnp.ravel(vector)
-        return vector, vector
-
-    def prior(z):
-        return objective(prior_only(posterior), frame, z)
-
-    jacobian, vector = jax.jacfwd(residuals, has_aux=True)(z)
-    value, gradient = jax.value_and_grad(prior)(z)
-    eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
-    convex = (vectors * jnp.maximum(eigenvalues, 0.0)[None, :]) @ vectors.T
-    return (
-        0.5 * vector @ vector + value,
-        jacobian.T @ vector + gradient,
-        jacobian.T @ jacobian + convex,
-    )
-
-
 class Optax(eqx.Module):
     """Any optax transformation; it has converged when the best value has long stayed the same."""
 
@@ -248,22 +224,21 @@ class Optax(eqx.Module):
         )
         return _not_started(z, memory)
 
-    def step(self, posterior, frame: Frame, search: Search, tolerance) -> Search:
-        old = search.memory
-
-        def function(z):
-            return objective(posterior, frame, z)
-
-        if optax.tree.get(old["inner"], "grad") is None:
-            value, gradient = jax.value_and_grad(function)(old["next"])
-        else:  # a line search has already evaluated this point
-            value, gradient = optax.value_and_grad_from_state(function)(
-                old["next"], state=old["inner"]
+    def evaluate(self, posterior, frame: Frame, searches: Search):
+        running = searches.status == RUNNING
+        if _linesearch_steps(searches.memory["inner"]) is not None:
+            memory = searches.memory
+            return _optax_line_search.all(
+                posterior, frame, memory, self.transformation, wanted=running
             )
-        transformation = optax.with_extra_args_support(self.transformation)
-        extra = dict(value=value, grad=gradient, value_fn=function)
-        with lenient():
-            updates, inner = transformation.update(gradient, old["inner"], old["next"], **extra)
+        points = searches.memory["next"]
+        return value_and_gradient.all(posterior, frame, points, wanted=running)
+
+    def step(self, search: Search, evaluation, tolerance) -> Search:
+        old = search.memory
+        value, gradient, *done = evaluation
+        updates, inner = done or self._update(gradient, old, value)
+        trials = _linesearch_steps(inner)
         finite = _is_finite(value, gradient)
         better = finite & (value < search.value)
         limit = jnp.maximum(tolerance, resolution(value))
@@ -282,63 +257,71 @@ class Optax(eqx.Module):
             reference=jnp.where(improved, value, old["reference"]),
             first_norm=first_norm,
         )
-        searches = optax.tree.get(inner, "num_linesearch_steps")
         return Search(
             z=jnp.where(better, old["next"], search.z),
             value=jnp.where(better, value, search.value),
             gradient=best_gradient,
             gain=jnp.full_like(value, math.nan),
             status=jnp.where(finite, status, NOT_FINITE),
-            evaluations=search.evaluations + 1 + (0 if searches is None else searches),
+            evaluations=search.evaluations + 1 + (0 if trials is None else trials),
             memory=memory,
         )
 
+    def _update(self, gradient, memory, value):
+        transformation = optax.with_extra_args_support(self.transformation)
+        with lenient():
+            return transformation.update(
+                gradient, memory["inner"], memory["next"], value=value, grad=gradient
+            )
+
+
+def _linesearch_steps(state):
+    return optax.tree.get(state, "num_linesearch_steps")
+
+
+def _evaluate_with_line_search(posterior, frame: Frame, memory, transformation):
+    def function(z):
+        return objective(posterior, frame, z)
+
+    state, z = memory["inner"], memory["next"]
+    if optax.tree.get(state, "grad") is None:
+        value, gradient = jax.value_and_grad(function)(z)
+    else:  # the line search has already evaluated this point
+        value, gradient = optax.value_and_grad_from_state(function)(z, state=state)
+    with lenient():
+        updates, state = transformation.update(
+            gradient, state, z, value=value, grad=gradient, value_fn=function
+        )
+    return value, gradient, updates, state
+
+
+_optax_line_search = Rowwise(_evaluate_with_line_search)
+
 
 @eqx.filter_jit
-def run(posterior, frame: Frame, method, searches: Search, count, tolerance, *, at_once: bool):
-    """Up to ``count`` steps of every search; fewer once none is running.
+def step(method, searches: Search, evaluations, tolerance) -> Search:
+    """One step of every search that is running.
 
     Parameters
     ----------
-    posterior, frame
-        The objective and the minimiser's coordinates.
     method
         :class:`LBFGS`, :class:`LevenbergMarquardt` or :class:`Optax`.
     searches
         One search per start, stacked.
-    count
-        At most ``CHUNK``.
+    evaluations
+        What ``method.evaluate`` gave for them.
     tolerance
         Gains of the log density below it are not worth a step.
-    at_once
-        Whether the starts are evaluated at once or in turn.
 
     Returns
     -------
-    tuple
-        The searches, the number of steps done, and the best value of each search after each
-        step, shape ``(CHUNK, starts)``.
+    Search
+        The searches after the step.
     """
 
-    def advance(search):
-        return jax.lax.cond(
-            search.status == RUNNING,
-            lambda s: method.step(posterior, frame, s, tolerance),
-            lambda s: s,
-            search,
-        )
+    def one(search, evaluation):
+        new = method.step(search, evaluation, tolerance)
+        running = search.status == RUNNING
+        return jax.tree.map(lambda after, before: jnp.where(running, after, before), new, search)
 
-    def body(carry):
-        index, searches, history = carry
-        searches = each(advance, searches, at_once=at_once)
-        return index + 1, searches, history.at[index].set(searches.value)
-
-    def go_on(carry):
-        index, searches, _ = carry
-        return (index < count) & jnp.any(searches.status == RUNNING)
-
-    history = jnp.zeros((CHUNK, len(searches.value)), searches.value.dtype)
-    done, searches, history = jax.lax.while_loop(
-        go_on, body, (jnp.zeros_like(count), searches, history)
-    )
-    return searches, done, history
+    return jax.vmap(one)(searches, evaluations)

@@ -12,13 +12,12 @@ import numpy as np
 from jaxtyping import Array
 
 from ._checkpoint import Checkpoint, fingerprints, read, write
-from ._each import at_once
-from ._laplace import Laplace, curvature, jacobian_curvature
+from ._evaluate import Frame, at_once, log_volume_curvature
+from ._laplace import Laplace, curvature_at
 from ._nuts import DRAW, Chunk, Whitening, advance, stages, start_adaptation, start_chains
-from ._optimize import Frame
 from ._progress import CHUNK, Pace, Reporter, duration
 from ._result import Samples
-from ._space import coordinate_names, natural_range
+from ._space import coordinate_names, natural_range, prior_only
 from ._start import refuse_start, start_coordinates
 
 _LEAST_WARMUP = 20
@@ -170,8 +169,9 @@ def _coordinates(posterior, start, precondition: str) -> tuple[Whitening, float]
         hessian = jnp.linalg.inv(start.covariance_u / (scale[:, None] * scale[None, :]))
     else:
         method = "hessian" if posterior.residuals is None else "fisher"
-        hessian = curvature(posterior, frame, method)
-    eigenvalues, vectors = jnp.linalg.eigh(hessian + jacobian_curvature(posterior, frame))
+        hessian = curvature_at(posterior, frame, method)
+    volume = log_volume_curvature(prior_only(posterior), frame)
+    eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
     widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
     return Whitening(frame.offset, scale[:, None] * vectors * widths[None, :]), 1.0
 
@@ -196,7 +196,7 @@ class _Run:
         noise = jax.random.normal(self.first_key, (number, dim), whitening.offset.dtype)
         began = time.perf_counter()
         for _ in range(_ATTEMPTS):
-            hmc = start_chains(self.posterior, whitening, spread * noise, at_once=at_once())
+            hmc = start_chains(self.posterior, whitening, spread * noise)
             slopes = np.isfinite(np.asarray(hmc.logdensity_grad)).all(axis=1)
             good = np.isfinite(np.asarray(hmc.logdensity)) & slopes
             if good.all():
@@ -214,7 +214,7 @@ class _Run:
             return False
         self.whitening = Whitening(*map(jnp.asarray, saved.whitening))
         position, log_density, *_ = saved.state
-        hmc = start_chains(self.posterior, self.whitening, jnp.asarray(position), at_once=at_once())
+        hmc = start_chains(self.posterior, self.whitening, jnp.asarray(position))
         slack = 1e-3 + 1e3 * np.finfo(log_density.dtype).eps * np.abs(log_density)
         if not np.all(np.abs(np.asarray(hmc.logdensity) - log_density) <= slack):
             raise ValueError(

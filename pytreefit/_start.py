@@ -12,12 +12,6 @@ from ._space import coordinate_names
 
 
 @eqx.filter_jit
-def log_density_physical(posterior, u: Float[Array, " dim"]) -> Float[Array, ""]:
-    """Log likelihood plus log prior of the physical values at ``u``."""
-    return posterior.log_density_physical(u)
-
-
-@eqx.filter_jit
 def _likelihood_and_gradient(posterior, u):
     return jax.value_and_grad(lambda u: posterior.log_likelihood_of(posterior.model_from(u)))(u)
 

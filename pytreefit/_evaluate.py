@@ -1,0 +1,136 @@
+"""Compiled evaluations of a posterior, shared by fits, Gaussian approximations and sampling."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._space import prior_only
+
+
+class Frame(NamedTuple):
+    """Coordinates z of the minimisers: u = offset + scale * z, the prior about one wide."""
+
+    offset: Float[Array, " dim"]
+    scale: Float[Array, " dim"]
+
+
+def at_once() -> bool:
+    """Whether starts and chains are evaluated at once, not in turn.
+
+    On a CPU a batch is no faster than its members in turn, and in turn nobody waits for the
+    longest trajectory.
+    """
+    return jax.default_backend() != "cpu"
+
+
+class Rowwise:
+    """A function of a posterior, a frame and a row, compiled once, for stacks of rows.
+
+    Parameters
+    ----------
+    function
+        Called as ``function(posterior, frame, row, *constants)``; the row may be a tree.
+    """
+
+    def __init__(self, function):
+        self._one = eqx.filter_jit(function)
+        self._all = eqx.filter_jit(
+            lambda posterior, frame, rows, *constants: jax.vmap(
+                lambda row: function(posterior, frame, row, *constants)
+            )(rows)
+        )
+
+    def one(self, posterior, frame: Frame, row, *constants):
+        """The function of one row."""
+        return self._one(posterior, frame, row, *constants)
+
+    def all(self, posterior, frame: Frame, rows, *constants, wanted=None):
+        """The function of every row, stacked; not wanted ones may be anything.
+
+        In turn on a CPU, with the same compiled program for any number of rows.
+        """
+        if at_once():
+            return self._all(posterior, frame, rows, *constants)
+        number = len(jax.tree.leaves(rows)[0])
+        wanted = np.ones(number, bool) if wanted is None else np.asarray(wanted)
+        results: list = [None] * number
+        for index in np.flatnonzero(wanted):
+            row = jax.tree.map(lambda leaf, i=int(index): leaf[i], rows)
+            results[index] = self._one(posterior, frame, row, *constants)
+        any_result = results[int(np.argmax(wanted))]
+        results = [any_result if result is None else result for result in results]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def objective(posterior, frame: Frame, z):
+    """Minus the log posterior density of the physical values at ``z``."""
+    return -posterior.log_density_physical(frame.offset + frame.scale * z)
+
+
+def _value_and_gradient(posterior, frame: Frame, z):
+    return jax.value_and_grad(lambda z: objective(posterior, frame, z))(z)
+
+
+def _least_squares(posterior, frame: Frame, z):
+    def residuals(z):
+        vector = posterior.residuals(posterior.model_from(frame.offset + frame.scale * z))
+        vector = jnp.ravel(vector)
+        return vector, vector
+
+    def prior(z):
+        return objective(prior_only(posterior), frame, z)
+
+    jacobian, vector = jax.jacfwd(residuals, has_aux=True)(z)
+    value, gradient = jax.value_and_grad(prior)(z)
+    eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
+    convex = (vectors * jnp.maximum(eigenvalues, 0.0)[None, :]) @ vectors.T
+    return (
+        0.5 * vector @ vector + value,
+        jacobian.T @ vector + gradient,
+        jacobian.T @ jacobian + convex,
+    )
+
+
+def _hessian(posterior, frame: Frame, z):
+    gradient = jax.grad(lambda z: objective(posterior, frame, z))
+    _, times_hessian = jax.linearize(gradient, z)
+    # Row after row: the memory of one gradient instead of dim of them.
+    rows = jax.lax.map(times_hessian, jnp.eye(len(z), dtype=z.dtype))
+    return 0.5 * (rows + rows.T)
+
+
+# The objective and its gradient in z.
+value_and_gradient = Rowwise(_value_and_gradient)
+# Half the sum of squared residuals plus the prior's part: value, gradient, Gauss-Newton Hessian
+# with the convex part of the prior's.
+least_squares = Rowwise(_least_squares)
+# Second derivatives of the objective in z.
+hessian = Rowwise(_hessian)
+
+
+@eqx.filter_jit
+def log_volume(prior, us: Float[Array, "row dim"]):
+    """Log volume element of the unconstrained coordinates, and its gradient, for each row.
+
+    ``prior`` is a posterior without its likelihood (:func:`prior_only`).
+    """
+
+    def function(u):
+        return prior.log_density(u) - prior.log_density_physical(u)
+
+    return jax.vmap(jax.value_and_grad(function))(us)
+
+
+@eqx.filter_jit
+def log_volume_curvature(prior, frame: Frame) -> Float[Array, "dim dim"]:
+    """Minus the second derivatives of :func:`log_volume` in z, at the frame's offset."""
+
+    def function(z):
+        u = frame.offset + frame.scale * z
+        return prior.log_density(u) - prior.log_density_physical(u)
+
+    return -jax.hessian(function)(jnp.zeros_like(frame.offset))
