@@ -39,8 +39,8 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     # the scripts that take a file, or minutes, are not run here
-    "filename_pattern": r"/plot_",
-    "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
+    "filename_pattern": r"(^|/)plot_",
+    "ignore_pattern": r"(^|/)(?!plot_)[^/]+\.py$",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

@@ -328,24 +328,29 @@ def _grater_jax_spline(spf: Mapping[str, Any], spline: str) -> AbstractPhaseFunc
     knots = np.concatenate([forward, [0.0], backward])[::-1]
     values = np.insert(free, n_forward, 1.0)[::-1]
     curve = CubicSpline(knots, values, bc_type="not-a-knot")
-    cosine = np.cos(np.deg2rad(_ANGLES))
+    # the curve has a kink at its last backward knot: the table closes in on it from both sides
+    kink = np.rad2deg(np.arccos(knots[0]))
+    near = 0.25 * 0.5 ** np.arange(9)
+    angle = np.unique(np.clip(np.concatenate([_ANGLES, [kink], kink - near, kink + near]), 0, 180))
+    angle = np.delete(angle, np.flatnonzero(np.diff(angle) < 1e-4))
+    cosine = np.cos(np.deg2rad(angle))
     beyond = np.maximum(cosine - knots[-1], 0.0)
     inside = curve(np.clip(cosine, knots[0], knots[-1]))
-    return _table("spf_params['knot_values']", inside + curve(knots[-1], 1) * beyond)
+    return _table("spf_params['knot_values']", inside + curve(knots[-1], 1) * beyond, angle)
 
 
 def _values(phase: AbstractPhaseFunction) -> np.ndarray:
     return np.asarray(phase(jnp.cos(jnp.deg2rad(jnp.asarray(_ANGLES, float)))), float)
 
 
-def _table(key: str, values: np.ndarray) -> TabulatedPhase:
+def _table(key: str, values: np.ndarray, angle: np.ndarray = _ANGLES) -> TabulatedPhase:
     if values.min() < -1e-6 * np.abs(values).max():
-        angle = _ANGLES[np.argmin(values)]
         raise ValueError(
-            f"{key} makes the phase function negative, {values.min():.3g} at {angle:g} deg. Light "
-            "is never negative: change the curve before you convert it."
+            f"{key} makes the phase function negative, {values.min():.3g} at "
+            f"{angle[np.argmin(values)]:g} deg. Light is never negative: change the curve before "
+            "you convert it."
         )
-    return TabulatedPhase(angle=_ANGLES, values=np.maximum(values, 0.0))
+    return TabulatedPhase(angle=angle, values=np.maximum(values, 0.0))
 
 
 def _refuse_inner_edge(key: str, value: float) -> None:

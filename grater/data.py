@@ -15,14 +15,8 @@ from pytreefit import Model, param
 
 from ._arrays import boolean_array, check_shape, field_radius, real_array, squared_radius
 from ._fits import describe_hdus, read_gpi_planes, read_image
-from .noise import noise_map
+from .noise import GaussianNoise, noise_map
 from .scene import Grid, Scene
-
-
-@eqx.filter_jit
-def render(scene: Scene) -> Float[Array, "ny nx"]:
-    """Return the scene's image, compiled once for all scenes of the same structure."""
-    return scene.image()
 
 
 class Observation(Model):
@@ -180,7 +174,7 @@ class Observation(Model):
         )
 
     def _difference(self, scene: Scene) -> Float[Array, "ny nx"]:
-        model = render(scene)
+        model = scene.image()
         if model.shape != self.image.shape:
             raise ValueError(
                 f"The scene's image has shape {model.shape}, the observation's {self.shape}: "
@@ -199,15 +193,32 @@ class Observation(Model):
         return scene.noise.log_likelihood(self._difference(scene), self.error, self.mask)
 
     def residuals(self, scene: Scene) -> Float[Array, " pixels"]:
-        """Return (image - model) / error as a vector of ny * nx values, 0 at masked pixels.
+        r"""Return the standardised residuals as a vector of ny * nx values, 0 at masked pixels.
 
-        The noise scale is left out: these are residuals in units of the error map.
+        .. math:: r = (D - M) / (s\,\sigma)
+
+        with the noise scale :math:`s` of the scene.
         """
-        return jnp.ravel(self._difference(scene) / self.error)
+        return jnp.ravel(self._difference(scene) / (scene.noise.scale * self.error))
+
+    def log_normalization(self, scene: Scene) -> Float[Array, " pixels"] | None:
+        r"""Return what the log-likelihood has besides the squares of the residuals.
+
+        .. math:: \ln L = \sum_{pixels} \left( n - r^2 / 2 \right), \qquad
+                  n = -\ln (s\,\sigma) - \tfrac12 \ln 2\pi
+
+        Shape (ny * nx,), 0 at masked pixels; None where the noise is not Gaussian, so that the fit
+        is no least-squares problem.
+        """
+        if not isinstance(scene.noise, GaussianNoise):
+            return None
+        width = scene.noise.scale * self.error
+        density = scene.noise.log_density(jnp.zeros_like(width)) - jnp.log(width)
+        return jnp.ravel(jnp.where(self.mask, density, 0.0))
 
     def chi_square(self, scene: Scene) -> Float[Array, ""]:
         """Return the sum of the squared residuals in units of the error map."""
-        return jnp.sum(jnp.square(self.residuals(scene)))
+        return jnp.sum(jnp.square(self._difference(scene) / self.error))
 
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
         """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
@@ -231,7 +242,7 @@ class Observation(Model):
             If the best factor is not positive: the model does not resemble the data.
         """
         data = self.image / self.error
-        model = data - self.residuals(scene).reshape(self.shape)
+        model = data - self._difference(scene) / self.error
         model = jnp.where(self.mask, model, jnp.zeros_like(model))
         factor = jnp.sum(model * data) / jnp.sum(jnp.square(model))
         if not isinstance(factor, Tracer) and not factor > 0:
@@ -320,7 +331,7 @@ class Observation(Model):
         unit : str
             Unit of the image, for labels.
         """
-        image = render(scene)
+        image = scene.image()
         error = jnp.broadcast_to(real_array("error", error), image.shape)
         grid = scene.grid
         return cls(

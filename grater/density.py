@@ -2,6 +2,7 @@
 
 import abc
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -130,4 +131,6 @@ class VerticalExponential(AbstractVerticalProfile):
         return self.scale_height * power(q, self.beta)
 
     def profile(self, t):
-        return jnp.exp(-power(t, self.gamma))
+        # nothing is left where the power is e^9, and far beyond it would not be a number
+        limit = jnp.exp(9.0 / jax.lax.stop_gradient(self.gamma))
+        return jnp.exp(-power(jnp.minimum(t, limit), self.gamma))

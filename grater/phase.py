@@ -37,7 +37,7 @@ class AbstractPhaseFunction(Model):
 
     def integral(self) -> Float[Array, ""]:
         r"""Integral over the sphere, :math:`2\pi \int_{-1}^{1} p(c)\,dc`."""
-        node, weight = (jnp.asarray(a, float) for a in gauss_legendre(64))
+        node, weight = (jnp.asarray(a, float) for a in gauss_legendre(200))
         curve = self.prepared()
         # c = 1 - 2 s^2 crowds the nodes where forward peaks are
         return 8.0 * jnp.pi * jnp.sum(weight * node * curve(1.0 - 2.0 * node**2))
@@ -324,6 +324,20 @@ class TabulatedPhase(AbstractPhaseFunction):
                 "to backward (180 deg)."
             )
 
+    def prepared(self):
+        angle = jnp.deg2rad(self.angle)
+        with jax.numpy_rank_promotion("allow"):
+            curve = interpax.Interpolator1D(angle, self.values, method="monotonic")
+        return _TableCurve(angle, curve)
+
+    def __call__(self, cos_scatter):
+        return self.prepared()(cos_scatter)
+
+
+class _TableCurve(eqx.Module):
+    angle: Float[Array, " n"]
+    curve: Curve
+
     def __call__(self, cos_scatter):
         c = jnp.clip(cos_scatter, -1.0, 1.0)
         # arccos has no derivative at +-1, where the curve does not depend on the angle's sign
@@ -333,9 +347,9 @@ class TabulatedPhase(AbstractPhaseFunction):
             jnp.arccos(jnp.where(interior, c, 0.0)),
             jnp.where(c > 0, 0.0, jnp.asarray(np.pi, c.dtype)),
         )
-        table = jnp.deg2rad(self.angle)
-        angle = jnp.clip(angle, table[0], table[-1])
-        flat = interpax.interp1d(jnp.ravel(angle), table, self.values, method="monotonic")
+        angle = jnp.clip(angle, self.angle[0], self.angle[-1])
+        with jax.numpy_rank_promotion("allow"):
+            flat = self.curve(jnp.ravel(angle))
         return jnp.reshape(flat, jnp.shape(c))
 
 

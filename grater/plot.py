@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from .data import Observation, render
+from .data import Observation
 from .scene import Grid, Scene
 
 Stretch = Literal["asinh", "log", "linear"]
@@ -68,7 +68,7 @@ def plot_fit(
     from matplotlib.colors import Normalize
 
     mask = np.asarray(observation.mask)
-    model = np.asarray(render(scene))
+    model = np.asarray(scene.image())
     error = np.asarray(scene.noise.scale * observation.error)
     residual = np.asarray(observation.residuals(scene)).reshape(mask.shape)
     residual = residual / float(scene.noise.scale)
@@ -142,7 +142,7 @@ def plot_image(
         grid, unit = source.grid, unit or source.unit
         noise = np.asarray(source.error)[np.asarray(source.mask)]
     elif isinstance(source, Scene):
-        image, grid = np.asarray(render(source)), source.grid
+        image, grid = np.asarray(source.image()), source.grid
     else:
         image = np.asarray(source, float)
         if grid is None or image.ndim != 2:

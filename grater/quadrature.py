@@ -23,6 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+# in reference radii: what is nearer to the ring's centre is taken to be there
+SMALLEST_RADIUS = 1e-3
+
 
 class Rule(eqx.Module):
     """How finely a line of sight is sampled: nodes per segment (of four) and truncation.
@@ -53,6 +56,7 @@ class Support(NamedTuple):
     q_peak: Float[Array, ""]
     q_high: Float[Array, ""]
     log_width: Float[Array, ""]
+    extent: Float[Array, ""]
     height_constant: Float[Array, ""]
     height_slope: Float[Array, ""]
 
@@ -126,7 +130,7 @@ def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Sup
         In au, shape ().
     """
     dtype = jnp.asarray(semi_major_axis).dtype
-    log_q = jnp.asarray(np.linspace(math.log(1e-3), math.log(1e3), 1201), dtype)
+    log_q = jnp.asarray(np.linspace(math.log(SMALLEST_RADIUS), math.log(1e3), 1201), dtype)
     q = jnp.exp(log_q)
     density = jax.vmap(radial.density)(q)
     # the illumination falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need
@@ -163,18 +167,22 @@ def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Sup
         q_peak,
         q[last],
         log_width,
+        extent,
         jnp.where(is_cone, 0.0, shift),
         jnp.where(is_cone, cone, tangent),
     )
 
 
-def place_lines(view: View, support: Support, x, y) -> Lines:
+def place_lines(view: View, support: Support, wedge, x, y) -> Lines:
     """Cut every line of sight into four segments that hold the disk.
 
     Parameters
     ----------
     view, support
         The disk.
+    wedge
+        Function of q: the height K h(q) that holds the vertical profile, in units of the
+        semi-major axis.
     x, y
         Sky coordinates of the pixels along the disk's major and minor axis from the star, in units
         of the semi-major axis, any shape.
@@ -229,20 +237,34 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
     joined_2 = jnp.where(overlap, jnp.maximum(hole_2, w_high), jnp.where(longer, w_high, hole_2))
     hole_1, hole_2 = jnp.where(w_hole, joined_1, hole_1), jnp.where(w_hole, joined_2, hole_2)
 
-    # q is convex along the line, so its largest value in what is left is at an end: a tighter slab
-    for _ in range(2):
-        q_max = jnp.maximum(q_at(low), q_at(high))
-        height = jnp.sqrt(constant + support.height_slope * q_max**2)
-        side = jnp.maximum(jnp.abs(cos_i), tiny)
-        middle = jnp.where(cos_i < 0, -y, y) * sin_i / side
-        low = jnp.clip(middle - height / side, low, high)
-        high = jnp.clip(middle + height / side, low, high)
+    # the true end of the wedge, where |z| = K h, lies between the midplane and an end outside; as
+    # h is convex along the line (or nearly), a chord's root stays outside and never cuts too much
+    side = jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
+    midplane = y * sin_i / side
+    crossed = (midplane > low) & (midplane < high)
+
+    def outside(length):
+        return jnp.abs((length - midplane) * side) - wedge(q_at(length))
+
+    def tighten(end):
+        start = jnp.where(crossed, midplane, end)
+        at_start, at_end = outside(start), outside(end)
+        for _ in range(3):
+            fraction = at_start / jnp.where(at_start < at_end, at_start - at_end, -1.0)
+            trial = start + (end - start) * jnp.clip(fraction, 0.0, 1.0)
+            at_trial = outside(trial)
+            better = (at_start < 0) & (at_end > 0) & (at_trial >= 0)
+            end, at_end = jnp.where(better, trial, end), jnp.where(better, at_trial, at_end)
+        return end
+
+    low, high = jax.vmap(tighten)(jnp.stack([low, high]))
 
     # the ring's crossings and how far from them the density changes
     half = 0.5 * (c2 - c1) * slant
     reach = jnp.maximum(support.q_peak, jnp.abs(x0))
     scale = (jnp.sqrt(half**2 + 2.0 * support.log_width * reach**2) - half) / slant
-    distance = jnp.hypot(x0, y) / slant
+    # never 0, not even where the pixel's centre is the ring's
+    distance = jnp.maximum(jnp.hypot(x0, y), SMALLEST_RADIUS) / slant
     scale = scale / jnp.hypot(distance, half / slant)
     u1, u2 = _arcsinh((jnp.stack([c1, c2]) - nearest[None]) / distance[None])
 
@@ -260,8 +282,7 @@ def place_lines(view: View, support: Support, x, y) -> Lines:
     centre = jnp.stack([centre_1, centre_2])
 
     # each cut at the midplane, or half way
-    side = jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
-    midplane = jnp.clip((y * sin_i / side)[None], start, end)
+    midplane = jnp.clip(midplane[None], start, end)
     lengths = jnp.stack([start, midplane, end])
     u = _arcsinh((lengths - nearest[None, None]) / distance[None, None])
     v0, vm, v1 = _arcsinh((u - centre[None]) / scale[None, None])

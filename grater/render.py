@@ -16,7 +16,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .quadrature import Rule, View, gauss_legendre, measure_support, place_lines
+from .quadrature import (
+    SMALLEST_RADIUS,
+    Rule,
+    View,
+    gauss_legendre,
+    measure_support,
+    place_lines,
+)
 
 
 class Orbit(NamedTuple):
@@ -84,18 +91,22 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
     view = View(sin_i, cos_i, e, cos_w, sin_w, orbit.offset_x / a, orbit.offset_y / a)
     stopped = jax.lax.stop_gradient((view, radial, vertical, a, x / a, y / a))
     support = measure_support(stopped[1], stopped[2], rule.truncation, stopped[3])
-    lines = place_lines(stopped[0], support, stopped[4], stopped[5])
+
+    def wedge(q):
+        return support.extent * stopped[2].height(q) / stopped[3]
+
+    lines = place_lines(stopped[0], support, wedge, stopped[4], stopped[5])
     fixed_a = stopped[3]
 
     node, weight = (jnp.asarray(v, x.dtype) for v in gauss_legendre(rule.nodes))
-    smallest = jnp.finfo(x.dtype).tiny
+    innermost = (SMALLEST_RADIUS * fixed_a) ** 2
 
     def brightness(l):
         x_d = x - orbit.offset_x
         y_d = y * cos_i + l * sin_i - orbit.offset_y
         z = l * cos_i - y * sin_i
         # kept off 0, where neither the radius nor its logarithm has a derivative
-        r = jnp.sqrt(jnp.maximum(x_d**2 + y_d**2, smallest))
+        r = jnp.sqrt(jnp.maximum(x_d**2 + y_d**2, innermost))
         q = (r + e * (x_d * cos_w + y_d * sin_w)) / (a * (1.0 - e**2))
         d_squared = x_sky**2 + y_sky**2 + l**2
         density = radial.density(q) * vertical.profile(jnp.abs(z) / vertical.height(q))

@@ -198,15 +198,23 @@ class Scene(Model):
         return jnp.mean(total.reshape(ny, n, nx, n), axis=(1, 3)) if n > 1 else total
 
     def image(self) -> Float[Array, "ny nx"]:
-        """The image as the detector sees it, shape (ny, nx)."""
-        image = self.sharp_image()
-        if self.transmission is not None:
-            image = image * self.transmission
-        if self.psf is not None:
-            image = self.psf.convolve(image)
-        if self.throughput is not None:
-            image = image * self.throughput
-        return image
+        """The image as the detector sees it, shape (ny, nx).
+
+        Compiled once for all scenes of the same structure, shape and accuracy.
+        """
+        return _image(self)
+
+
+@eqx.filter_jit
+def _image(scene: Scene) -> Float[Array, "ny nx"]:
+    image = scene.sharp_image()
+    if scene.transmission is not None:
+        image = image * scene.transmission
+    if scene.psf is not None:
+        image = scene.psf.convolve(image)
+    if scene.throughput is not None:
+        image = image * scene.throughput
+    return image
 
 
 def _curve(name, value):

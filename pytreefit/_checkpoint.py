@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+import numpyro.distributions as dist
 
 from ._io import load, save
 
@@ -44,27 +45,49 @@ def fingerprints(posterior, key, **settings: Any) -> dict[str, str]:
 
     Functions count by their name only; the log density at the last state tells more.
     """
-    named = {name: repr(jax.tree.structure(prior)) for name, prior in posterior.priors.items()}
+    functions = (posterior.log_likelihood, posterior.residuals, tuple(posterior.links.values()))
     return {
         "parameters": repr((posterior.paths, tuple(posterior.links))),
-        "priors": _digest((tuple(posterior.priors.values()), named)),
-        "model or data": _digest(posterior),
+        "priors": _hash(repr([_describe(prior) for prior in posterior.priors.values()])),
+        "model or data": _digest((posterior.model, functions)),
         "key": _digest(jax.random.key_data(key)),
         **{name: repr(value) for name, value in settings.items()},
     }
 
 
+def _hash(text: str) -> str:
+    return hashlib.sha256(_without_addresses(text).encode()).hexdigest()
+
+
+def _without_addresses(text: str) -> str:
+    """Where something lies in memory differs between two runs of the same program."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _describe(prior) -> Any:
+    """A distribution in plain values: NumPyro flattens it in an order that may change."""
+    if not isinstance(prior, dist.Distribution):
+        return np.asarray(prior).dtype.str, np.asarray(prior).tolist()
+    arguments = sorted(prior.get_args().items())
+    return (
+        type(prior).__qualname__,
+        prior.shape(),
+        [(name, _describe(value)) for name, value in arguments],
+        _describe(prior.base_dist) if hasattr(prior, "base_dist") else None,
+        [type(transform).__qualname__ for transform in getattr(prior, "transforms", ())],
+    )
+
+
 def _digest(tree) -> str:
     leaves, structure = jax.tree.flatten(tree)
-    # Where a function lies in memory differs between two runs of the same program.
-    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(structure)).encode())
+    digest = hashlib.sha256(_without_addresses(repr(structure)).encode())
     for leaf in leaves:
-        if eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic):
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic):
             array = np.ascontiguousarray(leaf)
             digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
         else:
-            digest.update(getattr(leaf, "__qualname__", repr(type(leaf))).encode())
-            digest.update(repr(leaf).encode() if isinstance(leaf, int | float | str) else b"")
+            name = getattr(leaf, "__qualname__", None) or repr(leaf)
+            digest.update(_without_addresses(name).encode())
     return digest.hexdigest()
 
 

@@ -304,7 +304,8 @@ def _log_density(posterior, frame: Frame, z) -> float:
 
 def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[bool, str]:
     status, gain = int(searches.status[best]), float(searches.gain[best])
-    expected = f"; a gain of {gain:.2g} in log density is still expected" if gain == gain else ""
+    known = np.isfinite(gain)
+    expected = f"; a gain of {gain:.2g} in log density is still expected" if known else ""
     if interrupted:
         return False, f"Interrupted after {done} steps{expected}."
     if edge:
@@ -319,7 +320,7 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
         return True, f"Converged after {done} steps{limit if precision > tolerance else ''}."
     if status == RUNNING:
         return False, f"Not converged: stopped at the limit of {done} steps{expected}."
-    if status == STALLED and gain != gain:
+    if status == STALLED and not known:
         return False, (
             "Not converged: the log density stays the same but its gradient, of norm "
             f"{float(jnp.linalg.norm(searches.gradient[best])):.2g}, is not small. Try another "

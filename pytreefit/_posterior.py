@@ -46,6 +46,11 @@ class Posterior(eqx.Module):
     residuals
         Function of the model that returns the vector :math:`r` with
         :math:`\ln L = -r^\mathsf{T} r / 2` up to a constant; for least-squares fits.
+    log_normalization
+        Where that is not a constant but depends on free parameters (a noise scale): function of
+        the model that returns the vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`. Both
+        are found by themselves where ``log_likelihood`` is the method of an object that has
+        methods of these names and ``log_normalization(model)`` is not None.
 
     Raises
     ------
@@ -70,6 +75,7 @@ class Posterior(eqx.Module):
     model: Model
     log_likelihood: Callable[[Any], Array]
     residuals: Callable[[Any], Array] | None
+    log_normalization: Callable[[Any], Array] | None
     paths: tuple[tuple[str, ...], ...] = eqx.field(static=True)
     # Tuples, not dictionaries: a PyTree sorts the keys of these, and the order of names matters.
     _priors: tuple[dist.Distribution, ...]
@@ -84,11 +90,16 @@ class Posterior(eqx.Module):
         links: Mapping[str, Callable[[Any], Any]] | None = None,
         *,
         residuals: Callable[[Any], Array] | None = None,
+        log_normalization: Callable[[Any], Array] | None = None,
     ):
         links = {} if links is None else links
         functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
+        if residuals is None and log_normalization is None:
+            residuals, log_normalization = _squares_of(log_likelihood, model)
         if residuals is not None:
             functions["residuals"] = residuals
+        if log_normalization is not None:
+            functions["log_normalization"] = log_normalization
         for name, function in functions.items():
             if not callable(function):
                 raise TypeError(f"{name} = {function!r} must be a function of the model.")
@@ -100,6 +111,7 @@ class Posterior(eqx.Module):
         self.model = model
         self.log_likelihood = log_likelihood
         self.residuals = residuals
+        self.log_normalization = log_normalization
         self.paths = tuple((key,) if isinstance(key, str) else tuple(key) for key in priors)
         self._link_paths = tuple(links)
         self._links = tuple(links.values())
@@ -386,6 +398,16 @@ class Posterior(eqx.Module):
                     f"shape {shape}."
                 )
         return values
+
+
+def _squares_of(log_likelihood, model):
+    """Residuals and normalisation of a likelihood whose owner says that it is a sum of squares."""
+    owner = getattr(log_likelihood, "__self__", None)
+    residuals = getattr(owner, "residuals", None)
+    log_normalization = getattr(owner, "log_normalization", None)
+    if residuals is None or log_normalization is None or log_normalization(model) is None:
+        return None, None
+    return residuals, log_normalization
 
 
 def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:

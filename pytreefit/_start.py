@@ -93,15 +93,19 @@ def refuse_start(posterior, u: Float[Array, " dim"]) -> None:
             f"The log-likelihood is {float(likelihood)} at the start ({everything}): start "
             "elsewhere, or look for data or model values that are not finite there."
         )
+    names = coordinate_names(posterior)
     bad = [
-        name
-        for name, slope in zip(coordinate_names(posterior), np.asarray(gradient), strict=True)
-        if not np.isfinite(slope)
+        n for n, slope in zip(names, np.asarray(gradient), strict=True) if not np.isfinite(slope)
     ]
+    if not bad:
+        raise ValueError(
+            f"The residuals or their derivatives are not finite at the start ({everything}), "
+            "although the log-likelihood is: correct the posterior's residuals."
+        )
     raise ValueError(
-        f"The derivative of the log density with respect to {', '.join(bad) or 'the parameters'} "
-        f"is not finite at the start ({everything}), although its value is: the model is not "
-        "differentiable there. Start elsewhere or fix that parameter."
+        f"The derivative of the log density with respect to {', '.join(bad)} is not finite at the "
+        f"start ({everything}), although its value is: the model is not differentiable there. "
+        "Start elsewhere or fix that parameter."
     )
 
 

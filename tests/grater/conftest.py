@@ -1,13 +1,27 @@
-"""The independent reference images, where they are at hand."""
+"""The independent reference images, where they are at hand, and functions to compile once."""
 
+import functools
 import json
 import os
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import pytest
 
 import grater
+
+# LLVM's optimisations cost more time than they save in a test's few small images
+quick_jit = functools.partial(
+    eqx.filter_jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+@quick_jit
+def render(scene):
+    """The image, compiled once for all tests of one process that share a structure."""
+    return scene.image()
+
 
 CASES = (
     "face_on",
@@ -21,8 +35,8 @@ CASES = (
 )
 
 
-def reference_scene(case: dict, accuracy: float, phase=None) -> grater.Scene:
-    """The scene that a case of the reference describes."""
+def reference_scene(case: dict, accuracy: float, phase=None, coarser: int = 1) -> grater.Scene:
+    """The scene that a case of the reference describes, if need be in fewer, larger pixels."""
     kind, *values = case["spf"]
     phases = {
         "hg": lambda: grater.HenyeyGreenstein(*values),
@@ -44,7 +58,8 @@ def reference_scene(case: dict, accuracy: float, phase=None) -> grater.Scene:
         offset_y=case["offset"][1],
         phase=phases[kind]() if phase is None else phase,
     )
-    grid = grater.Grid(case["shape"], case["pixel_scale"], case["distance"])
+    shape = tuple(n // coarser for n in case["shape"])
+    grid = grater.Grid(shape, case["pixel_scale"] * coarser, case["distance"])
     return grater.Scene(disk, grid=grid, accuracy=accuracy)
 
 

@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
+import pytreefit._evaluate as evaluate
 from pytreefit import Fit, Laplace, Model, Posterior, fit, laplace, load, param, save
 
 LM = "levenberg-marquardt"
@@ -168,6 +169,16 @@ def test_many_starts_report_how_many_agree():
     assert f"{expected} of 8 starts agree" in result.message
 
 
+@pytest.mark.parametrize("optimizer", [None, LM, optax.lbfgs()], ids=["lbfgs", "lm", "optax"])
+def test_starts_at_once_end_where_starts_in_turn_do(optimizer, monkeypatch):
+    options = {"starts": 2, "key": jax.random.key(1), "steps": 30, "progress": False}
+    in_turn = fit(banana(), optimizer, **options)
+    monkeypatch.setattr(evaluate, "at_once", lambda: True)
+    at_once = fit(banana(), optimizer, **options)
+    assert at_once.starts.shape == (2,)
+    np.testing.assert_allclose(at_once.starts, in_turn.starts, rtol=1e-6)
+
+
 def test_starts_scatter_around_a_given_start():
     result = fit(banana(), start={"x": 0.9}, starts=2, key=jax.random.key(0), progress=False)
     assert result.agreeing == 2
@@ -212,7 +223,7 @@ def test_an_interrupt_returns_the_best_so_far():
 
     def progress(line):
         lines.append(line)
-        if len(lines) == 3:
+        if len(lines) == 12:
             raise KeyboardInterrupt
 
     result = fit(banana(), progress=progress)
@@ -315,6 +326,17 @@ def test_residuals_must_belong_to_the_likelihood():
         residuals=data.residuals,
     )
     with pytest.raises(ValueError, match="residuals do not belong to its log_likelihood"):
+        fit(posterior, LM, progress=False)
+
+
+def test_residuals_must_be_finite():
+    posterior = Posterior(
+        Point(0.0, 1.0),
+        lambda point: -(point.x**2),
+        {"x": (-5, 5)},
+        residuals=lambda point: jnp.log(point.x - 6.0)[None],
+    )
+    with pytest.raises(ValueError, match="residuals or their derivatives are not finite"):
         fit(posterior, LM, progress=False)
 
 

@@ -1,5 +1,9 @@
 """Draws against closed forms; compilation, progress, checkpoints."""
 
+import os
+import subprocess
+import sys
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -244,6 +248,32 @@ def test_a_checkpoint_of_another_run_is_refused(posterior, tmp_path):
     save(file, posterior.model)
     with pytest.raises(ValueError, match="holds a Mixed, not a checkpoint"):
         short(posterior, checkpoint=file)
+
+
+FINGERPRINT = """
+import jax, numpyro.distributions as dist
+from pytreefit import Model, Posterior, param
+from pytreefit._checkpoint import fingerprints
+class Point(Model):
+    x: jax.Array = param()
+    y: jax.Array = param(shape=None)
+priors = {"x": dist.TruncatedNormal(0.0, 1.0, low=-2.0, high=3.0), "y": dist.LogNormal(0.0, 1.0)}
+posterior = Posterior(Point(1.0, [1.0, 2.0]), lambda point: point.x, priors)
+print(fingerprints(posterior, jax.random.key(0), chains=4))
+"""
+
+
+def test_another_process_can_resume():
+    def fingerprint(seed):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", FINGERPRINT]
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    first = fingerprint("1")
+    assert "model or data" in first
+    assert fingerprint("2") == first
 
 
 def test_other_data_inside_a_function_are_noticed(tmp_path):
