@@ -68,7 +68,7 @@ priors = {
 }
 posterior = Posterior(start, data.log_likelihood, priors)
 
-best = fit(posterior)
+best = fit(posterior, "levenberg-marquardt")
 print(best.summary())
 print(f"reduced chi-square {data.reduced_chi_square(best.model, posterior.dim):.3f}")
 

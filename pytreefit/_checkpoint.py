@@ -69,11 +69,12 @@ def _describe(prior) -> Any:
     if not isinstance(prior, dist.Distribution):
         return np.asarray(prior).dtype.str, np.asarray(prior).tolist()
     arguments = sorted(prior.get_args().items())
+    base = getattr(prior, "base_dist", None)
     return (
         type(prior).__qualname__,
         prior.shape(),
         [(name, _describe(value)) for name, value in arguments],
-        _describe(prior.base_dist) if hasattr(prior, "base_dist") else None,
+        None if base is None else _describe(base),
         [type(transform).__qualname__ for transform in getattr(prior, "transforms", ())],
     )
 

@@ -76,23 +76,30 @@ def _value_and_gradient(posterior, frame: Frame, z):
 
 
 def _least_squares(posterior, frame: Frame, z):
-    def residuals(z):
-        vector = posterior.residuals(posterior.model_from(frame.offset + frame.scale * z))
-        vector = jnp.ravel(vector)
-        return vector, vector
+    def terms(z):
+        model = posterior.model_from(frame.offset + frame.scale * z)
+        both = [jnp.ravel(posterior.residuals(model))]
+        if posterior.log_normalization is not None:
+            both.append(jnp.ravel(posterior.log_normalization(model)))
+        return both, both
 
     def prior(z):
         return objective(prior_only(posterior), frame, z)
 
-    jacobian, vector = jax.jacfwd(residuals, has_aux=True)(z)
+    jacobians, (vector, *normalization) = jax.jacfwd(terms, has_aux=True)(z)
+    jacobian = jacobians[0]
     value, gradient = jax.value_and_grad(prior)(z)
     eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(prior)(z))
     convex = (vectors * jnp.maximum(eigenvalues, 0.0)[None, :]) @ vectors.T
-    return (
-        0.5 * vector @ vector + value,
-        jacobian.T @ vector + gradient,
-        jacobian.T @ jacobian + convex,
-    )
+    value = value + 0.5 * vector @ vector
+    gradient = gradient + jacobian.T @ vector
+    curvature = jacobian.T @ jacobian + convex
+    for log_width, slopes in zip(normalization, jacobians[1:], strict=True):
+        # for widths that depend on parameters this is the other half of the Fisher information
+        value = value - jnp.sum(log_width)
+        gradient = gradient - jnp.sum(slopes, axis=0)
+        curvature = curvature + slopes.T @ slopes
+    return value, gradient, curvature
 
 
 def _hessian(posterior, frame: Frame, z):

@@ -1,0 +1,104 @@
+"""Error of the disk image against its accuracy setting.
+
+    python benchmarks/accuracy.py [FOLDER]
+
+With a FOLDER that holds independent reference images (disk_images.npz and .json) their errors are
+printed; always those of random disks against the library's own finest setting. All errors are
+relative to the peak of the image; the star's own pixel is left out.
+"""
+
+import argparse
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+import grater
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("folder", type=pathlib.Path, nargs="?")
+parser.add_argument("--number", type=int, default=200, help="of random disks")
+args = parser.parse_args()
+SETTINGS = (1e-2, 1e-3, 1e-4, 1e-6)
+
+
+def phase_of(kind, *values):
+    return {
+        "hg": grater.HenyeyGreenstein,
+        "double_hg": grater.TwoHenyeyGreenstein,
+        "rayleigh_hg": lambda g: grater.Polarized(grater.HenyeyGreenstein(g)),
+    }[kind](*values)
+
+
+def scene_of(case, accuracy):
+    disk = grater.Disk(
+        case["semi_major_axis"],
+        case["inclination"],
+        case["position_angle"],
+        alpha_in=case["alpha_in"],
+        alpha_out=case["alpha_out"],
+        scale_height=case["scale_height"],
+        gamma=case["gamma"],
+        beta=case["beta"],
+        eccentricity=case["eccentricity"],
+        argument_of_pericenter=case["omega"],
+        offset_x=case["offset"][0],
+        offset_y=case["offset"][1],
+        phase=phase_of(*case["spf"]),
+    )
+    grid = grater.Grid(case["shape"], case["pixel_scale"], case["distance"])
+    return grater.Scene(disk, grid=grid, accuracy=accuracy)
+
+
+def error(case, accuracy, truth):
+    image = np.array(scene_of(case, accuracy).image(), dtype=float)
+    ny, nx = image.shape
+    image[ny // 2, nx // 2] = truth[ny // 2, nx // 2]
+    return np.max(np.abs(image - truth)) / np.max(truth)
+
+
+def random_case(rng):
+    edge = rng.uniform(85.0, 95.0)
+    inclination = rng.choice([rng.uniform(0.0, 180.0), edge, 90.0, 0.0], p=[0.65, 0.25, 0.08, 0.02])
+    return {
+        "shape": (40, 40),
+        "pixel_scale": 0.045,
+        "distance": 72.8,
+        "semi_major_axis": 40.0,
+        "inclination": inclination,
+        "position_angle": rng.uniform(0.0, 360.0),
+        "alpha_in": rng.uniform(2.0, 30.0),
+        "alpha_out": -rng.uniform(2.0, 12.0),
+        "scale_height": 40.0 * rng.uniform(0.005, 0.1),
+        "gamma": rng.choice([1.0, 2.0, rng.uniform(1.0, 4.0)]),
+        "beta": rng.choice([1.0, rng.uniform(0.0, 1.5)]),
+        "eccentricity": rng.choice([0.0, rng.uniform(0.0, 0.3)]),
+        "omega": rng.uniform(-180.0, 180.0),
+        "offset": rng.uniform(-4.0, 4.0, 2) * rng.integers(0, 2),
+        "spf": ["hg", rng.uniform(-0.5, 0.8)],
+    }
+
+
+def row(name, errors):
+    print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in errors) + " |")
+
+
+for precision in ("float64", "float32"):
+    jax.config.update("jax_enable_x64", precision == "float64")
+    settings = SETTINGS if precision == "float64" else SETTINGS[:3]
+    print(f"\n{precision}: accuracy = {settings}")
+    if args.folder:
+        cases = json.loads((args.folder / "disk_images.json").read_text())
+        images = np.load(args.folder / "disk_images.npz")
+        for name in images.files:
+            row(name, [error(cases[name], setting, images[name]) for setting in settings])
+    if precision == "float64":
+        rng = np.random.default_rng(1)
+        errors = []
+        for _ in range(args.number):
+            case = random_case(rng)
+            truth = np.array(scene_of(case, 1e-10).image())
+            errors.append([error(case, setting, truth) for setting in settings])
+        for name, quantile in (("median", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("worst", 1.0)):
+            row(f"{args.number} random disks, {name}", np.quantile(errors, quantile, axis=0))
