@@ -73,7 +73,7 @@ for number in range(args.number):
     scene = prior.model_at(truth)
     data = grater.Observation.simulate(scene, error=error, key=noise_key)
     posterior = Posterior(middle, data.log_likelihood, PRIORS)
-    best = fit(posterior, "levenberg-marquardt", progress=False)
+    best = fit(posterior, progress=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         samples = sample(
@@ -94,8 +94,8 @@ for number in range(args.number):
     worst = max(float(np.max(value)) for value in samples.rhat.values())
     slow.append(worst)
     print(
-        f"{number + 1}: {best.message} reduced chi-square of the true noise "
-        f"{float(data.chi_square(best.model)) / data.n_used / float(truth['noise.scale']) ** 2:.3f}; "
+        f"{number + 1}: {best.message} chi-square per pixel for the true noise "
+        f"{float(data.chi_square(best.model) / data.n_used / truth['noise.scale'] ** 2):.3f}; "
         f"R-hat {worst:.3f}, {samples.divergences} divergences, "
         f"{time.perf_counter() - began:.0f} s so far",
         flush=True,

@@ -1,8 +1,8 @@
 """Fit and sample a simulated debris disk: the whole way from an image to error bars.
 
 ``python examples/demo.py`` makes an image of a ring with noise, starts 5 degrees and 5 au off,
-finds the best model, samples the posterior and writes the table and the figures; ``--small`` is quick
-and rough.
+finds the best model, samples the posterior and writes the table and the figures; ``--small`` is
+quick and rough.
 """
 
 import argparse
@@ -68,7 +68,7 @@ priors = {
 }
 posterior = Posterior(start, data.log_likelihood, priors)
 
-best = fit(posterior, "levenberg-marquardt")
+best = fit(posterior)
 print(best.summary())
 print(f"reduced chi-square {data.reduced_chi_square(best.model, posterior.dim):.3f}")
 

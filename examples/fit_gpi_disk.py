@@ -100,7 +100,7 @@ posterior = Posterior(scene, data.log_likelihood, priors)
 
 # the best model
 began, cpu = time.perf_counter(), time.process_time()
-best = fit(posterior, "levenberg-marquardt")
+best = fit(posterior)
 chi_square = float(data.chi_square(best.model))
 null = float(data.chi_square(scene.set({"disk.flux": 0.0})))
 print(

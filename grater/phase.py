@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
-import interpax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +123,12 @@ class MixedHenyeyGreenstein(AbstractPhaseFunction):
             raise ValueError(
                 f"MixedHenyeyGreenstein.g has shape {self.g.shape} and .weight has shape "
                 f"{self.weight.shape}. Give one weight for each asymmetry."
+            )
+        weight = _concrete(self.weight)
+        if weight is not None and not np.sum(weight) > 0:
+            raise ValueError(
+                f"MixedHenyeyGreenstein.weight = {weight} has no positive sum. Give at least one "
+                "asymmetry a weight above 0."
             )
 
     def __call__(self, cos_scatter):
@@ -323,20 +328,24 @@ class TabulatedPhase(AbstractPhaseFunction):
                 "TabulatedPhase.angle is out of order. The angles must increase, from forward (0) "
                 "to backward (180 deg)."
             )
+        values = _concrete(self.values)
+        if values is not None and not np.any(values > 0):
+            raise ValueError("TabulatedPhase.values are all 0: at least one must be positive.")
 
     def prepared(self):
         angle = jnp.deg2rad(self.angle)
-        with jax.numpy_rank_promotion("allow"):
-            curve = interpax.Interpolator1D(angle, self.values, method="monotonic")
-        return _TableCurve(angle, curve)
+        return _TableCurve(angle, self.values, _monotone_slopes(angle, self.values))
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
 
 
 class _TableCurve(eqx.Module):
+    """Cubic Hermite curve in the scattering angle (radians), constant outside of its table."""
+
     angle: Float[Array, " n"]
-    curve: Curve
+    values: Float[Array, " n"]
+    slopes: Float[Array, " n"]
 
     def __call__(self, cos_scatter):
         c = jnp.clip(cos_scatter, -1.0, 1.0)
@@ -348,9 +357,35 @@ class _TableCurve(eqx.Module):
             jnp.where(c > 0, 0.0, jnp.asarray(np.pi, c.dtype)),
         )
         angle = jnp.clip(angle, self.angle[0], self.angle[-1])
-        with jax.numpy_rank_promotion("allow"):
-            flat = self.curve(jnp.ravel(angle))
-        return jnp.reshape(flat, jnp.shape(c))
+        left = jnp.searchsorted(self.angle, angle, side="right") - 1
+        left = jnp.clip(left, 0, self.angle.size - 2)
+        step = self.angle[left + 1] - self.angle[left]
+        t = (angle - self.angle[left]) / step
+        rise = self.values[left + 1] - self.values[left]
+        bend = self.slopes[left] * step - rise, rise - self.slopes[left + 1] * step
+        return self.values[left] + t * (rise + (1.0 - t) * ((1.0 - t) * bend[0] + t * bend[1]))
+
+
+def _monotone_slopes(x, y):
+    """Slopes of the monotone cubic through points (PCHIP, as SciPy takes them)."""
+    step = jnp.diff(x)
+    secant = jnp.diff(y) / step
+    if x.size == 2:
+        return jnp.broadcast_to(secant, (2,))
+    before, after = secant[:-1], secant[1:]
+    alike = before * after > 0
+    weight = 2.0 * step[1:] + step[:-1], step[1:] + 2.0 * step[:-1]
+    ratio = weight[0] / jnp.where(alike, before, 1.0) + weight[1] / jnp.where(alike, after, 1.0)
+    inner = jnp.where(alike, (weight[0] + weight[1]) / jnp.where(alike, ratio, 1.0), 0.0)
+
+    def end(h0, h1, s0, s1):
+        slope = ((2.0 * h0 + h1) * s0 - h0 * s1) / (h0 + h1)
+        steep = (s0 * s1 < 0) & (jnp.abs(slope) > 3.0 * jnp.abs(s0))
+        return jnp.where(slope * s0 > 0, jnp.where(steep, 3.0 * s0, slope), 0.0)
+
+    first = end(step[0], step[1], secant[0], secant[1])
+    last = end(step[-1], step[-2], secant[-1], secant[-2])
+    return jnp.concatenate([first[None], inner, last[None]])
 
 
 class Polarized(AbstractPhaseFunction):

@@ -161,8 +161,13 @@ class ImagePSF(AbstractPSF):
                 'cannot normalise it. Subtract less background, or choose normalization="none".'
             )
         ky, kx = image.shape
+        center = np.asarray((kx // 2, ky // 2) if center is None else center, dtype=float)
+        if center.shape != (2,) or not np.all(np.isfinite(center)):
+            raise ValueError(
+                f"ImagePSF center = {center} is not a position (x, y) in zero-based pixels."
+            )
         self.image = jnp.asarray(image / scales[normalization], float)
-        self.center = jnp.asarray((kx // 2, ky // 2) if center is None else center, float)
+        self.center = jnp.asarray(center, float)
 
     def kernel(self):
         return self.image
@@ -198,12 +203,16 @@ class PlannedPSF(AbstractPSF):
         return self.spectrum
 
     def convolve(self, image):
-        if image.shape != self.shape:
-            raise ValueError(
-                f"PlannedPSF is made for images of shape {self.shape}, not {image.shape}. Give the "
-                "ImagePSF itself to a scene of another shape."
-            )
+        self.planned(image.shape)
         return _convolve(image, self.spectrum, self.padded)
+
+    def planned(self, shape):
+        if tuple(shape) != self.shape:
+            raise ValueError(
+                f"PlannedPSF is made for images of shape {self.shape}, not {tuple(shape)}. Give "
+                "the ImagePSF itself to a scene of another shape."
+            )
+        return self
 
 
 def padded_shape(shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple[int, int]:

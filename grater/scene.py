@@ -1,5 +1,6 @@
 """A scene: disks around a star, seen through a telescope onto a grid of pixels."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -14,6 +15,22 @@ from .disk import Disk
 from .noise import AbstractNoise, GaussianNoise
 from .psf import AbstractPSF
 from .quadrature import Rule
+
+
+def _map(name):
+    """Converter of a map of factors, for its field in a scene."""
+
+    def convert(value):
+        if value is None or isinstance(value, jax.core.Tracer):
+            return value
+        array = np.asarray(value, dtype=float)
+        if not np.all(np.isfinite(array)):
+            raise ValueError(
+                f"Scene.{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
+            )
+        return jnp.asarray(array, float)
+
+    return convert
 
 
 class Grid(Model):
@@ -107,8 +124,8 @@ class Scene(Model):
     star: Star
     noise: AbstractNoise
     grid: Grid
-    transmission: Float[Array, "ny nx"] | None
-    throughput: Float[Array, "ny nx"] | None
+    transmission: Float[Array, "ny nx"] | None = eqx.field(converter=_map("transmission"))
+    throughput: Float[Array, "ny nx"] | None = eqx.field(converter=_map("throughput"))
     accuracy: float = eqx.field(static=True)
     inner_radius: float = eqx.field(static=True)
     oversample: int = eqx.field(static=True)
@@ -129,11 +146,11 @@ class Scene(Model):
     ):
         self.disk = disk if isinstance(disk, Disk | Mapping) else tuple(disk)
         self.grid = grid
-        self.psf = psf if psf is None else psf.planned(grid.shape)
+        self.psf = psf
         self.star = Star(x=grid.center[0], y=grid.center[1]) if star is None else star
         self.noise = GaussianNoise() if noise is None else noise
-        self.transmission = _curve("transmission", transmission)
-        self.throughput = _curve("throughput", throughput)
+        self.transmission = transmission
+        self.throughput = throughput
         self.accuracy = float(accuracy)
         self.inner_radius = float(inner_radius)
         self.oversample = int(oversample)
@@ -150,6 +167,18 @@ class Scene(Model):
                     f"Scene.{name} has shape {value.shape}, the grid has {self.grid.shape}. They "
                     "must be the same."
                 )
+        if self.psf is not None:
+            if not isinstance(self.psf, AbstractPSF):
+                raise TypeError(
+                    f"Scene.psf = {self.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."
+                )
+            # here and not in the constructor, so that a PSF that is set later is planned as well
+            object.__setattr__(self, "psf", self.psf.planned(self.grid.shape))
+        if not 0 < self.inner_radius < math.inf:
+            raise ValueError(
+                f"Scene.inner_radius = {self.inner_radius} is not a number of pixels > 0. The "
+                "integral diverges at the star, so its surroundings are left out."
+            )
         if self.oversample < 1:
             raise ValueError(
                 f"Scene.oversample = {self.oversample} is not a number of points >= 1."
@@ -215,17 +244,6 @@ def _image(scene: Scene) -> Float[Array, "ny nx"]:
     if scene.throughput is not None:
         image = image * scene.throughput
     return image
-
-
-def _curve(name, value):
-    if value is None or isinstance(value, jax.core.Tracer):
-        return value
-    array = np.asarray(value, dtype=float)
-    if not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"Scene.{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
-        )
-    return jnp.asarray(array, float)
 
 
 def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:

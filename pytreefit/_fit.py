@@ -128,9 +128,11 @@ def fit(
     posterior
         What to maximise, a :class:`Posterior`.
     optimizer
-        None is L-BFGS. ``"levenberg-marquardt"`` needs ``residuals`` in the posterior and is the
-        best choice where there are: about ten steps. Or any optax transformation, such as
-        ``optax.adam(3e-2)``: learning rates are in units of the prior's width.
+        None is Levenberg-Marquardt where the posterior knows its residuals and normalisation
+        (observations with Gaussian noise), L-BFGS otherwise. ``"levenberg-marquardt"`` needs
+        ``residuals`` in the posterior and is the best choice where there are: about ten steps. Or
+        any optax transformation, such as ``optax.adam(3e-2)``: learning rates are in units of the
+        prior's width.
     steps
         Most steps (evaluations per start).
     start
@@ -174,14 +176,15 @@ def fit(
     >>> round(float(best.model.slope), 2), best.converged
     (1.0, True)
     """
-    method = _method(posterior, optimizer)
     for name, value in {"steps": steps, "starts": starts}.items():
         if value < 1:
             raise ValueError(f"{name} = {value} must be at least 1.")
     if not tolerance > 0:
         raise ValueError(f"tolerance = {tolerance} must be positive.")
     tell = Reporter(progress)
-    frame = Frame(start_coordinates(posterior, start), natural_range(posterior)[1])
+    offset, (middle, scale) = start_coordinates(posterior, start), natural_range(posterior)
+    frame = Frame(offset, scale)
+    method = _method(posterior, optimizer, (middle - offset) / scale)
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
@@ -202,9 +205,11 @@ def fit(
     return result
 
 
-def _method(posterior, optimizer):
-    if optimizer is None:
+def _method(posterior, optimizer, middle):
+    if optimizer is None and posterior.log_normalization is None:
         return LBFGS()
+    if optimizer is None:
+        return LevenbergMarquardt(middle)
     if optimizer == "levenberg-marquardt":
         if posterior.residuals is None:
             raise ValueError(
@@ -212,7 +217,7 @@ def _method(posterior, optimizer):
                 "Posterior(..., residuals=...), a function of the model that returns a vector r "
                 "with log L = -sum(r**2) / 2, or use the default optimizer."
             )
-        return LevenbergMarquardt()
+        return LevenbergMarquardt(middle)
     if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
         return Optax(optimizer)
     raise TypeError(

@@ -137,10 +137,14 @@ class LevenbergMarquardt(eqx.Module):
 
         (J^\mathsf{T} J + H_\mathrm{prior} + \lambda D)\,\delta = -\nabla f
 
-    The damping follows Nielsen (1999, IMM-REP-1999-05).
+    The damping follows Nielsen (1999, IMM-REP-1999-05). No coordinate goes further from the
+    prior's middle than where a step back can still be seen: beyond, the edge of a uniform prior
+    has no slope.
     """
 
-    reach: float = eqx.field(static=True, default=3.0)
+    middle: Float[Array, " dim"]
+    reach: float = eqx.field(static=True, default=1.0)
+    farthest: float = eqx.field(static=True, default=6.0)
 
     def start(self, z) -> Search:
         zero = jnp.zeros_like(z[0])
@@ -181,9 +185,14 @@ class LevenbergMarquardt(eqx.Module):
 
         z, value = pick(trial, search.z), pick(value, search.value)
         gradient, hessian = pick(gradient, search.gradient), pick(hessian, old["hessian"])
-        newton = -_solve(hessian, gradient, 0.0)
+        low = jnp.minimum(self.middle, 0.0) - self.farthest
+        high = jnp.maximum(self.middle, 0.0) + self.farthest
+        stays = ((z <= low) & (gradient > 0)) | ((z >= high) & (gradient < 0))
+        newton = -_solve(*_without(stays, hessian, gradient), 0.0)
         gain = -0.5 * gradient @ newton
-        step = _bounded(-_solve(hessian, gradient, damping), self.reach)
+        step = -_solve(*_without(stays, hessian, gradient), damping)
+        # Each coordinate by itself: one near an edge, that has far to go, shall not stop the others.
+        step = jnp.clip(z + jnp.clip(step, -self.reach, self.reach), low, high) - z
         predicted = -gradient @ step - 0.5 * step @ hessian @ step
         limit = jnp.maximum(tolerance, noise)
         done = accept & ~first & (gain < limit) & (decrease < limit)
@@ -193,6 +202,13 @@ class LevenbergMarquardt(eqx.Module):
             step=step, predicted=predicted, hessian=hessian, damping=damping, growth=growth
         )
         return Search(z, value, gradient, gain, status, search.evaluations + 1, memory)
+
+
+def _without(stays, hessian, gradient):
+    """The same problem where some coordinates stay as they are."""
+    kept = ~stays[:, None] & ~stays[None, :]
+    one = jnp.eye(len(gradient), dtype=hessian.dtype)
+    return jnp.where(kept, hessian, one), jnp.where(stays, 0.0, gradient)
 
 
 def _solve(hessian, gradient, damping):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._checkpoint import Checkpoint, fingerprints, read, write
-from ._evaluate import Frame, at_once, log_volume_curvature
+from ._evaluate import Frame, at_once, least_squares, log_volume, log_volume_curvature
 from ._laplace import Laplace, curvature_at
 from ._nuts import DRAW, Chunk, Whitening, advance, stages, start_adaptation, start_chains
 from ._progress import CHUNK, Pace, Reporter, duration
@@ -22,6 +22,7 @@ from ._start import refuse_start, start_coordinates
 
 _LEAST_WARMUP = 20
 _ATTEMPTS = 10
+_SETTLING, _SETTLED = 20, 0.05  # most steps to the sampled maximum, and the gain to stop at
 _SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's width
 
 
@@ -167,13 +168,46 @@ def _coordinates(posterior, start, precondition: str) -> tuple[Whitening, float]
     frame = Frame(jnp.where(edge, inside, u), scale)
     if isinstance(start, Laplace):
         hessian = jnp.linalg.inv(start.covariance_u / (scale[:, None] * scale[None, :]))
+    elif posterior.residuals is None:
+        hessian = curvature_at(posterior, frame, "hessian")
     else:
-        method = "hessian" if posterior.residuals is None else "fisher"
-        hessian = curvature_at(posterior, frame, method)
+        frame, hessian = _settle(posterior, frame)
     volume = log_volume_curvature(prior_only(posterior), frame)
     eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
     widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
     return Whitening(frame.offset, scale[:, None] * vectors * widths[None, :]), 1.0
+
+
+def _settle(posterior, frame: Frame):
+    """From the best fit to the maximum of what is sampled, and the Fisher matrix there.
+
+    The volume element of the unconstrained coordinates draws parameters that the data leave open
+    away from the edges of their priors, where the curvature says nothing about the width.
+    """
+    prior, zero = prior_only(posterior), jnp.zeros_like(frame.offset)
+
+    def target(frame):
+        value, gradient, hessian = least_squares.one(posterior, frame, zero)
+        volumes, slopes = log_volume(prior, frame.offset[None])
+        return value - volumes[0], gradient - slopes[0] * frame.scale, hessian
+
+    value, gradient, hessian = target(frame)
+    for _ in range(_SETTLING):
+        total = hessian + log_volume_curvature(prior, frame)
+        eigenvalues, vectors = jnp.linalg.eigh(total)
+        step = -vectors @ ((vectors.T @ gradient) / jnp.maximum(eigenvalues, _SOFTEST))
+        if not -0.5 * gradient @ step > _SETTLED:
+            break
+        step = step / jnp.maximum(1.0, jnp.max(jnp.abs(step)))
+        for shrink in (1.0, 0.3, 0.1):
+            trial = Frame(frame.offset + shrink * frame.scale * step, frame.scale)
+            there = target(trial)
+            if there[0] < value:
+                frame, (value, gradient, hessian) = trial, there
+                break
+        else:
+            break
+    return frame, hessian
 
 
 class _Run:
@@ -195,14 +229,18 @@ class _Run:
         number, dim = self.settings["chains"], len(whitening.offset)
         noise = jax.random.normal(self.first_key, (number, dim), whitening.offset.dtype)
         began = time.perf_counter()
+        centre = start_chains(self.posterior, whitening, jnp.zeros_like(noise[:1]))
+        # Far from Gaussian, a draw can be so improbable that no trajectory gets away from it.
+        lowest = np.nan_to_num(float(centre.logdensity[0]), nan=-np.inf) - 3.0 * dim - 10.0
         for _ in range(_ATTEMPTS):
             hmc = start_chains(self.posterior, whitening, spread * noise)
-            slopes = np.isfinite(np.asarray(hmc.logdensity_grad)).all(axis=1)
-            good = np.isfinite(np.asarray(hmc.logdensity)) & slopes
+            density = np.asarray(hmc.logdensity)
+            finite = np.isfinite(np.asarray(hmc.logdensity_grad)).all(axis=1) & np.isfinite(density)
+            good = finite & (density > lowest)
             if good.all():
                 break
             noise = jnp.where(jnp.asarray(good)[:, None], noise, 0.5 * noise)
-        else:
+        if not finite.all():
             refuse_start(self.posterior, whitening.offset)
         self.seconds["compile"] += time.perf_counter() - began
         self.state = start_adaptation(hmc, dense=self.settings["dense"])

@@ -36,8 +36,8 @@ def noisy(scene, error):
     return data.mask_radius(inner=1.5)
 
 
-def check_gradient(scene, error):
-    """Compare every component with central differences, extrapolated to a vanishing step."""
+def check_gradient(scene, error, tolerance=1e-5):
+    """Compare all components (two of an image) with central differences, extrapolated to a vanishing step."""
     observation = noisy(scene, error)
     leaves, tree = jax.tree.flatten_with_path(eqx.filter(scene, eqx.is_inexact_array))
     static = eqx.filter(scene, eqx.is_inexact_array, inverse=True)
@@ -51,13 +51,14 @@ def check_gradient(scene, error):
 
     failed, moving = [], 0
     for index, slope in enumerate(jax.tree.leaves(gradient(observation, scene))):
-        for entry in np.ndindex(values[index].shape):
+        shape = values[index].shape
+        for entry in np.ndindex(shape) if len(shape) < 2 else [(11, 20), (20, 12)]:
             step = 1e-4 * (abs(values[index][entry]) or 1.0)
             coarse = (at(index, entry, step) - at(index, entry, -step)) / (2 * step)
             fine = (at(index, entry, step / 2) - at(index, entry, -step / 2)) / step
             expected, got = (4 * fine - coarse) / 3, float(slope[entry])
             moving += expected != 0
-            if not abs(got - expected) <= 1e-5 * max(abs(expected), 1e-2):
+            if not abs(got - expected) <= tolerance * max(abs(expected), 1e-2):
                 path = jax.tree_util.keystr(leaves[index][0])
                 failed.append(f"{path}{list(entry)}: {got:.9g}, differences {expected:.9g}")
     assert not failed, "\n".join(failed)
@@ -72,9 +73,13 @@ def test_reference_cases(reference, name):
 
 @pytest.mark.parametrize("name", ["i45", "i88_narrow"])
 def test_reference_cases_with_a_spline(reference, name):
-    case, _ = reference[name]
-    phase = grater.SplinePhase([-0.7, -0.4, 0.3, 0.6], [0.8, 0.9, 1.3, 2.0])
-    check_gradient(reference_scene(case, ACCURACY, phase, coarser=2), 1e-4)
+    case, truth = reference[name]
+    scene = reference_scene(case, ACCURACY, spline(), coarser=2)
+    check_gradient(scene, 0.05 * truth.max())
+
+
+def spline(reach=1.0):
+    return grater.SplinePhase([-reach, -0.4, 0.3, reach], [0.8, 0.9, 1.3, 2.0])
 
 
 def disk(**changes):
@@ -85,7 +90,7 @@ def disk(**changes):
         alpha_in=6.0,
         alpha_out=-4.0,
         scale_height=2.0,
-        gamma=1.5,
+        gamma=2.0,
         beta=0.7,
         eccentricity=0.2,
         argument_of_pericenter=50.0,
@@ -104,16 +109,20 @@ def test_all_fields_of_a_disk_at_general_values():
 
 
 def test_spline_seen_from_the_other_side():
-    phase = grater.SplinePhase([-0.7, -0.4, 0.3, 0.6], [0.8, 0.9, 1.3, 2.0])
-    tilted = disk(inclination=117.0, gamma=1.0, beta=0.0, phase=phase)
+    tilted = disk(inclination=117.0, gamma=1.0, phase=spline())
     check_gradient(grater.Scene(tilted, grid=GRID, accuracy=ACCURACY), 1e-5)
+
+
+def test_spline_whose_outer_knots_are_in_view():
+    """Its slope jumps at the backward one, where a quadrature converges slowly."""
+    scene = grater.Scene(disk(phase=spline(reach=0.7)), grid=GRID, accuracy=ACCURACY)
+    check_gradient(scene, 1e-5, tolerance=1e-3)
 
 
 def test_everything_else_that_a_scene_may_have():
     ring = disk(
         alpha_in=None,
         alpha_out=None,
-        gamma=2.0,
         radial=grater.GaussianRing(0.15),
         phase=grater.Polarized(grater.MixedHenyeyGreenstein([0.6, -0.2], [0.7, 0.3]), peak=0.4),
         phase_normalization="right_angle",
@@ -134,8 +143,9 @@ def test_everything_else_that_a_scene_may_have():
 PHASES = {
     "henyey_greenstein": grater.HenyeyGreenstein(0.3),
     "spline": grater.SplinePhase([-0.9, -0.3, 0.2, 0.99], [1.0, 1.0, 1.0, 1.0]),
-    "polarized": grater.Polarized(grater.TwoHenyeyGreenstein(0.5, -0.2, 0.8)),
-    "tabulated": grater.TabulatedPhase([0.0, 40.0, 90.0, 150.0], [3.0, 1.0, 0.5, 0.7]),
+    "polarized": grater.Polarized(
+        grater.TabulatedPhase([0.0, 40.0, 90.0, 150.0], [3.0, 1.0, 0.5, 0.7])
+    ),
 }
 SMALL = (12, 12)
 PIXEL = 6.0
@@ -145,7 +155,9 @@ PIXEL = 6.0
 def base(phase, x64):
     """A scene and an observation, in the precision that is switched on."""
     # rebuilt here: the module's own was made in double precision
-    parameters = {row[0]: np.asarray(PHASES[phase].get(row[0])) for row in PHASES[phase].parameters()}
+    parameters = {
+        row[0]: np.asarray(PHASES[phase].get(row[0])) for row in PHASES[phase].parameters()
+    }
     scene = grater.Scene(
         disk(phase=PHASES[phase].set(parameters)),
         grid=grater.Grid(SMALL, 0.1, PIXEL * 10.0),
@@ -193,7 +205,7 @@ GEOMETRY = {
     "disk.offset_y": often(0.0, PIXEL, -2 * PIXEL, low=-15, high=15),
     "disk.radial.alpha_in": often(40.0, 1.0, low=0.3, high=40),
     "disk.radial.alpha_out": often(-2.0, -30.0, low=-40, high=-0.5),
-    "opening": often(0.003, 0.15, low=0.003, high=0.15),
+    "disk.vertical.scale_height": often(0.003, 0.15, low=0.003, high=0.15),  # over the radius
     "disk.vertical.gamma": often(1.0, 2.0, low=0.5, high=8),
     "disk.vertical.beta": often(0.0, 1.0, low=0, high=3),
     "star.x": often(6.0, 5.5, low=4, high=8),
@@ -216,26 +228,26 @@ DUST = {
         "disk.phase.values": POSITIVE,
     },
     "polarized": {
-        "disk.phase.phase.g1": ASYMMETRY,
-        "disk.phase.phase.g2": ASYMMETRY,
-        "disk.phase.phase.weight": often(0.0, 1.0, low=0, high=1),
+        "disk.phase.phase.angle": st.sampled_from(
+            [(0.0, 40.0, 90.0, 180.0), (20.0, 40.0, 90.0, 150.0)]
+        ),
+        "disk.phase.phase.values": st.tuples(
+            *[often(0.0, 1.0, 1e3, low=0, high=100)] * 3, st.just(1.0)
+        ),
         "disk.phase.peak": often(0.0, 1.0, low=0, high=1),
-    },
-    "tabulated": {
-        "disk.phase.angle": st.sampled_from([(0.0, 40.0, 90.0, 180.0), (20.0, 40.0, 90.0, 150.0)]),
-        "disk.phase.values": st.tuples(*[often(0.0, 1.0, 1e3, low=0, high=100)] * 3, st.just(1.0)),
     },
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_always_finite(phase):
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(
+        max_examples=120, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+    )
     @given(st.fixed_dictionaries({**GEOMETRY, **DUST[phase]}))
     def check(values):
-        opening = values.pop("opening")
-        height = opening * values["disk.semi_major_axis"]
-        check_finite(phase, {**values, "disk.vertical.scale_height": height})
+        opening, radius = values["disk.vertical.scale_height"], values["disk.semi_major_axis"]
+        check_finite(phase, values | {"disk.vertical.scale_height": opening * radius})
 
     check()
 
@@ -251,5 +263,8 @@ def test_finite_at_every_corner():
         "disk.offset_x": (0.0, PIXEL),
         "disk.radial.alpha_in": (40.0, 0.5),
     }
+    ordinary = {path: 0.7 for path in (*GEOMETRY, "disk.phase.g")}
+    ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
+    ordinary |= {"disk.argument_of_pericenter": 90.0, "star.x": 6.0, "star.y": 6.0}
     for values in itertools.product(*corners.values()):
-        check_finite("henyey_greenstein", dict(zip(corners, values, strict=True)))
+        check_finite("henyey_greenstein", ordinary | dict(zip(corners, values, strict=True)))

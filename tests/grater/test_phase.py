@@ -1,0 +1,269 @@
+"""Phase functions against SciPy, their normalisation and their ends."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy.interpolate import CubicSpline, PchipInterpolator
+
+import grater
+
+from .conftest import quick_jit
+
+KNOTS = (-0.8, -0.35, 0.25, 0.6, 0.9)
+VALUES = (1.4, 0.9, 1.3, 2.5, 6.0)
+ANGLES = (5.0, 20.0, 45.0, 100.0, 130.0, 170.0)
+TABLE = (9.0, 4.0, 1.5, 1.5, 0.7, 1.1)
+PHASES = {
+    "isotropic": grater.Isotropic(),
+    "henyey_greenstein": grater.HenyeyGreenstein(0.6),
+    "backward": grater.HenyeyGreenstein(-0.5),
+    "mixed": grater.MixedHenyeyGreenstein([0.9, 0.3, -0.2], [1.0, 3.0, 0.5]),
+    "two": grater.TwoHenyeyGreenstein(0.8, -0.2, 0.7),
+    "spline": grater.SplinePhase(KNOTS, VALUES),
+    "tabulated": grater.TabulatedPhase(ANGLES, TABLE),
+    "polarized": grater.Polarized(grater.HenyeyGreenstein(0.4), 0.3),
+}
+
+
+@quick_jit
+def compiled(curve, c):
+    return curve(c)
+
+
+def evaluate(curve, c):
+    return np.asarray(compiled(curve, jnp.asarray(c, float)))
+
+
+def over_the_sphere(curve, breaks=()):
+    """Integral over all directions, in the angle, piece by piece between the breaks."""
+    edges = np.concatenate([[0.0], np.sort(breaks), [np.pi]])
+    node, weight = np.polynomial.legendre.leggauss(200)
+    half = 0.5 * np.diff(edges)[:, None]
+    angle = edges[:-1, None] + half * (1.0 + node)
+    values = evaluate(curve, np.cos(angle))
+    return np.sum(2.0 * np.pi * np.sin(angle) * half * weight * values)
+
+
+@pytest.mark.parametrize("g", [-0.7, 0.0, 0.3, 0.95])
+def test_henyey_greenstein_integral_and_mean_cosine(g):
+    phase = grater.HenyeyGreenstein(g)
+    np.testing.assert_allclose(over_the_sphere(phase), 1.0, rtol=1e-10)
+    mean = over_the_sphere(lambda c: c * phase(c))
+    np.testing.assert_allclose(mean, g, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_normalized_over_the_sphere(name):
+    phase = PHASES[name]
+    breaks = {"spline": np.arccos([*KNOTS, 0.0]), "tabulated": np.deg2rad(ANGLES)}.get(name, ())
+    curve, factor = phase.normalized("sphere")
+    if name == "polarized":  # keeps the normalisation of the total intensity
+        curve = phase.phase
+    assert over_the_sphere(curve, breaks) * factor == pytest.approx(1.0, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_normalized_at_right_angle(name):
+    curve, factor = PHASES[name].normalized("right_angle")
+    expected = 0.3 if name == "polarized" else 1.0
+    np.testing.assert_allclose(evaluate(curve, 0.0) * factor, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_shape_and_precision(name):
+    c = np.linspace(-1, 1, 12).reshape(3, 4)
+    in_double = evaluate(PHASES[name], c)
+    assert in_double.shape == (3, 4)
+    assert np.all(in_double >= 0)
+    with jax.enable_x64(False):
+        parameters = {
+            row[0]: np.asarray(PHASES[name].get(row[0])) for row in PHASES[name].parameters()
+        }
+        in_single = compiled(PHASES[name].set(parameters), jnp.asarray(c, float))
+        assert in_single.dtype == jnp.float32
+    # cos = +-1 in a polarised phase function is 0 to rounding
+    np.testing.assert_allclose(in_single, in_double, rtol=2e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_gradients_are_finite_at_both_ends(name):
+    @quick_jit
+    @eqx.filter_grad
+    def slope(phase_and_c):
+        phase, c = phase_and_c
+        return jnp.sum(phase(c))
+
+    gradients = slope((PHASES[name], jnp.asarray([-1.0, 1.0, 0.0])))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_isotropic():
+    assert evaluate(PHASES["isotropic"], [-1.0, 0.2]) == pytest.approx(0.25 / np.pi)
+
+
+def test_mixed_is_the_weighted_sum():
+    c = np.linspace(-1, 1, 7)
+    parts = [evaluate(grater.HenyeyGreenstein(g), c) for g in (0.9, 0.3, -0.2)]
+    expected = (parts[0] + 3 * parts[1] + 0.5 * parts[2]) / 4.5
+    np.testing.assert_allclose(evaluate(PHASES["mixed"], c), expected, rtol=1e-13)
+
+
+def test_two_is_a_mixture_of_two():
+    c = np.linspace(-1, 1, 7)
+    mixed = grater.MixedHenyeyGreenstein([0.8, -0.2], [0.7, 0.3])
+    np.testing.assert_allclose(evaluate(PHASES["two"], c), evaluate(mixed, c), rtol=1e-13)
+
+
+def test_polarized_fraction():
+    c = np.linspace(-1, 1, 9)
+    total = evaluate(grater.HenyeyGreenstein(0.4), c)
+    expected = total * 0.3 * (1 - c**2) / (1 + c**2)
+    np.testing.assert_allclose(evaluate(PHASES["polarized"], c), expected, rtol=1e-13)
+
+
+def natural(knots=KNOTS, values=VALUES):
+    """SciPy's natural spline through the logarithms, the fixed point at 90 deg among them."""
+    order = np.argsort([*knots, 0.0])
+    x, y = np.array([*knots, 0.0])[order], np.log([*values, 1.0])[order]
+    return CubicSpline(x, y, bc_type="natural")
+
+
+@pytest.mark.parametrize(
+    ("knots", "values"),
+    [
+        (KNOTS, VALUES),
+        ((0.2, 0.7), (1.5, 4.0)),
+        ((-0.9, -0.1), (3.0, 0.5)),
+        ((-1.0, 1.0), (2.0, 5.0)),
+        (tuple(np.linspace(-0.9, 0.95, 12)), tuple(np.geomspace(0.3, 30, 12))),
+    ],
+)
+def test_spline_is_scipys_natural_spline(knots, values):
+    phase = grater.SplinePhase(knots, values)
+    np.testing.assert_allclose(evaluate(phase, knots), values, rtol=1e-10)
+    assert evaluate(phase, 0.0) == pytest.approx(1.0, rel=1e-12)
+    c = np.linspace(min(knots[0], 0.0), max(knots[-1], 0.0), 301)
+    expected = np.exp(natural(knots, values)(c))
+    np.testing.assert_allclose(evaluate(phase, c), expected, rtol=1e-10)
+
+
+def test_spline_with_one_knot_is_an_exponential():
+    phase = grater.SplinePhase([0.5], [4.0])
+    np.testing.assert_allclose(evaluate(phase, [0.0, 0.25, 0.5]), [1.0, 2.0, 4.0], rtol=1e-13)
+
+
+def test_spline_is_positive_for_wild_values():
+    rng = np.random.default_rng(2)
+    c = np.linspace(-1, 1, 401)
+    for _ in range(20):
+        phase = grater.SplinePhase([-0.6, -0.3, 0.3, 0.6], np.exp(rng.normal(0.0, 4.0, 4)))
+        value = evaluate(phase, c)
+        assert np.all(np.isfinite(value))
+        assert np.all(value > 0)
+
+
+def test_spline_goes_on_constant_backward():
+    value = evaluate(PHASES["spline"], [-1.0, -0.9, -0.8])
+    np.testing.assert_allclose(value, 1.4, rtol=1e-13)
+
+
+@pytest.mark.parametrize("last", [6.0, 0.5])
+def test_spline_goes_on_forward(last):
+    values = (*VALUES[:-1], last)
+    phase = grater.SplinePhase(KNOTS, values)
+    log_slope = float(natural(values=values)(0.9, 1))
+    assert np.sign(log_slope) == (1 if last > 1 else -1)
+    beyond = np.array([0.0, 0.03, 0.1])
+    straight, exponential = 1 + log_slope * beyond, np.exp(log_slope * beyond)
+    expected = last * (straight if log_slope > 0 else exponential)
+    np.testing.assert_allclose(evaluate(phase, 0.9 + beyond), expected, rtol=1e-11)
+    # continuous in the slope as well
+    slope = jax.vmap(jax.grad(compiled, argnums=1), in_axes=(None, 0))
+    slopes = slope(phase, jnp.asarray([0.9 - 1e-9, 0.9 + 1e-9]))
+    np.testing.assert_allclose(slopes, last * log_slope, rtol=1e-6)
+
+
+def test_spline_knots_over_what_an_inclination_shows():
+    phase = grater.SplinePhase.for_inclination(30.0, n=4)
+    np.testing.assert_allclose(phase.knots, [-0.5, -0.25, 0.25, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(evaluate(phase, np.linspace(-1, 1, 9)), 1.0, rtol=1e-14)
+
+
+def test_spline_in_single_precision_keeps_its_values():
+    with jax.enable_x64(False):
+        phase = grater.SplinePhase(np.linspace(-0.95, 0.9, 10), np.geomspace(0.2, 20, 10))
+        np.testing.assert_allclose(compiled(phase, phase.knots), phase.values, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_table_is_scipys_pchip(n):
+    angle, value = ANGLES[:n], TABLE[:n]
+    theta = np.linspace(angle[0], angle[-1], 301)
+    phase = grater.TabulatedPhase(angle, value)
+    expected = np.interp(theta, angle, value) if n == 2 else PchipInterpolator(angle, value)(theta)
+    np.testing.assert_allclose(evaluate(phase, np.cos(np.deg2rad(theta))), expected, rtol=1e-10)
+
+
+def test_table_ends_as_scipys_do():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        angle, value = np.sort(rng.uniform(0, 180, 6)), rng.uniform(0, 1, 6)
+        theta = np.linspace(angle[0], angle[-1], 50)[1:-1]
+        expected = PchipInterpolator(angle, value)(theta)
+        got = evaluate(grater.TabulatedPhase(angle, value), np.cos(np.deg2rad(theta)))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_table_is_constant_outside():
+    value = evaluate(PHASES["tabulated"], np.cos(np.deg2rad([0.0, 3.0, 172.0, 180.0])))
+    np.testing.assert_allclose(value, [9.0, 9.0, 1.1, 1.1], rtol=1e-13)
+
+
+def test_table_gradients_are_finite_differences():
+    c = jnp.cos(jnp.deg2rad(jnp.asarray([10.0, 30.0, 80.0, 120.0, 150.0])))
+    angle, value = jnp.asarray(ANGLES), jnp.asarray(TABLE)
+    check_grads(lambda a, v: grater.TabulatedPhase(a, v)(c), (angle, value), order=1, modes=["rev"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: grater.HenyeyGreenstein(1.0), r"HenyeyGreenstein.g = 1.* outside \(-1, 1\)"),
+        (
+            lambda: grater.MixedHenyeyGreenstein([0.1, 0.2], [1.0]),
+            r"\.g has shape \(2,\) and \.weight has shape \(1,\).*one weight for each",
+        ),
+        (lambda: grater.MixedHenyeyGreenstein([0.1], [0.0]), "weight = .* has no positive sum"),
+        (lambda: grater.TwoHenyeyGreenstein(0.1, 0.2, 1.5), r"weight = 1.5 is outside \[0, 1\]"),
+        (
+            lambda: grater.SplinePhase([0.5, 0.2], [1.0, 1.0]),
+            r"knots = .* out of order.*increase, from backward",
+        ),
+        (lambda: grater.SplinePhase([0.2, 0.2], [1.0, 1.0]), "knots = .* out of order"),
+        (
+            lambda: grater.SplinePhase([-0.5, 0.0, 0.5], [1.0, 1.0, 1.0]),
+            "a knot at 90 deg .*leave that knot out",
+        ),
+        (
+            lambda: grater.SplinePhase([-0.5, 0.5], [1.0]),
+            r"knots has shape \(2,\) and \.values has shape \(1,\).*one value for each knot",
+        ),
+        (lambda: grater.SplinePhase([], []), "knots is empty"),
+        (lambda: grater.SplinePhase([-0.5, 1.5], [1.0, 1.0]), r"knots.*outside \[-1, 1\]"),
+        (lambda: grater.SplinePhase([-0.5, 0.5], [1.0, 0.0]), r"values.*outside \(0, inf\)"),
+        (lambda: grater.SplinePhase([-0.5, 0.5], [-1.0, 1.0]), r"values.*outside \(0, inf\)"),
+        (lambda: grater.SplinePhase.for_inclination(60.0, n=5), "n = 5 is not an even number"),
+        (lambda: grater.SplinePhase.for_inclination(0.0), "inclination = 0.0 deg shows"),
+        (lambda: grater.TabulatedPhase([0.0], [1.0]), "at least two angles"),
+        (lambda: grater.TabulatedPhase([90.0, 0.0], [1.0, 1.0]), "angle is out of order"),
+        (lambda: grater.TabulatedPhase([0.0, 90.0], [0.0, 0.0]), "values are all 0"),
+        (lambda: grater.TabulatedPhase([0.0, 90.0], [-1.0, 1.0]), r"values.*outside \[0, inf\)"),
+        (lambda: grater.Polarized(grater.Isotropic(), 1.2), r"peak = 1.2 is outside \[0, 1\]"),
+    ],
+)
+def test_bad_input(make, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        make()

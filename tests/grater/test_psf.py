@@ -1,0 +1,237 @@
+"""Point spread functions: against SciPy's direct convolution, and what they keep."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.signal import convolve2d
+
+import grater
+
+from .conftest import quick_jit
+
+
+@quick_jit
+def convolve(psf, image):
+    return psf.convolve(image)
+
+
+@quick_jit
+def kernel(psf):
+    return psf.kernel()
+
+
+def random_image(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def direct(image, kernel):
+    """SciPy's convolution, the pixel (size // 2) of the kernel taken as its centre."""
+    (ny, nx), (ky, kx) = image.shape, kernel.shape
+    full = convolve2d(image, kernel, mode="full")
+    return full[ky // 2 : ky // 2 + ny, kx // 2 : kx // 2 + nx]
+
+
+PSFS = {
+    "gaussian": grater.GaussianPSF(2.3),
+    "moffat": grater.MoffatPSF(2.0, 2.5),
+    "odd": grater.ImagePSF(random_image(7, 5) ** 2),
+    "even": grater.ImagePSF(random_image(6, 4) ** 2),
+    "larger than the image": grater.ImagePSF(random_image(31, 30) ** 2),
+}
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 18)])
+@pytest.mark.parametrize("name", PSFS)
+def test_convolution_is_scipys(name, shape):
+    image = random_image(*shape, seed=1)
+    psf = PSFS[name]
+    expected = direct(image, np.asarray(psf.kernel()))
+    np.testing.assert_allclose(convolve(psf, image), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", PSFS)
+def test_planned_is_unplanned(name):
+    image = random_image(15, 18, seed=2)
+    planned = PSFS[name].planned((15, 18))
+    np.testing.assert_allclose(convolve(planned, image), convolve(PSFS[name], image), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "moffat", "odd", "even"])
+def test_flux_is_kept(name):
+    image = np.zeros((41, 40))
+    image[20, 19] = 3.0
+    np.testing.assert_allclose(np.sum(convolve(PSFS[name], image)), 3.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "moffat", "odd", "even"])
+def test_nothing_wraps_round(name):
+    image = np.zeros((41, 40))
+    image[0, 39] = 1.0
+    blurred = np.asarray(convolve(PSFS[name], image))
+    assert np.abs(blurred[20:]).max() < 1e-15
+    assert np.abs(blurred[:, :15]).max() < 1e-15
+    ky, kx = kernel(PSFS[name]).shape
+    expected = np.asarray(kernel(PSFS[name]))[ky // 2 :, : kx // 2 + 1]
+    np.testing.assert_allclose(blurred[: ky - ky // 2, 39 - kx // 2 :], expected, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "psf", [grater.GaussianPSF(6.0, size=41), grater.MoffatPSF(6.0, 1.5, size=41)]
+)
+def test_full_width_at_half_maximum(psf):
+    image = np.asarray(kernel(psf))
+    assert image.shape == (41, 41)
+    assert image.sum() == pytest.approx(1.0, rel=1e-13)
+    assert image[20, 23] == pytest.approx(0.5 * image[20, 20], rel=1e-13)
+    assert image[17, 20] == pytest.approx(0.5 * image[20, 20], rel=1e-13)
+    np.testing.assert_allclose(image, image.T, rtol=1e-13)
+
+
+def test_moffat_wings():
+    image = np.asarray(kernel(grater.MoffatPSF(4.0, 2.5, size=41)))
+    alpha = 4.0 / (2 * np.sqrt(2 ** (1 / 2.5) - 1))
+    assert image[20, 35] / image[20, 20] == pytest.approx((1 + (15 / alpha) ** 2) ** -2.5)
+
+
+def test_kernels_reach_far_enough():
+    assert grater.GaussianPSF(3.8).size == 25
+    assert grater.MoffatPSF(3.8, 3.0).size == 47
+
+
+@pytest.mark.parametrize("name", ["gaussian", "moffat"])
+def test_width_gradient_is_a_finite_difference(name):
+    image = jnp.asarray(random_image(16, 16, seed=3))
+
+    @quick_jit
+    def value_and_slope(fwhm):
+        psf = PSFS[name].set({"fwhm": fwhm})
+        return jax.value_and_grad(lambda w: jnp.sum(psf.set({"fwhm": w}).convolve(image) ** 2))(
+            fwhm
+        )
+
+    slope = value_and_slope(jnp.asarray(2.2))[1]
+    high, low = (value_and_slope(jnp.asarray(2.2 + step))[0] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(slope, (high - low) / 2e-5, rtol=1e-8)
+
+
+def test_image_normalization():
+    image = np.array([[1.0, 2.0], [4.0, 1.0]])
+    for normalization, scale in (("sum", 8.0), ("peak", 4.0), ("none", 1.0)):
+        psf = grater.ImagePSF(image, normalization)
+        np.testing.assert_allclose(psf.kernel(), image / scale, rtol=1e-15)
+
+
+def gaussian_image(size, x, y, sigma=1.7):
+    row, column = np.indices((size, size))
+    return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
+
+
+@pytest.mark.parametrize("size", [20, 21])
+def test_center_between_pixels_is_shifted_without_blurring(size):
+    """A measured PSF that was caught off centre does what the centred one does."""
+    middle = size // 2
+    off = grater.ImagePSF(
+        gaussian_image(size, middle + 0.3, middle - 0.45), center=(middle + 0.3, middle - 0.45)
+    )
+    centred = grater.ImagePSF(gaussian_image(size, middle, middle))
+    image = random_image(24, 23, seed=4)
+    np.testing.assert_allclose(convolve(off, image), convolve(centred, image), atol=2e-6)
+
+
+def test_center_of_whole_pixels_is_a_roll():
+    psf = grater.ImagePSF(gaussian_image(15, 7, 7), center=(6.0, 9.0))
+    image = np.zeros((40, 40))
+    image[20, 20] = 1.0
+    rolled = np.roll(convolve(PSFS["gaussian"], image), 0)
+    row, column = np.unravel_index(np.argmax(convolve(psf, image)), (40, 40))
+    assert (row, column) == (18, 21)
+    assert np.unravel_index(np.argmax(rolled), (40, 40)) == (20, 20)
+
+
+DISK = grater.Disk(30.0, 50.0, 20.0, alpha_in=5, alpha_out=-4, scale_height=1.5)
+GRID = grater.Grid((12, 14), 0.1, 60.0)
+
+
+def scene(psf):
+    return grater.Scene(DISK, grid=GRID, psf=psf, accuracy=1e-2)
+
+
+def count_ffts(psf):
+    """Fourier transforms in the program that makes a scene's image, whatever they are inside."""
+    arrays, static = eqx.partition(scene(psf), eqx.is_array)
+    program = jax.make_jaxpr(lambda a: eqx.combine(a, static).image())(arrays)
+    return str(program).count("fft_type=") or str(program).count("fft_lengths=")
+
+
+def test_fixed_psf_is_transformed_once():
+    assert count_ffts(PSFS["odd"]) == 2
+    assert count_ffts(PSFS["gaussian"]) == 3
+
+
+def test_another_psf_of_the_same_shape_compiles_nothing():
+    traces = 0
+
+    @quick_jit
+    def image(scene):
+        nonlocal traces
+        traces += 1
+        return scene.image()
+
+    first = image(scene(PSFS["odd"]))
+    other = grater.ImagePSF(random_image(7, 5, seed=9) ** 2)
+    second = image(scene(other))
+    assert traces == 1
+    assert np.abs(second - first).max() > 0.05 * first.max()
+    # set takes a PSF as the constructor does
+    third = image(scene(PSFS["odd"]).set({"psf": other}))
+    assert traces == 1
+    np.testing.assert_array_equal(third, second)
+
+
+def test_psf_for_another_grid():
+    planned = PSFS["odd"].planned((9, 9))
+    with pytest.raises(ValueError, match=r"shape \(9, 9\), not \(12, 14\).*Give the ImagePSF"):
+        scene(planned)
+    with pytest.raises(ValueError, match=r"shape \(9, 9\), not \(3, 3\)"):
+        planned.convolve(jnp.zeros((3, 3)))
+
+
+def test_psf_of_the_wrong_kind():
+    with pytest.raises(TypeError, match=r"Scene.psf = .* is not a PSF.*ImagePSF"):
+        scene(np.ones((3, 3)))
+
+
+def test_float32():
+    with jax.enable_x64(False):
+        for psf in (grater.GaussianPSF(2.3), grater.ImagePSF(random_image(6, 4) ** 2)):
+            blurred = convolve(psf, jnp.asarray(random_image(16, 16, seed=1), float))
+            assert blurred.dtype == jnp.float32
+            expected = direct(random_image(16, 16, seed=1), np.asarray(psf.kernel()))
+            np.testing.assert_allclose(blurred, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: grater.ImagePSF(np.full((3, 3), np.nan)), "9 NaN or infinite pixels of 9"),
+        (lambda: grater.ImagePSF(np.ones(4)), r"shape \(4,\), not \(ky, kx\)"),
+        (lambda: grater.ImagePSF(np.zeros((3, 3))), "a sum of 0, which cannot normalise it"),
+        (lambda: grater.ImagePSF(-np.ones((3, 3)), "peak"), "a peak of -1, which cannot"),
+        (
+            lambda: grater.ImagePSF(np.ones((3, 3)), "max"),
+            "normalization = 'max' is unknown.*'sum', 'peak', 'none'",
+        ),
+        (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0,)), r"center = .*\(x, y\)"),
+        (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0, np.nan)), r"center = .*\(x, y\)"),
+        (lambda: grater.GaussianPSF(3.0, size=10), "size = 10 is not an odd number"),
+        (lambda: grater.GaussianPSF(9.0, size=5), "size = 5 pixels cut off .*FWHM 9"),
+        (lambda: grater.GaussianPSF(-1.0), r"GaussianPSF.fwhm = -1.0 is outside \(0, inf\)"),
+        (lambda: grater.MoffatPSF(3.0, 1.0), r"MoffatPSF.beta = 1.0 is outside \(1, inf\)"),
+        (lambda: jax.jit(grater.GaussianPSF)(3.0), "pass size="),
+    ],
+)
+def test_bad_input(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
