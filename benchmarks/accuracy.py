@@ -16,7 +16,7 @@ import numpy as np
 
 import grater
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("folder", type=pathlib.Path, nargs="?")
 parser.add_argument("--number", type=int, default=200, help="of random disks")
 args = parser.parse_args()

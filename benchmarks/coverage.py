@@ -22,7 +22,7 @@ import numpyro.distributions as dist
 import grater
 from pytreefit import Posterior, fit, sample
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("--phase", choices=("spline", "polarized"), default="spline")
 parser.add_argument("--number", type=int, default=25)
 parser.add_argument("--seed", type=int, default=0)
@@ -42,7 +42,7 @@ PRIORS = {
     "disk.vertical.scale_height": dist.LogUniform(0.8, 6.0),
     "disk.offset_x": dist.Normal(0.0, 2.0),
     "disk.offset_y": dist.Normal(0.0, 2.0),
-    "disk.flux": dist.LogUniform(3000.0, 12000.0),
+    "disk.flux": dist.LogUniform(12000.0, 48000.0),
     "noise.scale": dist.LogUniform(0.6, 1.7),
 }
 if args.phase == "spline":
@@ -55,7 +55,15 @@ else:
 grid = grater.Grid((args.size, args.size), pixel_scale=0.038 * 64 / args.size, distance=72.0)
 middle = grater.Scene(
     grater.Disk(
-        77.0, 73.5, 25.0, alpha_in=11.0, alpha_out=-8.0, scale_height=2.2, flux=6000.0, phase=phase
+        77.0,
+        73.5,
+        25.0,
+        density_normalization="column",
+        alpha_in=11.0,
+        alpha_out=-8.0,
+        scale_height=2.2,
+        flux=24000.0,
+        phase=phase,
     ),
     grid=grid,
     psf=grater.GaussianPSF(fwhm=3.0),

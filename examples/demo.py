@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 import grater
 from pytreefit import Posterior, fit, sample
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("--small", action="store_true", help="a quick run: small image, few draws")
 parser.add_argument("--seed", type=int, default=1, help="of the noise and of the sampler")
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output" / "demo")
@@ -32,8 +32,9 @@ truth = grater.Disk(
     alpha_out=-7.0,
     scale_height=2.5,
     offset_x=1.5,
-    flux=5000.0,
+    flux=20000.0,
     phase=grater.HenyeyGreenstein(g=0.35),
+    density_normalization="column",
 )
 grid = grater.Grid(shape=(size, size), pixel_scale=0.034 * 96 / size, distance=72.0)
 scene = grater.Scene(truth, grid=grid, psf=grater.GaussianPSF(fwhm=3.0))
@@ -63,7 +64,7 @@ priors = {
     "disk.offset_x": dist.Normal(0.0, 5.0),
     "disk.offset_y": dist.Normal(0.0, 5.0),
     "disk.phase.g": (-0.9, 0.9),
-    "disk.flux": dist.LogUniform(500.0, 50000.0),
+    "disk.flux": dist.LogUniform(2000.0, 200000.0),
     "noise.scale": dist.LogUniform(0.2, 5.0),
 }
 posterior = Posterior(start, data.log_likelihood, priors)

@@ -27,7 +27,7 @@ KNOWN = {
     "HD 157587": (100.5, 79.0, 70.0, 127.0),
 }
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("path", type=Path, help="FITS file with the radial Stokes cube")
 parser.add_argument("--distance", type=float, help="pc")
 parser.add_argument("--radius", type=float, help="rough radius of the ring, au")
@@ -76,11 +76,12 @@ disk = grater.Disk(
     scale_height=0.03 * radius,
     phase=grater.SplinePhase.for_inclination(inclination, n=args.knots),
     phase_normalization="right_angle",
+    density_normalization="column",
 )
 scene = data.scaled_to_data(
     grater.Scene(disk, grid=data.grid, psf=grater.GaussianPSF(fwhm=args.fwhm))
 )
-flux = float(abs(scene.disk.flux))
+flux = abs(float(scene.get("disk.flux")))
 scene = scene.set({"disk.flux": flux})
 priors = {
     "disk.semi_major_axis": (0.6 * radius, 1.5 * radius),

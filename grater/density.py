@@ -4,6 +4,8 @@ import abc
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
@@ -96,6 +98,12 @@ class AbstractVerticalProfile(Model):
     def profile(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
         """Density relative to the midplane at t = abs(z) / height >= 0."""
 
+    def column(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Integral of the profile over the height in au, both sides, at the radius q."""
+        t = jnp.asarray(np.linspace(0.0, 1.0, 2001)[1:] ** 3 * 100.0, jnp.asarray(q).dtype)
+        t = jnp.concatenate([jnp.zeros(1, t.dtype), t])
+        return 2.0 * self.height(q) * jnp.trapezoid(self.profile(t), t)
+
 
 class VerticalExponential(AbstractVerticalProfile):
     r"""Generalised Gaussian about the midplane, with a scale height that flares.
@@ -129,6 +137,9 @@ class VerticalExponential(AbstractVerticalProfile):
 
     def height(self, q):
         return self.scale_height * power(q, self.beta)
+
+    def column(self, q):
+        return 2.0 * self.height(q) * jnp.exp(gammaln(1.0 + 1.0 / self.gamma))
 
     def profile(self, t):
         # nothing is left where the power is e^9, and far beyond it would not be a number

@@ -1,6 +1,12 @@
 """A debris disk: where it lies, how its dust is spread, and how the dust scatters."""
 
+# the constructor assigns what the converters of the fields take
+# pyright: reportAttributeAccessIssue=false
+
+from typing import Literal
+
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
@@ -14,6 +20,8 @@ from .density import (
 from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
 from .quadrature import Rule
 from .render import Orbit, line_of_sight_integral
+
+DensityNormalization = Literal["midplane", "column"]
 
 
 class Disk(Model):
@@ -58,6 +66,11 @@ class Disk(Model):
     phase_normalization
         "sphere" (the phase function's integral over all directions is 1) or "right_angle" (its
         value at 90 deg is 1).
+    density_normalization
+        What ``flux`` scales: "midplane" (the density is 1 at the reference radius in the midplane)
+        or "column" (its integral over the height is 1 au there). A thin disk is as bright as its
+        column is dense, so with "column" the flux does not depend on a scale height that the image
+        hardly resolves: choose it to fit.
 
     Raises
     ------
@@ -106,6 +119,7 @@ class Disk(Model):
     vertical: AbstractVerticalProfile
     phase: AbstractPhaseFunction
     phase_normalization: PhaseNormalization = eqx.field(static=True)
+    density_normalization: DensityNormalization = eqx.field(static=True)
 
     def __init__(
         self,
@@ -127,6 +141,7 @@ class Disk(Model):
         radial: AbstractRadialProfile | None = None,
         vertical: AbstractVerticalProfile | None = None,
         phase_normalization: PhaseNormalization = "sphere",
+        density_normalization: DensityNormalization = "midplane",
     ):
         self.semi_major_axis = semi_major_axis
         self.inclination = inclination
@@ -144,6 +159,7 @@ class Disk(Model):
         )
         self.phase = Isotropic() if phase is None else phase
         self.phase_normalization = phase_normalization
+        self.density_normalization = density_normalization
 
     def __check_init__(self):
         kinds = {
@@ -159,6 +175,12 @@ class Disk(Model):
             raise ValueError(
                 f"Disk.phase_normalization = {self.phase_normalization!r} is unknown. "
                 'Choose "sphere" or "right_angle".'
+            )
+
+        if self.density_normalization not in ("midplane", "column"):
+            raise ValueError(
+                f"Disk.density_normalization = {self.density_normalization!r} is unknown. "
+                'Choose "midplane" or "column".'
             )
 
     @property
@@ -193,6 +215,8 @@ class Disk(Model):
         integral = line_of_sight_integral(
             self.orbit, self.radial, self.vertical, curve, x_sky, y_sky, rule
         )
+        if self.density_normalization == "column":
+            factor = factor / self.vertical.column(jnp.ones_like(self.flux))
         return self.flux * factor * integral
 
 

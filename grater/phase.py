@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
@@ -434,4 +434,4 @@ class _PolarizedCurve(eqx.Module):
 
 def _concrete(x) -> np.ndarray | None:
     """The numbers of an array, or None while it is traced."""
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    return None if isinstance(x, Tracer) else np.asarray(x)

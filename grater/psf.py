@@ -161,13 +161,13 @@ class ImagePSF(AbstractPSF):
                 'cannot normalise it. Subtract less background, or choose normalization="none".'
             )
         ky, kx = image.shape
-        center = np.asarray((kx // 2, ky // 2) if center is None else center, dtype=float)
-        if center.shape != (2,) or not np.all(np.isfinite(center)):
+        at = np.asarray((kx // 2, ky // 2) if center is None else center, dtype=float)
+        if at.shape != (2,) or not np.all(np.isfinite(at)):
             raise ValueError(
                 f"ImagePSF center = {center} is not a position (x, y) in zero-based pixels."
             )
         self.image = jnp.asarray(image / scales[normalization], float)
-        self.center = jnp.asarray(center, float)
+        self.center = jnp.asarray(at, float)
 
     def kernel(self):
         return self.image
@@ -219,9 +219,8 @@ def padded_shape(shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple
     """Sides, quick to transform, of at least image plus kernel minus 1: nothing wraps round."""
     from scipy.fft import next_fast_len
 
-    sides = (next_fast_len(n + k - 1, real=True) for n, k in zip(shape, kernel_shape, strict=True))
-    ny, nx = sides
-    return ny, nx
+    ny, nx = (n + k - 1 for n, k in zip(shape, kernel_shape, strict=True))
+    return int(next_fast_len(ny, real=True)), int(next_fast_len(nx, real=True))  # type: ignore
 
 
 def _convolve(image, spectrum, padded):

@@ -1,12 +1,15 @@
 """A scene: disks around a star, seen through a telescope onto a grid of pixels."""
 
+# the constructor assigns what the converters of the fields take
+# pyright: reportAttributeAccessIssue=false
+
 import math
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
@@ -21,7 +24,7 @@ def _map(name):
     """Converter of a map of factors, for its field in a scene."""
 
     def convert(value):
-        if value is None or isinstance(value, jax.core.Tracer):
+        if value is None or isinstance(value, Tracer):
             return value
         array = np.asarray(value, dtype=float)
         if not np.all(np.isfinite(array)):
@@ -144,10 +147,12 @@ class Scene(Model):
         inner_radius: float = 1.0,
         oversample: int = 1,
     ):
-        self.disk = disk if isinstance(disk, Disk | Mapping) else tuple(disk)
+        self.disk = tuple(disk) if isinstance(disk, Sequence) else disk
         self.grid = grid
         self.psf = psf
-        self.star = Star(x=grid.center[0], y=grid.center[1]) if star is None else star
+        if star is None and isinstance(grid, Grid):
+            star = Star(x=grid.center[0], y=grid.center[1])
+        self.star = star
         self.noise = GaussianNoise() if noise is None else noise
         self.transmission = transmission
         self.throughput = throughput
@@ -156,10 +161,17 @@ class Scene(Model):
         self.oversample = int(oversample)
 
     def __check_init__(self):
-        if not self.disks or not all(isinstance(d, Disk) for d in self.disks):
+        disks = self.disks if isinstance(self.disk, Disk | Mapping | Sequence) else ()
+        if not disks or not all(isinstance(d, Disk) for d in disks):
             raise TypeError(
                 f"Scene.disk = {self.disk!r} is not a Disk, nor a dictionary or a sequence of them."
             )
+        kinds = {"grid": Grid, "star": Star, "noise": AbstractNoise}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                article = "an" if kind is AbstractNoise else "a"
+                raise TypeError(f"Scene.{name} = {value!r} is not {article} {kind.__name__}.")
         for name in ("transmission", "throughput"):
             value = getattr(self, name)
             if value is not None and value.shape != self.grid.shape:

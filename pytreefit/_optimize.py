@@ -191,7 +191,7 @@ class LevenbergMarquardt(eqx.Module):
         newton = -_solve(*_without(stays, hessian, gradient), 0.0)
         gain = -0.5 * gradient @ newton
         step = -_solve(*_without(stays, hessian, gradient), damping)
-        # Each coordinate by itself: one near an edge, that has far to go, shall not stop the others.
+        # Each coordinate by itself: one near an edge has far to go and shall not stop the others.
         step = jnp.clip(z + jnp.clip(step, -self.reach, self.reach), low, high) - z
         predicted = -gradient @ step - 0.5 * step @ hessian @ step
         limit = jnp.maximum(tolerance, noise)

@@ -37,7 +37,7 @@ def noisy(scene, error):
 
 
 def check_gradient(scene, error, tolerance=1e-5):
-    """Compare all components (two of an image) with central differences, extrapolated to a vanishing step."""
+    """Compare all components (two of an image) with extrapolated central differences."""
     observation = noisy(scene, error)
     leaves, tree = jax.tree.flatten_with_path(eqx.filter(scene, eqx.is_inexact_array))
     static = eqx.filter(scene, eqx.is_inexact_array, inverse=True)
@@ -263,7 +263,7 @@ def test_finite_at_every_corner():
         "disk.offset_x": (0.0, PIXEL),
         "disk.radial.alpha_in": (40.0, 0.5),
     }
-    ordinary = {path: 0.7 for path in (*GEOMETRY, "disk.phase.g")}
+    ordinary = dict.fromkeys((*GEOMETRY, "disk.phase.g"), 0.7)
     ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
     ordinary |= {"disk.argument_of_pericenter": 90.0, "star.x": 6.0, "star.y": 6.0}
     for values in itertools.product(*corners.values()):

@@ -181,8 +181,7 @@ def test_spline_goes_on_forward(last):
     expected = last * (straight if log_slope > 0 else exponential)
     np.testing.assert_allclose(evaluate(phase, 0.9 + beyond), expected, rtol=1e-11)
     # continuous in the slope as well
-    slope = jax.vmap(jax.grad(compiled, argnums=1), in_axes=(None, 0))
-    slopes = slope(phase, jnp.asarray([0.9 - 1e-9, 0.9 + 1e-9]))
+    slopes = jax.vmap(jax.grad(phase))(jnp.asarray([0.9 - 1e-9, 0.9 + 1e-9]))
     np.testing.assert_allclose(slopes, last * log_slope, rtol=1e-6)
 
 
@@ -224,7 +223,8 @@ def test_table_is_constant_outside():
 
 def test_table_gradients_are_finite_differences():
     c = jnp.cos(jnp.deg2rad(jnp.asarray([10.0, 30.0, 80.0, 120.0, 150.0])))
-    angle, value = jnp.asarray(ANGLES), jnp.asarray(TABLE)
+    # no two values alike: where they are, a monotone curve has a kink in its values
+    angle, value = jnp.asarray(ANGLES), jnp.asarray([9.0, 4.0, 1.8, 1.5, 0.7, 1.1])
     check_grads(lambda a, v: grater.TabulatedPhase(a, v)(c), (angle, value), order=1, modes=["rev"])
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from scipy.signal import convolve2d
 
 import grater
@@ -162,7 +163,15 @@ def count_ffts(psf):
     """Fourier transforms in the program that makes a scene's image, whatever they are inside."""
     arrays, static = eqx.partition(scene(psf), eqx.is_array)
     program = jax.make_jaxpr(lambda a: eqx.combine(a, static).image())(arrays)
-    return str(program).count("fft_type=") or str(program).count("fft_lengths=")
+
+    def count(jaxpr):
+        inner = jaxprs_in_params
+        return sum(
+            (eqn.primitive.name == "fft") + sum(count(j) for j in inner(eqn.params))
+            for eqn in jaxpr.eqns
+        )
+
+    return count(program.jaxpr)
 
 
 def test_fixed_psf_is_transformed_once():
@@ -199,7 +208,7 @@ def test_psf_for_another_grid():
 
 
 def test_psf_of_the_wrong_kind():
-    with pytest.raises(TypeError, match=r"Scene.psf = .* is not a PSF.*ImagePSF"):
+    with pytest.raises(TypeError, match=r"(?s)Scene.psf = .* is not a PSF.*ImagePSF"):
         scene(np.ones((3, 3)))
 
 
@@ -227,8 +236,8 @@ def test_float32():
         (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0, np.nan)), r"center = .*\(x, y\)"),
         (lambda: grater.GaussianPSF(3.0, size=10), "size = 10 is not an odd number"),
         (lambda: grater.GaussianPSF(9.0, size=5), "size = 5 pixels cut off .*FWHM 9"),
-        (lambda: grater.GaussianPSF(-1.0), r"GaussianPSF.fwhm = -1.0 is outside \(0, inf\)"),
-        (lambda: grater.MoffatPSF(3.0, 1.0), r"MoffatPSF.beta = 1.0 is outside \(1, inf\)"),
+        (lambda: grater.GaussianPSF(-1.0), r"GaussianPSF.fwhm = -1 pix is outside \(0, inf\)"),
+        (lambda: grater.MoffatPSF(3.0, 1.0), r"MoffatPSF.beta = 1 is outside \(1, inf\)"),
         (lambda: jax.jit(grater.GaussianPSF)(3.0), "pass size="),
     ],
 )

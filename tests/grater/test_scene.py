@@ -1,0 +1,200 @@
+"""Scenes: sums of disks, the star's place, what light passes through, many models at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.signal import convolve2d
+
+import grater
+from pytreefit import grid, map_models, vary
+
+from .conftest import render
+
+GRID = grater.Grid((16, 16), 0.1, 60.0)
+
+
+def disk(**changes):
+    values = dict(
+        semi_major_axis=30.0,
+        inclination=60.0,
+        position_angle=30.0,
+        alpha_in=5.0,
+        alpha_out=-4.0,
+        scale_height=1.5,
+        phase=grater.HenyeyGreenstein(0.3),
+    )
+    return grater.Disk(**{**values, **changes})
+
+
+def scene(of=None, **changes):
+    return grater.Scene(disk() if of is None else of, **{"grid": GRID, **changes})
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.asarray(render(scene()))
+
+
+def test_grid():
+    assert GRID.center.tolist() == [8, 8]
+    assert grater.Grid((15, 16), 0.1, 60.0).center.tolist() == [8, 7]
+    assert float(GRID.pixel_size) == pytest.approx(6.0)
+    with_units = pytest.importorskip("astropy.units")
+    other = grater.Grid((4, 4), 100 * with_units.mas, 200 * with_units.lyr, center=(1.5, 2))
+    assert float(other.pixel_scale) == pytest.approx(0.1)
+    assert float(other.distance) == pytest.approx(61.32, rel=1e-3)
+    assert other.center.tolist() == [1.5, 2.0]
+
+
+def test_sum_of_disks(image):
+    inner = disk(semi_major_axis=18.0, inclination=20.0, phase=grater.HenyeyGreenstein(-0.2))
+    both = scene({"outer": disk(), "inner": inner})
+    expected = image + np.asarray(render(scene(inner)))
+    np.testing.assert_allclose(render(both), expected, rtol=1e-12)
+    assert float(both.get("disk.inner.inclination")) == 20.0
+    moved = both.set({"disk.inner.phase.g": 0.1})
+    assert float(moved.disk["inner"].phase.g) == 0.1
+    assert float(moved.disk["outer"].phase.g) == 0.3
+
+    listed = scene([disk(), inner])
+    assert float(listed.get("disk.1.inclination")) == 20.0
+    assert float(listed.set({"disk.0.flux": 3.0}).disk[0].flux) == 3.0
+    assert [float(d.inclination) for d in listed.disks] == [60.0, 20.0]
+
+
+def test_star_moved_by_whole_pixels_moves_the_image(image):
+    moved = render(scene(star=grater.Star(10.0, 7.0)))
+    np.testing.assert_allclose(moved[:-1, 2:], image[1:, :-2], rtol=1e-9)
+
+
+def test_star_between_pixels_blurs_nothing():
+    """The same points in half as large pixels, with the star in the middle of one."""
+    between = np.asarray(render(scene(star=grater.Star(8.5, 7.5))))
+    fine = grater.Grid((32, 32), 0.05, 60.0, center=(17.0, 15.0))
+    expected = np.array(render(scene(grid=fine)))[::2, ::2]
+    # four pixels share the star's surroundings
+    seen = np.hypot(*(np.indices((16, 16)) - np.array([7.5, 8.5])[:, None, None])) > 1
+    assert np.sum(~seen) == 4
+    np.testing.assert_allclose(between, np.where(seen, expected, 0.0), rtol=1e-9)
+
+
+def test_transmission_comes_before_and_throughput_after_the_psf(image):
+    rng = np.random.default_rng(0)
+    transmission, throughput = rng.uniform(size=(2, 16, 16))
+    kernel = rng.uniform(size=(5, 5))
+    whole = scene(
+        psf=grater.ImagePSF(kernel, "none"), transmission=transmission, throughput=throughput
+    )
+    expected = convolve2d(image * transmission, kernel, mode="same") * throughput
+    np.testing.assert_allclose(render(whole), expected, rtol=1e-10)
+    changed = whole.set({"throughput": 2 * throughput})
+    np.testing.assert_allclose(render(changed), 2 * expected, rtol=1e-10)
+
+
+def test_radial_map():
+    got = grater.radial_map(GRID, [1.0, 3.0], [0.0, 1.0])
+    assert got.shape == (16, 16)
+    assert got[8, 8] == 0.0
+    assert got[8, 10] == 0.5
+    assert got[0, 0] == 1.0
+
+
+def test_nearer_than_the_inner_radius_is_zero(image):
+    assert image[8, 8] == 0.0
+    assert np.all(image[[7, 9, 8, 8], [8, 8, 7, 9]] > 0)
+    row, column = np.indices((16, 16))
+    for radius in (0.5, 1.0, 3.0, 4.2):
+        _, _, inside = scene(inner_radius=radius).sky_coordinates()
+        np.testing.assert_array_equal(inside, np.hypot(row - 8, column - 8) < radius)
+
+
+def test_oversampling_keeps_the_light_of_a_disk_thinner_than_a_pixel():
+    """Isotropic light does not depend on the direction: the sum is an integral over the dust."""
+    thin = disk(inclination=89.0, alpha_in=8.0, alpha_out=-12.0, scale_height=0.3)
+    thin = thin.set({"phase.g": 0.0})
+
+    def ring(r):
+        q = r / 30.0
+        column = 0.3 * q * np.sqrt(np.pi) * np.sqrt(2 / (q**-16.0 + q**24.0))
+        return 2 * np.pi * r * column / r**2
+
+    expected = quad(ring, 3, 120, points=[30.0])[0] / (4 * np.pi)
+    one = 36.0 * np.sum(render(scene(thin)))
+    many = 36.0 * np.sum(render(scene(thin, oversample=12, inner_radius=0.02)))
+    assert abs(one / expected - 1) > 0.1
+    assert many == pytest.approx(expected, rel=0.01)
+
+
+def test_many_models_through_one_compilation(image):
+    traces = 0
+
+    def total(scene):
+        nonlocal traces
+        traces += 1
+        return jnp.sum(scene.image())
+
+    axes = {"disk.inclination": [60.0, 80.0], "star.x": [8.0, 8.2, 8.4]}
+    fluxes = np.asarray(map_models(total, grid(scene(), axes))).reshape(2, 3)
+    first = traces
+    assert fluxes[0, 0] == pytest.approx(image.sum(), rel=1e-12)
+    moved = scene().set({"disk.inclination": 80.0, "star.x": 8.4})
+    assert fluxes[1, 2] == pytest.approx(float(np.sum(render(moved))), rel=1e-10)
+
+    others = {"disk.phase.g": np.full(6, 0.3), "disk.flux": np.arange(1.0, 7.0)}
+    fluxes = map_models(total, vary(scene(), others))
+    np.testing.assert_allclose(fluxes, image.sum() * np.arange(1.0, 7.0), rtol=1e-10)
+    assert traces == first
+
+
+def test_float32(image):
+    with jax.enable_x64(False):
+        single = grater.Scene(
+            disk(phase=grater.HenyeyGreenstein(0.3)), grid=grater.Grid((16, 16), 0.1, 60.0)
+        )
+        rendered = render(single)
+        assert rendered.dtype == jnp.float32
+    np.testing.assert_allclose(rendered, image, atol=1e-4 * image.max())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            dict(transmission=np.ones((4, 16))),
+            ValueError,
+            r"Scene.transmission has shape \(4, 16\), the grid has \(16, 16\)",
+        ),
+        (dict(throughput=np.ones(16)), ValueError, r"Scene.throughput has shape \(16,\)"),
+        (dict(transmission=np.full((16, 16), np.nan)), ValueError, "transmission has NaN"),
+        (dict(oversample=0), ValueError, "oversample = 0 is not a number of points >= 1"),
+        (dict(inner_radius=0.0), ValueError, "inner_radius = 0.0 is not .* > 0"),
+        (dict(inner_radius=np.nan), ValueError, "inner_radius = nan is not .* > 0"),
+        (dict(accuracy=1.0), ValueError, r"accuracy = 1.0 is outside \[1e-10, 0.1\]"),
+        (dict(of=3.0), TypeError, "Scene.disk = 3.0 is not a Disk, nor"),
+        (dict(of={}), TypeError, "Scene.disk = .* is not a Disk, nor"),
+        (dict(of=[disk(), 1]), TypeError, "is not a Disk, nor"),
+        (dict(star=(1.0, 2.0)), TypeError, r"Scene.star = \(1.0, 2.0\) is not a Star"),
+        (dict(noise=1.0), TypeError, "Scene.noise = 1.0 is not an AbstractNoise"),
+        (dict(grid=(16, 16)), TypeError, r"Scene.grid = \(16, 16\) is not a Grid"),
+    ],
+)
+def test_bad_input(changes, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        scene(**changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: grater.Grid((16,), 0.1, 60.0), r"Grid.shape = \(16,\) is not"),
+        (lambda: grater.Grid((0, 4), 0.1, 60.0), r"Grid.shape = \(0, 4\) is not"),
+        (lambda: grater.Grid((4, 4), -0.1, 60.0), r"Grid.pixel_scale = -0.1 arcsec is outside"),
+        (lambda: grater.Grid((4, 4), 0.1, 0.0), "Grid.distance = 0 pc is outside"),
+        (lambda: grater.Grid((4, 4), 0.1, 6.0, center=(1,)), r"Grid.center has shape \(1,\)"),
+    ],
+)
+def test_bad_grid(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
