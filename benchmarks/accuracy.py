@@ -93,7 +93,7 @@ for precision in ("float64", "float32"):
         images = np.load(args.folder / "disk_images.npz")
         for name in images.files:
             row(name, [error(cases[name], setting, images[name]) for setting in settings])
-    if precision == "float64":
+    if precision == "float64" and args.number:
         rng = np.random.default_rng(1)
         errors = []
         for _ in range(args.number):

@@ -12,12 +12,12 @@ from hypothesis import Phase, given, settings, strategies as st
 
 import grater
 
-from .conftest import CASES, quick_jit, reference_scene
+from .conftest import CASES, brisk_jit, quick_jit, reference_scene
 
 ACCURACY = 1e-8
 
 
-@eqx.filter_jit
+@brisk_jit
 def log_likelihood(observation, scene):
     return observation.log_likelihood(scene)
 
@@ -49,6 +49,7 @@ def check_gradient(scene, error, tolerance=1e-5):
         changed = tree.unflatten([jnp.asarray(value) for value in moved])
         return float(log_likelihood(observation, eqx.combine(changed, static)))
 
+    rounding = 1e-15 * abs(float(log_likelihood(observation, scene)))
     failed, moving = [], 0
     for index, slope in enumerate(jax.tree.leaves(gradient(observation, scene))):
         shape = values[index].shape
@@ -58,7 +59,8 @@ def check_gradient(scene, error, tolerance=1e-5):
             fine = (at(index, entry, step / 2) - at(index, entry, -step / 2)) / step
             expected, got = (4 * fine - coarse) / 3, float(slope[entry])
             moving += expected != 0
-            if not abs(got - expected) <= tolerance * max(abs(expected), 1e-2):
+            limit = tolerance * max(abs(expected), 1e-2) + rounding / step
+            if not abs(got - expected) <= limit:
                 path = jax.tree_util.keystr(leaves[index][0])
                 failed.append(f"{path}{list(entry)}: {got:.9g}, differences {expected:.9g}")
     assert not failed, "\n".join(failed)
@@ -173,7 +175,9 @@ def value_and_gradient(base, flat, paths):
     sizes = [scene.get(path).size for path in paths]
     pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
     values = {p: jnp.reshape(v, scene.get(p).shape) for p, v in zip(paths, pieces, strict=True)}
-    return eqx.filter_value_and_grad(observation.log_likelihood)(scene.set(values))
+    value, slopes = eqx.filter_value_and_grad(observation.log_likelihood)(scene.set(values))
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(slopes)]
+    return value, jnp.stack(finite), slopes
 
 
 def check_finite(phase, changes):
@@ -183,12 +187,10 @@ def check_finite(phase, changes):
     for x64 in (True, False):
         with jax.enable_x64(x64):
             number = jnp.asarray(flat, float)
-            value, slopes = value_and_gradient(base(phase, x64), number, paths)
+            value, finite, slopes = value_and_gradient(base(phase, x64), number, paths)
             assert value.dtype == number.dtype == (jnp.float64 if x64 else jnp.float32)
             assert np.isfinite(value), f"value {value} in {number.dtype}"
-            for path, slope in jax.tree.flatten_with_path(slopes)[0]:
-                name = jax.tree_util.keystr(path)
-                assert np.isfinite(slope).all(), f"{name}: {slope} in {number.dtype}"
+            assert np.all(finite), f"in {number.dtype}: {slopes}"
 
 
 def often(*special, low, high):
@@ -242,7 +244,7 @@ DUST = {
 @pytest.mark.parametrize("phase", PHASES)
 def test_always_finite(phase):
     @settings(
-        max_examples=120, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+        max_examples=110, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
     )
     @given(st.fixed_dictionaries({**GEOMETRY, **DUST[phase]}))
     def check(values):
@@ -256,7 +258,7 @@ def test_finite_at_every_corner():
     corners = {
         "disk.inclination": (0.0, 90.0, 180.0),
         "disk.eccentricity": (0.0, 0.3),
-        "disk.position_angle": (0.0, 90.0, 45.0),
+        "disk.position_angle": (0.0, 45.0),
         "disk.vertical.gamma": (1.0, 2.0),
         "disk.vertical.beta": (0.0, 1.0),
         # a pixel's line of sight goes through the ring's very centre

@@ -135,16 +135,16 @@ def test_many_models_through_one_compilation(image):
         traces += 1
         return jnp.sum(scene.image())
 
-    axes = {"disk.inclination": [60.0, 80.0], "star.x": [8.0, 8.2, 8.4]}
-    fluxes = np.asarray(map_models(total, grid(scene(), axes))).reshape(2, 3)
+    axes = {"disk.inclination": [60.0, 80.0], "star.x": [8.0, 8.4]}
+    fluxes = np.asarray(map_models(total, grid(scene(), axes))).reshape(2, 2)
     first = traces
     assert fluxes[0, 0] == pytest.approx(image.sum(), rel=1e-12)
     moved = scene().set({"disk.inclination": 80.0, "star.x": 8.4})
-    assert fluxes[1, 2] == pytest.approx(float(np.sum(render(moved))), rel=1e-10)
+    assert fluxes[1, 1] == pytest.approx(float(np.sum(render(moved))), rel=1e-10)
 
-    others = {"disk.phase.g": np.full(6, 0.3), "disk.flux": np.arange(1.0, 7.0)}
+    others = {"disk.phase.g": np.full(4, 0.3), "disk.flux": np.arange(1.0, 5.0)}
     fluxes = map_models(total, vary(scene(), others))
-    np.testing.assert_allclose(fluxes, image.sum() * np.arange(1.0, 7.0), rtol=1e-10)
+    np.testing.assert_allclose(fluxes, image.sum() * np.arange(1.0, 5.0), rtol=1e-10)
     assert traces == first
 
 
