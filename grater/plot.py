@@ -85,7 +85,7 @@ def plot_fit(
     spread = Normalize(-n_sigma, n_sigma)
     residuals = _panel(axes[2], np.where(mask, residual, np.nan), grid, spread, diverging)
     _scale_bar(axes[0], grid)
-    _compass(axes[0], grid)
+    _north_east_arrows(axes[0], grid)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title)
     for ax in axes[1:]:
@@ -155,7 +155,7 @@ def plot_image(
     ax = figure.subplots()
     shown = _panel(ax, image, grid, norm, mpl.colormaps[cmap].with_extremes(bad=_MASKED))
     _scale_bar(ax, grid)
-    _compass(ax, grid)
+    _north_east_arrows(ax, grid)
     ax.set_title(title)
     _label_brightness(figure.colorbar(shown, ax=ax, extend="both"), norm, unit)
     return figure
@@ -332,7 +332,7 @@ def _scale_bar(ax, grid):
     ax.annotate(arcsec, middle, (0, -4), va="top", **text)
 
 
-def _compass(ax, grid):
+def _north_east_arrows(ax, grid):
     """Arrows to the North (up) and to the East (left)."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()

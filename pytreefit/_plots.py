@@ -29,8 +29,15 @@ def corner(samples, names: Sequence[str] | None, **options):
     package = _import("corner")
     columns = _columns(samples, names)
     table = np.stack([np.ravel(column) for column in columns.values()], axis=1)
-    options = {"labels": list(columns), "quantiles": [0.16, 0.5, 0.84], **options}
-    return package.corner(table, **options)
+    defaults = {
+        "labels": list(columns),
+        "quantiles": [0.16, 0.5, 0.84],
+        # as many bins as the draws can fill, and smooth: contours of few draws are mostly noise
+        "bins": max(8, min(30, int(len(table) ** 0.4))),
+        "smooth": 1.0,
+        "quiet": True,
+    }
+    return package.corner(table, **{**defaults, **options})
 
 
 def trace(samples, names: Sequence[str] | None):
