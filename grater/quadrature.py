@@ -2,13 +2,15 @@ r"""Quadrature nodes along the line of sight, chosen for each pixel from the dis
 
 A line of sight :math:`l` crosses a disk where two conditions meet: it is inside the wedge
 :math:`|z| \le K h(r)` that holds all but a fraction ``truncation`` of the vertical profile, and
-inside the shell :math:`q_{lo} \le q \le q_{hi}` that holds all but the same fraction of the radial
-one. Both boundaries are conics, so every end point is the root of a quadratic. What is left are at
-most two pieces, in front of and behind the hole; each is cut where the midplane is crossed (a kink
-of the density for a vertical exponent below 2) and carries Gauss-Legendre nodes in :math:`v`, where
-:math:`l = l_t + R \sinh u`, :math:`u = u_c + s \sinh v`. About the point :math:`l_t` nearest to the
-star, at the projected distance :math:`R`, every power of the radius and a flared disk's height
-change on the scale 1 of :math:`u`; the ring's crossing :math:`u_c` has the finer scale :math:`s`.
+inside the shell :math:`q_{lo} \le q \le q_{hi}` that holds all but the same fraction of the
+radial one. Both are bounded by conics, so every end point is the root of a quadratic (tightened
+by chords where eccentricity or flaring make that of the wedge loose). What is left are at most
+two pieces, in front of and behind the hole; each is cut where the midplane is crossed (a kink of
+the density for a vertical exponent below 2) and carries Gauss-Legendre nodes in :math:`v`, where
+:math:`l = l_t + R \sinh u`, :math:`u = u_c + s \sinh v`. About the point :math:`l_t` nearest to
+the star, at the projected distance :math:`R`, every power of the radius and a flared disk's
+height change on the scale 1 of :math:`u`; the ring's crossing :math:`u_c` has the finer scale
+:math:`s`.
 
 Nothing here is differentiated: nodes and weights are constants of the integral, so derivatives of
 the image are quadratures of the derivatives of the integrand.

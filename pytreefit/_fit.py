@@ -130,7 +130,7 @@ def fit(
     optimizer
         None is Levenberg-Marquardt where the posterior knows its residuals and normalisation
         (observations with Gaussian noise), L-BFGS otherwise. ``"levenberg-marquardt"`` needs
-        ``residuals`` in the posterior and is the best choice where there are: about ten steps. Or
+        ``residuals`` in the posterior and is the best choice where there are: tens of steps. Or
         any optax transformation, such as ``optax.adam(3e-2)``: learning rates are in units of the
         prior's width.
     steps
