@@ -44,6 +44,7 @@ parser.add_argument("--knots", type=int, default=6, help="free values of the pha
 parser.add_argument("--chains", type=int, default=4)
 parser.add_argument("--warmup", type=int, default=300)
 parser.add_argument("--draws", type=int, default=500)
+parser.add_argument("--acceptance", type=float, default=0.95, help="that NUTS aims at")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
@@ -121,6 +122,7 @@ samples = sample(
     chains=args.chains,
     warmup=args.warmup,
     draws=args.draws,
+    target_acceptance=args.acceptance,
 )
 print(samples.summary())
 print(grater.derived_table(samples))

@@ -1,16 +1,12 @@
 """NUTS with window adaptation, cut into chunks: one compiled function for warm-up and draws."""
 
+import importlib
 from typing import Any, NamedTuple
 
-import blackjax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.adaptation.mass_matrix import WelfordAlgorithmState, welford_algorithm
-from blackjax.adaptation.step_size import DualAveragingAdaptationState, dual_averaging_adaptation
-from blackjax.adaptation.window_adaptation import build_schedule
-from blackjax.mcmc.hmc import HMCState
 from jaxtyping import Array, Float, Int, Key
 
 from ._evaluate import Frame, log_volume, value_and_gradient
@@ -19,6 +15,11 @@ from ._progress import CHUNK
 from ._space import prior_only
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
+
+
+def _blackjax(module: str) -> Any:
+    """A module of BlackJAX, whose import takes seconds and starts JAX's backends."""
+    return importlib.import_module(f"blackjax.{module}")
 
 
 class Whitening(NamedTuple):
@@ -37,8 +38,8 @@ class Chains(NamedTuple):
     hmc: Any  # HMCState of arrays: position (chain, dim), logdensity, logdensity_grad
     step_size: Float[Array, ""]
     inverse_mass: Float[Array, " dim"] | Float[Array, "dim dim"]
-    averaging: DualAveragingAdaptationState
-    welford: WelfordAlgorithmState
+    averaging: Any  # BlackJAX's states of dual averaging and of Welford's algorithm
+    welford: Any
 
 
 class Chunk(NamedTuple):
@@ -66,7 +67,9 @@ def stages(warmup: int, draws: int) -> np.ndarray:
         One of FAST, SLOW, WINDOW_END, WARMUP_END, DRAW per transition, int32.
     """
     with lenient():
-        slow, window_end = np.asarray(build_schedule(warmup)).T
+        slow, window_end = np.asarray(
+            _blackjax("adaptation.window_adaptation").build_schedule(warmup)
+        ).T
     plan = np.where(window_end > 0, WINDOW_END, np.where(slow > 0, SLOW, FAST))
     plan[-1] = WARMUP_END
     return np.concatenate([plan, np.full(draws, DRAW)]).astype(np.int32)
@@ -84,22 +87,30 @@ def start_chains(posterior, whitening: Whitening, positions: Float[Array, "chain
     steps = positions @ whitening.matrix.T
     values, slopes = value_and_gradient.all(posterior, frame, steps)
     volumes, volume_slopes = log_volume(prior_only(posterior), whitening.offset[None] + steps)
-    return HMCState(positions, volumes - values, (volume_slopes - slopes) @ whitening.matrix)
+    state = _blackjax("mcmc.hmc").HMCState
+    return state(positions, volumes - values, (volume_slopes - slopes) @ whitening.matrix)
 
 
 def start_adaptation(hmc: Any, *, dense: bool) -> Chains:
     """The state before the first transition: unit metric, step size one."""
     dim = hmc.position.shape[1]
-    start_averaging, _, _ = dual_averaging_adaptation(0.8)  # the target plays no part here
-    start_welford, _, _ = welford_algorithm(not dense)
+    averaging, welford = _algorithms(0.8, dense)  # the target plays no part here
     return _floats(
         Chains(
             hmc=hmc,
             step_size=1.0,
             inverse_mass=jnp.eye(dim) if dense else jnp.ones(dim),
-            averaging=start_averaging(1.0),
-            welford=start_welford(dim),
+            averaging=averaging[0](1.0),
+            welford=welford[0](dim),
         )
+    )
+
+
+def _algorithms(target_acceptance, dense: bool):
+    """Start, update and end of dual averaging and of Welford's algorithm."""
+    return (
+        _blackjax("adaptation.step_size").dual_averaging_adaptation(target_acceptance),
+        _blackjax("adaptation.mass_matrix").welford_algorithm(not dense),
     )
 
 
@@ -147,7 +158,7 @@ def advance(
     tuple[Chains, Chunk]
         The state after, and what the transitions gave.
     """
-    kernel = blackjax.nuts.build_kernel()
+    kernel = _blackjax("mcmc.nuts").build_kernel()
 
     def log_density(v):
         return posterior.log_density(whitening.offset + whitening.matrix @ v)
@@ -191,10 +202,9 @@ def advance(
 
 
 def _adapt(chains: Chains, stage, acceptance, target_acceptance, dense: bool) -> Chains:
-    start_averaging, update_averaging, final_averaging = dual_averaging_adaptation(
-        target_acceptance
-    )
-    start_welford, update_welford, final_welford = welford_algorithm(not dense)
+    averaging, welford = _algorithms(target_acceptance, dense)
+    start_averaging, update_averaging, final_averaging = averaging
+    start_welford, update_welford, final_welford = welford
     dim = chains.hmc.position.shape[1]
 
     def fast(chains):

@@ -10,7 +10,7 @@ import pytest
 API = pathlib.Path(__file__).parents[1] / "docs" / "api"
 
 
-@pytest.mark.parametrize("package", ["pytreefit", "grater"])
+@pytest.mark.parametrize("package", ["pytreefit", "grater", "spotgp"])
 def test_every_public_name_is_documented(package):
     documented = re.findall(
         r"auto(?:class|function|data):: (\w+)", (API / f"{package}.md").read_text()

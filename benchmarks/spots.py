@@ -1,0 +1,130 @@
+"""Side by side with spotgp 1.4: kernels, likelihoods, gradients and simulations.
+
+    python benchmarks/spots.py /path/to/environment-with-spotgp-1.4/bin/python
+
+The two packages share an import name, so each runs in a process of its own, one after the other for
+every row, in double precision on the CPU. Times are medians in milliseconds of calls that follow a
+first one; the first one, compilation included, is in brackets.
+"""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+RUNS = 9
+STAR = {"peq": 5.0, "kappa": 0.2, "inc": 1.0}
+SPOT = {"lspot": 10.0, "tau_spot": 4.0}
+
+
+def timed(function):
+    began = time.perf_counter()
+    function()
+    first = time.perf_counter() - began
+    runs = []
+    while len(runs) < RUNS and (not runs or sum(runs) < 30.0):
+        began = time.perf_counter()
+        function()
+        runs.append(time.perf_counter() - began)
+    return 1e3 * float(np.median(runs)), 1e3 * first
+
+
+def times(n, even):
+    """Half-hourly cadence times a factor, or the same jittered."""
+    t = np.arange(n) * 0.1
+    jitter = np.random.default_rng(1).uniform(-0.04, 0.04, n)
+    return t if even else np.sort(t + jitter)
+
+
+def rows(ours):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import spotgp
+
+    envelope = spotgp.TrapezoidSymmetricEnvelope(**SPOT)
+    model = spotgp.SpotEvolutionModel(
+        envelope=envelope, visibility=spotgp.VisibilityFunction(**STAR), sigma_k=0.01
+    )
+    kernel = spotgp.AnalyticKernel(model)
+    for n in (300, 2000):
+        lag = np.linspace(0.0, 18.0, n)
+        yield f"kernel, {n} lags", lambda lag=lag: np.asarray(kernel.kernel(lag))
+    for n in (300, 1000, 3000):
+        for even in (True, False):
+            t = times(n, even)
+            rng = np.random.default_rng(2)
+            flux = 1.0 + 0.01 * np.sin(t) + rng.normal(0.0, 1e-3, n)
+            gp = spotgp.GPSolver(t, flux, np.full(n, 1e-3), model)
+            if not ours:
+                gp.build_jax()
+            theta = np.array([5.0, 0.2, 1.0, 10.0, 4.0, 0.01])
+            name = f"log posterior, N = {n}, {'even' if even else 'uneven'}"
+            yield name, lambda gp=gp, theta=theta: np.asarray(gp.log_posterior(theta))
+            name = name.replace("log posterior", "gradient")
+            yield name, lambda gp=gp, theta=theta: np.asarray(gp.grad_log_posterior(theta))
+    for n in (30, 1000):
+
+        def simulate(n=n):
+            lc = spotgp.LightcurveModel.from_spot_model(
+                spot_model=model, nspot=n, tsim=150, tsamp=0.5
+            )
+            return np.asarray(lc.flux)
+
+        yield f"simulation, {n} spots x 300 times", simulate
+
+
+def child(kind, wanted):
+    began = time.perf_counter()
+    import jax  # noqa: F401
+
+    with_jax = time.perf_counter()
+    import spotgp  # noqa: F401
+
+    if wanted == "import":
+        print(json.dumps(["import after jax", 1e3 * (time.perf_counter() - with_jax), 0.0]))
+        return
+    del began
+    for k, (name, function) in enumerate(rows(kind == "ours")):
+        if k == int(wanted):
+            try:
+                print(json.dumps([name, *timed(function)]))
+            except Exception as error:  # a rival that fails is a row of the table too
+                print(json.dumps([name, None, f"{type(error).__name__}: {error}"[:120]]))
+            return
+
+
+def ask(python, kind, wanted):
+    run = subprocess.run(
+        [python, __file__, "--child", kind, str(wanted)], capture_output=True, text=True
+    )
+    lines = run.stdout.strip().splitlines()
+    if not lines or not lines[-1].startswith("["):
+        return ["", None, run.stderr.strip().splitlines()[-1:]]
+    return json.loads(lines[-1])
+
+
+def main(rival):
+    print(f"{'':40s} {'spotgp 1.4':>24s} {'this package':>24s} {'ratio':>8s}")
+    for wanted in ["import", *range(16)]:
+        theirs, ours = ask(rival, "theirs", wanted), ask(sys.executable, "ours", wanted)
+        text = [
+            "failed" if value[1] is None else f"{value[1]:.2f} ({value[2]:.0f})"
+            for value in (theirs, ours)
+        ]
+        good = theirs[1] is not None and ours[1] is not None
+        ratio = f"{theirs[1] / ours[1]:.1f}" if good else ""
+        print(f"{ours[0]:40s} {text[0]:>24s} {text[1]:>24s} {ratio:>8s}", flush=True)
+        if theirs[1] is None:
+            print(f"    spotgp 1.4: {theirs[2]}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+    elif len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
+        sys.exit(__doc__)

@@ -1,0 +1,143 @@
+"""Rotation of a spotted star, from a Kepler or TESS light curve.
+
+    python examples/fit_rotation.py kplr001430163-2010355172524_llc.fits.gz
+    python examples/fit_rotation.py kepler63.npz --days 200
+
+The light curve is binned, the periods that Lomb-Scargle and autocorrelation find are the starts of
+fits with the spots' Gaussian process, and NUTS samples its posterior around the best of them. A
+.npz file holds arrays ``time`` (days), ``flux`` and ``flux_err``.
+"""
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+
+import spotgp  # noqa: E402
+from pytreefit import Table, sample  # noqa: E402
+
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+parser.add_argument("path", type=Path)
+parser.add_argument("--days", type=float, help="use the first days only")
+parser.add_argument("--bin", type=float, default=0.2, help="width of the bins, days")
+parser.add_argument("--starts", type=int, default=8, help="number of fits")
+parser.add_argument("--chains", type=int, default=4)
+parser.add_argument("--warmup", type=int, default=200)
+parser.add_argument("--draws", type=int, default=250)
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
+args = parser.parse_args()
+
+# the light curve
+if args.path.suffix == ".npz":
+    with np.load(args.path) as arrays:
+        data = spotgp.TimeSeriesData(
+            arrays["time"], arrays["flux"], arrays["flux_err"], name=args.path.stem
+        )
+else:
+    data = spotgp.TimeSeriesData.from_fits(args.path)
+if args.days:
+    data = data.first(args.days)
+data = data.normalize().sigma_clip(5.0)
+binned = data.bin(args.bin)
+print(binned)
+
+# periods by other methods
+lomb_scargle = data.lomb_scargle()
+acf = data.autocorrelation()
+
+# the model: its values are the start of the search only
+period, life = acf.period, max(acf.decay_time if np.isfinite(acf.decay_time) else 10.0, 1.0)
+model = spotgp.SpotEvolutionModel(
+    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=0.5 * life, tau_spot=0.5 * life),
+    visibility=spotgp.VisibilityFunction(peq=period, kappa=0.1, inc=1.0),
+    sigma_k=float(np.std(binned.flux)),
+)
+priors = {
+    "peq": (0.3 * period, 3.0 * period),
+    "kappa": (0.0, 0.7),
+    "inc": spotgp.IsotropicInclination(),
+}
+gp = spotgp.GPSolver.from_data(
+    binned, model, jitter=float(np.median(binned.flux_err)), priors=priors
+)
+print(gp)
+
+began = time.perf_counter()
+found = spotgp.search(gp, number=args.starts, progress=False)
+print(f"{found.agreeing} of {len(found.fits)} starts end at the best log posterior")
+print(found.table())
+best = gp.at(found.best.values)
+print(
+    f"best log likelihood {float(best.log_likelihood()):.2f}, "
+    f"{time.perf_counter() - began:.0f} s for the search"
+)
+
+# the posterior
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    samples = sample(
+        gp.posterior,
+        jax.random.key(args.seed),
+        start=found.best,
+        chains=args.chains,
+        warmup=args.warmup,
+        draws=args.draws,
+        target_acceptance=0.95,
+    )
+for warning in caught:
+    print(f"warning: {warning.message}")
+print(samples.summary())
+worst = max(float(np.max(value)) for value in samples.rhat.values())
+slowest = min(float(np.min(value)) for value in samples.ess_per_second.values())
+print(
+    f"worst R-hat {worst:.4f}; {samples.divergences} divergences; "
+    f"at least {slowest:.2f} effective samples per second"
+)
+models = samples.models().model
+effective = np.asarray(jax.jit(jax.vmap(lambda star: star.effective_period()))(models))
+equator = np.ravel(samples.draws["model.visibility.peq"])
+
+
+def row(name, value, error):
+    """A line of the table of periods."""
+    return name, f"{value:.3f}", f"{error:.3f}"
+
+
+print(
+    Table(
+        ("period", "days", "+-"),
+        [
+            row("spots, effective", np.median(effective), np.std(effective)),
+            row("spots, equator", np.median(equator), np.std(equator)),
+            row("Lomb-Scargle", lomb_scargle.period, lomb_scargle.uncertainty),
+            row("autocorrelation", acf.period, acf.uncertainty),
+        ],
+    )
+)
+
+folder = args.output / (data.name or args.path.stem).replace(" ", "_").lower()
+folder.mkdir(parents=True, exist_ok=True)
+samples.save(folder / "samples.npz")
+kernel = best.light_curve.spot_kernel()
+spotgp.plot_light_curve(best).savefig(folder / "light_curve.png", dpi=120)
+spotgp.plot_kernel(kernel, data=binned, max_lag=min(10 * period, 0.5 * data.span)).savefig(
+    folder / "kernel.png", dpi=120
+)
+spotgp.plot_psd(kernel, data=binned).savefig(folder / "psd.png", dpi=120)
+spotgp.plot_periods(
+    {
+        "effective": effective,
+        "equator": equator,
+        "Lomb-Scargle": (lomb_scargle.period, lomb_scargle.uncertainty),
+        "autocorrelation": (acf.period, acf.uncertainty),
+    }
+).savefig(folder / "periods.png", dpi=120)
+samples.corner().savefig(folder / "corner.png", dpi=80)
+print(f"figures and draws in {folder}")

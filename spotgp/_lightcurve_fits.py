@@ -1,0 +1,154 @@
+"""Light-curve files of Kepler, K2 and TESS, and the meaning of their quality flags."""
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Kepler Archive Manual (KDMC-10008-006), table 2-3; TESS Science Data Products Description
+# Document (EXP-TESS-ARC-ICD-0014), table 28. "default" is what makes a point useless, "hard" adds
+# cosmic rays, sensitivity dropouts, possible thruster firings and stray light.
+_KEPLER_DEFAULT = 1 | 2 | 4 | 8 | 32 | 256 | 16384 | 65536 | 1048576
+_TESS_DEFAULT = 1 | 2 | 4 | 8 | 32 | 128
+QUALITY_BITS = {
+    "Kepler": {
+        "none": 0,
+        "default": _KEPLER_DEFAULT,
+        "hard": _KEPLER_DEFAULT | 128 | 1024 | 8192 | 524288,
+    },
+    "TESS": {
+        "none": 0,
+        "default": _TESS_DEFAULT,
+        "hard": _TESS_DEFAULT | 64 | 1024 | 2048 | 4096,
+    },
+}
+QUALITY_BITS["K2"] = QUALITY_BITS["Kepler"]
+_ZERO_POINT = {"Kepler": 2454833.0, "K2": 2454833.0, "TESS": 2457000.0}  # BJD of time 0
+
+
+class LightCurveTable(NamedTuple):
+    """The columns of one file in native float64, and what its headers say."""
+
+    time: np.ndarray
+    flux: np.ndarray
+    flux_err: np.ndarray | None
+    quality: np.ndarray
+    mission: str
+    name: str
+    part: str  # "quarter 7"
+    unit: str
+    reference: float  # BJD of time 0
+
+
+def quality_bits(quality: Any, mission: str | None) -> int:
+    """Return the bitmask that a name or a number stands for in a mission."""
+    if isinstance(quality, int | np.integer) and not isinstance(quality, bool):
+        if quality < 0:
+            raise ValueError(f"quality = {quality} is negative. Pass a bitmask >= 0, or a name.")
+        return int(quality)
+    if quality == "none":
+        return 0
+    if quality not in ("default", "hard"):
+        raise ValueError(
+            f"quality = {quality!r} is not known. Pass 'default', 'hard', 'none' or a bitmask (a "
+            "point is masked if any of these bits is set)."
+        )
+    if mission not in QUALITY_BITS:
+        raise ValueError(
+            f"quality = {quality!r} means different bits in each mission and the mission is "
+            f"{'not given' if mission is None else repr(mission)}. Pass mission='Kepler', 'K2' or "
+            "'TESS', or quality= a bitmask or 'none'."
+        )
+    return QUALITY_BITS[mission][quality]
+
+
+def find_mission(*headers: Any) -> str | None:
+    """Return "Kepler", "K2" or "TESS" as headers (or any mappings) tell it, or None."""
+    said = [
+        str(header.get(key, header.get(key.lower(), ""))).strip().upper()
+        for header in headers
+        for key in ("MISSION", "TELESCOP")
+    ]
+    for mission in ("K2", "Kepler", "TESS"):
+        if mission.upper() in said:
+            return mission
+    return None
+
+
+def read_light_curve(
+    path: str | os.PathLike, flux: str = "PDCSAP_FLUX", mission: str | None = None
+) -> LightCurveTable:
+    """Return the columns of a light-curve file of Kepler, K2 or TESS.
+
+    Raises
+    ------
+    ValueError
+        If the file is another mission's than ``mission``, of none of the three, or lacks a column.
+    """
+    from astropy.io import fits
+
+    if mission is not None and mission not in QUALITY_BITS:
+        raise ValueError(f"mission = {mission!r} is not known. Pass 'Kepler', 'K2' or 'TESS'.")
+    path = os.fspath(path)
+    with fits.open(path) as hdus:
+        units: list[Any] = list(hdus)
+        tables = [hdu for hdu in units if getattr(hdu, "columns", None) is not None]
+        if not tables:
+            raise ValueError(
+                f"{path} holds no table, so it is no light-curve file; its HDUs are "
+                f"{', '.join(repr(hdu.name) for hdu in units)}."
+            )
+        table = next((hdu for hdu in tables if hdu.name == "LIGHTCURVE"), tables[0])
+        primary, header = units[0].header, table.header
+        found = find_mission(primary, header)
+        _check_mission(path, mission, found, str(primary.get("TELESCOP", "")).strip())
+        names = {name.upper(): name for name in table.columns.names}
+        flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
+        missing = [name for name in ("TIME", flux.upper(), flag) if name not in names]
+        if missing:
+            raise ValueError(
+                f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
+                f"columns are {', '.join(names.values())}. Choose the flux with flux=."
+            )
+
+        def column(name: str) -> np.ndarray:
+            return np.array(table.data[names[name]], dtype=np.float64)
+
+        error = flux.upper() + "_ERR"
+        unit = table.columns[names[flux.upper()]].unit
+        part = next(
+            (
+                f"{key.lower()} {primary[key]}"
+                for key in ("QUARTER", "CAMPAIGN", "SECTOR")
+                if primary.get(key) is not None
+            ),
+            "",
+        )
+        start = header.get("BJDREFI", primary.get("BJDREFI"))
+        fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
+        assert found is not None
+        return LightCurveTable(
+            time=column("TIME"),
+            flux=column(flux.upper()),
+            flux_err=column(error) if error in names else None,
+            quality=np.array(table.data[names[flag]], dtype=np.int64),
+            mission=found,
+            name=str(primary.get("OBJECT", "")).strip(),
+            part=part,
+            unit=(unit or "").replace("e-", "electron"),  # as astropy spells it
+            reference=_ZERO_POINT[found] if start is None else float(start) + float(fraction),
+        )
+
+
+def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:
+    if found is None:
+        raise ValueError(
+            f"{path} has TELESCOP {telescope or 'not given'}, which is neither Kepler nor TESS. "
+            "Read its columns yourself and pass arrays: TimeSeriesData(time, flux, flux_err)."
+        )
+    # K2 is Kepler's telescope with the same columns and flags
+    if wanted is not None and wanted != found and (wanted, found) != ("Kepler", "K2"):
+        raise ValueError(
+            f"{path} is a light curve of {found}, but mission={wanted!r} was asked for. Pass "
+            f"mission={found!r}, or leave mission out to take what the file says."
+        )

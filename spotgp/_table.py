@@ -1,0 +1,81 @@
+r"""A stationary covariance as a table: matrices are filled by look-up, not by evaluation.
+
+Knots are even in :math:`\sqrt{\tau}`, on which every kernel here is smooth and even at 0, cusps
+:math:`|\tau|` included; between them stands a cubic spline.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# beyond the range that is asked for, so that the spline's free end does not disturb it
+_MARGIN = 8
+_POLE = np.sqrt(3.0) - 2.0
+_TAPS = np.sqrt(3.0) * _POLE ** np.abs(np.arange(-28, 29))
+
+
+class KernelTable(eqx.Module):
+    """A cubic spline in the square root of the lag; see `tabulate`."""
+
+    coefficients: Float[Array, "knots"]
+    scale: Float[Array, ""]  # knots per square root of a day
+    cut: Float[Array, ""]  # lags beyond it have covariance 0
+
+    def __call__(self, lag):
+        """The covariance at lags >= 0 of any shape."""
+        at = jnp.sqrt(jnp.minimum(lag, self.cut)) * self.scale
+        last = self.coefficients.size - 4
+        index = jnp.clip(at.astype(jnp.int32), 0, last)
+        u = at - index.astype(at.dtype)
+        v = 1.0 - u
+        weights = (
+            v * v * v,
+            (3.0 * u - 6.0) * u * u + 4.0,
+            (3.0 * v - 6.0) * v * v + 4.0,
+            u * u * u,
+        )
+        total = jnp.zeros_like(at)
+        for shift, weight in enumerate(weights):
+            tap = self.coefficients.at[index + shift].get(mode="promise_in_bounds")
+            total = total + weight * tap
+        return jnp.where(lag <= self.cut, total / 6.0, 0.0)
+
+    def block(self, t1, t2):
+        """Covariance matrix of two sets of times."""
+        return self(jnp.abs(t1[:, None] - t2[None, :]))
+
+
+def tabulate(kernel, reach, knots: int, cut=None) -> KernelTable:
+    """Tabulate a kernel, a function of the lag.
+
+    Parameters
+    ----------
+    kernel
+        Function of lags of shape (n,), even and differentiable but for a cusp at 0.
+    reach
+        Largest lag that will be asked for, days.
+    knots
+        Their number between 0 and ``reach``.
+    cut
+        Lag beyond which the kernel is 0; None is nowhere.
+
+    Returns
+    -------
+    KernelTable
+        Derivatives with respect to the kernel's parameters go through its coefficients.
+    """
+    reach = jax.lax.stop_gradient(jnp.asarray(reach))
+    scale = (knots - 1) / jnp.sqrt(reach)
+    index = jnp.arange(knots + _MARGIN, dtype=reach.dtype)
+    values = kernel((index / scale) ** 2)
+    # mirrored at 0; at the far end continued by a straight line
+    half = _TAPS.size // 2
+    left = values[1 : half + 2][::-1]
+    step = values[-1] - values[-2]
+    right = values[-1] + step * jnp.arange(1, half + 2, dtype=values.dtype)
+    padded = jnp.concatenate([left, values, right])
+    coefficients = jnp.convolve(padded, jnp.asarray(_TAPS, values.dtype), mode="valid")
+    cut = jnp.full_like(reach, jnp.inf) if cut is None else jax.lax.stop_gradient(cut)
+    return KernelTable(coefficients, scale, cut)

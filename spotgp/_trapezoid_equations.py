@@ -1,0 +1,87 @@
+"""Equations of the trapezoids in SymPy, imported only when they are asked for."""
+
+import sympy as sp
+
+_T, _OMEGA, _LAG = (sp.Symbol(name, real=True) for name in ("t", "omega", "tau"))
+
+
+def _lengths(*names: str) -> list[sp.Symbol]:
+    return [sp.Symbol(name, positive=True) for name in names]
+
+
+def _profile(corners):
+    """Gamma(t) from the corners of all trapezoids."""
+    pieces = []
+    for start, top, end, stop in corners:
+        pieces += [
+            (sp.S.Zero, _T < start),
+            ((_T - start) / sp.expand(top - start), _T < top),
+            (sp.S.One, _T <= end),
+            ((stop - _T) / sp.expand(stop - end), _T <= stop),
+        ]
+    return sp.Piecewise(*pieces, (sp.S.Zero, True))
+
+
+def _truncated_powers(corners):
+    """Gamma^2 as a sum of c (t - knot)_+^n / n!, tuples (c, knot, n)."""
+    powers = []
+    for start, top, end, stop in corners:
+        up, down = sp.expand(top - start), sp.expand(stop - end)
+        powers += [(2 / up**2, start, 2), (-2 / up**2, top, 2), (-2 / up, top, 1)]
+        powers += [(-2 / down, end, 1), (2 / down**2, end, 2), (-2 / down**2, stop, 2)]
+    return powers
+
+
+def _autocorrelation(corners):
+    """R_Gamma(tau) as a sum of powers of |tau - distance of two knots|, in any order of these."""
+    factors = {}
+    for c1, knot1, n1 in _truncated_powers(corners):
+        for c2, knot2, n2 in _truncated_powers(corners):
+            degree = n1 + n2 + 1
+            factor = sp.Rational((-1) ** (n1 + 1), 2 * sp.factorial(degree)) * c1 * c2
+            key = sp.expand(_LAG - knot2 + knot1), degree
+            factors[key] = factors.get(key, sp.S.Zero) + factor
+    return sum(
+        sp.factor(factor) * sp.Abs(x) * x ** (degree - 1) for (x, degree), factor in factors.items()
+    )
+
+
+def _transform(corners):
+    """Gamma_hat(omega) with its limit at 0."""
+    total = sum(
+        factor * sp.exp(-sp.I * _OMEGA * knot) / (sp.I * _OMEGA) ** (n + 1)
+        for factor, knot, n in _truncated_powers(corners)
+    )
+    area = sum((end - top) + (stop - end + top - start) / 3 for start, top, end, stop in corners)
+    return sp.Piecewise((sp.expand(area), sp.Eq(_OMEGA, 0)), (total, True))
+
+
+def symmetric():
+    """Gamma, Gamma_hat and R_Gamma of one symmetric trapezoid."""
+    l, tau = _lengths("lspot", "tau_spot")
+    corners = [(-l / 2 - tau, -l / 2, l / 2, l / 2 + tau)]
+    half = _OMEGA * l / 2
+    away = _OMEGA * tau * sp.cos(half) + sp.sin(half) - sp.sin(half + _OMEGA * tau)
+    transform = sp.Piecewise(
+        (l + 2 * tau / 3, sp.Eq(_OMEGA, 0)), (4 * away / (_OMEGA**3 * tau**2), True)
+    )
+    return _profile(corners), transform, _autocorrelation(corners)
+
+
+def asymmetric():
+    """Gamma, Gamma_hat and R_Gamma of one asymmetric trapezoid."""
+    l, up, down = _lengths("lspot", "tau_em", "tau_dec")
+    corners = [(-l / 2 - up, -l / 2, l / 2, l / 2 + down)]
+    return _profile(corners), _transform(corners), _autocorrelation(corners)
+
+
+def sequence(plateaus, ramps, gaps):
+    """Gamma and Gamma_hat of several; R_Gamma has too many terms to be read."""
+    times, time = [], sp.S.Zero
+    for plateau, ramp, gap in zip(
+        _lengths(*plateaus), _lengths(*ramps), (*_lengths(*gaps), sp.S.Zero), strict=True
+    ):
+        times.append([time, time + ramp, time + ramp + plateau, time + 2 * ramp + plateau])
+        time = times[-1][-1] + gap
+    corners = [tuple(sp.expand(knot - time / 2) for knot in knots) for knots in times]
+    return _profile(corners), _transform(corners), None

@@ -1,0 +1,210 @@
+r"""Harmonics and autocorrelation of what a rotating spot shows, as pure functions.
+
+A spot seen while its longitude :math:`|\theta| < \theta_v` shows
+:math:`V(\theta) = \sum_{k=0}^{K} q_k \cos k\theta` then and nothing else. Both its Fourier
+coefficients and its autocorrelation have closed forms for any such cosine polynomial.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+TWO_PI = 2.0 * jnp.pi
+
+
+class Window(NamedTuple):
+    """When a spot is seen: ``|longitude| < half_angle``.
+
+    Parameters
+    ----------
+    half_angle
+        Half the longitudes of visibility in radians: pi if always visible, 0 if never.
+    always, never
+        Whether so.
+    """
+
+    half_angle: Float[Array, "..."]
+    always: Float[Array, "..."]
+    never: Float[Array, "..."]
+
+
+def visible_window(a0: Float[Array, "..."], a1: Float[Array, "..."], edge=None) -> Window:
+    r"""The longitudes where a foreshortening exceeds a limit, :math:`a_0 + a_1 \cos\theta > e`.
+
+    .. math:: \theta_v = \arccos\frac{e - a_0}{a_1}
+
+    Parameters
+    ----------
+    a0, a1
+        Mean and amplitude of the foreshortening, any one shape; a1 >= 0.
+    edge
+        The limit e; 0 if None.
+
+    Returns
+    -------
+    Window
+        With derivatives that are finite also where the spot just never or always is seen.
+    """
+    if edge is not None:
+        a0 = a0 - edge
+    squared = (a1 - a0) * (a1 + a0)
+    # nearer than this to always or never, the difference is below rounding, its derivative is not
+    crosses = squared > float(jnp.finfo(a0.dtype).eps) ** (2.0 / 3.0) * a1 * a1
+    # arctan2 keeps its digits where arccos loses half of them
+    root = jnp.sqrt(jnp.where(crosses, squared, 1.0))
+    angle = jnp.arctan2(root, jnp.where(crosses, -a0, 1.0))
+    always = ~crosses & (a0 > 0.0)
+    half = jnp.where(crosses, angle, jnp.where(always, jnp.asarray(jnp.pi, a0.dtype), 0.0))
+    return Window(half, always, ~crosses & ~always)
+
+
+def cosine_polynomial(
+    powers: Sequence[Array], a0: Float[Array, "..."], a1: Float[Array, "..."]
+) -> list[Array]:
+    r"""Coefficients :math:`q_k` of :math:`\sum_j b_j \mu^j = \sum_k q_k \cos k\theta`.
+
+    Here :math:`\mu = a_0 + a_1 \cos\theta`.
+
+    Parameters
+    ----------
+    powers
+        The :math:`b_j`, scalars, constant term first.
+    a0, a1
+        Mean and amplitude of the foreshortening, any one shape.
+
+    Returns
+    -------
+    list of Array
+        One coefficient for each power.
+    """
+    q = [jnp.broadcast_to(powers[-1], a0.shape)]
+    for b in reversed(powers[:-1]):
+        product = [a0 * x for x in q] + [jnp.zeros_like(a0)]
+        for k, x in enumerate(q):
+            half = 0.5 * a1 * x
+            # cos(theta) cos(k theta) has two halves, which are one where k = 0
+            product[k + 1] = product[k + 1] + half
+            product[abs(k - 1)] = product[abs(k - 1)] + half
+        product[0] = product[0] + b
+        q = product
+    return q
+
+
+def _sines(window: Window, count: int) -> list[Array]:
+    """sin(p theta_v) / p for p = 0 ... count, which is theta_v at 0."""
+    half = window.half_angle
+    return [half] + [
+        jnp.where(window.always, 0.0, jnp.sin(p * half) / p) for p in range(1, count + 1)
+    ]
+
+
+def window_harmonics(q: Sequence[Array], window: Window, orders: tuple[int, ...]) -> Array:
+    r"""Fourier coefficients of a windowed cosine polynomial.
+
+    .. math::
+
+        c_n = \frac{1}{\pi} \int_0^{\theta_v} V \cos n\theta \, d\theta
+            = \frac{1}{2\pi} \sum_k q_k \left[S_{n-k} + S_{n+k}\right], \quad
+        S_p = \frac{\sin p\theta_v}{p}, \quad S_0 = \theta_v
+
+    Parameters
+    ----------
+    q
+        Coefficients of the polynomial, one array for each power of the cosine.
+    window
+        When it is seen.
+    orders
+        The harmonics n >= 0.
+
+    Returns
+    -------
+    Array
+        Shape of the window with a last axis for the orders.
+    """
+    sines = _sines(window, max(orders, default=0) + len(q) - 1)
+    columns = [
+        sum((x * (sines[abs(n - k)] + sines[n + k]) for k, x in enumerate(q)), jnp.zeros_like(q[0]))
+        for n in orders
+    ]
+    if not columns:
+        return jnp.zeros((*q[0].shape, 0), q[0].dtype)
+    return jnp.stack(columns, axis=-1) / TWO_PI
+
+
+def clenshaw(coefficients: Sequence[Array], twice_cos: Array) -> tuple[Array, Array]:
+    """Last two terms b_0, b_1 of Clenshaw's recurrence."""
+    b1 = b2 = jnp.zeros_like(coefficients[0])
+    for c in reversed(coefficients[1:]):
+        b1, b2 = c + twice_cos * b1 - b2, b1
+    return coefficients[0] + 0.5 * twice_cos * b1 - b2, b1
+
+
+def window_autocorrelation(q: Sequence[Array], window: Window) -> Callable[[Array], Array]:
+    r"""Autocorrelation of a windowed cosine polynomial, all harmonics at once.
+
+    .. math::
+
+        A(D) = \frac{1}{2\pi} \int V(\theta) V(\theta + D)\, d\theta
+             = \frac{G(\delta, \sin D) + G(2\pi - \delta, -\sin D)}{2\pi}, \qquad
+        \delta = D \bmod 2\pi,
+
+    where, as long as the two windows overlap (:math:`2\theta_v > d`; otherwise it is 0),
+
+    .. math::
+
+        G(d, s) = (2\theta_v - d) \sum_m L_m T_m(\cos D) + \sum_m C_m T_m(\cos D)
+                + s \sum_m B_m U_{m-1}(\cos D)
+
+    with Chebyshev polynomials and coefficients that depend on :math:`\theta_v` and q alone, so
+    that a sample costs one sine and one cosine.
+
+    Parameters
+    ----------
+    q
+        Coefficients of the polynomial, one array for each power of the cosine.
+    window
+        When it is seen.
+
+    Returns
+    -------
+    Callable
+        A as a function of the rotation angle D in radians, any value, of a shape that broadcasts
+        with the window's (as many axes).
+    """
+    order = range(len(q))
+    half = window.half_angle
+    u = _sines(window, 2 * len(q))
+    w = [jnp.cos(p * half) / max(p, 1) for p in range(2 * len(q))]
+    zero = jnp.zeros_like(half)
+    linear, cosine, sine = [], [], []
+    for m in order:
+        linear.append((1.0 if m == 0 else 0.5) * q[m] ** 2)
+        c, b = zero, zero
+        for k in order:
+            if m + k > 0:
+                c, b = c + q[k] * u[m + k], b + q[k] * w[m + k]
+            if m > k:
+                c, b = c + q[k] * u[m - k], b + q[k] * w[m - k]
+            if m < k:
+                c, b = c + q[k] * u[k - m], b - q[k] * w[k - m]
+        cosine.append(q[m] * c)
+        sine.append(-q[m] * b)
+
+    # always seen: both windows overlap whatever the rounding of delta
+    span = jnp.where(window.always, jnp.inf, jnp.where(window.never, -jnp.inf, 2.0 * half))
+
+    def curve(angle):
+        turn = jnp.asarray(TWO_PI, angle.dtype)
+        delta = angle - turn * jnp.floor(angle / turn)
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        slope, _ = clenshaw(linear, 2.0 * cos)
+        even, _ = clenshaw(cosine, 2.0 * cos)
+        odd = sin * clenshaw(sine, 2.0 * cos)[1]
+        ahead = (2.0 * half - delta) * slope + even + odd
+        behind = (2.0 * half - turn + delta) * slope + even - odd
+        both = jnp.where(span > delta, ahead, 0.0) + jnp.where(span > turn - delta, behind, 0.0)
+        return both / turn
+
+    return curve

@@ -1,0 +1,336 @@
+"""The Gaussian process of a spotted star's light curve: likelihood, posterior, predictions."""
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import Posterior
+from pytreefit._param import is_traced
+
+from ._setup import (
+    as_array,
+    as_times,
+    checked_data,
+    choose_priors,
+    explain,
+    free_columns,
+    short_names,
+    sized,
+    warn_of_float32,
+)
+from .kernel import AnalyticKernel
+from .mean import ConstantMean
+from .model import SpotEvolutionModel
+from .prediction import Prediction, draw, factor_of, predict, prior_moments
+from .process import LightCurve, light_curve_log_likelihood
+from .solvers import Layout
+
+
+class GPSolver(eqx.Module):
+    r"""The Gaussian process of one light curve, ready to evaluate, fit, sample and predict.
+
+    .. math::
+        y_j = m(t_j) + f(t_j) + \epsilon_j, \qquad f \sim \mathcal{GP}(0, k), \quad
+        \epsilon_j \sim \mathcal{N}(0, \sigma_j^2 + s^2)
+
+    Everything is conditional on the model's parameters; which of them are free, and their priors,
+    are in `posterior`, which `pytreefit.fit` and `pytreefit.sample` take.
+
+    Parameters
+    ----------
+    t, flux, flux_err
+        Shape (n,): days, relative flux and its standard deviation. Points that are not finite are
+        left out, unsorted ones sorted, each with a warning. ``flux_err`` may be one number.
+    model
+        A `SpotEvolutionModel`; an `AnalyticKernel` chooses harmonics too, and with a
+        `NonstationaryAnalyticKernel` the amplitude changes with time.
+    mean
+        None integrates a constant out, with a flat prior. A number is a fixed constant; a function
+        of time such as `ConstantMean` or `LinearMean` has parameters to fit.
+    jitter
+        Standard deviation of white noise beyond the errors: free from this value on if positive,
+        absent if 0.
+    offsets
+        Label of each point's segment, shape (n,), integers 0, 1, 2 ...: each segment gets an offset
+        of its own, integrated out with a flat prior, in the likelihood and in predictions alike.
+    trend
+        Degree of a polynomial in time that is integrated out too.
+    terms
+        Further stationary processes by name, such as ``{"granulation": SHOTerm(...)}``.
+    priors
+        A numpyro distribution or ``(low, high)`` for each parameter, by its name in `param_keys`
+        or by its path. The others get wide ones, see `posterior`; ``None`` fixes a parameter.
+        Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed.
+    solver
+        ``"dense"``, ``"banded"`` (exact too, for light curves much longer than the spots' lives,
+        whose priors must bound the kernel's support), or ``"auto"``, the faster one.
+    knots, nodes
+        Of the kernel's table and of its average over latitude; by default from the periods, shears
+        and supports around the model's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For data of unequal lengths, without two finite points, with errors that are not positive,
+        segments without points, a prior for no parameter, or a band that saves nothing.
+    """
+
+    posterior: Posterior
+    epoch: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        t,
+        flux,
+        flux_err,
+        model,
+        *,
+        mean: Any = None,
+        jitter: float = 0.0,
+        offsets=None,
+        trend: int = 0,
+        terms: Mapping[str, Any] | None = None,
+        priors: Mapping[str, Any] | None = None,
+        solver: str = "auto",
+        knots: int | None = None,
+        nodes: int | None = None,
+    ):
+        time, flux, flux_err, labels = checked_data(t, flux, flux_err, offsets)
+        orders, amplitude = None, None
+        if isinstance(model, AnalyticKernel):
+            orders, nodes = model.orders, nodes or model.nodes
+            amplitude = getattr(model, "amplitude", None)
+            model = model.model
+        if not isinstance(model, SpotEvolutionModel):
+            raise TypeError(
+                f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
+            )
+        if solver not in ("auto", "dense", "banded"):
+            raise ValueError(f"solver = {solver!r} must be 'auto', 'dense' or 'banded'.")
+        warn_of_float32()
+        self.epoch = float(0.5 * (time[0] + time[-1]))
+        time = time - self.epoch
+        light_curve = LightCurve(
+            time=as_array(time),
+            flux=as_array(flux),
+            flux_err=as_array(flux_err),
+            columns=as_array(free_columns(time, labels, mean, trend)),
+            epoch=as_array(self.epoch),
+            model=model,
+            mean=ConstantMean(mean) if isinstance(mean, int | float) else mean,
+            terms=dict(terms or {}),
+            amplitude=amplitude,
+            reach=as_array(np.inf),
+            jitter=jitter,
+            trend=trend,
+            layout=Layout(1, time.size),
+            orders=orders,
+            nodes=nodes or 2,
+            knots=knots or 2,
+        )
+        chosen = choose_priors(light_curve, dict(priors or {}), fixed_mean=not callable(mean))
+        light_curve = sized(light_curve, time, chosen, solver, knots, nodes)
+        self.posterior = Posterior(light_curve, light_curve_log_likelihood, chosen)
+
+    @classmethod
+    def from_data(cls, data, model, *, offsets: bool | None = None, **kwargs) -> Self:
+        """The process of a `TimeSeriesData`, its segments with offsets of their own.
+
+        Parameters
+        ----------
+        data
+            The light curve.
+        model
+            As for the class.
+        offsets
+            Whether each segment has an offset; by default where there are several.
+        **kwargs
+            As for the class.
+        """
+        several = data.n_segments > 1 if offsets is None else offsets
+        labels = data.segment if several else None
+        return cls(data.time, data.flux, data.flux_err, model, offsets=labels, **kwargs)
+
+    @property
+    def light_curve(self) -> Any:
+        """The `LightCurve`: data, and model at the parameters that the process was made with."""
+        return self.posterior.model
+
+    @property
+    def param_keys(self) -> tuple[str, ...]:
+        """Short names of the free parameters, in the order of parameter vectors."""
+        return tuple(short_names(self.posterior.names))
+
+    def values(self, theta=None) -> dict[str, Array]:
+        """Values of the free parameters by path.
+
+        Parameters
+        ----------
+        theta
+            None for those of the model, a vector in the order of `param_keys`, or a mapping from
+            names or paths (what it leaves out stays as in the model).
+        """
+        posterior = self.posterior
+        if theta is None:
+            return posterior.initial
+        if isinstance(theta, Mapping):
+            paths = {**dict(zip(self.param_keys, posterior.names, strict=True))}
+            given = {paths.get(name, name): value for name, value in theta.items()}
+            unknown = [name for name in given if name not in posterior.names]
+            if unknown:
+                raise ValueError(
+                    f"{unknown[0]!r} is not a free parameter; these are: "
+                    f"{', '.join(self.param_keys)}."
+                )
+            return {
+                name: jnp.asarray(given.get(name, start), start.dtype)
+                for name, start in posterior.initial.items()
+            }
+        theta = jnp.asarray(theta, jnp.result_type(float))
+        if theta.shape != (len(posterior.names),):
+            raise ValueError(
+                f"theta has shape {theta.shape}, but there are {len(posterior.names)} free "
+                f"parameters: {', '.join(self.param_keys)}."
+            )
+        return dict(zip(posterior.names, theta, strict=True))
+
+    def light_curve_at(self, theta=None) -> Any:
+        """The `LightCurve` with other values of the free parameters, see `values`."""
+        return self.posterior.model_at(self.values(theta))
+
+    def at(self, theta) -> Self:
+        """The same process with other values of the free parameters, from which it then starts."""
+        return eqx.tree_at(lambda gp: gp.posterior.model, self, self.light_curve_at(theta))
+
+    def log_likelihood(self, theta=None) -> Float[Array, ""]:
+        """Logarithm of the likelihood, free columns integrated out; see `values` for ``theta``.
+
+        Raises
+        ------
+        ValueError
+            If the covariance is not positive definite to rounding.
+        """
+        value = _log_likelihood(self.posterior, self.values(theta))
+        if not is_traced(value) and not np.isfinite(value):
+            raise ValueError(explain(self.light_curve_at(theta)))
+        return value
+
+    def log_posterior(self, theta=None) -> Float[Array, ""]:
+        """Logarithm of likelihood times prior density of the physical parameters."""
+        return _log_posterior(self.posterior, self.values(theta))
+
+    def neg_log_posterior(self, theta=None) -> Float[Array, ""]:
+        """Minus `log_posterior`, for minimisers."""
+        return -self.log_posterior(theta)
+
+    def grad_log_posterior(self, theta=None) -> Float[Array, "p"]:
+        """Gradient of `log_posterior` in the order of `param_keys`."""
+        return self.value_and_grad_log_posterior(theta)[1]
+
+    def grad_neg_log_posterior(self, theta=None) -> Float[Array, "p"]:
+        """Minus `grad_log_posterior`."""
+        return -self.grad_log_posterior(theta)
+
+    def value_and_grad_log_posterior(self, theta=None):
+        """`log_posterior` and `grad_log_posterior` at the cost of the latter."""
+        value, gradient = _value_and_gradient(self.posterior, self.values(theta))
+        return value, jnp.stack([gradient[name] for name in self.posterior.names])
+
+    def build_jax(self) -> Self:
+        """Compile the log posterior and its gradient now; says how long it took, returns itself."""
+        began = clock.perf_counter()
+        jax.block_until_ready((self.log_posterior(), self.grad_log_posterior()))
+        print(f"JAX log posterior compiled in {clock.perf_counter() - began:.2f}s")
+        return self
+
+    def predict(
+        self, t=None, theta=None, *, parts: Sequence[str] | None = None, return_cov: bool = False
+    ) -> Prediction:
+        r"""The process without its white noise at any times, given the data.
+
+        .. math::
+            \mu_* = m_* + h_*^T \hat\beta + k_*^T P (y - m), \qquad
+            \Sigma_* = k_{**} - k_*^T P k_* + \ldots
+
+        with the uncertainty of the free columns included.
+
+        Parameters
+        ----------
+        t
+            Days, shape (m,), in any order; None is the times of the data.
+        theta
+            Parameters, see `values`.
+        parts
+            Names of the processes to predict alone, ``"spots"`` or a term's, without the mean; by
+            default all of them and the mean.
+        return_cov
+            Whether to return the covariance matrix in place of the variance.
+
+        Returns
+        -------
+        Prediction
+            ``mean`` of shape (m,) and ``variance`` of shape (m,) or (m, m).
+        """
+        light_curve = self.light_curve_at(theta)
+        if parts is not None:
+            parts = tuple([parts] if isinstance(parts, str) else parts)
+            known = ("spots", *light_curve.terms)
+            for part in parts:
+                if part not in known:
+                    raise ValueError(f"parts = {part!r} is none of {', '.join(known)}.")
+        wanted = light_curve.time if t is None else as_array(as_times(t) - self.epoch)
+        return predict(light_curve, wanted, parts, return_cov)
+
+    def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
+        """Light curves drawn from the process at times ``t`` (m,), without the data.
+
+        The mean function is included, free columns (which have no proper prior) are not.
+        """
+        wanted = as_array(as_times(t) - self.epoch)
+        light_curve = self.light_curve_at(theta)
+        return draw(prior_moments(light_curve, wanted), key, n)
+
+    def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
+        """Light curves drawn from the process at times ``t`` (m,), given the data."""
+        return draw(self.predict(t, theta, return_cov=True), key, n)
+
+    def offset_estimates(self, theta=None) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
+        """Mean and covariance of the free columns' amplitudes, given the data."""
+        light_curve = self.light_curve_at(theta)
+        factor = factor_of(light_curve)
+        covariance = jnp.linalg.inv(factor.normal)
+        return covariance @ factor.moment, covariance
+
+    def __repr__(self) -> str:
+        """Number of points and parameters, and the solver's layout."""
+        light_curve = self.light_curve
+        blocks, size = light_curve.layout
+        how = "dense" if blocks == 1 else f"{blocks} blocks of {size}"
+        return (
+            f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
+        )
+
+
+@eqx.filter_jit
+def _log_likelihood(posterior, values):
+    return posterior.log_likelihood_of(posterior.model_at(values))
+
+
+def _density(values, posterior):
+    return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
+
+
+@eqx.filter_jit
+def _log_posterior(posterior, values):
+    return _density(values, posterior)
+
+
+@eqx.filter_jit
+def _value_and_gradient(posterior, values):
+    return jax.value_and_grad(_density)(values, posterior)

@@ -1,0 +1,247 @@
+"""Figures of light curves, kernels and spectra; matplotlib is imported when one is drawn.
+
+No figure touches pyplot or the configuration of matplotlib. Each function returns a Figure, which
+has ``savefig``; to have pyplot show it, pass ``figure=plt.figure(layout="constrained")``.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .gp import GPSolver
+from .kernel import AnalyticKernel
+from .observations import TimeSeriesData
+
+
+def _new_figure(figure, size):
+    if figure is not None:
+        return figure
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _percent(flux):
+    return 100.0 * np.asarray(flux)
+
+
+def plot_light_curve(
+    gp: GPSolver,
+    theta=None,
+    *,
+    t=None,
+    parts: bool | None = None,
+    figure: Any = None,
+):
+    r"""Draw the data, the process given the data with its 1 and 2 :math:`\sigma` band, residuals.
+
+    Parameters
+    ----------
+    gp
+        The process.
+    theta
+        Parameters, see `GPSolver.values`.
+    t
+        Days at which to draw the prediction; by default 1,000 times over the data.
+    parts
+        Whether to draw the terms' predictions in panels of their own; by default if there are any.
+    figure
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    curve = gp.light_curve
+    time = np.asarray(curve.time, float) + gp.epoch
+    flux, error = np.asarray(curve.flux, float), np.asarray(curve.flux_err, float)
+    t = np.linspace(time[0], time[-1], 1000) if t is None else np.asarray(t, float)
+    mean, variance = (np.asarray(x) for x in gp.predict(t, theta))
+    spread = np.sqrt(variance)
+    names = ("spots", *curve.terms) if parts or (parts is None and curve.terms) else ()
+    figure = _new_figure(figure, (9.0, 4.5 + 1.5 * len(names)))
+    heights = [3.0] + [1.5] * len(names) + [1.0]
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    axes[0].errorbar(
+        time, _percent(flux), _percent(error), fmt=".", ms=2, lw=0.5, c="0.3", zorder=1
+    )
+    for k in (2, 1):
+        axes[0].fill_between(
+            t,
+            _percent(mean - k * spread),
+            _percent(mean + k * spread),
+            color="C0",
+            alpha=0.25,
+            lw=0,
+        )
+    axes[0].plot(t, _percent(mean), "C0", lw=1.0)
+    axes[0].set_ylabel("flux [%]")
+    for ax, name in zip(axes[1:-1], names, strict=True):
+        part, part_variance = (np.asarray(x) for x in gp.predict(t, theta, parts=name))
+        ax.fill_between(
+            t,
+            _percent(part - np.sqrt(part_variance)),
+            _percent(part + np.sqrt(part_variance)),
+            color="C1",
+            alpha=0.3,
+            lw=0,
+        )
+        ax.plot(t, _percent(part), "C1", lw=1.0)
+        ax.set_ylabel(f"{name} [%]")
+    at_data = np.asarray(gp.predict(None, theta).mean)
+    axes[-1].plot(time, _percent(flux - at_data), ".", ms=2, c="0.3")
+    axes[-1].axhline(0.0, color="C0", lw=0.8)
+    axes[-1].set_ylabel("residual [%]")
+    axes[-1].set_xlabel("time [d]")
+    axes[-1].margins(x=0)
+    return figure
+
+
+def plot_kernel(
+    kernel: AnalyticKernel,
+    *,
+    max_lag: float | None = None,
+    data: TimeSeriesData | None = None,
+    components: int = 4,
+    figure: Any = None,
+):
+    """Draw the correlation against the lag, its harmonics, and the data's autocorrelation.
+
+    Parameters
+    ----------
+    kernel
+        The kernel.
+    max_lag
+        Days; by default the kernel's support.
+    data
+        A light curve whose autocorrelation function is drawn too.
+    components
+        Number of harmonics to draw.
+    figure
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    reach = float(kernel.model.envelope.kernel_support()) if max_lag is None else float(max_lag)
+    lag = np.linspace(0.0, reach, 800)
+    value = np.asarray(kernel.kernel(lag))
+    figure = _new_figure(figure, (8.0, 4.0))
+    ax = figure.subplots()
+    orders = range(components) if kernel.orders is None else kernel.orders[:components]
+    parts = np.asarray(kernel.kernel_components(lag, orders)) if components else []
+    for order, part in zip(orders, parts, strict=True):
+        ax.plot(lag, part / value[0], lw=0.8, ls="--", label=f"n = {order}")
+    ax.plot(lag, value / value[0], "k", lw=1.5, label="kernel")
+    if data is not None:
+        acf = data.autocorrelation(max_lag=reach)
+        level = np.asarray(kernel.kernel_components(lag, (0,)))[0] / value[0]
+        # the data's mean was taken out: the constant part of the kernel is not in them
+        ax.plot(acf.lag, acf.acf * (1.0 - level[0]) + np.interp(acf.lag, lag, level), "C3", lw=1.0,
+                label="data")  # fmt: skip
+    ax.axhline(0.0, color="0.7", lw=0.6, zorder=0)
+    ax.set(xlabel="lag [d]", ylabel=r"$k(\tau) / k(0)$", xlim=(0.0, reach))
+    ax.legend(frameon=False)
+    return figure
+
+
+def plot_psd(
+    kernel: AnalyticKernel,
+    *,
+    max_frequency: float | None = None,
+    data: TimeSeriesData | None = None,
+    components: int = 4,
+    figure: Any = None,
+):
+    """Draw the power spectral density, its harmonics, and the data's periodogram.
+
+    Parameters
+    ----------
+    kernel
+        The kernel.
+    max_frequency
+        Cycles per day; by default six times the rotation frequency.
+    data
+        A light curve whose periodogram is drawn too.
+    components
+        Number of harmonics to draw.
+    figure
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    top = 6.0 / float(kernel.model.peq) if max_frequency is None else float(max_frequency)
+    omega = np.linspace(0.0, 2.0 * math.pi * top, 600)
+    frequency, power = (np.asarray(x) for x in kernel.compute_psd(omega))
+    figure = _new_figure(figure, (8.0, 4.0))
+    ax = figure.subplots()
+    if data is not None:
+        f, p = _periodogram(data, top)
+        ax.plot(f, p, color="0.75", lw=0.6, label="data", zorder=0)
+    orders = range(components) if kernel.orders is None else kernel.orders[:components]
+    _, parts = kernel.psd_components(omega, orders)
+    for order, part in zip(orders, np.asarray(parts), strict=True):
+        ax.plot(frequency, part, lw=0.8, ls="--", label=f"n = {order}")
+    ax.plot(frequency, power, "k", lw=1.5, label="kernel")
+    ax.set(
+        xlabel="frequency [1 / d]",
+        ylabel=r"power [d]",
+        yscale="log",
+        xlim=(0.0, top),
+        ylim=(1e-6 * power.max(), 3.0 * power.max()),
+    )
+    ax.legend(frameon=False)
+    return figure
+
+
+def _periodogram(data: TimeSeriesData, top: float):
+    """Frequencies in 1 / d and power spectral density of a light curve, days."""
+    from astropy.timeseries import LombScargle
+
+    flux = data.flux / np.median(data.flux)
+    frequency = np.arange(1.0, math.ceil(top * data.span)) / data.span
+    power = LombScargle(data.time, flux - flux.mean()).power(frequency, normalization="psd")
+    return frequency, power * data.span / len(data)
+
+
+def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
+    """Draw the distribution of periods over the draws of a posterior, others' periods marked.
+
+    Parameters
+    ----------
+    periods
+        By name, either draws (an array), or ``(value, uncertainty)`` of another method.
+    figure
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    """
+    figure = _new_figure(figure, (7.0, 3.5))
+    ax = figure.subplots()
+    marks = 0
+    for k, (name, value) in enumerate(periods.items()):
+        value = np.ravel(np.asarray(value, float))
+        if value.size > 2:
+            ax.hist(
+                value, bins="auto", density=True, histtype="stepfilled", alpha=0.4, color=f"C{k}"
+            )
+            ax.plot([], [], color=f"C{k}", lw=5, alpha=0.4, label=name)
+        else:
+            ax.axvline(value[0], color=f"C{k}", ls="--", lw=1.2, label=name)
+            if value.size > 1:
+                ax.axvspan(value[0] - value[1], value[0] + value[1], color=f"C{k}", alpha=0.08)
+            marks += 1
+    ax.set(xlabel="period [d]", yticks=[])
+    ax.legend(frameon=False)
+    return figure

@@ -1,0 +1,85 @@
+"""What the process says at any time, given the data: pure functions behind `GPSolver.predict`."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .process import LightCurve
+from .solvers import factorize
+from .solvers._block import forward_solve
+
+
+class Prediction(NamedTuple):
+    """Mean of the process at the times asked for, and its variance or covariance matrix."""
+
+    mean: Float[Array, "m"]
+    variance: Float[Array, "m *m"]
+
+
+@eqx.filter_jit
+def factor_of(light_curve: LightCurve):
+    """The factorised covariance of the data."""
+    return factorize(light_curve.covariance(light_curve.span), light_curve.blocks())
+
+
+def _columns_at(light_curve: LightCurve, wanted):
+    """The free columns at other times: the segment of the nearest point, and the trend."""
+    nearest = jnp.argmin(jnp.abs(wanted[:, None] - light_curve.time[None, :]), axis=1)
+    steps = light_curve.columns.shape[1] - light_curve.trend
+    scaled = wanted / (0.5 * light_curve.span)
+    powers = [(scaled**power)[:, None] for power in range(1, light_curve.trend + 1)]
+    return jnp.concatenate([light_curve.columns[nearest, :steps], *powers], axis=1)
+
+
+@eqx.filter_jit
+def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
+    """The process at times since the epoch, see `GPSolver.predict`."""
+    factor = factor_of(light_curve)
+    blocks = light_curve.blocks()
+    low = jnp.minimum(jnp.min(wanted), light_curve.time[0])
+    reach = jnp.maximum(jnp.max(wanted), light_curve.time[-1]) - low
+    covariance = light_curve.covariance(reach, parts)
+
+    def against_data(times):
+        cross = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
+        return cross(blocks.time, blocks.real)
+
+    cross = against_data(wanted)
+    mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
+    solved = forward_solve(factor.lower, factor.coupling, cross)
+    projected = -jnp.einsum("bsm,bsc->mc", cross, factor.inverse[..., 1:])
+    if parts is None:
+        columns = _columns_at(light_curve, wanted)
+        if factor.moment.size:
+            amplitudes = jnp.linalg.solve(factor.normal, factor.moment[:, None])[:, 0]
+            mean = mean + columns @ amplitudes
+        mean = mean + light_curve.mean_at(wanted)
+        projected = projected + columns
+    free = jnp.linalg.solve(factor.normal, projected.T) if factor.moment.size else projected.T
+    if return_cov:
+        reduction = jnp.einsum("bsm,bsn->mn", solved, solved)
+        return Prediction(mean, covariance.block(wanted, wanted) - reduction + projected @ free)
+    diagonal = jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(wanted)
+    reduction = jnp.sum(solved**2, axis=(0, 1))
+    spread = jnp.sum(projected.T * free, axis=0)
+    return Prediction(mean, jnp.maximum(diagonal - reduction + spread, 0.0))
+
+
+@eqx.filter_jit
+def prior_moments(light_curve: LightCurve, wanted) -> Prediction:
+    """Mean and covariance matrix of the process at times since the epoch, without data."""
+    reach = jnp.max(wanted) - jnp.min(wanted)
+    covariance = light_curve.covariance(reach).block(wanted, wanted)
+    return Prediction(light_curve.mean_at(wanted), covariance)
+
+
+@eqx.filter_jit
+def draw(moments: Prediction, key, n: int):
+    """Draws of a Gaussian whose covariance may be singular to rounding."""
+    values, vectors = jnp.linalg.eigh(moments.variance)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
+    normal = jax.random.normal(key, (n, moments.mean.size), moments.mean.dtype)
+    return moments.mean[None, :] + normal @ root.T

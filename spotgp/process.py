@@ -1,0 +1,173 @@
+r"""A light curve and the Gaussian process it is a draw of: data, parameters and pure functions.
+
+The flux is
+
+.. math::
+    y_j = m(t_j) + \sum_i \beta_i H_{ij} + f(t_j) + \epsilon_j, \qquad
+    f \sim \mathcal{GP}(0, k), \quad
+    \epsilon_j \sim \mathcal{N}(0, \sigma_j^2 + s^2)
+
+with a mean function m, amplitudes of free columns H (offsets of segments, trends) that have a
+flat prior and are integrated out, the covariance k of the spots and of further terms, and white
+noise of the standard deviation s, the jitter, beyond the stated errors.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pytreefit import Model, param
+
+from ._table import KernelTable, tabulate
+from .kernel import AnalyticKernel
+from .model import SpotEvolutionModel
+from .solvers import Blocks, Layout, log_likelihood
+from .terms import AbstractTerm
+
+
+def _rounded_up(reach):
+    """The next power of the square root of 2, so that a table's knots stay as parameters change."""
+    return jnp.exp2(0.5 * jnp.ceil(2.0 * jnp.log2(jax.lax.stop_gradient(reach))))
+
+
+class ScaledTable(eqx.Module):
+    """A stationary covariance whose amplitude changes with time, plus a stationary rest."""
+
+    table: KernelTable
+    rest: KernelTable | None
+    amplitude: Any
+    epoch: Float[Array, ""]
+
+    def block(self, t1, t2):
+        """Covariance matrix of two sets of times since the epoch."""
+        first, second = (self.amplitude(t + self.epoch) for t in (t1, t2))
+        scale = first[:, None] * second[None, :]
+        covariance = scale * self.table.block(t1, t2)
+        return covariance if self.rest is None else covariance + self.rest.block(t1, t2)
+
+
+class LightCurve(Model):
+    """Data and model of one star; built by `GPSolver`, whose posterior's paths are its fields.
+
+    Parameters
+    ----------
+    time, flux, flux_err
+        Shape (n,), ascending days since ``epoch``, relative flux, its standard deviation.
+    columns
+        Shape (n, c), free columns of the mean; the last ``trend`` are powers of the time.
+    epoch
+        Days.
+    model
+        The star.
+    mean
+        Mean function of absolute times in days, or None.
+    terms
+        Further stationary processes.
+    amplitude
+        ``sigma_k(t)`` of a star whose activity changes with time, or None.
+    reach
+        Days; a kernel with a longer support does not fit into the solver's band.
+    jitter
+        Standard deviation of white noise to be added in quadrature.
+    """
+
+    time: Float[Array, "n"]
+    flux: Float[Array, "n"]
+    flux_err: Float[Array, "n"]
+    columns: Float[Array, "n c"]
+    epoch: Float[Array, ""]
+    model: SpotEvolutionModel
+    mean: Callable | None
+    terms: dict[str, AbstractTerm]
+    amplitude: Callable | None
+    reach: Float[Array, ""]
+    jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise")
+    trend: int = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
+    orders: tuple[int, ...] | None = eqx.field(static=True)
+    nodes: int = eqx.field(static=True)
+    knots: int = eqx.field(static=True)
+
+    def mean_at(self, time) -> Float[Array, "n"]:
+        """The mean function at times since the epoch, without the free columns."""
+        if self.mean is None:
+            return jnp.zeros_like(time)
+        return jnp.broadcast_to(jnp.asarray(self.mean(time + self.epoch), time.dtype), time.shape)
+
+    def spot_kernel(self) -> AnalyticKernel:
+        """The covariance of the spots."""
+        return AnalyticKernel(self.model, self.orders, self.nodes)
+
+    def covariance(self, reach, parts=None):
+        """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
+
+        Parameters
+        ----------
+        reach
+            Days.
+        parts
+            Names of the parts to include, ``"spots"`` and the terms'; None is all of them.
+        """
+        spots = parts is None or "spots" in parts
+        terms = [term for name, term in self.terms.items() if parts is None or name in parts]
+
+        def rest(lag):
+            return sum((term.kernel(lag) for term in terms), jnp.zeros_like(lag))
+
+        if not spots:
+            return tabulate(rest, reach, self.knots)
+        kernel = self.spot_kernel()
+        support = jnp.asarray(self.model.envelope.kernel_support(), self.time.dtype)
+        reach = _rounded_up(reach)
+        inner = _rounded_up(jnp.minimum(support, reach))
+        if self.amplitude is not None:
+            table = tabulate(
+                lambda lag: kernel.kernel(lag) / self.model.variance, inner, self.knots, support
+            )
+            others = tabulate(rest, reach, self.knots) if terms else None
+            return ScaledTable(table, others, self.amplitude, self.epoch)
+        if not terms:
+            return tabulate(kernel.kernel, inner, self.knots, support)
+        return tabulate(lambda lag: kernel.kernel(lag) + rest(lag), reach, self.knots)
+
+    @property
+    def span(self) -> Float[Array, ""]:
+        """Days between the first and the last point."""
+        return self.time[-1] - self.time[0]
+
+    def blocks(self) -> Blocks:
+        """The data, less the mean function, in the layout of the solver."""
+        n, (blocks, size) = self.time.size, self.layout
+        pad = blocks * size - n
+
+        def cut(values, fill="constant"):
+            wide = jnp.pad(values, ((0, pad),) + ((0, 0),) * (values.ndim - 1), mode=fill)
+            return wide.reshape((blocks, size, *values.shape[1:]))
+
+        return Blocks(
+            time=cut(self.time, "edge"),
+            real=cut(jnp.ones_like(self.time)),
+            variance=cut(self.flux_err**2 + self.jitter**2),
+            residual=cut(self.flux - self.mean_at(self.time)),
+            columns=cut(self.columns),
+        )
+
+    def log_likelihood(self) -> Float[Array, ""]:
+        """Logarithm of the probability density of the data, free columns integrated out.
+
+        It is minus infinity where the covariance is not positive definite to rounding, or reaches
+        further than the solver's band.
+        """
+        value = log_likelihood(self.covariance(self.span), self.blocks())
+        support = jnp.asarray(self.model.envelope.kernel_support(), value.dtype)
+        good = ~jnp.isnan(value) & (jnp.minimum(support, self.span) <= self.reach)
+        return jnp.where(good, value, -jnp.inf)
+
+
+def light_curve_log_likelihood(light_curve: LightCurve) -> Float[Array, ""]:
+    """`LightCurve.log_likelihood` as a function, for `pytreefit.Posterior`."""
+    return light_curve.log_likelihood()

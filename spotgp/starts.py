@@ -1,0 +1,195 @@
+r"""Where to start a fit of a spotted star, and how many starts agree.
+
+The likelihood has many modes: at multiples of the rotation period, and ragged ones along the spots'
+life times. A search from the periods that the data suggest, with a grid of the rest, finds the best
+of them far more often than random starts do.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pytreefit import Fit, Table, fit
+
+from .gp import GPSolver
+from .periods import autocorrelation, lomb_scargle
+
+_AGREE = 0.1  # log densities closer than this are the same optimum
+
+
+class Search(NamedTuple):
+    """The best fit of many starts, and all of them."""
+
+    best: Fit
+    fits: tuple[Fit, ...]
+    log_density: np.ndarray
+
+    @property
+    def agreeing(self) -> int:
+        """Number of starts that ended within 0.1 of the best log posterior."""
+        return int(np.sum(self.log_density > np.max(self.log_density) - _AGREE))
+
+    def table(self) -> Table:
+        """Where the starts ended, best first."""
+        names = self.best.names
+        order = np.argsort(-self.log_density)
+        rows = [
+            (
+                f"{self.log_density[k]:.2f}",
+                *(f"{float(self.fits[k].values[name]):.5g}" for name in names),
+            )
+            for k in order
+        ]
+        return Table(("log posterior", *(name.rpartition(".")[2] for name in names)), rows)
+
+
+def suggest_starts(
+    gp: GPSolver,
+    periods: Sequence[float] | None = None,
+    lifetimes: Sequence[float] | None = None,
+) -> list[dict[str, float]]:
+    """Values to start from, best first.
+
+    All combinations of the periods that the data suggest, some life times, inclinations and
+    shears, each with the amplitude that gives the variance of the data, ranked by their log
+    posterior.
+
+    Parameters
+    ----------
+    gp
+        The process.
+    periods
+        Days; by default the Lomb-Scargle and autocorrelation periods, and their doubles.
+    lifetimes
+        Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
+
+    Returns
+    -------
+    list of dict
+        Values by path. Those whose log posterior is not finite are left out.
+    """
+    light_curve = gp.light_curve
+    time, flux = np.asarray(light_curve.time, float), np.asarray(light_curve.flux, float)
+    flux = flux - _column_fit(light_curve, flux)
+    span = float(time[-1] - time[0])
+    acf = autocorrelation(time, flux)
+    if periods is None:
+        found = [lomb_scargle(time, flux).period, acf.period]
+        found = [p for p in found if math.isfinite(p)]
+        periods = _distinct([*found, *(2.0 * p for p in found)])
+    if lifetimes is None:
+        decay = acf.decay_time if math.isfinite(acf.decay_time) else 0.3 * span
+        lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
+    variance = float(np.var(flux))
+    starts = []
+    for period, life, shape, inc, kappa in itertools.product(
+        periods, lifetimes, (0.25, 0.75), (0.6, 1.2), (0.02, 0.2)
+    ):
+        wanted = {
+            "model.visibility.peq": period,
+            "model.visibility.kappa": kappa,
+            "model.visibility.inc": inc,
+            "model.envelope.lspot": life * shape,
+            "model.envelope.tau_spot": life * (1.0 - shape),
+        }
+        values = dict(gp.posterior.initial)
+        values |= {name: value for name, value in wanted.items() if name in values}
+        values = _inside(gp, values)
+        scale = "model.amplitude.sigma_k"
+        if scale in values:
+            kernel = gp.light_curve_at(values).spot_kernel()
+            values[scale] = values[scale] * math.sqrt(variance / float(kernel.kernel(0.0)))
+            values = _inside(gp, values)
+        starts.append(values)
+    density = np.array([float(gp.log_posterior(values)) for values in starts])
+    order = [k for k in np.argsort(-density) if np.isfinite(density[k])]
+    return [{name: float(value) for name, value in starts[k].items()} for k in order]
+
+
+def search(
+    gp: GPSolver,
+    starts: Sequence[dict[str, Any]] | None = None,
+    *,
+    number: int = 8,
+    steps: int = 200,
+    progress: bool | Callable[[str], object] = True,
+) -> Search:
+    """Fit from the best of many starts.
+
+    Parameters
+    ----------
+    gp
+        The process.
+    starts
+        Values by path, best first; by default from `suggest_starts`.
+    number
+        How many of them to fit.
+    steps
+        Most steps of each.
+    progress
+        As for `pytreefit.fit`.
+
+    Returns
+    -------
+    Search
+        The best fit, and all of them.
+
+    Raises
+    ------
+    ValueError
+        If no start has a finite log posterior.
+    """
+    starts = suggest_starts(gp) if starts is None else starts
+    if not starts:
+        raise ValueError(
+            "No start has a finite log posterior: check the errors and priors, or pass starts."
+        )
+    fits = tuple(
+        fit(gp.posterior, start=values, steps=steps, progress=progress)
+        for values in _spread(starts, number)
+    )
+    density = np.array([float(result.log_density) for result in fits])
+    return Search(fits[int(np.argmax(density))], fits, density)
+
+
+def _spread(starts, number: int):
+    """The best starts, but no more than a half of them at one period."""
+    chosen, count = [], {}
+    for values in starts:
+        period = round(math.log(values.get("model.visibility.peq", 1.0)), 2)
+        if count.get(period, 0) < max(1, number // 2) and len(chosen) < number:
+            chosen.append(values)
+            count[period] = count.get(period, 0) + 1
+    return chosen
+
+
+def _column_fit(light_curve, flux):
+    columns = np.asarray(light_curve.columns, float)
+    if not columns.shape[1]:
+        return np.mean(flux)
+    amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
+    return columns @ amplitudes
+
+
+def _distinct(values: Sequence[float], apart: float = 0.02) -> list[float]:
+    kept: list[float] = []
+    for value in values:
+        if all(abs(math.log(value / other)) > apart for other in kept):
+            kept.append(value)
+    return kept
+
+
+def _inside(gp: GPSolver, values):
+    """Values moved into the priors' supports, where they are outside of it."""
+    moved = {}
+    for name, value in values.items():
+        support = gp.posterior.priors[name].support
+        low = float(np.min(getattr(support, "lower_bound", -math.inf)))
+        high = float(np.max(getattr(support, "upper_bound", math.inf)))
+        margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
+        inner = (max(low + margin, low * 1.01), high - margin)
+        moved[name] = min(max(float(value), inner[0]), inner[1])
+    return moved

@@ -1,0 +1,58 @@
+"""The independent reference kernels, where they are at hand."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spotgp
+
+CASES = (
+    "trapsym_default",
+    "strong_shear_long_lag",
+    "trapasym",
+    "exponential",
+    "limb_darkened",
+    "short_plateau_low_inc",
+)
+
+
+def reference_model(case: dict) -> spotgp.SpotEvolutionModel:
+    """The star that a case of the reference describes."""
+    shape = {name: case[name] for name in ("peq", "kappa", "inc")}
+    if case["visibility"] == "LimbDarkenedVisibilityFunction":
+        shape |= dict(zip(("u1", "u2"), case["u"], strict=True))
+    return spotgp.SpotEvolutionModel(
+        envelope=getattr(spotgp, case["envelope"])(**case["envelope_params"]),
+        visibility=getattr(spotgp, case["visibility"])(**shape),
+        sigma_k=case["sigma_k"],
+    )
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Parameters and arrays of the reference, as {case: (parameters, {name: array})}."""
+    folder = os.environ.get("GRATER_REFERENCE")
+    if not folder:
+        pytest.skip("set GRATER_REFERENCE to the folder that holds spot_kernels.npz and .json")
+    cases = json.loads((Path(folder) / "spot_kernels.json").read_text())["cases"]
+    with np.load(Path(folder) / "spot_kernels.npz") as arrays:
+        return {
+            case["name"]: (
+                case,
+                {k.partition("/")[2]: arrays[k] for k in arrays if k.startswith(case["name"])},
+            )
+            for case in cases
+        }
+
+
+@pytest.fixture(scope="session")
+def star():
+    """A spotted star."""
+    return spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
+        visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.2, inc=1.0),
+        sigma_k=0.01,
+    )

@@ -1,0 +1,329 @@
+"""Likelihood, gradients and predictions against plain linear algebra with scipy."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from scipy.stats import multivariate_normal
+
+import spotgp
+from pytreefit import Posterior
+from spotgp import AnalyticKernel, GPSolver
+from spotgp.solvers import lay_out
+
+from .conftest import CASES, reference_model
+
+N = 90
+BOUNDED = {"lspot": (1.0, 10.0), "tau_spot": (0.5, 3.0)}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Uneven times with a gap, fluxes, unequal errors, segments."""
+    rng = np.random.default_rng(3)
+    t = np.sort(np.concatenate([rng.uniform(0.0, 35.0, 50), rng.uniform(60.0, 100.0, N - 50)]))
+    flux = 1.0 + 0.01 * np.sin(1.5 * t) + rng.normal(0.0, 2e-3, N)
+    return t, flux, rng.uniform(1e-3, 3e-3, N), (t > 50.0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def plain(data, star):
+    t, flux, error, _ = data
+    return GPSolver(t, flux, error, star, mean=1.0)
+
+
+@pytest.fixture(scope="module")
+def rich(data, star):
+    """Everything at once: offsets, trend, jitter, a banded solver."""
+    t, flux, error, segment = data
+    return GPSolver(
+        t, flux, error, star, offsets=segment, trend=1, jitter=1e-3, priors=BOUNDED, solver="banded"
+    )
+
+
+def covariance_of(star, t, error, nodes):
+    kernel = AnalyticKernel(star, nodes=nodes)
+    return np.asarray(kernel.kernel(t[:, None] - t[None, :])) + np.diag(error**2)
+
+
+def marginal(flux, covariance, columns):
+    """Log-likelihood with the columns' amplitudes integrated out under a flat prior."""
+    inverse = np.linalg.inv(covariance)
+    normal = columns.T @ inverse @ columns
+    projector = inverse - inverse @ columns @ np.linalg.solve(normal, columns.T @ inverse)
+    return -0.5 * (
+        flux @ projector @ flux
+        + np.linalg.slogdet(covariance)[1]
+        + np.linalg.slogdet(normal)[1]
+        + (flux.size - columns.shape[1]) * np.log(2.0 * np.pi)
+    ), projector
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_log_likelihood_of_the_reference(reference, case):
+    parameters, arrays = reference[case]
+    model = reference_model(parameters)
+    gp = GPSolver(
+        arrays["data_t"],
+        arrays["data_y"],
+        arrays["data_yerr"],
+        AnalyticKernel(model, orders=parameters["orders"]),
+        mean=parameters["mean"],
+    )
+    assert float(gp.log_likelihood()) == pytest.approx(parameters["loglike"], abs=1e-3)
+
+
+def test_plain_likelihood(data, plain, star):
+    t, flux, error, _ = data
+    covariance = covariance_of(star, t, error, plain.light_curve.nodes)
+    expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
+    assert float(plain.log_likelihood()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_columns_are_integrated_out(data, rich, star):
+    t, flux, error, segment = data
+    variance = error**2 + 1e-6
+    covariance = covariance_of(star, t, np.sqrt(variance), rich.light_curve.nodes)
+    half = 0.5 * (t[-1] - t[0])
+    columns = np.stack([segment == 0, segment == 1, (t - t.mean()) / half], axis=1).astype(float)
+    columns[:, 2] = (t - 0.5 * (t[0] + t[-1])) / half
+    expected, _ = marginal(flux, covariance, columns)
+    assert rich.light_curve.layout.blocks > 1
+    assert float(rich.log_likelihood()) == pytest.approx(expected, abs=1e-5)
+    estimate, spread = rich.offset_estimates()
+    inverse = np.linalg.inv(covariance)
+    normal = columns.T @ inverse @ columns
+    np.testing.assert_allclose(estimate, np.linalg.solve(normal, columns.T @ inverse @ flux))
+    np.testing.assert_allclose(spread, np.linalg.inv(normal), rtol=1e-6)
+
+
+def test_a_flat_prior_is_the_limit_of_a_wide_one(data, star):
+    t, flux, error, _ = data
+    gp = GPSolver(t, flux, error, star, solver="dense")
+    wide = 1.0
+    covariance = covariance_of(star, t, error, gp.light_curve.nodes) + wide**2
+    proper = multivariate_normal(np.zeros(N), covariance).logpdf(flux - 1.0)
+    flat = float(gp.log_likelihood()) - 0.5 * np.log(2.0 * np.pi * wide**2)
+    assert flat == pytest.approx(proper, abs=1e-3)
+
+
+@pytest.mark.parametrize("which", ["plain", "rich"])
+def test_gradient_agrees_with_differences(which, request):
+    gp = request.getfixturevalue(which)
+    theta = np.array([float(value) for value in gp.values().values()])
+    gradient = np.asarray(gp.grad_log_posterior(theta))
+    for k in range(theta.size):
+        step = 1e-4 * max(abs(theta[k]), 1e-3)
+        shift = np.zeros(theta.size)
+        shift[k] = step
+        near = float(gp.log_posterior(theta + shift) - gp.log_posterior(theta - shift))
+        far = float(gp.log_posterior(theta + 2 * shift) - gp.log_posterior(theta - 2 * shift))
+        assert gradient[k] == pytest.approx((8.0 * near - far) / (12.0 * step), rel=1e-5, abs=1e-4)
+    np.testing.assert_allclose(gp.grad_neg_log_posterior(theta), -gradient)
+    assert float(gp.neg_log_posterior(theta)) == -float(gp.log_posterior(theta))
+
+
+def test_prediction(data, plain, rich, star):
+    t, flux, error, segment = data
+    wanted = np.array([101.0, -2.0, 20.0, 47.0, 70.0])  # in any order
+    nodes = plain.light_curve.nodes
+    kernel = AnalyticKernel(star, nodes=nodes)
+    cross = np.asarray(kernel.kernel(t[:, None] - wanted[None, :]))
+    prior = np.asarray(kernel.kernel(wanted[:, None] - wanted[None, :]))
+    inverse = np.linalg.inv(covariance_of(star, t, error, nodes))
+    mean, variance = plain.predict(wanted)
+    np.testing.assert_allclose(mean, 1.0 + cross.T @ inverse @ (flux - 1.0), atol=1e-8)
+    np.testing.assert_allclose(variance, np.diag(prior - cross.T @ inverse @ cross), atol=1e-10)
+    again, covariance = plain.predict(wanted, return_cov=True)
+    np.testing.assert_allclose(again, mean)
+    np.testing.assert_allclose(covariance, prior - cross.T @ inverse @ cross, atol=1e-10)
+
+    noisy = covariance_of(star, t, np.sqrt(error**2 + 1e-6), nodes)
+    middle, half = 0.5 * (t[0] + t[-1]), 0.5 * (t[-1] - t[0])
+    columns = np.stack([segment == 0, segment == 1, (t - middle) / half], axis=1).astype(float)
+    nearest = np.argmin(np.abs(wanted[:, None] - t[None, :]), axis=1)
+    there = np.concatenate([columns[nearest, :2], (wanted[:, None] - middle) / half], axis=1)
+    _, projector = marginal(flux, noisy, columns)
+    inverse = np.linalg.inv(noisy)
+    normal = columns.T @ inverse @ columns
+    amplitudes = np.linalg.solve(normal, columns.T @ inverse @ flux)
+    mean, variance = rich.predict(wanted)
+    expected = there @ amplitudes + cross.T @ projector @ flux
+    np.testing.assert_allclose(mean, expected, atol=1e-7)
+    left = there - cross.T @ inverse @ columns
+    full = prior - cross.T @ inverse @ cross + left @ np.linalg.solve(normal, left.T)
+    np.testing.assert_allclose(variance, np.diag(full), atol=1e-9)
+
+
+def test_terms_and_their_parts(data, star):
+    t, flux, error, _ = data
+    terms = {"granulation": spotgp.SHOTerm(sigma=5e-3, rho=1.0)}
+    gp = GPSolver(t, flux, error, star, terms=terms, mean=spotgp.LinearMean())
+    assert gp.param_keys[-3:] == ("slope", "sigma", "rho")
+    nodes = gp.light_curve.nodes
+    granules = np.asarray(terms["granulation"].kernel(np.abs(t[:, None] - t[None, :])))
+    covariance = covariance_of(star, t, error, nodes) + granules
+    expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
+    assert float(gp.log_likelihood()) == pytest.approx(expected, abs=1e-4)
+    assert np.isfinite(gp.grad_log_posterior()).all()
+    wanted = np.linspace(0.0, 100.0, 7)
+    whole = gp.predict(wanted).mean
+    parts = [gp.predict(wanted, parts=name).mean for name in ("spots", "granulation")]
+    np.testing.assert_allclose(parts[0] + parts[1] + 1.0, whole, atol=1e-9)
+
+
+def test_amplitude_that_changes(data, star):
+    t, flux, error, _ = data
+
+    def amplitude(t):
+        return 0.01 * (1.0 + 0.3 * jnp.sin(t / 10.0))
+
+    kernel = spotgp.NonstationaryAnalyticKernel(star, amplitude)
+    gp = GPSolver(t, flux, error, kernel, mean=1.0)
+    covariance = np.asarray(kernel.kernel_matrix(t)) + np.diag(error**2)
+    expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
+    assert float(gp.log_likelihood()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_draws(plain):
+    t = np.linspace(0.0, 30.0, 40)
+    draws = plain.sample_posterior(t, jax.random.key(0), 4000)
+    mean, covariance = plain.predict(t, return_cov=True)
+    scale = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(draws.mean(axis=0) / scale, mean / scale, atol=5 / np.sqrt(4000))
+    np.testing.assert_allclose(draws.std(axis=0), scale, rtol=5 / np.sqrt(8000))
+    prior = plain.sample_prior(t, jax.random.key(1), 4000)
+    at_zero = float(AnalyticKernel(plain.light_curve.model).kernel(0.0))
+    np.testing.assert_allclose(prior.var(axis=0), at_zero, rtol=5 * np.sqrt(2 / 4000))
+
+
+def test_second_star_compiles_nothing(data, plain, star):
+    from spotgp.gp import _log_posterior
+
+    t, flux, error, _ = data
+    plain.log_posterior()
+    before = _log_posterior._cached._cache_size()
+    other = GPSolver(t + 3.0, flux[::-1], 1.1 * error, star.set({"visibility.peq": 4.0}), mean=1.1)
+    other.log_posterior()
+    assert _log_posterior._cached._cache_size() == before
+
+
+def test_layout_counts_true_lags():
+    # a minute's cadence in between a sparse one: the typical spacing says nothing about the band
+    t = np.sort(np.concatenate([np.arange(0.0, 400.0, 0.5), np.arange(100.0, 101.0, 0.01)]))
+    blocks, size = lay_out(t, 4.0)
+    assert blocks > 1
+    index = np.arange(t.size) // size
+    far = np.abs(index[:, None] - index[None, :]) > 1
+    assert np.abs(t[:, None] - t[None, :])[far].min() > 4.0
+
+
+def test_names_and_values(plain):
+    assert plain.param_keys == ("peq", "kappa", "inc", "lspot", "tau_spot", "sigma_k")
+    assert plain.values({"peq": 5.0})["model.visibility.peq"] == 5.0
+    assert float(plain.at({"peq": 5.0}).light_curve.model.peq) == 5.0
+    assert isinstance(plain.posterior, Posterior)
+    assert "dense" in repr(plain)
+    with pytest.raises(ValueError, match="'period' is not a free parameter"):
+        plain.values({"period": 5.0})
+    with pytest.raises(ValueError, match="theta has shape"):
+        plain.values([1.0, 2.0])
+
+
+def test_priors_are_chosen_and_given(data, star):
+    t, flux, error, _ = data
+    gp = GPSolver(t, flux, error, star, priors={"kappa": None, "peq": dist.LogNormal(1.4, 0.1)})
+    assert "kappa" not in gp.param_keys
+    assert isinstance(gp.posterior.priors["model.visibility.peq"], dist.LogNormal)
+    rigid = GPSolver(t, flux, error, star.set({"visibility.kappa": 0.0}))
+    assert "kappa" not in rigid.param_keys  # at the edge of its range: fixed
+    with pytest.raises(ValueError, match="no parameter 'kapa'"):
+        GPSolver(t, flux, error, star, priors={"kapa": (0.0, 1.0)})
+
+
+def test_data_are_cleaned_and_say_so(data, plain, star):
+    t, flux, error, _ = data
+    order = np.random.default_rng(0).permutation(N)
+    holes = np.append(flux[order], np.nan)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gp = GPSolver(np.append(t[order], 5.0), holes, np.append(error[order], 1.0), star, mean=1.0)
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "1 of 91 points are not finite" in said
+    assert "sorted" in said
+    np.testing.assert_allclose(gp.log_likelihood(), plain.log_likelihood())
+
+
+def test_messages(data, star):
+    t, flux, error, segment = data
+    with pytest.raises(ValueError, match=r"flux has shape \(89,\)"):
+        GPSolver(t, flux[1:], error, star)
+    with pytest.raises(ValueError, match="0 of 90 points"):
+        GPSolver(t, np.full(N, np.nan), error, star)
+    with pytest.raises(ValueError, match="1 of 1 points"):
+        GPSolver(t[:1], flux[:1], error[:1], star)
+    with pytest.raises(ValueError, match="flux_err = 0 is not positive"):
+        GPSolver(t, flux, np.append(error[1:], 0.0), star)
+    with pytest.raises(ValueError, match="segment 1 holds no point"):
+        GPSolver(t, flux, error, star, offsets=2 * segment)
+    with pytest.raises(ValueError, match="must be integers"):
+        GPSolver(t, flux, error, star, offsets=segment * 0.5)
+    with pytest.raises(ValueError, match="'banded' saves nothing"):
+        GPSolver(t, flux, error, star, solver="banded")
+    with pytest.raises(ValueError, match="must be 'auto'"):
+        GPSolver(t, flux, error, star, solver="fast")
+    with pytest.raises(TypeError, match="not a SpotEvolutionModel"):
+        GPSolver(t, flux, error, star.envelope)
+    with pytest.raises(ValueError, match="trend = -1"):
+        GPSolver(t, flux, error, star, trend=-1)
+
+
+class Wrong(spotgp.AbstractEnvelope):
+    """An autocorrelation that none is."""
+
+    def Gamma(self, t):
+        return jnp.where(jnp.abs(t) < 4.0, 1.0, 0.0)
+
+    def R_Gamma(self, lag):
+        return jnp.where(jnp.abs(lag) < 3.0, 1.0, 0.0)
+
+    def kernel_support(self):
+        return 3.0
+
+
+def test_a_kernel_that_is_not_positive_definite(data, star):
+    t, flux, error, _ = data
+    bad = star.set({"envelope": Wrong()})
+    with pytest.raises(ValueError, match=r"not positive definite.*R_Gamma of Wrong"):
+        GPSolver(t, flux, 1e-3 * error, bad).log_likelihood()
+    with pytest.raises(ValueError, match=r"sigma_k = .* is too far above flux_err"):
+        GPSolver(
+            np.repeat(t, 2), np.repeat(flux, 2), 1e-11, star.set({"amplitude.sigma_k": 1e3})
+        ).log_likelihood()
+
+
+def test_support_beyond_the_band(rich):
+    assert float(rich.log_posterior({"lspot": 9.9})) > -np.inf
+    with pytest.raises(ValueError, match="longer than the"):
+        rich.log_likelihood({"lspot": 90.0})
+
+
+def test_single_precision_warns_once(data):
+    t, flux, error, _ = data
+    with jax.enable_x64(False), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = spotgp.SpotEvolutionModel(
+            envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
+            visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.2, inc=1.0),
+            sigma_k=0.01,
+        )
+        for _ in range(2):
+            gp = GPSolver(t, flux, error, model, mean=1.0)
+        value, gradient = gp.value_and_grad_log_posterior()
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+    said = [str(warning.message) for warning in caught]
+    assert sum("jax_enable_x64" in text for text in said) == 1
