@@ -15,6 +15,7 @@ from ._priors import default_priors
 from .kernel import latitude_nodes
 from .process import LightCurve
 from .solvers import Layout, lay_out
+from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
 _warned_of_float32 = False
@@ -31,6 +32,22 @@ def as_times(t) -> np.ndarray:
     if t.ndim != 1:
         raise ValueError(f"t has shape {t.shape} but must be one-dimensional.")
     return t
+
+
+def checked_terms(terms) -> dict[str, AbstractTerm]:
+    """Further processes by name; ValueError or TypeError for what is none."""
+    terms = dict(terms or {})
+    for name, term in terms.items():
+        if name == "spots" or "." in name:
+            raise ValueError(
+                f"terms: the name {name!r} is taken or has a dot; give the process another one."
+            )
+        if not isinstance(term, AbstractTerm):
+            raise TypeError(
+                f"terms[{name!r}] is a {type(term).__name__} but must be an AbstractTerm such as "
+                "SHOTerm or Matern32Term."
+            )
+    return terms
 
 
 def warn_of_float32():
@@ -147,8 +164,15 @@ def choose_priors(light_curve: LightCurve, given: dict[str, Any], fixed_mean: bo
                 chosen[path] = named[path]
         elif _free_by_default(path, light_curve, fixed_mean):
             node = lookup_parameter(light_curve, path)
-            inside = bool(np.all(prior.support(np.asarray(node.value))))
-            if inside and not _on_edge(prior, float(node.value)):
+            value = float(node.value)
+            low, high = _limits(prior)
+            if not low <= value <= high:
+                raise ValueError(
+                    f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
+                    f"{low:.4g} to {high:.4g} for these data. Start nearer, give it a prior, or "
+                    "None in priors to fix it."
+                )
+            if low < value < high:
                 chosen[path] = prior
     return chosen
 
@@ -158,10 +182,6 @@ def _limits(prior) -> tuple[float, float]:
     low = getattr(support, "lower_bound", -math.inf)
     high = getattr(support, "upper_bound", math.inf)
     return float(np.min(low)), float(np.max(high))
-
-
-def _on_edge(prior, value: float) -> bool:
-    return value in _limits(prior)
 
 
 def sized(light_curve, time, priors, solver, knots, nodes) -> Any:

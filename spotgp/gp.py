@@ -17,6 +17,7 @@ from ._setup import (
     as_array,
     as_times,
     checked_data,
+    checked_terms,
     choose_priors,
     explain,
     free_columns,
@@ -66,7 +67,8 @@ class GPSolver(eqx.Module):
     priors
         A numpyro distribution or ``(low, high)`` for each parameter, by its name in `param_keys`
         or by its path. The others get wide ones, see `posterior`; ``None`` fixes a parameter.
-        Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed.
+        Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed, and so is
+        what stands at the edge of its range, such as ``kappa`` 0.
     solver
         ``"dense"``, ``"banded"`` (exact too, for light curves much longer than the spots' lives,
         whose priors must bound the kernel's support), or ``"auto"``, the faster one.
@@ -124,7 +126,7 @@ class GPSolver(eqx.Module):
             epoch=as_array(self.epoch),
             model=model,
             mean=ConstantMean(mean) if isinstance(mean, int | float) else mean,
-            terms=dict(terms or {}),
+            terms=checked_terms(terms),
             amplitude=amplitude,
             reach=as_array(np.inf),
             jitter=jitter,

@@ -225,7 +225,8 @@ def test_gradient_in_the_lag(name):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", lighter(ENVELOPES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENVELOPES)
 def test_single_precision(name):
     envelope = ENVELOPES[name]
     t = np.linspace(-9, 12, 12).reshape(3, 4)

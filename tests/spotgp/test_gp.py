@@ -240,6 +240,8 @@ def test_priors_are_chosen_and_given(data, star):
     assert isinstance(gp.posterior.priors["model.visibility.peq"], dist.LogNormal)
     rigid = GPSolver(t, flux, error, star.set({"visibility.kappa": 0.0}))
     assert "kappa" not in rigid.param_keys  # at the edge of its range: fixed
+    with pytest.raises(ValueError, match="peq = 900 is outside of its default prior"):
+        GPSolver(t, flux, error, star.set({"visibility.peq": 900.0}))
     with pytest.raises(ValueError, match="no parameter 'kapa'"):
         GPSolver(t, flux, error, star, priors={"kapa": (0.0, 1.0)})
 
@@ -277,6 +279,10 @@ def test_messages(data, star):
         GPSolver(t, flux, error, star, solver="fast")
     with pytest.raises(TypeError, match="not a SpotEvolutionModel"):
         GPSolver(t, flux, error, star.envelope)
+    with pytest.raises(ValueError, match="the name 'spots' is taken"):
+        GPSolver(t, flux, error, star, terms={"spots": spotgp.SHOTerm(sigma=1.0, rho=1.0)})
+    with pytest.raises(TypeError, match="must be an AbstractTerm"):
+        GPSolver(t, flux, error, star, terms={"more": 3.0})
     with pytest.raises(ValueError, match="trend = -1"):
         GPSolver(t, flux, error, star, trend=-1)
 
@@ -301,7 +307,11 @@ def test_a_kernel_that_is_not_positive_definite(data, star):
         GPSolver(t, flux, 1e-3 * error, bad).log_likelihood()
     with pytest.raises(ValueError, match=r"sigma_k = .* is too far above flux_err"):
         GPSolver(
-            np.repeat(t, 2), np.repeat(flux, 2), 1e-11, star.set({"amplitude.sigma_k": 1e3})
+            np.repeat(t, 2),
+            np.repeat(flux, 2),
+            1e-11,
+            star.set({"amplitude.sigma_k": 1e3}),
+            priors={"sigma_k": None},
         ).log_likelihood()
 
 

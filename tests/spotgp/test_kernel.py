@@ -42,11 +42,7 @@ VISIBILITIES = {
         **SHAPE, alpha=0.15, u1=0.4, u2=0.2
     ),
 }
-QUICK = {
-    ("trapezoid", "uniform"),
-    ("asymmetric exponential", "limb-darkened"),
-    ("skewed", "edge-on"),
-}
+QUICK = {("trapezoid", "uniform"), ("asymmetric exponential", "limb-darkened")}
 # every envelope with every visibility: all of them with `make test ARGS="-m slow"`
 PAIRS = [
     pytest.param(
@@ -182,6 +178,7 @@ def test_lag_zero_has_no_slope(star):
     )
 
 
+@pytest.mark.slow
 def test_parts_add_up(star):
     lag = np.linspace(-12.0, 12.0, 25).reshape(5, 5)
     kernel = AnalyticKernel(star, orders=(0, 1, 2))

@@ -169,6 +169,7 @@ def test_light_curve_is_its_definition(lc):
     np.testing.assert_allclose(lc.flux, one_by_one(MODEL, lc.spots, T), atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, 7, 100])
 def test_any_number_of_spots_and_times_in_any_order(n):
     rng = np.random.default_rng(n)
@@ -207,6 +208,7 @@ def test_gradients_are_finite_differences(lc):
         np.testing.assert_allclose(slope[path], (above - below) / (2 * h), rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_gradients_in_the_spots_and_the_limb_darkening():
     rng = np.random.default_rng(3)
     star = eqx.tree_at(lambda m: m.visibility, MODEL, QUADRATIC)
@@ -230,6 +232,7 @@ def test_gradients_in_the_spots_and_the_limb_darkening():
     np.testing.assert_allclose(sum(jax.tree.leaves(dots)), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32(lc):
     with jax.enable_x64(False):
         spots = Spots(*(np.asarray(a) for a in jax.tree.leaves(lc.spots)))
@@ -302,6 +305,7 @@ def test_population_of_the_model_holds_unless_given():
     np.testing.assert_allclose(given.spots.weight, 1.0)
 
 
+@pytest.mark.slow
 def test_batch_equals_one_by_one():
     key, rate = jax.random.key(7), 0.4
     batch = simulate(MODEL, key, T, 3, nspot_rate=rate)
@@ -333,8 +337,11 @@ def kernel(model, lag):
     "star",
     [
         SpotEvolutionModel(TRAPEZOID, UNIFORM, **POPULATION),
-        SpotEvolutionModel(
-            ExponentialEnvelope(2.0), UNIFORM, **POPULATION, latitude=LatitudeBand(0.2, 0.6)
+        pytest.param(
+            SpotEvolutionModel(
+                ExponentialEnvelope(2.0), UNIFORM, **POPULATION, latitude=LatitudeBand(0.2, 0.6)
+            ),
+            marks=pytest.mark.slow,
         ),
         pytest.param(SpotEvolutionModel(Bell(3.0), UNIFORM, **POPULATION), marks=pytest.mark.slow),
         SpotEvolutionModel(TRAPEZOID, QUADRATIC, **POPULATION),
