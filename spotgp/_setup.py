@@ -214,7 +214,7 @@ def sized(light_curve, time, priors, solver, knots, nodes) -> Any:
     if nodes is None:
         extreme = model.set({"visibility.peq": fastest, "visibility.kappa": min(shear, 0.99)})
         nodes = latitude_nodes(extreme, lags, 5e-7)
-    fields = {"layout": layout, "knots": knots, "nodes": nodes}
+    fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
     fields["reach"] = as_array(np.inf if layout.blocks == 1 else reach)
     return rebuild(light_curve, fields)
 

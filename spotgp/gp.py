@@ -30,7 +30,6 @@ from .mean import ConstantMean
 from .model import SpotEvolutionModel
 from .prediction import Prediction, draw, factor_of, predict, prior_moments
 from .process import LightCurve, light_curve_log_likelihood
-from .solvers import Layout
 
 
 class GPSolver(eqx.Module):
@@ -131,7 +130,7 @@ class GPSolver(eqx.Module):
             reach=as_array(np.inf),
             jitter=jitter,
             trend=trend,
-            layout=Layout(1, time.size),
+            layout=(1, time.size),
             orders=orders,
             nodes=nodes or 2,
             knots=knots or 2,

@@ -25,7 +25,7 @@ from pytreefit import Model, param
 from ._table import KernelTable, tabulate
 from .kernel import AnalyticKernel
 from .model import SpotEvolutionModel
-from .solvers import Blocks, Layout, log_likelihood
+from .solvers import Blocks, log_likelihood
 from .terms import AbstractTerm
 
 
@@ -87,7 +87,7 @@ class LightCurve(Model):
     reach: Float[Array, ""]
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise")
     trend: int = eqx.field(static=True)
-    layout: Layout = eqx.field(static=True)
+    layout: tuple[int, int] = eqx.field(static=True)  # number and length of the blocks
     orders: tuple[int, ...] | None = eqx.field(static=True)
     nodes: int = eqx.field(static=True)
     knots: int = eqx.field(static=True)

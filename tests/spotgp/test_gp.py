@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import spotgp
-from pytreefit import Posterior
+from pytreefit import Posterior, load, save
 from spotgp import AnalyticKernel, GPSolver
 from spotgp.solvers import lay_out
 
@@ -91,7 +91,7 @@ def test_columns_are_integrated_out(data, rich, star):
     columns = np.stack([segment == 0, segment == 1, (t - t.mean()) / half], axis=1).astype(float)
     columns[:, 2] = (t - 0.5 * (t[0] + t[-1])) / half
     expected, _ = marginal(flux, covariance, columns)
-    assert rich.light_curve.layout.blocks > 1
+    assert rich.light_curve.layout[0] > 1
     assert float(rich.log_likelihood()) == pytest.approx(expected, abs=1e-5)
     estimate, spread = rich.offset_estimates()
     inverse = np.linalg.inv(covariance)
@@ -198,6 +198,13 @@ def test_draws(plain):
     prior = plain.sample_prior(t, jax.random.key(1), 4000)
     at_zero = float(AnalyticKernel(plain.light_curve.model).kernel(0.0))
     np.testing.assert_allclose(prior.var(axis=0), at_zero, rtol=5 * np.sqrt(2 / 4000))
+
+
+def test_a_light_curve_is_saved_and_loaded(plain, tmp_path):
+    save(tmp_path / "star.npz", plain.light_curve)
+    again = load(tmp_path / "star.npz")
+    assert again.layout == plain.light_curve.layout
+    np.testing.assert_array_equal(again.flux, plain.light_curve.flux)
 
 
 def test_second_star_compiles_nothing(data, plain, star):
