@@ -172,7 +172,7 @@ def log_likelihood(covariance: Any, blocks: Blocks) -> Float[Array, ""]:
     """Log-likelihood of the residuals, the free columns integrated out under a flat prior.
 
     Differentiable in the covariance's leaves, the noise variance and the residuals, by selected
-    inversion: a gradient costs about three times the value, whatever the number of parameters.
+    inversion, at a cost that hardly depends on the number of parameters.
 
     Parameters
     ----------
