@@ -12,7 +12,14 @@ import numpy as np
 from jaxtyping import Array
 
 from ._checkpoint import Checkpoint, fingerprints, read, write
-from ._evaluate import Frame, at_once, least_squares, log_volume, log_volume_curvature
+from ._evaluate import (
+    Frame,
+    at_once,
+    least_squares,
+    log_volume,
+    log_volume_curvature,
+    value_and_gradient,
+)
 from ._laplace import Laplace, curvature_at
 from ._nuts import DRAW, Chunk, Whitening, advance, stages, start_adaptation, start_chains
 from ._progress import CHUNK, Pace, Reporter, duration
@@ -168,8 +175,6 @@ def _coordinates(posterior, start, precondition: str) -> tuple[Whitening, float]
     frame = Frame(jnp.where(edge, inside, u), scale)
     if isinstance(start, Laplace):
         hessian = jnp.linalg.inv(start.covariance_u / (scale[:, None] * scale[None, :]))
-    elif posterior.residuals is None:
-        hessian = curvature_at(posterior, frame, "hessian")
     else:
         frame, hessian = _settle(posterior, frame)
     volume = log_volume_curvature(prior_only(posterior), frame)
@@ -179,19 +184,28 @@ def _coordinates(posterior, start, precondition: str) -> tuple[Whitening, float]
 
 
 def _settle(posterior, frame: Frame):
-    """From the best fit to the maximum of what is sampled, and the Fisher matrix there.
+    """From the best fit to the maximum of what is sampled, and the curvature there.
 
     The volume element of the unconstrained coordinates draws parameters that the data leave open
-    away from the edges of their priors, where the curvature says nothing about the width.
+    away from the edges of their priors, where the curvature says nothing about the width. The
+    curvature is the Fisher matrix where there are residuals, otherwise the second derivatives.
     """
     prior, zero = prior_only(posterior), jnp.zeros_like(frame.offset)
 
     def target(frame):
-        value, gradient, hessian = least_squares.one(posterior, frame, zero)
+        if posterior.residuals is None:
+            value, gradient = value_and_gradient.one(posterior, frame, zero)
+            hessian = None
+        else:
+            value, gradient, hessian = least_squares.one(posterior, frame, zero)
         volumes, slopes = log_volume(prior, frame.offset[None])
         return value - volumes[0], gradient - slopes[0] * frame.scale, hessian
 
+    def curvature(frame, hessian):
+        return curvature_at(posterior, frame, "hessian") if hessian is None else hessian
+
     value, gradient, hessian = target(frame)
+    hessian = curvature(frame, hessian)
     for _ in range(_SETTLING):
         total = hessian + log_volume_curvature(prior, frame)
         eigenvalues, vectors = jnp.linalg.eigh(total)
@@ -204,6 +218,7 @@ def _settle(posterior, frame: Frame):
             there = target(trial)
             if there[0] < value:
                 frame, (value, gradient, hessian) = trial, there
+                hessian = curvature(frame, hessian)
                 break
         else:
             break

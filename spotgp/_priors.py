@@ -14,8 +14,9 @@ def default_priors(light_curve) -> dict:
     """A wide prior for every parameter of a light curve, by path.
 
     Times scales are uniform in their logarithm between the cadence and three times the span,
-    amplitudes between 1/1000 and 30 times the scatter of the flux; the orientation of the
-    star is isotropic; what has two finite bounds is uniform between them.
+    amplitudes between 1/1000 and 30 times the scatter of the flux, the jitter between a tenth and
+    1,000 times the median error; the orientation of the star is isotropic; what has two finite
+    bounds is uniform between them.
     """
     time, flux = np.asarray(light_curve.time), np.asarray(light_curve.flux)
     span = float(time[-1] - time[0])
@@ -27,7 +28,7 @@ def default_priors(light_curve) -> dict:
         "model.visibility.peq": dist.LogUniform(2.0 * cadence, 3.0 * span),
         "model.visibility.kappa": dist.Uniform(0.0, 0.95),
         "model.visibility.inc": IsotropicInclination(),
-        "jitter": dist.LogUniform(1e-3 * error, 1e3 * error),
+        "jitter": dist.LogUniform(0.1 * error, 1e3 * error),
     }
     if float(light_curve.model.visibility.inc) > math.pi / 2:
         by_path["model.visibility.inc"] = IsotropicInclination(0.0, math.pi)

@@ -5,9 +5,10 @@ A spot seen while its longitude :math:`|\theta| < \theta_v` shows
 coefficients and its autocorrelation have closed forms for any such cosine polynomial.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -141,7 +142,59 @@ def clenshaw(coefficients: Sequence[Array], twice_cos: Array) -> tuple[Array, Ar
     return coefficients[0] + 0.5 * twice_cos * b1 - b2, b1
 
 
-def window_autocorrelation(q: Sequence[Array], window: Window) -> Callable[[Array], Array]:
+class WindowedCurve(NamedTuple):
+    r"""Autocorrelation of a windowed cosine polynomial, a function of the rotation angle.
+
+    .. math:: A(\phi, D) = \sum_j c_j(\phi)\, E_j(\phi, D)
+
+    Parameters
+    ----------
+    coefficients
+        The c_j, for each latitude.
+    span
+        Twice the half angle of visibility; infinite if always seen, negative if never.
+    """
+
+    coefficients: Float[Array, "3k-1 *phi"]
+    span: Float[Array, "*phi"]
+
+    def __call__(self, angle):
+        """A at the rotation angles D in radians, of a shape that broadcasts with the latitudes'."""
+        basis = self._basis(self.span, angle)
+        return sum((c * e for c, e in zip(self.coefficients, basis, strict=True)), start=0.0)
+
+    def mean(self, weight, omega, lags):
+        """Weighted sum over latitudes (m,) at the angles omega (m,) times lags (n,), shape (n,).
+
+        Contractions in place of sums: in reverse mode, what belongs to a latitude is then a
+        contraction over the lags too, several times faster than what XLA makes of a sum.
+        """
+        span, coefficients = self.span.reshape(-1, 1), self.coefficients.reshape(-1, weight.size)
+        basis = self._basis(span, jnp.einsum("p,l->pl", omega, lags))
+        return jnp.einsum("jp,jpl->l", coefficients * weight[None], jnp.stack(basis))
+
+    def _basis(self, span, angle):
+        count = (len(self.coefficients) + 1) // 3
+        turn = jnp.asarray(TWO_PI, angle.dtype)
+        delta = angle - turn * jnp.floor(angle / turn)
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        first, second = [jnp.ones_like(cos), cos], [jnp.ones_like(cos), 2.0 * cos]
+        while len(first) < count:
+            first.append(2.0 * cos * first[-1] - first[-2])
+            second.append(2.0 * cos * second[-1] - second[-2])
+        ahead, behind = (
+            jnp.where(span > gap, 1.0, 0.0).astype(angle.dtype) for gap in (delta, turn - delta)
+        )
+        both, apart = ahead + behind, sin * (ahead - behind)
+        shift = (delta - turn) * behind - delta * ahead
+        return [
+            *(both * chebyshev for chebyshev in first[:count]),
+            *(shift * chebyshev for chebyshev in first[:count]),
+            *(apart * chebyshev for chebyshev in second[: count - 1]),
+        ]
+
+
+def window_autocorrelation(q: Sequence[Array], window: Window) -> WindowedCurve:
     r"""Autocorrelation of a windowed cosine polynomial, all harmonics at once.
 
     .. math::
@@ -194,17 +247,6 @@ def window_autocorrelation(q: Sequence[Array], window: Window) -> Callable[[Arra
 
     # always seen: both windows overlap whatever the rounding of delta
     span = jnp.where(window.always, jnp.inf, jnp.where(window.never, -jnp.inf, 2.0 * half))
-
-    def curve(angle):
-        turn = jnp.asarray(TWO_PI, angle.dtype)
-        delta = angle - turn * jnp.floor(angle / turn)
-        cos, sin = jnp.cos(angle), jnp.sin(angle)
-        slope, _ = clenshaw(linear, 2.0 * cos)
-        even, _ = clenshaw(cosine, 2.0 * cos)
-        odd = sin * clenshaw(sine, 2.0 * cos)[1]
-        ahead = (2.0 * half - delta) * slope + even + odd
-        behind = (2.0 * half - turn + delta) * slope + even - odd
-        both = jnp.where(span > delta, ahead, 0.0) + jnp.where(span > turn - delta, behind, 0.0)
-        return both / turn
-
-    return curve
+    constant = [2.0 * half * slope + c for slope, c in zip(linear, cosine, strict=True)]
+    coefficients = jnp.stack([*constant, *linear, *sine[1:]]) / TWO_PI
+    return WindowedCurve(coefficients, jax.lax.stop_gradient(span))

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from pytreefit._param import is_traced
 
 from ._table import KernelTable, tabulate
+from .acf import WindowedCurve
 from .latitude import latitude_rule
 from .model import SpotEvolutionModel
 
@@ -72,6 +73,8 @@ def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int):
         squared = squared * jnp.asarray(double, squared.dtype)[None, :]
 
     def mean(lags):
+        if orders is None and isinstance(curve, WindowedCurve):
+            return curve.mean(weight, omega, lags)
         angle = omega[:, None] * lags[None, :]
         if orders is None:
             return weight @ curve(angle)

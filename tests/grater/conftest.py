@@ -1,34 +1,17 @@
 """The independent reference images, where they are at hand, and functions to compile once."""
 
-import functools
 import json
 import os
 from pathlib import Path
 
 import equinox as eqx
-import jax
 import numpy as np
 import pytest
 
 import grater
 
 
-def _compiler_options(optimization_level):
-    options = {"xla_backend_optimization_level": optimization_level}
-    plainer = {**options, "xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(lambda: 0, compiler_options=plainer)()
-    except jax.errors.JaxRuntimeError:  # not every version of XLA knows that option
-        return options
-    return plainer
-
-
-# compiles in a fifth of the time for a few runs, and in half of it for some hundred
-quick_jit = functools.partial(eqx.filter_jit, compiler_options=_compiler_options(0))
-brisk_jit = functools.partial(eqx.filter_jit, compiler_options=_compiler_options(1))
-
-
-@quick_jit
+@eqx.filter_jit
 def render(scene):
     """The image, compiled once for all tests of one process that share a structure."""
     return scene.image()

@@ -12,17 +12,17 @@ from hypothesis import Phase, given, settings, strategies as st
 
 import grater
 
-from .conftest import CASES, brisk_jit, quick_jit, reference_scene
+from .conftest import CASES, reference_scene
 
 ACCURACY = 1e-8
 
 
-@brisk_jit
+@eqx.filter_jit
 def log_likelihood(observation, scene):
     return observation.log_likelihood(scene)
 
 
-@quick_jit
+@eqx.filter_jit
 def gradient(observation, scene):
     return eqx.filter_grad(lambda s: observation.log_likelihood(s))(scene)
 
@@ -169,7 +169,7 @@ def base(phase, x64):
     return scene, grater.Observation(image, 1e-4, pixel_scale=0.1, distance=PIXEL * 10.0)
 
 
-@quick_jit
+@eqx.filter_jit
 def value_and_gradient(base, flat, paths):
     scene, observation = base
     sizes = [scene.get(path).size for path in paths]

@@ -10,8 +10,6 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 
 import grater
 
-from .conftest import quick_jit
-
 KNOTS = (-0.8, -0.35, 0.25, 0.6, 0.9)
 VALUES = (1.4, 0.9, 1.3, 2.5, 6.0)
 ANGLES = (5.0, 20.0, 45.0, 100.0, 130.0, 170.0)
@@ -28,7 +26,7 @@ PHASES = {
 }
 
 
-@quick_jit
+@eqx.filter_jit
 def compiled(curve, c):
     return curve(c)
 
@@ -37,7 +35,7 @@ def evaluate(curve, c):
     return np.asarray(compiled(curve, jnp.asarray(c, float)))
 
 
-@quick_jit
+@eqx.filter_jit
 def normalized(phase, normalization):
     return phase.normalized(normalization)
 
@@ -95,7 +93,7 @@ def test_shape_and_precision(name):
 
 @pytest.mark.parametrize("name", PHASES)
 def test_gradients_are_finite_at_both_ends(name):
-    @quick_jit
+    @eqx.filter_jit
     @eqx.filter_grad
     def slope(phase_and_c):
         phase, c = phase_and_c

@@ -10,15 +10,13 @@ from scipy.signal import convolve2d
 
 import grater
 
-from .conftest import quick_jit
 
-
-@quick_jit
+@eqx.filter_jit
 def convolve(psf, image):
     return psf.convolve(image)
 
 
-@quick_jit
+@eqx.filter_jit
 def kernel(psf):
     return psf.kernel()
 
@@ -105,7 +103,7 @@ def test_kernels_reach_far_enough():
 def test_width_gradient_is_a_finite_difference(name):
     image = jnp.asarray(random_image(16, 16, seed=3))
 
-    @quick_jit
+    @eqx.filter_jit
     def value_and_slope(fwhm):
         psf = PSFS[name].set({"fwhm": fwhm})
         return jax.value_and_grad(lambda w: jnp.sum(psf.set({"fwhm": w}).convolve(image) ** 2))(
@@ -182,7 +180,7 @@ def test_fixed_psf_is_transformed_once():
 def test_another_psf_of_the_same_shape_compiles_nothing():
     traces = 0
 
-    @quick_jit
+    @eqx.filter_jit
     def image(scene):
         nonlocal traces
         traces += 1

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 import grater
 from grater.render import sky_to_disk
 
-from .conftest import CASES, quick_jit, reference_scene, render
+from .conftest import CASES, reference_scene, render
 
 
 def error(scene, truth):
@@ -188,7 +188,7 @@ def test_near_edge_on_is_continuous_through_90():
 def test_vmap_equals_loop():
     scenes = [grater.Scene(small_disk(inclination=i), grid=GRID) for i in (10.0, 63.0, 90.0)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scenes)
-    together = quick_jit(eqx.filter_vmap(lambda s: s.image()))(stacked)
+    together = eqx.filter_jit(eqx.filter_vmap(lambda s: s.image()))(stacked)
     for scene, image in zip(scenes, together, strict=True):
         np.testing.assert_allclose(render(scene), image, rtol=1e-9, atol=1e-12)
 

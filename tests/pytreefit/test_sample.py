@@ -167,6 +167,25 @@ def test_bounded_priors_and_a_maximum_at_the_edge():
     np.testing.assert_allclose(log_y.std(), 0.5 / np.sqrt(2), rtol=0.1)
 
 
+def test_coordinates_start_from_the_maximum_of_what_is_sampled():
+    # y is known, x left open above 0.1: the best fit of its density stands at its prior's edge
+    posterior = Posterior(
+        Pair(0.5),
+        lambda m: -10.0 * m.x**2 - 0.5 * ((jnp.log(m.y) - 1.0) / 0.01) ** 2,
+        {"x": dist.LogUniform(1e-6, 10.0), "y": dist.LogUniform(1e-3, 1e3)},
+    )
+    best = fit(posterior, progress=False)
+    assert "x" in best.at_edge
+    whitening, _ = module._coordinates(posterior, best, "auto")
+
+    def log_density(v):
+        return posterior.log_density(whitening.offset + whitening.matrix @ v)
+
+    middle = jnp.zeros(2)
+    assert np.max(np.abs(jax.grad(log_density)(middle))) < 0.5
+    np.testing.assert_allclose(-jax.hessian(log_density)(middle), np.eye(2), atol=1e-6)
+
+
 def test_single_precision():
     with jax.enable_x64(False):
         posterior = gaussian(dtype=np.float32)

@@ -1,7 +1,5 @@
 """Envelopes against SciPy's quadrature, a reference file, and what must hold for any of them."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,20 +26,6 @@ from spotgp.trapezoid import (
     TrapezoidSymmetricEnvelope,
     TripleTrapezoidAsymmetricEnvelope,
 )
-
-
-def _compiler_options():
-    # unoptimised code of XLA's fusion emitters is wrong in places: gradients of max and min
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    try:
-        jax.jit(lambda: 0, compiler_options=options)()
-    except jax.errors.JaxRuntimeError:  # not every version of XLA knows that option
-        return None
-    return options
-
-
-# compiles in a fraction of the time
-quick_jit = functools.partial(eqx.filter_jit, compiler_options=_compiler_options())
 
 
 class Hat(AbstractEnvelope):
@@ -82,22 +66,22 @@ LAGS = np.array([0.0, -0.3, 0.5, 1.0, 2.7, 5.0, 6.0, 11.0, 14.9, 30.0])
 OMEGAS = np.array([0.0, 1e-4, -0.2, 0.21, 0.9, 2.0, 7.0, 31.0])
 
 
-@quick_jit
+@eqx.filter_jit
 def evaluate(envelope, t, lag, omega):
     return envelope.Gamma(t), envelope.R_Gamma(lag), envelope.Gamma_hat(omega)
 
 
-@quick_jit
+@eqx.filter_jit
 def gamma(envelope, t):
     return envelope.Gamma(t)
 
 
-@quick_jit
+@eqx.filter_jit
 def power_spectrum(envelope, omega):
     return envelope.Gamma_hat_sq(omega)
 
 
-@quick_jit
+@eqx.filter_jit
 def autocorrelation(envelope, lag):
     return envelope.R_Gamma(lag)
 
@@ -172,10 +156,10 @@ def probes(envelope, at):
     return jnp.concatenate([r, hat.real, hat.imag])
 
 
-compiled_probes = quick_jit(probes)
+compiled_probes = eqx.filter_jit(probes)
 
 
-jacobian = quick_jit(eqx.filter_jacrev(probes))
+jacobian = eqx.filter_jit(eqx.filter_jacrev(probes))
 AT = (jnp.asarray([0.0, 0.8, 4.1, 9.3]), jnp.asarray([0.0, 0.01, 0.7, 5.3]))
 
 
@@ -217,7 +201,7 @@ def test_gradients_against_differences(name):
 def test_gradient_in_the_lag(name):
     envelope = ENVELOPES[name]
     lag = jnp.asarray([0.0, 0.7, 4.4])
-    slope = quick_jit(eqx.filter_vmap(jax.grad(lambda s: envelope.R_Gamma(s))))
+    slope = eqx.filter_jit(eqx.filter_vmap(jax.grad(lambda s: envelope.R_Gamma(s))))
     found, step = slope(lag), 1e-5
     expected = (envelope.R_Gamma(lag + step) - envelope.R_Gamma(lag - step)) / (2 * step)
     if name == "steep":  # at 0 the slope turns within tau
