@@ -164,14 +164,11 @@ class WindowedCurve(NamedTuple):
         return sum((c * e for c, e in zip(self.coefficients, basis, strict=True)), start=0.0)
 
     def mean(self, weight, omega, lags):
-        """Weighted sum over latitudes (m,) at the angles omega (m,) times lags (n,), shape (n,).
-
-        Contractions in place of sums: in reverse mode, what belongs to a latitude is then a
-        contraction over the lags too, several times faster than what XLA makes of a sum.
-        """
-        span, coefficients = self.span.reshape(-1, 1), self.coefficients.reshape(-1, weight.size)
-        basis = self._basis(span, jnp.einsum("p,l->pl", omega, lags))
-        return jnp.einsum("jp,jpl->l", coefficients * weight[None], jnp.stack(basis))
+        """Weighted sum over latitudes (m,) at the angles omega (m,) times lags (n,), shape (n,)."""
+        flat = WindowedCurve(
+            self.coefficients.reshape(-1, weight.size, 1), self.span.reshape(-1, 1)
+        )
+        return _mean(flat, weight, omega, lags)
 
     def _basis(self, span, angle):
         count = (len(self.coefficients) + 1) // 3
@@ -192,6 +189,26 @@ class WindowedCurve(NamedTuple):
             *(shift * chebyshev for chebyshev in first[:count]),
             *(apart * chebyshev for chebyshev in second[: count - 1]),
         ]
+
+
+@jax.custom_jvp
+def _mean(curve: WindowedCurve, weight, omega, lags):
+    return weight @ curve(omega[:, None] * lags[None, :])
+
+
+@_mean.defjvp
+def _mean_jvp(primals, tangents):
+    """Contractions in place of sums.
+
+    In reverse mode, what belongs to a latitude is then a contraction over the lags too, several
+    times faster than what XLA makes of sums of fused products.
+    """
+
+    def contracted(curve, weight, omega, lags):
+        basis = jnp.stack(curve._basis(curve.span, jnp.einsum("p,l->pl", omega, lags)))
+        return jnp.einsum("jp,jpl->l", curve.coefficients[..., 0] * weight[None], basis)
+
+    return jax.jvp(contracted, primals, tangents)
 
 
 def window_autocorrelation(q: Sequence[Array], window: Window) -> WindowedCurve:
