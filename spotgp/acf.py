@@ -147,6 +147,9 @@ class WindowedCurve(NamedTuple):
 
     .. math:: A(\phi, D) = \sum_j c_j(\phi)\, E_j(\phi, D)
 
+    where the E are the Chebyshev polynomials of `window_autocorrelation`, cut to the angles at
+    which the windows overlap.
+
     Parameters
     ----------
     coefficients
@@ -239,7 +242,7 @@ def window_autocorrelation(q: Sequence[Array], window: Window) -> WindowedCurve:
 
     Returns
     -------
-    Callable
+    WindowedCurve
         A as a function of the rotation angle D in radians, any value, of a shape that broadcasts
         with the window's (as many axes).
     """

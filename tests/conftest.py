@@ -1,7 +1,7 @@
 """Everything is tested in double precision and with JAX's implicit conversions forbidden.
 
 Nearly all the time of these tests is compilation, so the compiler is told to optimise little: the
-same numbers, to rounding, in a third of the time. ``XLA_FLAGS= make test`` tests what users get.
+same numbers, to rounding, in half of the time. ``XLA_FLAGS= make test`` tests what users get.
 """
 
 import os

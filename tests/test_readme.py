@@ -15,8 +15,11 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 CHECK = """
 import json
 print(json.dumps({
-    path: float(abs(values.mean() - float(truth.get(path.removeprefix("disk.")))) / values.std())
-    for path, values in draws.draws.items()
+    path: float(
+        abs(draws.draws[path].mean() - truth.get(path.removeprefix("disk.")))
+        / draws.draws[path].std()
+    )
+    for path in priors
 }))
 """
 
