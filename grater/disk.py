@@ -204,7 +204,7 @@ class Disk(Model):
         x_sky, y_sky
             Offsets from the star in au to the West and to the North, any shape, never both 0.
         rule
-            Sampling of the lines of sight, for instance ``Rule.for_accuracy(1e-4)``.
+            Sampling of the lines of sight, for instance ``Rule(1e-4)``.
 
         Returns
         -------

@@ -30,25 +30,33 @@ SMALLEST_RADIUS = 1e-3
 
 
 class Rule(eqx.Module):
-    """How finely a line of sight is sampled: nodes per segment (of four) and truncation.
+    """How finely a line of sight is sampled, from the error that an image may have.
 
-    `Rule.for_accuracy` finds one from the error that an image may have.
+    Parameters
+    ----------
+    accuracy
+        Error relative to the peak of the image, 1e-10 to 0.1.
     """
 
-    nodes: int = eqx.field(static=True)
-    truncation: float = eqx.field(static=True)
+    accuracy: float = eqx.field(static=True)
 
-    @classmethod
-    def for_accuracy(cls, accuracy: float) -> "Rule":
-        """The rule whose error is about ``accuracy`` times the peak of the image."""
-        if not 1e-10 <= accuracy <= 0.1:
+    def __check_init__(self):
+        if not 1e-10 <= self.accuracy <= 0.1:
             raise ValueError(
-                f"accuracy = {accuracy} is outside [1e-10, 0.1]. It is the error of the image "
-                "relative to its peak: 1e-3 is a good start, 1e-6 a reference."
+                f"accuracy = {self.accuracy} is outside [1e-10, 0.1]. It is the error of the image "
+                "relative to its peak: 1e-4 is a good start, 1e-6 a reference."
             )
-        digits = -math.log10(accuracy)
-        nodes = math.ceil(2.5 + 2.0 * digits + (digits / 2.75) ** 3)
-        return cls(nodes=nodes, truncation=accuracy / 30.0)
+
+    @property
+    def nodes(self) -> int:
+        """Gauss-Legendre nodes per segment."""
+        digits = -math.log10(self.accuracy)
+        return math.ceil(2.5 + 2.0 * digits + (digits / 2.75) ** 3)
+
+    @property
+    def truncation(self) -> float:
+        """Densities below this fraction of the largest are left out."""
+        return self.accuracy / 30.0
 
 
 class Support(NamedTuple):
@@ -91,13 +99,16 @@ class Lines(NamedTuple):
     distance: Float[Array, "*pixels"]
     segments: Segments
 
-    def node(self, segment: Segments, t):
-        """Position and derivative dl/dt at the fraction t of one segment."""
+    def node(self, index, rule: Rule):
+        """Position and weight of one node on all of them."""
+        node, weight = (jnp.asarray(v, self.nearest.dtype) for v in gauss_legendre(rule.nodes))
+        segment = jax.tree.map(lambda part: part[index // rule.nodes], self.segments)
+        t, w = node[index % rule.nodes], weight[index % rule.nodes]
         span = segment.end - segment.start
         sinh_v, cosh_v = _sinh_cosh(segment.start + t * span)
         sinh_u, cosh_u = _sinh_cosh(segment.centre + segment.scale * sinh_v)
         step = self.distance * cosh_u * segment.scale * cosh_v * span
-        return self.nearest + self.distance * sinh_u, step
+        return self.nearest + self.distance * sinh_u, w * step
 
 
 def _sinh_cosh(x):

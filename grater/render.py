@@ -5,25 +5,24 @@ r"""The image of a disk: the line-of-sight integral of its scattered light, as a
     \cos\theta = l / d
 
 with :math:`l` positive towards the observer and :math:`d` the distance from the star. Derivatives
-are taken through the integrand at fixed nodes (see `quadrature`); the sweep over the nodes keeps
-nothing for the way back but recomputes it, so the memory of a gradient does not grow with their
-number.
+are taken through the integrand at fixed nodes (see `quadrature` and `slabs`), in the same sweep as
+the image: each is an image of its own, so that the memory of a gradient does not grow with the
+number of nodes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from .quadrature import (
-    SMALLEST_RADIUS,
-    Rule,
-    View,
-    gauss_legendre,
-    measure_support,
-    place_lines,
-)
+from .quadrature import SMALLEST_RADIUS, Rule, View, measure_support, place_lines
+from .slabs import MOST_SURFACES, Nodes, choose_steps, cut_slabs
+
+# components with more numbers than this are differentiated in reverse mode
+_MOST_DIRECTIONS = 48
 
 
 class Orbit(NamedTuple):
@@ -75,7 +74,7 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
     x_sky, y_sky
         Offsets from the star in au to the West and to the North, any shape, never both 0.
     rule
-        Number of nodes and truncation.
+        How finely the lines of sight are sampled.
 
     Returns
     -------
@@ -83,48 +82,246 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
         :math:`\int \rho f p / d^2\, dl` in 1 / au, of the shape of x_sky.
     """
     a, e = orbit.semi_major_axis, orbit.eccentricity
+    omega = jnp.deg2rad(orbit.argument_of_pericenter)
+    e_cos, e_sin = e * jnp.cos(omega), e * jnp.sin(omega)
+    x, y = sky_to_disk(orbit.position_angle, x_sky, y_sky)
+    ellipse = Ellipse(
+        orbit.inclination, a * (1.0 - e**2), e_cos, e_sin, orbit.offset_x, orbit.offset_y
+    )
+    if not isinstance(phase, eqx.Module):  # a function that may hold parameters
+        phase = eqx.filter_closure_convert(phase, jax.lax.stop_gradient(x))
+    dust = Dust(radial, vertical, phase)
+    nodes = _place_nodes(*jax.lax.stop_gradient((orbit, ellipse, dust, x, y)), rule)
+    unit = jax.lax.stop_gradient(a)
+    return _integral(ellipse, dust, x, y, nodes=jax.lax.stop_gradient(nodes), unit=unit, rule=rule)
+
+
+class Ellipse(NamedTuple):
+    """What the integrand knows of an orbit; inclination in degrees, lengths in au."""
+
+    inclination: Float[Array, ""]
+    parameter: Float[Array, ""]  # a (1 - e^2)
+    e_cos: Float[Array, ""]
+    e_sin: Float[Array, ""]
+    offset_x: Float[Array, ""]
+    offset_y: Float[Array, ""]
+
+
+class Dust(NamedTuple):
+    """The components of the integrand that a user may exchange."""
+
+    radial: Any
+    vertical: Any
+    phase: Any
+
+    def density(self, q, z):
+        """Density at radii in reference ellipses and heights in au."""
+        return self.radial.density(q) * self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
+
+
+def _place_nodes(orbit: Orbit, ellipse: Ellipse, dust: Dust, x, y, rule: Rule) -> Nodes:
+    """Nodes on surfaces of equal height where some number of them is enough, else on segments."""
+    a, e = orbit.semi_major_axis, orbit.eccentricity
     sin_i, cos_i = _unit(orbit.inclination)
     omega = jnp.deg2rad(orbit.argument_of_pericenter)
-    cos_w, sin_w = jnp.cos(omega), jnp.sin(omega)
+    offsets = orbit.offset_x / a, orbit.offset_y / a
+    view = View(sin_i, cos_i, e, jnp.cos(omega), jnp.sin(omega), *offsets)
+    support = measure_support(dust.radial, dust.vertical, rule.truncation, a)
+    x_unit, y_unit = x / a, y / a
 
-    x, y = sky_to_disk(orbit.position_angle, x_sky, y_sky)
-    view = View(sin_i, cos_i, e, cos_w, sin_w, orbit.offset_x / a, orbit.offset_y / a)
-    stopped = jax.lax.stop_gradient((view, radial, vertical, a, x / a, y / a))
-    support = measure_support(stopped[1], stopped[2], rule.truncation, stopped[3])
+    def height(q):
+        return dust.vertical.height(q) / a
 
-    def wedge(q):
-        return support.extent * stopped[2].height(q) / stopped[3]
+    def brightness(x, y, l):
+        return _brightness(ellipse, dust, a * x, a * y, a * l, SMALLEST_RADIUS * a)
 
-    lines = place_lines(stopped[0], support, wedge, stopped[4], stopped[5])
-    fixed_a = stopped[3]
+    distance = x_unit**2 + y_unit**2
+    radii = jnp.sqrt(jnp.min(distance)), jnp.sqrt(jnp.max(distance))
+    steps, error = choose_steps(
+        view, support, height, dust.vertical.profile, brightness, radii, rule.accuracy
+    )
+    by_slabs = jnp.isfinite(error)
 
-    node, weight = (jnp.asarray(v, x.dtype) for v in gauss_legendre(rule.nodes))
-    innermost = (SMALLEST_RADIUS * fixed_a) ** 2
+    def slabs():
+        return cut_slabs(view, height, support.extent, x_unit, y_unit)
 
-    def brightness(l):
-        x_d = x - orbit.offset_x
-        y_d = y * cos_i + l * sin_i - orbit.offset_y
-        z = l * cos_i - y * sin_i
-        # kept off 0, where neither the radius nor its logarithm has a derivative
-        r = jnp.sqrt(jnp.maximum(x_d**2 + y_d**2, innermost))
-        q = (r + e * (x_d * cos_w + y_d * sin_w)) / (a * (1.0 - e**2))
-        d_squared = x_sky**2 + y_sky**2 + l**2
-        density = radial.density(q) * vertical.profile(jnp.abs(z) / vertical.height(q))
-        return density * phase(l / jnp.sqrt(d_squared)) / d_squared
+    def lines():
+        return place_lines(view, support, lambda q: support.extent * height(q), x_unit, y_unit)
+
+    def nothing(function):
+        return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(function))
+
+    return Nodes(
+        by_slabs,
+        jnp.where(by_slabs, steps.number, 4 * rule.nodes),
+        steps,
+        *jax.lax.cond(
+            by_slabs, lambda: (slabs(), nothing(lines)), lambda: (nothing(slabs), lines())
+        ),
+    )
+
+
+def _place_sample(ellipse: Ellipse, x, y, l, innermost):
+    """Disk-plane coordinates, height and distance from the ring's centre of a sample."""
+    sin_i, cos_i = _unit(ellipse.inclination)
+    x_d = x - ellipse.offset_x
+    y_d = y * cos_i + l * sin_i - ellipse.offset_y
+    # kept off 0, where neither the radius nor its logarithm has a derivative
+    r = jnp.sqrt(jnp.maximum(x_d**2 + y_d**2, innermost**2))
+    return x_d, y_d, l * cos_i - y * sin_i, r
+
+
+def _radius(ellipse: Ellipse, x_d, y_d, r):
+    return (r + ellipse.e_cos * x_d + ellipse.e_sin * y_d) / ellipse.parameter
+
+
+def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
+    x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
+    d_squared = x**2 + y**2 + l**2
+    density = dust.density(_radius(ellipse, x_d, y_d, r), z)
+    return density * dust.phase(l / jnp.sqrt(d_squared)) / d_squared
+
+
+def _sweep(start, add_sample, nodes: Nodes, unit, rule: Rule):
+    """Sum over all nodes of a weight times a function of the position along the line of sight."""
+
+    def add_node(index, total):
+        l, step = nodes.node(index, rule)
+        return add_sample(total, unit * l, unit * step)
+
+    return jax.lax.fori_loop(0, nodes.number, add_node, start)
+
+
+@eqx.filter_custom_jvp
+def _integral(ellipse, dust, x, y, *, nodes, unit, rule):
+    def add_sample(total, l, weight):
+        return total + weight * _brightness(ellipse, dust, x, y, l, SMALLEST_RADIUS * unit)
+
+    return _sweep(jnp.zeros_like(x), add_sample, nodes, unit, rule)
+
+
+@_integral.def_jvp
+def _integral_jvp(primals, tangents, *, nodes, unit, rule):
+    """The image and, in the same sweep, its derivative in every parameter that moves.
+
+    All of them are sums over the nodes, as the image is, so that reverse mode is one product of
+    images for each parameter and forward mode is no dearer. Of the components only derivatives of
+    a function of one or two variables are needed, whoever wrote them.
+    """
+    (ellipse, dust, x, y), (ellipse_dot, dust_dot, x_dot, y_dot) = primals, tangents
+    moving = [dot for dot in jax.tree.leaves(dust_dot) if dot is not None]
+    if sum(dot.size for dot in moving) > _MOST_DIRECTIONS:
+        return _plain_jvp(primals, tangents, nodes, unit, rule)
+    of_ellipse = {name for name, dot in ellipse_dot._asdict().items() if dot is not None}
+    of_sky = {
+        *(("offset_x", "distance") if x_dot is not None else ()),
+        *(("offset_y", "height", "distance") if y_dot is not None else ()),
+    }
+    names = sorted(of_ellipse | of_sky)
+    innermost = SMALLEST_RADIUS * unit
+
+    def add_sample(sums, l, weight):
+        x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
+        q, per_r = _radius(ellipse, x_d, y_d, r), 1.0 / r
+        per_d = jax.lax.rsqrt(x**2 + y**2 + l**2)
+        cos_scatter, along = l * per_d, jnp.ones_like(q)
+        density, density_q = jax.jvp(lambda q: dust.density(q, z), (q,), (along,))
+        _, density_z = jax.jvp(lambda z: dust.density(q, z), (z,), (along,))
+        phase, slope = jax.jvp(dust.phase, (cos_scatter,), (along,))
+        of_density = _in_each_number(
+            lambda part: Dust(*part, None).density(q, z), dust[:2], dust_dot[:2]
+        )
+        of_phase = _in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase)
+        light = weight * per_d**2
+        lit, dense = light * phase, light * density
+        in_q, in_z = lit * density_q, lit * density_z
+        geometric = {
+            "inclination": lambda: in_q * (y_d * per_r + ellipse.e_sin) * (z / ellipse.parameter) - in_z * (y_d + ellipse.offset_y),
+            "parameter": lambda: in_q * q,
+            "e_cos": lambda: in_q * x_d,
+            "e_sin": lambda: in_q * y_d,
+            "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) / ellipse.parameter,
+            "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) / ellipse.parameter,
+            "height": lambda: in_z,
+            "distance": lambda: dense * (phase + 0.5 * l * per_d * slope) * per_d**2,
+        }
+        terms = [
+            lit * density,
+            *(geometric[name]() for name in names),
+            *(lit * term for term in of_density),
+            *(dense * term for term in of_phase),
+        ]
+        return [total + term for total, term in zip(sums, terms, strict=True)]
+
+    count = 1 + len(names) + sum(dot.size for dot in moving)
+    image, *sums = _sweep([jnp.zeros_like(x)] * count, add_sample, nodes, unit, rule)
+    slope = dict(zip(names, sums, strict=False))
+    sin_i, cos_i = _unit(ellipse.inclination)
+    image_dot = jnp.zeros_like(x)
+    factors = {
+        "inclination": jnp.deg2rad(1.0),
+        "parameter": -1.0 / ellipse.parameter,
+        "e_cos": 1.0 / ellipse.parameter,
+        "e_sin": 1.0 / ellipse.parameter,
+        "offset_x": -1.0,
+        "offset_y": -1.0,
+    }
+    for name in of_ellipse:
+        image_dot = image_dot + slope[name] * (factors[name] * getattr(ellipse_dot, name))
+    if x_dot is not None:
+        image_dot = image_dot + (slope["offset_x"] - 2.0 * x * slope["distance"]) * x_dot
+    if y_dot is not None:
+        tilted = cos_i * slope["offset_y"] - sin_i * slope["height"]
+        image_dot = image_dot + (tilted - 2.0 * y * slope["distance"]) * y_dot
+    numbers = jnp.concatenate([jnp.ravel(dot) for dot in moving]) if moving else ()
+    for number, total in zip(numbers, sums[len(names) :], strict=True):
+        image_dot = image_dot + total * number
+    return image, image_dot
+
+
+def _in_each_number(function, component, tangent):
+    """Derivatives of a function of a component in every number of it that moves."""
+    leaves, tree = jax.tree.flatten(component, is_leaf=_is_none)
+    derivatives = []
+    for k, dot in enumerate(jax.tree.leaves(tangent, is_leaf=_is_none)):
+        if dot is None:
+            continue
+
+        def at(leaf, k=k):
+            return function(tree.unflatten([*leaves[:k], leaf, *leaves[k + 1 :]]))
+
+        for index in np.ndindex(dot.shape):
+            basis = np.zeros(dot.shape, dot.dtype)
+            basis[index] = 1.0
+            derivatives.append(jax.jvp(at, (leaves[k],), (jnp.asarray(basis),))[1])
+    return derivatives
+
+
+def _plain_jvp(primals, tangents, nodes, unit, rule):
+    """By JAX's own rules, for components of so many numbers that an image for each is too much."""
+    moving, rest = eqx.partition(primals, eqx.is_inexact_array)
+    dots = jax.tree.map(
+        lambda value, dot: jnp.zeros_like(value) if dot is None else dot, moving, tangents
+    )
 
     @jax.checkpoint
-    def at_node(segment, t):
-        l, step = lines.node(segment, t)
-        return brightness(fixed_a * l), fixed_a * step
+    def at_node(moving, index):
+        ellipse, dust, x, y = eqx.combine(moving, rest)
+        l, step = nodes.node(index, rule)
+        return unit * step * _brightness(ellipse, dust, x, y, unit * l, SMALLEST_RADIUS * unit)
 
-    def add_node(total, node_and_weight, segment):
-        t, w = node_and_weight
-        value, step = at_node(segment, t)
-        return total + w * step * value, None
+    def integral(moving):
+        def add_node(total, index):
+            used = index < nodes.number
+            return jax.lax.cond(
+                used, lambda: total + at_node(moving, index), lambda: total
+            ), None
 
-    def add_segment(total, segment):
-        total, _ = jax.lax.scan(lambda acc, tw: add_node(acc, tw, segment), total, (node, weight))
-        return total, None
+        most = jnp.arange(max(4 * rule.nodes, MOST_SURFACES))
+        return jax.lax.scan(add_node, jnp.zeros_like(primals[2]), most)[0]
 
-    total, _ = jax.lax.scan(add_segment, jnp.zeros_like(x), lines.segments)
-    return total
+    return jax.jvp(integral, (moving,), (dots,))
+
+
+def _is_none(value):
+    return value is None

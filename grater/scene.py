@@ -195,7 +195,7 @@ class Scene(Model):
             raise ValueError(
                 f"Scene.oversample = {self.oversample} is not a number of points >= 1."
             )
-        Rule.for_accuracy(self.accuracy)
+        Rule(self.accuracy)
 
     @property
     def disks(self) -> tuple[Disk, ...]:
@@ -229,7 +229,7 @@ class Scene(Model):
     def sharp_image(self) -> Float[Array, "ny nx"]:
         """The disks' intensity before transmission, PSF and throughput, shape (ny, nx)."""
         x, y, inside = self.sky_coordinates()
-        rule = Rule.for_accuracy(self.accuracy)
+        rule = Rule(self.accuracy)
         total = sum(
             (disk.intensity(x, y, rule) for disk in self.disks[1:]),
             self.disks[0].intensity(x, y, rule),
