@@ -130,6 +130,13 @@ def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (node + 1.0), 0.5 * weight
 
 
+def vertical_extent(vertical, truncation: float, dtype) -> Float[Array, ""]:
+    """Height in scale heights above which a profile stays below a fraction of the midplane's."""
+    t = jnp.asarray(np.geomspace(0.1, 1e4, 1201), dtype)
+    inside = jax.vmap(vertical.profile)(t) > truncation
+    return t[jnp.minimum(t.size - jnp.argmax(inside[::-1]), t.size - 1)]
+
+
 def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Support:
     """Measure a disk's profiles on a grid: any profile will do, none has to know its own extent.
 
@@ -161,9 +168,7 @@ def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Sup
     )
     log_width = 2.0 / jnp.maximum(steepness, 0.1)
 
-    t = jnp.asarray(np.geomspace(0.1, 1e4, 1201), dtype)
-    inside = jax.vmap(vertical.profile)(t) > truncation
-    extent = t[jnp.minimum(t.size - jnp.argmax(inside[::-1]), t.size - 1)]
+    extent = vertical_extent(vertical, truncation, dtype)
 
     # K^2 h^2 <= constant + slope q^2 over the support: the tightest of a tangent and a cone
     squared = (extent * jax.vmap(vertical.height)(q) / semi_major_axis) ** 2

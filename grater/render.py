@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from .quadrature import SMALLEST_RADIUS, Rule, View, measure_support, place_lines
-from .slabs import MOST_SURFACES, Nodes, choose_steps, cut_slabs
+from .slabs import MOST_SURFACES, Nodes, choose_steps, cut_slabs, in_each_number
 
 # components with more numbers than this are differentiated in reverse mode
 _MOST_DIRECTIONS = 48
@@ -91,9 +90,7 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
     if not isinstance(phase, eqx.Module):  # a function that may hold parameters
         phase = eqx.filter_closure_convert(phase, jax.lax.stop_gradient(x))
     dust = Dust(radial, vertical, phase)
-    nodes = _place_nodes(*jax.lax.stop_gradient((orbit, ellipse, dust, x, y)), rule)
-    unit = jax.lax.stop_gradient(a)
-    return _integral(ellipse, dust, x, y, nodes=jax.lax.stop_gradient(nodes), unit=unit, rule=rule)
+    return _integral(ellipse, dust, x, y, orbit=jax.lax.stop_gradient(orbit), rule=rule)
 
 
 class Ellipse(NamedTuple):
@@ -119,8 +116,12 @@ class Dust(NamedTuple):
         return self.radial.density(q) * self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
 
 
-def _place_nodes(orbit: Orbit, ellipse: Ellipse, dust: Dust, x, y, rule: Rule) -> Nodes:
-    """Nodes on surfaces of equal height where some number of them is enough, else on segments."""
+def _place_nodes(primals, moving, orbit: Orbit, rule: Rule) -> Nodes:
+    """Nodes on surfaces of equal height where some number of them is enough, else on segments.
+
+    They also have to do for derivatives in what is moving of the vertical profile.
+    """
+    ellipse, dust, x, y = jax.lax.stop_gradient(primals)
     a, e = orbit.semi_major_axis, orbit.eccentricity
     sin_i, cos_i = _unit(orbit.inclination)
     omega = jnp.deg2rad(orbit.argument_of_pericenter)
@@ -137,13 +138,12 @@ def _place_nodes(orbit: Orbit, ellipse: Ellipse, dust: Dust, x, y, rule: Rule) -
 
     distance = x_unit**2 + y_unit**2
     radii = jnp.sqrt(jnp.min(distance)), jnp.sqrt(jnp.max(distance))
-    steps, error = choose_steps(
-        view, support, height, dust.vertical.profile, brightness, radii, rule.accuracy
+    steps, by_slabs = choose_steps(
+        view, support, height, dust.vertical, moving, brightness, radii, rule.accuracy
     )
-    by_slabs = jnp.isfinite(error)
 
     def slabs():
-        return cut_slabs(view, height, support.extent, x_unit, y_unit)
+        return cut_slabs(view, height, steps.largest, x_unit, y_unit)
 
     def lines():
         return place_lines(view, support, lambda q: support.extent * height(q), x_unit, y_unit)
@@ -151,14 +151,11 @@ def _place_nodes(orbit: Orbit, ellipse: Ellipse, dust: Dust, x, y, rule: Rule) -
     def nothing(function):
         return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(function))
 
-    return Nodes(
-        by_slabs,
-        jnp.where(by_slabs, steps.number, 4 * rule.nodes),
-        steps,
-        *jax.lax.cond(
-            by_slabs, lambda: (slabs(), nothing(lines)), lambda: (nothing(slabs), lines())
-        ),
+    cuts = jax.lax.cond(
+        by_slabs, lambda: (slabs(), nothing(lines)), lambda: (nothing(slabs), lines())
     )
+    number = jnp.where(by_slabs, steps.number, 4 * rule.nodes)
+    return jax.lax.stop_gradient(Nodes(by_slabs, number, steps, *cuts))
 
 
 def _place_sample(ellipse: Ellipse, x, y, l, innermost):
@@ -193,7 +190,11 @@ def _sweep(start, add_sample, nodes: Nodes, unit, rule: Rule):
 
 
 @eqx.filter_custom_jvp
-def _integral(ellipse, dust, x, y, *, nodes, unit, rule):
+def _integral(ellipse, dust, x, y, *, orbit, rule):
+    nothing = jax.tree.map(lambda _: None, dust.vertical)
+    nodes = _place_nodes((ellipse, dust, x, y), nothing, orbit, rule)
+    unit = orbit.semi_major_axis
+
     def add_sample(total, l, weight):
         return total + weight * _brightness(ellipse, dust, x, y, l, SMALLEST_RADIUS * unit)
 
@@ -201,7 +202,7 @@ def _integral(ellipse, dust, x, y, *, nodes, unit, rule):
 
 
 @_integral.def_jvp
-def _integral_jvp(primals, tangents, *, nodes, unit, rule):
+def _integral_jvp(primals, tangents, *, orbit, rule):
     """The image and, in the same sweep, its derivative in every parameter that moves.
 
     All of them are sums over the nodes, as the image is, so that reverse mode is one product of
@@ -209,6 +210,8 @@ def _integral_jvp(primals, tangents, *, nodes, unit, rule):
     a function of one or two variables are needed, whoever wrote them.
     """
     (ellipse, dust, x, y), (ellipse_dot, dust_dot, x_dot, y_dot) = primals, tangents
+    nodes = _place_nodes(primals, dust_dot.vertical, orbit, rule)
+    unit = orbit.semi_major_axis
     moving = [dot for dot in jax.tree.leaves(dust_dot) if dot is not None]
     if sum(dot.size for dot in moving) > _MOST_DIRECTIONS:
         return _plain_jvp(primals, tangents, nodes, unit, rule)
@@ -228,15 +231,18 @@ def _integral_jvp(primals, tangents, *, nodes, unit, rule):
         density, density_q = jax.jvp(lambda q: dust.density(q, z), (q,), (along,))
         _, density_z = jax.jvp(lambda z: dust.density(q, z), (z,), (along,))
         phase, slope = jax.jvp(dust.phase, (cos_scatter,), (along,))
-        of_density = _in_each_number(
+        of_density = in_each_number(
             lambda part: Dust(*part, None).density(q, z), dust[:2], dust_dot[:2]
         )
-        of_phase = _in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase)
+        of_phase = in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase)
         light = weight * per_d**2
         lit, dense = light * phase, light * density
         in_q, in_z = lit * density_q, lit * density_z
         geometric = {
-            "inclination": lambda: in_q * (y_d * per_r + ellipse.e_sin) * (z / ellipse.parameter) - in_z * (y_d + ellipse.offset_y),
+            "inclination": lambda: (
+                in_q * (y_d * per_r + ellipse.e_sin) * (z / ellipse.parameter)
+                - in_z * (y_d + ellipse.offset_y)
+            ),
             "parameter": lambda: in_q * q,
             "e_cos": lambda: in_q * x_d,
             "e_sin": lambda: in_q * y_d,
@@ -279,24 +285,6 @@ def _integral_jvp(primals, tangents, *, nodes, unit, rule):
     return image, image_dot
 
 
-def _in_each_number(function, component, tangent):
-    """Derivatives of a function of a component in every number of it that moves."""
-    leaves, tree = jax.tree.flatten(component, is_leaf=_is_none)
-    derivatives = []
-    for k, dot in enumerate(jax.tree.leaves(tangent, is_leaf=_is_none)):
-        if dot is None:
-            continue
-
-        def at(leaf, k=k):
-            return function(tree.unflatten([*leaves[:k], leaf, *leaves[k + 1 :]]))
-
-        for index in np.ndindex(dot.shape):
-            basis = np.zeros(dot.shape, dot.dtype)
-            basis[index] = 1.0
-            derivatives.append(jax.jvp(at, (leaves[k],), (jnp.asarray(basis),))[1])
-    return derivatives
-
-
 def _plain_jvp(primals, tangents, nodes, unit, rule):
     """By JAX's own rules, for components of so many numbers that an image for each is too much."""
     moving, rest = eqx.partition(primals, eqx.is_inexact_array)
@@ -313,15 +301,9 @@ def _plain_jvp(primals, tangents, nodes, unit, rule):
     def integral(moving):
         def add_node(total, index):
             used = index < nodes.number
-            return jax.lax.cond(
-                used, lambda: total + at_node(moving, index), lambda: total
-            ), None
+            return jax.lax.cond(used, lambda: total + at_node(moving, index), lambda: total), None
 
         most = jnp.arange(max(4 * rule.nodes, MOST_SURFACES))
         return jax.lax.scan(add_node, jnp.zeros_like(primals[2]), most)[0]
 
     return jax.jvp(integral, (moving,), (dots,))
-
-
-def _is_none(value):
-    return value is None

@@ -143,7 +143,7 @@ class Scene(Model):
         transmission=None,
         throughput=None,
         noise: AbstractNoise | None = None,
-        accuracy: float = 1e-3,
+        accuracy: float = 1e-4,
         inner_radius: float = 1.0,
         oversample: int = 1,
     ):
