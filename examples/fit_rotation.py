@@ -3,9 +3,11 @@
     python examples/fit_rotation.py kplr001430163-2010355172524_llc.fits.gz
     python examples/fit_rotation.py kepler63.npz --days 200
 
-The light curve is binned, the periods that Lomb-Scargle and autocorrelation find are the starts of
-fits with the spots' Gaussian process, and NUTS samples its posterior around the best of them. A
-.npz file holds arrays ``time`` (days), ``flux`` and ``flux_err``.
+Of a long light curve some hundred points are taken. The periods that Lomb-Scargle and
+autocorrelation find are the starts of fits with the spots' Gaussian process, and NUTS samples its
+posterior from the best of them. Spots are taken to live for a rotation at least and to grow in a
+tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds arrays ``time`` (days), ``flux`` and
+``flux_err``.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
+import numpyro.distributions as dist  # noqa: E402
 
 import spotgp  # noqa: E402
 from pytreefit import Table, sample  # noqa: E402
@@ -25,7 +28,7 @@ from pytreefit import Table, sample  # noqa: E402
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("path", type=Path)
 parser.add_argument("--days", type=float, help="use the first days only")
-parser.add_argument("--bin", type=float, default=0.2, help="width of the bins, days")
+parser.add_argument("--points", type=int, default=300, help="number of points to fit, at most")
 parser.add_argument("--starts", type=int, default=8, help="number of fits")
 parser.add_argument("--chains", type=int, default=4)
 parser.add_argument("--warmup", type=int, default=200)
@@ -45,8 +48,8 @@ else:
 if args.days:
     data = data.first(args.days)
 data = data.normalize().sigma_clip(5.0)
-binned = data.bin(args.bin)
-print(binned)
+fitted = data.thin(args.points)
+print(fitted)
 
 # periods by other methods
 lomb_scargle = data.lomb_scargle()
@@ -55,17 +58,19 @@ acf = data.autocorrelation()
 # the model: its values are the start of the search only
 period, life = acf.period, max(acf.decay_time if np.isfinite(acf.decay_time) else 10.0, 1.0)
 model = spotgp.SpotEvolutionModel(
-    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=0.5 * life, tau_spot=0.5 * life),
+    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=max(life, 1.5 * period), tau_spot=0.5 * life),
     visibility=spotgp.VisibilityFunction(peq=period, kappa=0.1, inc=1.0),
-    sigma_k=float(np.std(binned.flux)),
+    sigma_k=float(np.std(fitted.flux)),
 )
 priors = {
     "peq": (0.3 * period, 3.0 * period),
     "kappa": (0.0, 0.7),
     "inc": spotgp.IsotropicInclination(),
+    "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
+    "tau_spot": dist.LogUniform(0.1 * period, data.span),
 }
 gp = spotgp.GPSolver.from_data(
-    binned, model, jitter=float(np.median(binned.flux_err)), priors=priors
+    fitted, model, jitter=float(np.median(fitted.flux_err)), priors=priors
 )
 print(gp)
 
@@ -127,10 +132,10 @@ folder.mkdir(parents=True, exist_ok=True)
 samples.save(folder / "samples.npz")
 kernel = best.light_curve.spot_kernel()
 spotgp.plot_light_curve(best).savefig(folder / "light_curve.png", dpi=120)
-spotgp.plot_kernel(kernel, data=binned, max_lag=min(10 * period, 0.5 * data.span)).savefig(
+spotgp.plot_kernel(kernel, data=fitted, max_lag=min(10 * period, 0.5 * data.span)).savefig(
     folder / "kernel.png", dpi=120
 )
-spotgp.plot_psd(kernel, data=binned).savefig(folder / "psd.png", dpi=120)
+spotgp.plot_psd(kernel, data=fitted).savefig(folder / "psd.png", dpi=120)
 spotgp.plot_periods(
     {
         "effective": effective,

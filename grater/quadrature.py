@@ -261,21 +261,23 @@ def place_lines(view: View, support: Support, wedge, x, y) -> Lines:
     midplane = y * sin_i / side
     crossed = (midplane > low) & (midplane < high)
 
-    def outside(length):
-        return jnp.abs((length - midplane) * side) - wedge(q_at(length))
+    def outside(lengths):
+        return jnp.abs((lengths - midplane[None]) * side) - wedge(jax.vmap(q_at)(lengths))
 
     def tighten(end):
-        start = jnp.where(crossed, midplane, end)
-        at_start, at_end = outside(start), outside(end)
-        for _ in range(3):
+        start = jnp.where(crossed[None], midplane[None], end)
+        at_start = outside(start)
+
+        def chord(_, end):
+            at_end = outside(end)
             fraction = at_start / jnp.where(at_start < at_end, at_start - at_end, -1.0)
             trial = start + (end - start) * jnp.clip(fraction, 0.0, 1.0)
-            at_trial = outside(trial)
-            better = (at_start < 0) & (at_end > 0) & (at_trial >= 0)
-            end, at_end = jnp.where(better, trial, end), jnp.where(better, at_trial, at_end)
-        return end
+            better = (at_start < 0) & (at_end > 0) & (outside(trial) >= 0)
+            return jnp.where(better, trial, end)
 
-    low, high = jax.vmap(tighten)(jnp.stack([low, high]))
+        return jax.lax.fori_loop(0, 3, chord, end)
+
+    low, high = tighten(jnp.stack([low, high]))
 
     # the ring's crossings and how far from them the density changes
     half = 0.5 * (c2 - c1) * slant

@@ -223,21 +223,46 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     names = sorted(of_ellipse | of_sky)
     innermost = SMALLEST_RADIUS * unit
 
-    def add_sample(sums, l, weight):
+    def geometry(l):
         x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
-        q, per_r = _radius(ellipse, x_d, y_d, r), 1.0 / r
         per_d = jax.lax.rsqrt(x**2 + y**2 + l**2)
-        cos_scatter, along = l * per_d, jnp.ones_like(q)
-        density, density_q = jax.jvp(lambda q: dust.density(q, z), (q,), (along,))
-        _, density_z = jax.jvp(lambda z: dust.density(q, z), (z,), (along,))
-        phase, slope = jax.jvp(dust.phase, (cos_scatter,), (along,))
-        of_density = in_each_number(
-            lambda part: Dust(*part, None).density(q, z), dust[:2], dust_dot[:2]
+        return y_d, z, _radius(ellipse, x_d, y_d, r), 1.0 / r, per_d
+
+    def components(q, z, cos_scatter):
+        along = jnp.ones_like(q)
+        density, density_q = jax.jvp(dust.radial.density, (q,), (along,))
+        height, height_q = jax.jvp(dust.vertical.height, (q,), (along,))
+        t = jnp.abs(z) / height
+        profile, profile_t = jax.jvp(dust.vertical.profile, (t,), (along,))
+        phase, phase_c = jax.jvp(dust.phase, (cos_scatter,), (along,))
+        # of the radial profile, the height, the vertical profile and the phase function
+        numbers = (
+            in_each_number(lambda part: part.density(q), dust.radial, dust_dot.radial),
+            in_each_number(lambda part: part.height(q), dust.vertical, dust_dot.vertical),
+            in_each_number(lambda part: part.profile(t), dust.vertical, dust_dot.vertical),
+            in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase),
         )
-        of_phase = in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase)
+        slope = profile_t / height
+        in_height = -t * slope
+        in_z = jnp.sign(z) * slope
+        return density, density_q, profile, in_height, height_q, in_z, phase, phase_c, numbers
+
+    def products(weight, per_d, density, density_q, profile, in_height, height_q, in_z, phase):
         light = weight * per_d**2
         lit, dense = light * phase, light * density
-        in_q, in_z = lit * density_q, lit * density_z
+        flat = lit * density
+        return (
+            flat * profile,
+            lit * (density_q * profile + density * in_height * height_q),
+            flat * in_z,
+            (lit * profile, flat * in_height, flat, dense * profile),
+        )
+
+    def add_sample(sums, l, weight):
+        y_d, z, q, per_r, per_d = _computed_once(geometry, l)
+        *parts, phase_c, numbers = _computed_once(components, q, z, l * per_d)
+        total, in_q, in_z, factors = _computed_once(products, weight, per_d, *parts)
+        x_d, dense = x - ellipse.offset_x, factors[-1]
         geometric = {
             "inclination": lambda: (
                 in_q * (y_d * per_r + ellipse.e_sin) * (z / ellipse.parameter)
@@ -249,13 +274,17 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
             "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) / ellipse.parameter,
             "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) / ellipse.parameter,
             "height": lambda: in_z,
-            "distance": lambda: dense * (phase + 0.5 * l * per_d * slope) * per_d**2,
+            "distance": lambda: (total + 0.5 * dense * phase_c * (l * per_d)) * per_d**2,
         }
+        of_radial, of_height, of_profile, of_phase = (
+            [factor * derivative for derivative in derivatives]
+            for factor, derivatives in zip(factors, numbers, strict=True)
+        )
+        of_vertical = [sum(both) for both in zip(of_height, of_profile, strict=True)]
         terms = [
-            lit * density,
+            total,
             *(geometric[name]() for name in names),
-            *(lit * term for term in of_density),
-            *(dense * term for term in of_phase),
+            *(of_radial + of_vertical + of_phase),
         ]
         return [total + term for total, term in zip(sums, terms, strict=True)]
 
@@ -283,6 +312,14 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     for number, total in zip(numbers, sums[len(names) :], strict=True):
         image_dot = image_dot + total * number
     return image, image_dot
+
+
+def _computed_once(function, *arguments):
+    """The function's arrays, in memory: XLA's CPU backend would work them out for each use anew."""
+    use = arguments[0].ravel()[0] < jnp.inf
+    out = jax.eval_shape(function, *arguments)
+    nothing = lambda *_: jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), out)
+    return jax.lax.cond(use, function, nothing, *arguments)
 
 
 def _plain_jvp(primals, tangents, nodes, unit, rule):

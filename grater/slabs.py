@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 from jaxtyping import Array, Bool, Float, Int
 
 from .quadrature import SMALLEST_RADIUS, Lines, Rule, Support, View, vertical_extent
@@ -166,7 +167,8 @@ def choose_steps(
     def columns(t):
         t = jnp.abs(t)
         derivatives = in_each_number(lambda part: part.profile(t), vertical, moving)
-        return jnp.stack([vertical.profile(t), *derivatives], axis=1)
+        moved = [derivative for derivative in derivatives if not isinstance(derivative, float)]
+        return jnp.stack([vertical.profile(t), *moved], axis=1)
 
     largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
     equal = Steps(largest, jnp.asarray(False), jnp.asarray(1))
@@ -205,7 +207,11 @@ def choose_steps(
 
 
 def in_each_number(function, component, tangent):
-    """Derivatives of a function of a component in every number of it that moves."""
+    """Derivatives of a function of a component in every number of it that moves.
+
+    One for each number in the order of the tangent's leaves; 0. where the function does not depend
+    on it.
+    """
     leaves, tree = jax.tree.flatten(component, is_leaf=_is_none)
     derivatives = []
     for k, dot in enumerate(jax.tree.leaves(tangent, is_leaf=_is_none)):
@@ -215,11 +221,23 @@ def in_each_number(function, component, tangent):
         def at(leaf, k=k):
             return function(tree.unflatten([*leaves[:k], leaf, *leaves[k + 1 :]]))
 
+        if not _depends(at, leaves[k]):
+            derivatives += [0.0] * dot.size
+            continue
         for index in np.ndindex(dot.shape):
             basis = np.zeros(dot.shape, dot.dtype)
             basis[index] = 1.0
             derivatives.append(jax.jvp(at, (leaves[k],), (jnp.asarray(basis),))[1])
     return derivatives
+
+
+def _depends(function, argument) -> bool:
+    jaxpr = jax.make_jaxpr(function)(argument).jaxpr
+    reached = set(jaxpr.invars)
+    for equation in jaxpr.eqns:
+        if any(not isinstance(v, Literal) and v in reached for v in equation.invars):
+            reached.update(equation.outvars)
+    return any(not isinstance(v, Literal) and v in reached for v in jaxpr.outvars)
 
 
 def _is_none(value):
