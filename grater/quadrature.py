@@ -23,7 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 # in reference radii: what is nearer to the ring's centre is taken to be there
 SMALLEST_RADIUS = 1e-3
@@ -48,15 +48,21 @@ class Rule(eqx.Module):
             )
 
     @property
-    def nodes(self) -> int:
-        """Gauss-Legendre nodes per segment."""
+    def numbers(self) -> tuple[int, ...]:
+        """Gauss-Legendre nodes per segment that a disk may get."""
         digits = -math.log10(self.accuracy)
-        return math.ceil(2.5 + 2.0 * digits + (digits / 2.75) ** 3)
+        usual = 2.5 + 2.0 * digits + (digits / 2.75) ** 3
+        return tuple(math.ceil(factor * usual) for factor in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0))
 
     @property
     def truncation(self) -> float:
         """Densities below this fraction of the largest are left out."""
         return self.accuracy / 30.0
+
+
+def tolerance(accuracy: float, dtype):
+    """Error that is allowed on a few lines of sight, with some margin for the others."""
+    return max(0.2 * accuracy, 50.0 * float(jnp.finfo(dtype).eps))
 
 
 class Support(NamedTuple):
@@ -98,12 +104,14 @@ class Lines(NamedTuple):
     nearest: Float[Array, "*pixels"]
     distance: Float[Array, "*pixels"]
     segments: Segments
+    number: Int[Array, ""]
+    fractions: Float[Array, " n"]
+    weights: Float[Array, " n"]
 
-    def node(self, index, rule: Rule):
+    def node(self, index):
         """Position and weight of one node on all of them."""
-        node, weight = (jnp.asarray(v, self.nearest.dtype) for v in gauss_legendre(rule.nodes))
-        segment = jax.tree.map(lambda part: part[index // rule.nodes], self.segments)
-        t, w = node[index % rule.nodes], weight[index % rule.nodes]
+        segment = jax.tree.map(lambda part: part[index // self.number], self.segments)
+        t, w = self.fractions[index % self.number], self.weights[index % self.number]
         span = segment.end - segment.start
         sinh_v, cosh_v = _sinh_cosh(segment.start + t * span)
         sinh_u, cosh_u = _sinh_cosh(segment.centre + segment.scale * sinh_v)
@@ -191,7 +199,7 @@ def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Sup
     )
 
 
-def place_lines(view: View, support: Support, wedge, x, y) -> Lines:
+def place_lines(view: View, support: Support, wedge, x, y, rule: Rule) -> Lines:
     """Cut every line of sight into four segments that hold the disk.
 
     Parameters
@@ -204,6 +212,8 @@ def place_lines(view: View, support: Support, wedge, x, y) -> Lines:
     x, y
         Sky coordinates of the pixels along the disk's major and minor axis from the star, in units
         of the semi-major axis, any shape.
+    rule
+        Its largest number of nodes is taken for the time being.
     """
     dtype = x.dtype
     tiny = jnp.asarray(1e-6, dtype)
@@ -316,4 +326,49 @@ def place_lines(view: View, support: Support, wedge, x, y) -> Lines:
         jnp.repeat(centre, 2, axis=0),
         jnp.broadcast_to(scale[None], (4, *scale.shape)),
     )
-    return jax.tree.map(jax.lax.stop_gradient, Lines(nearest, distance, segments))
+    node, weight = (jnp.asarray(v, dtype) for v in gauss_legendre(rule.numbers[-1]))
+    return Lines(nearest, distance, segments, jnp.asarray(node.size), node, weight)
+
+
+def choose_nodes(lines: Lines, tested: Lines, brightness, rule: Rule):
+    """The fewest nodes that are accurate enough on some lines of sight, or the most there are.
+
+    Parameters
+    ----------
+    lines
+        All lines of sight.
+    tested
+        Some of them, shape (n,).
+    brightness
+        Function of positions along these, shape (m, n), in semi-major axes.
+    rule
+        Accuracy.
+
+    Returns
+    -------
+    lines
+        All lines with their number of nodes.
+    error
+        The largest error among the tested ones, relative to the largest integral.
+    """
+    most = rule.numbers[-1]
+    tables = [gauss_legendre(number) for number in rule.numbers]
+    padded = np.array([[np.pad(row, (0, most - row.size)) for row in table] for table in tables])
+    table = jnp.asarray(padded, lines.nearest.dtype)
+
+    def integral(table):
+        used = tested._replace(number=jnp.asarray(most), fractions=table[0], weights=table[1])
+        l, weight = jax.vmap(used.node)(jnp.arange(4 * most))
+        return jnp.sum(brightness(l) * weight, axis=0)
+
+    found = jax.lax.map(integral, table)
+    errors = jnp.max(jnp.abs(found[:-1] - found[-1:]), axis=1) / jnp.max(jnp.abs(found[-1]))
+    enough = errors <= tolerance(rule.accuracy, errors.dtype)
+    # where none is enough the most are taken, whose error is below that of the next
+    which = jnp.where(jnp.any(enough), jnp.argmax(enough), errors.size)
+    chosen = lines._replace(
+        number=jnp.asarray(rule.numbers)[which],
+        fractions=table[which, 0],
+        weights=table[which, 1],
+    )
+    return chosen, errors[jnp.minimum(which, errors.size - 1)]

@@ -238,6 +238,14 @@ class Scene(Model):
         n, (ny, nx) = self.oversample, self.grid.shape
         return jnp.mean(total.reshape(ny, n, nx, n), axis=(1, 3)) if n > 1 else total
 
+    def integration_error(self) -> Float[Array, " disks"]:
+        """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
+
+        It is the largest difference to a finer integration on a hundred lines of sight all over a
+        disk, before the PSF. Where it exceeds ``accuracy``, no number of nodes was enough.
+        """
+        return _integration_error(self)
+
     def image(self) -> Float[Array, "ny nx"]:
         """The image as the detector sees it, shape (ny, nx).
 
@@ -256,6 +264,13 @@ def _image(scene: Scene) -> Float[Array, "ny nx"]:
     if scene.throughput is not None:
         image = image * scene.throughput
     return image
+
+
+@eqx.filter_jit
+def _integration_error(scene: Scene) -> Float[Array, " disks"]:
+    x, y, _ = scene.sky_coordinates()
+    rule = Rule(scene.accuracy)
+    return jnp.stack([disk.integration_error(x, y, rule) for disk in scene.disks])
 
 
 def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:

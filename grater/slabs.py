@@ -18,7 +18,7 @@ import numpy as np
 from jax.extend.core import Literal
 from jaxtyping import Array, Bool, Float, Int
 
-from .quadrature import SMALLEST_RADIUS, Lines, Rule, Support, View, vertical_extent
+from .quadrature import SMALLEST_RADIUS, View, tolerance, vertical_extent
 
 # the finest steps, and how many of them the coarser ones take at once
 _INTERVALS = 120
@@ -59,6 +59,38 @@ class Steps(NamedTuple):
     softened: Bool[Array, ""]
     stride: Int[Array, ""]
 
+    @classmethod
+    def for_profile(cls, vertical, moving, accuracy: float, dtype):
+        """Largest height and kind of the steps that suit a vertical profile.
+
+        Parameters
+        ----------
+        vertical
+            Vertical profile.
+        moving
+            Its tangents, None where no derivative is asked for.
+        accuracy
+            Error that an image may have, relative to its peak.
+        dtype
+            Of the image.
+        """
+
+        def columns(t):
+            t = jnp.abs(t)
+            derivatives = in_each_number(lambda part: part.profile(t), vertical, moving)
+            moved = [derivative for derivative in derivatives if not isinstance(derivative, float)]
+            return jnp.stack([vertical.profile(t), *moved], axis=1)
+
+        largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
+        equal, softened = (cls(largest, jnp.asarray(k), jnp.asarray(1)) for k in (False, True))
+        truth = _integrals(columns, softened)[-1]
+        middle = len(_STRIDES) // 2
+        errors = [
+            jnp.max(jnp.abs(_integrals(columns, steps)[middle] - truth))
+            for steps in (equal, softened)
+        ]
+        return largest, errors[1] < errors[0]
+
     @property
     def number(self) -> Int[Array, ""]:
         """Of surfaces."""
@@ -74,27 +106,7 @@ class Steps(NamedTuple):
         return self.largest * t, width * slope
 
 
-class Nodes(NamedTuple):
-    """The nodes of all lines of sight: on surfaces, or else on segments."""
-
-    by_slabs: Bool[Array, ""]
-    number: Int[Array, ""]
-    steps: Steps
-    slabs: Slabs
-    lines: Lines
-
-    def node(self, index, rule: Rule):
-        """Position and weight of one node on all of them, in semi-major axes."""
-
-        def on_slab():
-            t, weight = self.steps.at(index)
-            l, step = self.slabs.node(t)
-            return l, weight * step
-
-        return jax.lax.cond(self.by_slabs, on_slab, lambda: self.lines.node(index, rule))
-
-
-def cut_slabs(view: View, height, largest, x, y) -> Slabs:
+def cut_slabs(view: View, height, q_peak, largest, x, y) -> Slabs:
     """Lines of sight through a disk with the surfaces that follow its scale height.
 
     Parameters
@@ -103,47 +115,45 @@ def cut_slabs(view: View, height, largest, x, y) -> Slabs:
         The disk.
     height
         Function of q: the scale height in units of the semi-major axis.
+    q_peak
+        Where the disk is brightest.
     largest
         Number of scale heights that matter.
     x, y
         Sky coordinates as for `place_lines`.
     """
-    e, cos_i = view.eccentricity, _kept_off_zero(view.cos_i)
+    e, cos_i = view.eccentricity, kept_off_zero(view.cos_i)
     x0, y0 = x - view.offset_x, y / cos_i - view.offset_y
     radius = jnp.maximum(jnp.hypot(x0, y0), SMALLEST_RADIUS)
     q = (radius + e * (x0 * view.cos_omega + y0 * view.sin_omega)) / (1.0 - e**2)
     at_crossing, flaring = jax.jvp(height, (q,), (q,))
     flaring = jnp.clip(flaring / at_crossing, 0.0, 1.0)
+    # in the hole of a disk that flares strongly still as high as the ring
+    cone = jnp.where(q < q_peak, height(q_peak) * q / q_peak, 0.0)
+    at_crossing = jnp.maximum(at_crossing, cone)
     # no wider than lets every line of sight meet every surface once on either side
     widest = 0.6 * (cos_i / (largest * jnp.maximum(view.sin_i, _STEEPEST))) ** 2
     opening = jnp.minimum(flaring * (at_crossing / radius) ** 2, widest)
     return Slabs(y, y0, at_crossing, opening, view.sin_i, cos_i)
 
 
-def _kept_off_zero(cosine):
+def kept_off_zero(cosine):
+    """The cosine of an inclination, where a line of sight is to cross the midplane somewhere."""
     steepest = jnp.where(cosine < 0, -_STEEPEST, _STEEPEST).astype(cosine.dtype)
     return jnp.where(jnp.abs(cosine) < _STEEPEST, steepest, cosine)
 
 
-def choose_steps(
-    view: View, support: Support, height, vertical, moving, brightness, radii, accuracy: float
-):
-    """The fewest surfaces that are accurate enough on lines of sight all over the disk.
+def choose_steps(slabs: Slabs, largest, softened, brightness, accuracy: float):
+    """The fewest surfaces that are accurate enough on some lines of sight.
 
     Parameters
     ----------
-    view, support
-        The disk.
-    height
-        As for `cut_slabs`.
-    vertical
-        Vertical profile.
-    moving
-        Its tangents, None where no derivative is asked for.
+    slabs
+        These lines of sight, shape (n,).
+    largest, softened
+        As `Steps.for_profile` finds them.
     brightness
-        Function of x, y and the position along the line of sight, in semi-major axes.
-    radii
-        Smallest and largest distance of a pixel from the star, in semi-major axes.
+        Function of positions along these lines, shape (m, n), in semi-major axes.
     accuracy
         Error that an image may have, relative to its peak.
 
@@ -151,59 +161,29 @@ def choose_steps(
     -------
     steps
         The surfaces.
+    error
+        The largest error among these lines, relative to the largest integral.
     enough
         Whether there is a number of surfaces that is enough.
     """
-    dtype = radii[0].dtype
-    index = jnp.arange(_INTERVALS - 1)
-    chosen = np.array([(np.arange(1, _INTERVALS) % s == 0) * s for s in (*_STRIDES, 1)])
-    chosen = jnp.asarray(chosen, dtype)
-
-    def integrals(values, steps):
-        """With every stride, shape (strides + 1, ...)."""
-        t, weight = steps.at(index)
-        return chosen @ (values(t) * weight[:, None])
-
-    def columns(t):
-        t = jnp.abs(t)
-        derivatives = in_each_number(lambda part: part.profile(t), vertical, moving)
-        moved = [derivative for derivative in derivatives if not isinstance(derivative, float)]
-        return jnp.stack([vertical.profile(t), *moved], axis=1)
-
-    largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
-    equal = Steps(largest, jnp.asarray(False), jnp.asarray(1))
-    softened = Steps(largest, jnp.asarray(True), jnp.asarray(1))
-    truth = integrals(columns, softened)[-1]
-    middle = len(_STRIDES) // 2
-    errors = [
-        jnp.max(jnp.abs(integrals(columns, steps)[middle] - truth)) for steps in (equal, softened)
-    ]
-    steps = equal._replace(softened=errors[1] < errors[0])
-
-    # lines of sight that cross the midplane all over the disk
-    cos_i = _kept_off_zero(view.cos_i)
-    low = jnp.maximum(support.q_low, radii[0])
-    high = jnp.maximum(jnp.minimum(support.q_high, radii[1] / jnp.abs(cos_i)), low)
-    spread = jnp.asarray(np.linspace(0.0, 1.0, 6), dtype)
-    ring = jnp.asarray([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], dtype) * support.log_width
-    q = jnp.concatenate([low * (high / low) ** spread, support.q_peak * jnp.exp(ring)])
-    q, angle = jnp.repeat(q, 8), jnp.tile(jnp.asarray(np.pi * np.arange(8) / 4.0, dtype), q.size)
-    cos_a, sin_a = jnp.cos(angle), jnp.sin(angle)
-    e = view.eccentricity
-    radius = q * (1.0 - e**2) / (1.0 + e * (cos_a * view.cos_omega + sin_a * view.sin_omega))
-    x, y = radius * cos_a + view.offset_x, (radius * sin_a + view.offset_y) * cos_i
-    slabs = cut_slabs(view, height, largest, x, y)
 
     def light(t):
         l, step = jax.vmap(slabs.node)(t)
-        return jax.vmap(brightness, (None, None, 0))(x, y, l) * step
+        return brightness(l) * step
 
-    found = integrals(light, steps)
+    finest = Steps(largest, softened, jnp.asarray(1))
+    found = _integrals(light, finest)
     errors = jnp.max(jnp.abs(found[:-1] - found[-1:]), axis=1) / jnp.max(jnp.abs(found[-1]))
-    tolerance = jnp.maximum(0.5 * accuracy, 50.0 * jnp.finfo(dtype).eps)
-    enough = errors <= tolerance
+    enough = errors <= tolerance(accuracy, errors.dtype)
     which = jnp.argmax(enough)
-    return steps._replace(stride=jnp.asarray(_STRIDES)[which]), jnp.any(enough)
+    return finest._replace(stride=jnp.asarray(_STRIDES)[which]), errors[which], jnp.any(enough)
+
+
+def _integrals(values, finest: Steps):
+    """Integrals of a function of the height with every stride, shape (strides + 1, ...)."""
+    t, weight = finest.at(jnp.arange(_INTERVALS - 1))
+    used = np.array([(np.arange(1, _INTERVALS) % s == 0) * s for s in (*_STRIDES, 1)])
+    return jnp.asarray(used, t.dtype) @ (values(t) * weight[:, None])
 
 
 def in_each_number(function, component, tangent):
