@@ -6,8 +6,8 @@
 Of a long light curve some hundred points are taken. The periods that Lomb-Scargle and
 autocorrelation find are the starts of fits with the spots' Gaussian process, and NUTS samples its
 posterior from the best of them. Spots are taken to live for a rotation at least and to grow in a
-tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds arrays ``time`` (days), ``flux`` and
-``flux_err``.
+tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds arrays
+``time`` (days), ``flux`` and ``flux_err``.
 """
 
 import argparse
