@@ -52,7 +52,7 @@ class Rule(eqx.Module):
         """Gauss-Legendre nodes per segment that a disk may get."""
         digits = -math.log10(self.accuracy)
         usual = 2.5 + 2.0 * digits + (digits / 2.75) ** 3
-        return tuple(math.ceil(factor * usual) for factor in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0))
+        return tuple(math.ceil(factor * usual) for factor in (1.0, 1.4, 2.0, 3.0))
 
     @property
     def truncation(self) -> float:
