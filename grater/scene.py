@@ -242,7 +242,8 @@ class Scene(Model):
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
 
         It is the largest difference to a finer integration on a hundred lines of sight all over a
-        disk, before the PSF. Where it exceeds ``accuracy``, no number of nodes was enough.
+        disk, before the PSF. Where it exceeds ``accuracy``, no number of nodes was enough. The
+        faint light far from the ring that is left out, by design less than that, is not in it.
         """
         return _integration_error(self)
 

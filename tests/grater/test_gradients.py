@@ -121,6 +121,34 @@ def test_spline_whose_outer_knots_are_in_view():
     check_gradient(scene, 1e-5, tolerance=1e-3)
 
 
+def test_a_table_with_more_numbers_than_get_an_image_each():
+    """Then reverse mode takes over: its gradient, and that of all the rest, are the differences."""
+    angle = np.linspace(0.0, 180.0, 61)
+    phase = grater.TabulatedPhase(angle, 1.0 + np.cos(np.deg2rad(angle)) ** 2)
+    disk = grater.Disk(
+        40.0, 50.0, 20.0, alpha_in=6.0, alpha_out=-4.0, scale_height=2.0, phase=phase
+    )
+    scene = grater.Scene(disk, grid=grater.Grid((15, 15), 0.14, 60.0), accuracy=1e-8)
+
+    @eqx.filter_jit
+    def total(scene, weight):
+        return jnp.sum(weight * scene.image() ** 2)
+
+    weight = jnp.asarray(np.random.default_rng(3).uniform(size=(15, 15)))
+    slope = eqx.filter_jit(eqx.filter_grad(total))(scene, weight).disk
+    for path, index in [("phase.values", 20), ("phase.values", 33), ("inclination", None)]:
+        value = np.asarray(disk.get(path))
+        step = 1e-4 if index is not None else 1e-3
+        changes = []
+        for sign in (1.0, -1.0):
+            moved = value.copy()
+            moved[... if index is None else index] += sign * step
+            changes.append(float(total(scene.set({f"disk.{path}": moved}), weight)))
+        expected = (changes[0] - changes[1]) / (2.0 * step)
+        got = np.asarray(slope.get(path))[... if index is None else index]
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 def test_everything_else_that_a_scene_may_have():
     ring = disk(
         alpha_in=None,

@@ -193,6 +193,26 @@ def test_vmap_equals_loop():
         np.testing.assert_allclose(render(scene), image, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("inclination", [45.0, 70.0, 88.0])
+def test_estimate_of_the_error(inclination):
+    """The measured error tells the true one's size, but for the faint light that is left out."""
+    disk = small_disk(inclination=inclination, alpha_in=15.0)
+    truth = np.asarray(render(grater.Scene(disk, grid=GRID, accuracy=1e-8)))
+    scene = grater.Scene(disk, grid=GRID, accuracy=1e-3)
+    (estimate,) = np.asarray(scene.integration_error())
+    assert 1e-7 < estimate <= 0.2e-3
+    true = np.max(np.abs(np.asarray(render(scene)) - truth)) / truth.max()
+    assert true < 5.0 * estimate + 0.2e-3
+    assert true < 1e-3
+
+
+def test_estimate_says_where_no_number_of_nodes_is_enough():
+    """A ring so sharp that the largest number of nodes cannot follow it."""
+    disk = small_disk(radial=grater.GaussianRing(2e-4), alpha_in=None, alpha_out=None)
+    scene = grater.Scene(disk, grid=GRID, accuracy=1e-6)
+    assert np.asarray(scene.integration_error())[0] > 1e-6
+
+
 def test_accuracy_out_of_range():
     with pytest.raises(ValueError, match=r"accuracy = 0.5 is outside \[1e-10, 0.1\]"):
         grater.Scene(small_disk(), grid=GRID, accuracy=0.5)

@@ -419,6 +419,18 @@ def test_bins_are_weighted_means_within_segments():
         data.bin(0)
 
 
+def test_thinning_keeps_points_as_they_were_measured():
+    time = np.arange(10.0)
+    series = TimeSeriesData(time, 1.0 + 0.1 * time, 0.01)
+    thin = series.thin(4)
+    np.testing.assert_array_equal(thin.time, [0.0, 3.0, 6.0, 9.0])
+    np.testing.assert_array_equal(thin.flux, 1.0 + 0.1 * thin.time)
+    assert "one in 3" in repr(thin)
+    assert len(series.thin(100)) == 10
+    with pytest.raises(ValueError, match="number = 1"):
+        series.thin(1)
+
+
 def test_binning_a_line_keeps_it():
     time = np.linspace(2459000.0, 2459010.0, 501)
     data = TimeSeriesData(time, 3.0 * (time - 2459000.0), np.linspace(1, 5, 501)).bin(0.3)
