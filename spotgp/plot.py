@@ -79,6 +79,7 @@ def plot_light_curve(
         )
     axes[0].plot(t, _percent(mean), "C0", lw=1.0)
     axes[0].set_ylabel("flux [%]")
+    axes[0].ticklabel_format(axis="y", useOffset=False)
     for ax, name in zip(axes[1:-1], names, strict=True):
         part, part_variance = (np.asarray(x) for x in gp.predict(t, theta, parts=name))
         ax.fill_between(
