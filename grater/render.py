@@ -313,7 +313,8 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
 
 def _computed_once(function, *arguments):
     """The function's arrays, in memory: XLA's CPU backend would work them out for each use anew."""
-    use = arguments[0].ravel()[0] < jnp.inf
+    # always true, of NaN as well, which must come out as NaN; but the compiler does not know
+    use = ~(arguments[0].ravel()[0] > jnp.inf)
     out = jax.eval_shape(function, *arguments)
 
     def nothing(*_):
