@@ -73,8 +73,6 @@ for number in range(args.first, args.first + args.number):
         middle,
         priors=PRIORS,
         solver="dense",
-        knots=2048,
-        nodes=128,
     )
     found = spotgp.search(gp, number=6, progress=False)
     with warnings.catch_warnings(record=True):

@@ -5,35 +5,55 @@ import jax.numpy as jnp
 
 
 @jax.custom_jvp
+def inverse_sqrt(x):
+    """1 / sqrt(x) for x > 0, in a form that XLA's CPU backend does not make slow in float64."""
+    return jnp.sqrt(1.0 / x)
+
+
+@inverse_sqrt.defjvp
+def _inverse_sqrt_jvp(primals, tangents):
+    value = inverse_sqrt(*primals)
+    return value, -0.5 * (value * value * value) * tangents[0]
+
+
+@jax.custom_jvp
 def power(base, exponent):
-    """Power of a base >= 0 to a scalar exponent >= 0, with finite derivatives at base = 0.
+    """Power of a base >= 0 to a scalar exponent >= 0, with finite derivatives at base = 0."""
+    # no guard within the logarithm: XLA shares it with the logarithms of others
+    raised = jnp.exp(exponent * jnp.log(base))
+    return jnp.where(base > 0, raised, jnp.where(exponent == 0, 1.0, 0.0).astype(base.dtype))
 
-    The usual exponents 1 and 2 cost a multiplication instead of a logarithm and an exponential.
-    """
 
-    def general(b):
-        positive = b > 0
-        raised = jnp.exp(exponent * jnp.log(jnp.where(positive, b, 1.0)))
-        return jnp.where(positive, raised, jnp.where(exponent == 0, 1.0, 0.0).astype(b.dtype))
+def _power_jvp(power):
+    def jvp(primals, tangents):
+        base, exponent = primals
+        base_dot, exponent_dot = tangents
+        value = power(base, exponent)
+        positive = base > 0
+        safe = jnp.where(positive, base, 1.0)
+        dot = jnp.zeros_like(value)
+        if not isinstance(base_dot, jax.custom_derivatives.SymbolicZero):
+            at_zero = (exponent == 1.0).astype(value.dtype)
+            slope = jnp.where(positive, exponent * value / safe, at_zero)
+            dot = dot + slope * base_dot
+        # only where it is asked for: a fixed exponent costs no logarithm
+        if not isinstance(exponent_dot, jax.custom_derivatives.SymbolicZero):
+            dot = dot + jnp.where(positive, value * jnp.log(safe), 0.0) * exponent_dot
+        return value, dot
 
+    return jvp
+
+
+power.defjvp(_power_jvp(power), symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def usual_power(base, exponent):
+    """`power` at the cost of a multiplication where the exponent is 1 or 2."""
     which = jnp.where(exponent == 1.0, 1, jnp.where(exponent == 2.0, 2, 0))
-    return jax.lax.switch(which, [general, lambda b: b, lambda b: b * b], base)
+    return jax.lax.switch(
+        which, [lambda b: power(b, exponent), lambda b: b, lambda b: b * b], base
+    )
 
 
-def _power_jvp(primals, tangents):
-    base, exponent = primals
-    base_dot, exponent_dot = tangents
-    value = power(base, exponent)
-    positive = base > 0
-    safe = jnp.where(positive, base, 1.0)
-    dot = jnp.zeros_like(value)
-    if not isinstance(base_dot, jax.custom_derivatives.SymbolicZero):
-        slope = jnp.where(positive, exponent * value / safe, (exponent == 1.0).astype(value.dtype))
-        dot = dot + slope * base_dot
-    # only where it is asked for: a fixed exponent costs no logarithm
-    if not isinstance(exponent_dot, jax.custom_derivatives.SymbolicZero):
-        dot = dot + jnp.where(positive, value * jnp.log(safe), 0.0) * exponent_dot
-    return value, dot
-
-
-power.defjvp(_power_jvp, symbolic_zeros=True)
+usual_power.defjvp(_power_jvp(usual_power), symbolic_zeros=True)

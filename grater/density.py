@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
-from ._math import power
+from ._math import inverse_sqrt, power, usual_power
 
 
 class AbstractRadialProfile(Model):
@@ -61,7 +61,7 @@ class TwoPowerLaw(AbstractRadialProfile):
         log_q = jnp.log(q)
         steep = jnp.exp(-2.0 * (self.alpha_in - self.alpha_out) * jnp.abs(log_q))
         ruling = jnp.minimum(self.alpha_in * log_q, self.alpha_out * log_q)
-        return jnp.exp(ruling) * jnp.sqrt(2.0 / (1.0 + steep))
+        return jnp.exp(ruling) * inverse_sqrt(0.5 + 0.5 * steep)
 
 
 class GaussianRing(AbstractRadialProfile):
@@ -144,4 +144,4 @@ class VerticalExponential(AbstractVerticalProfile):
     def profile(self, t):
         # nothing is left where the power is e^9, and far beyond it would not be a number
         limit = jnp.exp(9.0 / jax.lax.stop_gradient(self.gamma))
-        return jnp.exp(-power(jnp.minimum(t, limit), self.gamma))
+        return jnp.exp(-usual_power(jnp.minimum(t, limit), self.gamma))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
+from ._math import inverse_sqrt
 from .quadrature import gauss_legendre
 
 PhaseNormalization = Literal["sphere", "right_angle"]
@@ -71,8 +72,8 @@ class Isotropic(AbstractPhaseFunction):
 
 
 def _henyey_greenstein(g, cos_scatter):
-    u = 1.0 + g**2 - 2.0 * g * cos_scatter
-    return (1.0 - g**2) / (4.0 * np.pi * u * jnp.sqrt(u))
+    s = inverse_sqrt(1.0 + g**2 - 2.0 * g * cos_scatter)
+    return (1.0 - g**2) * (0.25 / np.pi) * (s * s * s)
 
 
 class HenyeyGreenstein(AbstractPhaseFunction):

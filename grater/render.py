@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._math import inverse_sqrt
 from .nodes import Nodes, most_nodes, place_nodes
 from .quadrature import SMALLEST_RADIUS, Rule, View
 from .slabs import in_each_number
@@ -172,9 +173,9 @@ def _radius(ellipse: Ellipse, x_d, y_d, r):
 
 def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
     x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
-    d_squared = x**2 + y**2 + l**2
+    per_d = inverse_sqrt(x**2 + y**2 + l**2)
     density = dust.density(_radius(ellipse, x_d, y_d, r), z)
-    return density * dust.phase(l / jnp.sqrt(d_squared)) / d_squared
+    return density * dust.phase(l * per_d) * per_d**2
 
 
 def _sweep(start, add_sample, nodes: Nodes, unit):
@@ -222,7 +223,7 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
 
     def geometry(l):
         x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
-        per_d = jax.lax.rsqrt(x**2 + y**2 + l**2)
+        per_d = inverse_sqrt(x**2 + y**2 + l**2)
         return y_d, z, _radius(ellipse, x_d, y_d, r), 1.0 / r, per_d
 
     def components(q, z, cos_scatter):

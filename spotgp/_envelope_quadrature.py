@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._trig import cos_sin
+
 Profile = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
 NEGLIGIBLE_AREA = 1e-12  # of the peak of Gamma^2: what lies below it is outside of an envelope
@@ -145,7 +147,7 @@ def map_lags(single: Callable, lag):
 
 def _spherical_bessel(theta, count: int):
     r""":math:`j_0 \dots j_{count-1}`, stacked in front."""
-    sine, cosine = jnp.sin(theta), jnp.cos(theta)
+    cosine, sine = cos_sin(theta)
     # ratios of neighbours by their continued fraction, below the first zeros
     near = jnp.where(jnp.abs(theta) < 2.5, theta, 1.0)
     ratio, ratios = jnp.zeros_like(near), []
@@ -191,7 +193,7 @@ def transform(profile: Profile, breakpoints, omega):
         even = jnp.sum(terms[0::4] - terms[2::4], axis=0)
         odd = jnp.sum(terms[1::4] - terms[3::4], axis=0)
         phase = frequency * middle
-        cosine, sine = jnp.cos(phase), jnp.sin(phase)
+        cosine, sine = cos_sin(phase)
         real = jnp.sum(even * cosine - odd * sine)
         imaginary = -jnp.sum(even * sine + odd * cosine)
         return jax.lax.complex(real, imaginary)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from pytreefit import param
 
+from ._trig import cos_sin
 from .acf import clenshaw, cosine_polynomial, visible_window, window_harmonics
 from .geometry import projected_cap_area
 from .latitude import gauss_legendre, sine_legendre
@@ -104,19 +105,19 @@ class AbstractFiniteSpotVisibility(AbstractInclinedVisibility):
         rest = some - full
         theta = jnp.concatenate([0.5 * full * (1.0 + x), full + 0.5 * rest * (1.0 + y)], axis=-1)
         weight = jnp.concatenate([0.5 * full * w, 0.5 * rest * v], axis=-1)
-        mu = a0[..., None] + a1[..., None] * jnp.cos(theta)
+        mu = a0[..., None] + a1[..., None] * cos_sin(theta)[0]
         return theta, self.profile(mu) * weight / np.pi
 
     def cn(self, orders, phi):
         if not orders:
             return jnp.zeros((*jnp.shape(phi), 0), jnp.result_type(float))
         theta, value = self._samples(phi, max(orders))
-        columns = [jnp.sum(value * jnp.cos(n * theta), axis=-1) for n in orders]
+        columns = [jnp.sum(value * cos_sin(n * theta)[0], axis=-1) for n in orders]
         return jnp.stack(columns, axis=-1)
 
     def prepared(self, phi):
         theta, value = self._samples(phi, self.harmonics)
-        twice = 2.0 * jnp.cos(theta)
+        twice = 2.0 * cos_sin(theta)[0]
 
         def harmonic(carry, _):
             now, before = carry
@@ -127,7 +128,7 @@ class AbstractFiniteSpotVisibility(AbstractInclinedVisibility):
         power = jnp.concatenate([cn[:1] ** 2, 2.0 * cn[1:] ** 2])
 
         def curve(angle):
-            twice_cos = 2.0 * jnp.cos(jnp.asarray(angle, float))
+            twice_cos = 2.0 * cos_sin(jnp.asarray(angle, float))[0]
             zero = jnp.zeros(jnp.broadcast_shapes(power.shape[1:], twice_cos.shape), power.dtype)
 
             def clenshaw_step(carry, term):

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from pytreefit._param import is_traced
 
 from ._table import KernelTable, tabulate
+from ._trig import cos_sin
 from .acf import WindowedCurve
 from .latitude import latitude_rule
 from .model import SpotEvolutionModel
@@ -81,7 +82,7 @@ def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int):
 
         def add(total, order_and_weight):
             order, weights = order_and_weight
-            return total + weights @ jnp.cos(order * angle), None
+            return total + weights @ cos_sin(order * angle)[0], None
 
         order = jnp.asarray(orders, squared.dtype)
         return jax.lax.scan(add, jnp.zeros_like(lags), (order, squared.T))[0]
@@ -224,7 +225,7 @@ def _at_latitude(kernel: AnalyticKernel, lag, phi):
     else:
         squared = visibility.cn_squared(kernel.orders, phi)
         terms = [
-            squared[k] * (1.0 if n == 0 else 2.0) * jnp.cos(n * angle)
+            squared[k] * (1.0 if n == 0 else 2.0) * cos_sin(n * angle)[0]
             for k, n in enumerate(kernel.orders)
         ]
         correlation = sum(terms, jnp.zeros_like(lag))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from pytreefit import param
 from pytreefit._param import is_traced
 
+from ._trig import cos_sin
 from .acf import TWO_PI, clenshaw, visible_window
 from .latitude import gauss_legendre
 from .visibility import AbstractInclinedVisibility, AbstractPolynomialVisibility, visible_panels
@@ -161,7 +162,7 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
         step = 2.0 * jnp.sqrt(k2 * cos2 / (cos2 + (1.0 - k2) * sin2))
         value = jnp.where(never, 0.0, self.profile(mu) * step) * _raised(weight, k2.ndim)
         theta = 2.0 * jnp.arcsin(jnp.sqrt(k2 * sin2))
-        columns = [jnp.sum(value * jnp.cos(n * theta), axis=-1) for n in orders]
+        columns = [jnp.sum(value * cos_sin(n * theta)[0], axis=-1) for n in orders]
         if not columns:
             return jnp.zeros((*a0.shape, 0), a0.dtype)
         return jnp.stack(columns, axis=-1) / np.pi

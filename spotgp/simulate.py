@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit._param import is_traced
 
+from ._trig import cos_sin
 from .cap_light import cap_light
 from .finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
 from .limb_darkening import FourParameterVisibilityFunction, quadratic_polynomial
@@ -110,7 +111,7 @@ def _dimming(envelope, visibility, spots, t):
     turn = spots.longitude[:, None] + visibility.omega0(spots.latitude)[:, None] * age
     polar, equatorial = visibility.foreshortening(spots.latitude)
     # rounding may put a spot at the centre of the disk beyond it
-    cos_beta = jnp.clip(polar[:, None] + equatorial[:, None] * jnp.cos(turn), -1.0, 1.0)
+    cos_beta = jnp.clip(polar[:, None] + equatorial[:, None] * cos_sin(turn)[0], -1.0, 1.0)
     alpha = spots.alpha_max[:, None] * envelope.Gamma(age)
     blocked = blocked_light(visibility, alpha, cos_beta)
     return jnp.sum(spots.weight[:, None] * blocked, axis=0)

@@ -10,6 +10,7 @@ from scipy.special import zeta
 from pytreefit import param
 
 from ._envelope_quadrature import autocorrelation, map_lags, sinhc, transform
+from ._trig import cos_sin
 from .envelope import AbstractEnvelope, to_float
 from .symbolic import symbols
 
@@ -378,7 +379,7 @@ def _gamma_autocorrelation(alpha, tau, a, turn, log_peak, lag):
             modulus = jnp.exp(modulus + log_weight)
             angle = alpha * (jnp.arctan(imaginary / real) - angle_z) - angle_z
             for factor, phase in factors:
-                total = total + factor * jnp.sum(modulus * jnp.cos(angle + phase))
+                total = total + factor * jnp.sum(modulus * cos_sin(angle + phase)[0])
         return tau * total
 
     return map_lags(single, lag)

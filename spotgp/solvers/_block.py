@@ -226,7 +226,7 @@ def _backward(rest, saved, cotangent):
 
     last = blocks.time.shape[0] - 1
     inverse = _solve(factor.lower[last], identity)
-    selected = inverse.T @ inverse
+    selected = _solve(factor.lower[last], inverse, transpose=True)
     total, at_last = pull_within(
         outer(last, last) - selected, jax.tree.map(lambda b: b[last], blocks)
     )
@@ -237,7 +237,7 @@ def _backward(rest, saved, cotangent):
         inverse = _solve(factor.lower[k], identity)
         coupled = factor.coupling[k] @ inverse
         beside = -selected @ coupled
-        selected = inverse.T @ inverse - coupled.T @ beside
+        selected = _solve(factor.lower[k], inverse, transpose=True) - coupled.T @ beside
         _, pull = jax.vjp(lambda c: _between(eqx.combine(c, rest), following, block), arrays)
         total = add(total, pull(cotangent * (outer(k + 1, k) - beside))[0])
         within, on_diagonal = pull_within(outer(k, k) - selected, block)
