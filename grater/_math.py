@@ -51,9 +51,7 @@ power.defjvp(_power_jvp(power), symbolic_zeros=True)
 def usual_power(base, exponent):
     """`power` at the cost of a multiplication where the exponent is 1 or 2."""
     which = jnp.where(exponent == 1.0, 1, jnp.where(exponent == 2.0, 2, 0))
-    return jax.lax.switch(
-        which, [lambda b: power(b, exponent), lambda b: b, lambda b: b * b], base
-    )
+    return jax.lax.switch(which, [lambda b: power(b, exponent), lambda b: b, lambda b: b * b], base)
 
 
 usual_power.defjvp(_power_jvp(usual_power), symbolic_zeros=True)

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from ._evaluate import Frame, value_and_gradient
@@ -28,6 +27,9 @@ from ._progress import Reporter, duration
 from ._space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
 from ._start import refuse_start, start_coordinates
 from ._table import Table
+
+if TYPE_CHECKING:
+    import optax
 
 _AGREEMENT = 0.1  # log densities closer than this are the same optimum
 
@@ -104,7 +106,7 @@ class Fit(eqx.Module):
 
 def fit(
     posterior,
-    optimizer: str | optax.GradientTransformation | None = None,
+    optimizer: "str | optax.GradientTransformation | None" = None,
     *,
     steps: int = 500,
     start: Any = None,

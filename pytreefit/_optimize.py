@@ -1,16 +1,21 @@
 """Minimisers that need one evaluation per step, so that the model is compiled only once."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from ._evaluate import Frame, Rowwise, least_squares, objective, value_and_gradient
+from ._lazy import LazyModule
 from ._lenient import lenient
+
+if TYPE_CHECKING:
+    import optax
+else:
+    optax = LazyModule("optax")
 
 RUNNING, CONVERGED, STALLED, NOT_FINITE = range(4)
 _ROUNDING = 8.0  # changes of the objective below so many units in its last place mean nothing

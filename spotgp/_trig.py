@@ -9,7 +9,7 @@ import jax.numpy as jnp
 _SINE = [(-1) ** k / math.factorial(2 * k + 1) for k in range(10)]
 _COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(11)]
 # a turn in two parts, so that a whole number of the first is exact
-_TURN = 6.28125, 2.0 * math.pi - 6.28125
+_TURN = 6.28125, 0.001935307179586476925286766559
 
 
 def _series(coefficients, x):

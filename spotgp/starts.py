@@ -62,7 +62,8 @@ def suggest_starts(
     gp
         The process.
     periods
-        Days; by default the Lomb-Scargle and autocorrelation periods, and their doubles.
+        Days; by default the Lomb-Scargle and autocorrelation periods, their doubles and their
+        halves, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
 
@@ -79,7 +80,9 @@ def suggest_starts(
     if periods is None:
         found = [lomb_scargle(time, flux).period, acf.period]
         found = [p for p in found if math.isfinite(p)]
-        periods = _distinct([*found, *(2.0 * p for p in found)])
+        multiples = [factor * period for factor in (1.0, 2.0, 0.5) for period in found]
+        allowed = [period for period in multiples if _is_inside(gp, period)]
+        periods = _distinct(allowed or multiples)
     if lifetimes is None:
         decay = acf.decay_time if math.isfinite(acf.decay_time) else 0.3 * span
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
@@ -156,13 +159,17 @@ def search(
 
 
 def _spread(starts, number: int):
-    """The best starts, but no more than a half of them at one period."""
+    """The best starts, but no more than a third of them at one of three periods or more."""
+
+    def period(values):
+        return round(math.log(values.get("model.visibility.peq", 1.0)), 2)
+
+    most = math.ceil(number / min(3, len({period(values) for values in starts})))
     chosen, count = [], {}
     for values in starts:
-        period = round(math.log(values.get("model.visibility.peq", 1.0)), 2)
-        if count.get(period, 0) < max(1, number // 2) and len(chosen) < number:
+        if count.get(period(values), 0) < most and len(chosen) < number:
             chosen.append(values)
-            count[period] = count.get(period, 0) + 1
+            count[period(values)] = count.get(period(values), 0) + 1
     return chosen
 
 
@@ -182,13 +189,24 @@ def _distinct(values: Sequence[float], apart: float = 0.02) -> list[float]:
     return kept
 
 
+def _range(gp: GPSolver, name: str) -> tuple[float, float]:
+    """Ends of a prior's support."""
+    support = gp.posterior.priors[name].support
+    low = float(np.min(getattr(support, "lower_bound", -math.inf)))
+    return low, float(np.max(getattr(support, "upper_bound", math.inf)))
+
+
+def _is_inside(gp: GPSolver, period: float) -> bool:
+    name = "model.visibility.peq"
+    low, high = _range(gp, name) if name in gp.posterior.priors else (0.0, math.inf)
+    return low < period < high
+
+
 def _inside(gp: GPSolver, values):
     """Values moved into the priors' supports, where they are outside of it."""
     moved = {}
     for name, value in values.items():
-        support = gp.posterior.priors[name].support
-        low = float(np.min(getattr(support, "lower_bound", -math.inf)))
-        high = float(np.max(getattr(support, "upper_bound", math.inf)))
+        low, high = _range(gp, name)
         margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
         inner = (max(low + margin, low * 1.01), high - margin)
         moved[name] = min(max(float(value), inner[0]), inner[1])

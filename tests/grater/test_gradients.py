@@ -298,3 +298,16 @@ def test_finite_at_every_corner():
     ordinary |= {"disk.argument_of_pericenter": 90.0, "star.x": 6.0, "star.y": 6.0}
     for values in itertools.product(*corners.values()):
         check_finite("henyey_greenstein", ordinary | dict(zip(corners, values, strict=True)))
+
+
+def test_a_parameter_that_is_not_a_number_gives_a_gradient_that_is_none():
+    ordinary = dict.fromkeys(sorted((*GEOMETRY, "disk.phase.g")), 0.7)
+    ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
+    paths = tuple(ordinary)
+    names = ["disk.inclination", "disk.semi_major_axis", "disk.radial.alpha_in", "disk.phase.g"]
+    for name in names:
+        flat = jnp.asarray([np.nan if path == name else ordinary[path] for path in paths])
+        value, _, slopes = value_and_gradient(base("henyey_greenstein", True), flat, paths)
+        assert np.isnan(value), name
+        for path in ("disk.inclination", "disk.radial.alpha_in", "disk.phase.g"):
+            assert np.isnan(slopes.get(path)), f"{path}, for {name}"
