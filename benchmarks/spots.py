@@ -19,6 +19,11 @@ RUNS = 5
 LEAPFROGS = 4
 STAR = {"peq": 5.0, "kappa": 0.2, "inc": 1.0}
 SPOT = {"lspot": 10.0, "tau_spot": 4.0}
+# the same for both: they decide how far a solver's band has to reach
+BOUNDS = {
+    "peq": (2.0, 20.0), "kappa": (0.0, 0.9), "inc": (0.01, 1.57), "lspot": (2.0, 20.0),
+    "tau_spot": (1.0, 8.0), "sigma_k": (1e-4, 0.1),
+}  # fmt: skip
 
 
 def timed(function):
@@ -40,6 +45,18 @@ def times(n, even):
     return t if even else np.sort(t + jitter)
 
 
+def solver(ours, n, even, model):
+    """The Gaussian process of a simulated light curve."""
+    import spotgp
+
+    t = times(n, even)
+    rng = np.random.default_rng(2)
+    flux = 1.0 + 0.01 * np.sin(t) + rng.normal(0.0, 1e-3, n)
+    limits = {"priors" if ours else "bounds": BOUNDS}
+    gp = spotgp.GPSolver(t, flux, np.full(n, 1e-3), model, **limits)
+    return gp if ours else gp.build_jax() or gp
+
+
 def rows(ours):
     import jax
 
@@ -56,12 +73,7 @@ def rows(ours):
         yield f"kernel, {n} lags", lambda lag=lag: np.asarray(kernel.kernel(lag))
     for n in (300, 1000, 3000):
         for even in (True, False):
-            t = times(n, even)
-            rng = np.random.default_rng(2)
-            flux = 1.0 + 0.01 * np.sin(t) + rng.normal(0.0, 1e-3, n)
-            gp = spotgp.GPSolver(t, flux, np.full(n, 1e-3), model)
-            if not ours:
-                gp.build_jax()
+            gp = solver(ours, n, even, model)
             theta = np.array([5.0, 0.2, 1.0, 10.0, 4.0, 0.01])
             name = f"log posterior, N = {n}, {'even' if even else 'uneven'}"
             yield name, lambda gp=gp, theta=theta: np.asarray(gp.log_posterior(theta))
@@ -71,13 +83,8 @@ def rows(ours):
     import jax.numpy as jnp
 
     for n in (300, 1000):
-        t = times(n, even=False)
-        rng = np.random.default_rng(2)
-        flux = 1.0 + 0.01 * np.sin(t) + rng.normal(0.0, 1e-3, n)
-        gp = spotgp.GPSolver(t, flux, np.full(n, 1e-3), model)
+        gp = solver(ours, n, False, model)
         theta = jnp.array([5.0, 0.2, 1.0, 10.0, 4.0, 0.01])
-        if not ours:
-            gp.build_jax()
         sampler = blackjax.hmc(gp.log_posterior, 0.1, (0.01 * theta) ** 2, LEAPFROGS)
         step = jax.jit(sampler.step)
         state = jax.jit(sampler.init)(theta)

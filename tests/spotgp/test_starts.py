@@ -1,0 +1,52 @@
+import math
+
+import numpy as np
+import pytest
+
+import spotgp
+from spotgp.starts import _spread
+
+
+@pytest.fixture(scope="module")
+def gp():
+    """A star whose light curve looks as if it turned half as fast: every other dip is shallow."""
+    star = spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=4.0),
+        visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.05, inc=1.0),
+        sigma_k=3e-3,
+    )
+    rng = np.random.default_rng(3)
+    t = np.sort(rng.uniform(0.0, 60.0, 80))
+    flux = 1.0 + 0.01 * np.cos(2.0 * np.pi * t / 8.0) + rng.normal(0.0, 5e-4, t.size)
+    return spotgp.GPSolver(
+        t, flux, 5e-4, star, priors={"peq": (3.0, 12.0), "lspot": (5.0, 20.0)}, solver="dense"
+    )
+
+
+def test_starts_are_at_the_periods_in_the_data_and_their_halves(gp):
+    starts = spotgp.suggest_starts(gp)
+    periods = {round(values["model.visibility.peq"], 3) for values in starts}
+    assert any(abs(period / 8.0 - 1.0) < 0.03 for period in periods)
+    assert any(abs(period / 4.0 - 1.0) < 0.03 for period in periods)
+    # the double is beyond the prior
+    assert max(periods) < 12.0
+    density = [float(gp.log_posterior(values)) for values in starts[:3]]
+    assert density == sorted(density, reverse=True)
+    assert all(math.isfinite(value) for value in density)
+
+
+def test_no_period_takes_all_of_the_starts():
+    def start(period, number):
+        return {"model.visibility.peq": period, "number": number}
+
+    many = [*(start(8.0, k) for k in range(9)), start(4.0, 9), start(16.0, 10), start(2.0, 11)]
+    assert [s["number"] for s in _spread(many, 6)] == [0, 1, 9, 10, 11]
+    # with a single period there is nothing to spread over
+    assert len(_spread(many[:9], 6)) == 6
+
+
+def test_search_keeps_the_best(gp):
+    found = spotgp.search(gp, spotgp.suggest_starts(gp)[:2], number=2, steps=30, progress=False)
+    assert float(found.best.log_density) == max(found.log_density)
+    assert 1 <= found.agreeing <= len(found.fits)
+    assert "log posterior" in str(found.table())
