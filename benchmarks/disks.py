@@ -4,10 +4,11 @@
 
 The rivals are installed into environments of their own in FOLDER, unless they are there already.
 Every code runs in a process of its own, all kept alive; of each case they take turns, one timed
-run of each in every round after one that is not, so that all of them see the same machine. Times are medians with quartiles;
-the first call, compilation included, is told beside them. Errors are the largest difference to a
-converged image over the pixels that a code computes, relative to the peak: as the image is, and
-after it has been multiplied with the factor that suits it best (a flux that is fitted does that).
+run of each in every round after one that is not, so that all of them see the same machine. Times
+are medians with quartiles; the first call, compilation included, is told beside them. Errors are
+the largest difference to a converged image over the pixels that a code computes, relative to the
+peak: as the image is, and after it has been multiplied with the factor that suits it best (a flux
+that is fitted does that).
 """
 
 import argparse
