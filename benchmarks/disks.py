@@ -11,6 +11,9 @@ peak: as the image is, and after it has been multiplied with the factor that sui
 that is fitted does that).
 """
 
+# the rivals live in environments of their own
+# pyright: reportMissingImports=false
+
 import argparse
 import json
 import os
@@ -211,7 +214,7 @@ def can(code, case):
 
 def serve(code):
     """Answer the requests of the parent, one line each."""
-    function, lines = None, sys.stdout
+    function, lines = (lambda: None), sys.stdout
     sys.stdout = sys.stderr  # what a code prints is no answer
     for line in sys.stdin:
         request = json.loads(line)
@@ -246,14 +249,17 @@ class Worker:
             text=True,
             env=environment,
         )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
 
     def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self.requests.write(json.dumps(request) + "\n")
+        self.requests.flush()
+        return json.loads(self.answers.readline())
 
     def stop(self):
-        self.process.stdin.close()
+        self.requests.close()
         self.process.wait()
 
 
