@@ -165,7 +165,7 @@ def choose_priors(light_curve: LightCurve, given: dict[str, Any], fixed_mean: bo
         elif _free_by_default(path, light_curve, fixed_mean):
             node = lookup_parameter(light_curve, path)
             value = float(node.value)
-            low, high = _limits(prior)
+            low, high = prior_limits(prior)
             if not low <= value <= high:
                 raise ValueError(
                     f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
@@ -177,7 +177,8 @@ def choose_priors(light_curve: LightCurve, given: dict[str, Any], fixed_mean: bo
     return chosen
 
 
-def _limits(prior) -> tuple[float, float]:
+def prior_limits(prior) -> tuple[float, float]:
+    """Ends of a prior's support."""
     support = prior.support
     low = getattr(support, "lower_bound", -math.inf)
     high = getattr(support, "upper_bound", math.inf)
@@ -192,7 +193,7 @@ def sized(light_curve, time, priors, solver, knots, nodes) -> Any:
     }
     span = float(time[-1] - time[0])
     model = light_curve.model
-    limits = {path: _limits(prior) for path, prior in priors.items()}
+    limits = {path: prior_limits(prior) for path, prior in priors.items()}
     start = float(model.envelope.kernel_support())
     reach = math.inf if light_curve.terms else _largest_support(light_curve, limits)
     layout = Layout(1, time.size)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pytreefit import Fit, Table, fit
 
+from ._setup import prior_limits
 from .gp import GPSolver
 from .periods import autocorrelation, lomb_scargle
 
@@ -189,16 +190,10 @@ def _distinct(values: Sequence[float], apart: float = 0.02) -> list[float]:
     return kept
 
 
-def _range(gp: GPSolver, name: str) -> tuple[float, float]:
-    """Ends of a prior's support."""
-    support = gp.posterior.priors[name].support
-    low = float(np.min(getattr(support, "lower_bound", -math.inf)))
-    return low, float(np.max(getattr(support, "upper_bound", math.inf)))
-
-
 def _is_inside(gp: GPSolver, period: float) -> bool:
     name = "model.visibility.peq"
-    low, high = _range(gp, name) if name in gp.posterior.priors else (0.0, math.inf)
+    prior = gp.posterior.priors.get(name)
+    low, high = (0.0, math.inf) if prior is None else prior_limits(prior)
     return low < period < high
 
 
@@ -206,7 +201,7 @@ def _inside(gp: GPSolver, values):
     """Values moved into the priors' supports, where they are outside of it."""
     moved = {}
     for name, value in values.items():
-        low, high = _range(gp, name)
+        low, high = prior_limits(gp.posterior.priors[name])
         margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
         inner = (max(low + margin, low * 1.01), high - margin)
         moved[name] = min(max(float(value), inner[0]), inner[1])
