@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._model import Model, convert_value, lookup_parameter, replace
-from ._param import check_value
+from ._param import check_value, is_traced
+from ._threads import cores, in_threads
 
 
 def vary(model: Model, values: Mapping[str, Any]) -> Model:
@@ -93,11 +94,12 @@ def _column(model: Model, path: str, values: Any) -> jax.Array:
     return array
 
 
-def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = 4) -> Any:
-    """Apply a function to each of a batch of models, a few at a time.
+def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = None) -> Any:
+    """Apply a function to each of a batch of models.
 
-    On a CPU this is faster than ``equinox.filter_vmap`` and needs memory for ``batch_size`` models
-    only. It is compiled once for each function and shape.
+    On a CPU each core takes one model after the other, which is faster than ``equinox.filter_vmap``
+    wherever the work adapts to the model, and needs the memory of one model per core. The function
+    is compiled once for each shape.
 
     Parameters
     ----------
@@ -108,7 +110,8 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = 4)
         Batch of models from :func:`vary` or :func:`grid`, or any PyTree whose arrays have a
         leading axis of the same length ``n``.
     batch_size
-        How many models are evaluated together; None evaluates one after the other.
+        How many models are evaluated together, which can pay for cheap functions; None is one by
+        one on a CPU and 32 elsewhere.
 
     Returns
     -------
@@ -140,7 +143,27 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = 4)
             f"models must have one leading batch axis on every array, got the shapes {shapes}: "
             "make them with pytreefit.vary or pytreefit.grid."
         )
-    return _map(f, models, batch_size)
+    if batch_size is None and jax.default_backend() != "cpu":
+        batch_size = 32
+    return _map_on_all_cores(f, models, batch_size)
+
+
+def _map_on_all_cores(f, models, batch_size):
+    arrays, static = eqx.partition(models, eqx.is_array)
+    length = jax.tree.leaves(arrays)[0].shape[0]
+    # parts of one length, so that they share a program; the last is filled up with its last model
+    parts = min(cores(), -(-length // (batch_size or 1)))
+    if parts < 2 or any(is_traced(leaf) for leaf in jax.tree.leaves(arrays)):
+        return _map(f, models, batch_size)
+    size = -(-length // parts)
+    rows = [np.minimum(np.arange(k * size, (k + 1) * size), length - 1) for k in range(parts)]
+
+    def part(rows):
+        taken = jax.tree.map(lambda leaf: leaf[rows], arrays)
+        return _map(f, eqx.combine(taken, static), batch_size)
+
+    done = in_threads(part, rows)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:length], *done)
 
 
 @eqx.filter_jit

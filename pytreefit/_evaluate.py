@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._space import prior_only
+from ._threads import in_threads
 
 
 class Frame(NamedTuple):
@@ -21,8 +22,8 @@ class Frame(NamedTuple):
 def at_once() -> bool:
     """Whether starts and chains are evaluated at once, not in turn.
 
-    On a CPU a batch is no faster than its members in turn, and in turn nobody waits for the
-    longest trajectory.
+    On a CPU a batch is no faster than its members, which can be on several cores and do not wait
+    for the longest trajectory.
     """
     return jax.default_backend() != "cpu"
 
@@ -51,16 +52,21 @@ class Rowwise:
     def all(self, posterior, frame: Frame, rows, *constants, wanted=None):
         """The function of every row, stacked; not wanted ones may be anything.
 
-        In turn on a CPU, with the same compiled program for any number of rows.
+        One on each core of a CPU, with the same compiled program for any number of rows.
         """
         if at_once():
             return self._all(posterior, frame, rows, *constants)
         number = len(jax.tree.leaves(rows)[0])
         wanted = np.ones(number, bool) if wanted is None else np.asarray(wanted)
         results: list = [None] * number
-        for index in np.flatnonzero(wanted):
-            row = jax.tree.map(lambda leaf, i=int(index): leaf[i], rows)
-            results[index] = self._one(posterior, frame, row, *constants)
+
+        def one(index):
+            row = jax.tree.map(lambda leaf: leaf[index], rows)
+            return self._one(posterior, frame, row, *constants)
+
+        chosen = [int(index) for index in np.flatnonzero(wanted)]
+        for index, result in zip(chosen, in_threads(one, chosen), strict=True):
+            results[index] = result
         any_result = results[int(np.argmax(wanted))]
         results = [any_result if result is None else result for result in results]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ._evaluate import Frame, log_volume, value_and_gradient
+from ._evaluate import Frame, at_once, log_volume, value_and_gradient
 from ._lenient import lenient
 from ._progress import CHUNK
 from ._space import prior_only
+from ._threads import in_threads
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
@@ -43,7 +44,7 @@ class Chains(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What the transitions of a chunk gave, step after step; zero after the first ``count``."""
+    """What the transitions of a chunk gave, step after step."""
 
     u: Float[Array, "step chain dim"]
     log_density: Float[Array, "step chain"]
@@ -114,25 +115,23 @@ def _algorithms(target_acceptance, dense: bool):
     )
 
 
-@eqx.filter_jit
 def advance(
     posterior,
     whitening: Whitening,
     key: Key[Array, ""],
     chains: Chains,
-    plan: Int[Array, " chunk"],
-    first: Int[Array, ""],
-    count: Int[Array, ""],
-    target_acceptance: Float[Array, ""],
+    plan: np.ndarray,
+    first: int,
+    target_acceptance: float,
     *,
     dense: bool,
     max_depth: int,
-    at_once: bool,
-) -> tuple[Chains, Chunk]:
-    """Do ``count`` transitions of all chains, adapting after each as ``plan`` says.
+) -> tuple[Chains, Chunk | None]:
+    """Do a transition of all chains for each stage of ``plan``, adapting after it as that says.
 
-    The random numbers of a transition depend on ``key`` and its number in the run alone, so
-    the cutting into chunks does not change any draw.
+    The random numbers of a transition depend on ``key``, the chain and the transition's number in
+    the run alone, so the cutting into chunks does not change any draw. Nothing waits for other
+    chains once nothing is adapted any more.
 
     Parameters
     ----------
@@ -143,64 +142,103 @@ def advance(
     chains
         The state to go on from.
     plan
-        Stage of each transition (see :func:`stages`), padded to ``CHUNK`` entries.
+        Stage of each transition (see :func:`stages`), at most ``CHUNK`` of them; with none the
+        program is compiled.
     first
         Number, within the run, of the first transition.
-    count
-        How many to do, at most ``CHUNK``.
     target_acceptance
         Mean acceptance probability that the step size is adapted to.
-    dense, max_depth, at_once
-        Kind of metric, most doublings of a trajectory, chains at once or in turn.
+    dense, max_depth
+        Kind of metric, most doublings of a trajectory.
 
     Returns
     -------
-    tuple[Chains, Chunk]
-        The state after, and what the transitions gave.
+    tuple[Chains, Chunk | None]
+        The state after, and what the transitions gave, if any, as NumPy arrays.
     """
+    number = len(chains.hmc.position)
+
+    def transitions(chains, at, count):
+        """The end of all chains and what they gave, after some transitions in a row."""
+        limits = jnp.asarray(first + at, jnp.int32), jnp.asarray(count, jnp.int32)
+        common = (posterior, whitening, key, chains.hmc, chains.step_size, chains.inverse_mass)
+        if at_once():
+            hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
+        else:
+            ends = in_threads(
+                lambda k: _one_chain(
+                    *common, *limits, jnp.asarray(k, jnp.int32), max_depth=max_depth
+                ),
+                range(number),
+            )
+            hmc, chunk = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
+        return hmc, jax.tree.map(lambda rows: np.asarray(rows)[:, :count].swapaxes(0, 1), chunk)
+
+    if not len(plan):
+        transitions(chains, 0, 0)
+    chunks, at = [], 0
+    target = jnp.asarray(target_acceptance, whitening.offset.dtype)
+    while at < len(plan):
+        count = len(plan) - at if np.all(plan[at:] == DRAW) else 1
+        hmc, chunk = transitions(chains, at, count)
+        chains = chains._replace(hmc=jax.tree.map(jnp.asarray, hmc))
+        if plan[at] != DRAW:
+            acceptance = jnp.asarray(chunk.acceptance.mean(), target.dtype)
+            stage = jnp.asarray(plan[at], jnp.int32)
+            chains = _adapt(chains, stage, acceptance, target, dense)
+        chunks.append(chunk)
+        at += count
+    return chains, Chunk(*map(np.concatenate, zip(*chunks, strict=True))) if chunks else None
+
+
+def _chain(
+    posterior, whitening, key, hmc, step_size, inverse_mass, first, count, chain, *, max_depth
+):
+    """Some transitions of one chain; the chunk has ``CHUNK`` rows, zero after ``count``."""
     kernel = _blackjax("mcmc.nuts").build_kernel()
 
     def log_density(v):
         return posterior.log_density(whitening.offset + whitening.matrix @ v)
 
-    def each(transition, arguments):
-        # In turn, no chain waits for the longest trajectory.
-        return jax.vmap(transition)(arguments) if at_once else jax.lax.map(transition, arguments)
-
     def body(index, carry):
-        chains, chunk = carry
-        keys = jax.random.split(jax.random.fold_in(key, first + index), len(chains.hmc.position))
-
-        def transition(arguments):
-            key, hmc = arguments
-            return kernel(key, hmc, log_density, chains.step_size, chains.inverse_mass, max_depth)
-
-        hmc, info = each(transition, (keys, chains.hmc))
+        hmc, chunk = carry
+        now = jax.random.fold_in(jax.random.fold_in(key, first + index), chain)
+        hmc, info = kernel(now, hmc, log_density, step_size, inverse_mass, max_depth)
         step = Chunk(
-            u=whitening.offset[None] + hmc.position @ whitening.matrix.T,
+            u=whitening.offset + whitening.matrix @ hmc.position,
             log_density=hmc.logdensity,
             acceptance=info.acceptance_rate,
             diverging=info.is_divergent,
             tree_depth=info.num_trajectory_expansions,
             leapfrogs=info.num_integration_steps,
         )
-        chunk = jax.tree.map(lambda rows, row: rows.at[index].set(row), chunk, step)
-        chains = chains._replace(hmc=hmc)
-        mean_acceptance = jnp.mean(info.acceptance_rate)
-        return _adapt(chains, plan[index], mean_acceptance, target_acceptance, dense), chunk
+        return hmc, jax.tree.map(lambda rows, row: rows.at[index].set(row), chunk, step)
 
-    shape, dtype = chains.hmc.position.shape, chains.hmc.position.dtype
+    hmc = jax.tree.map(lambda leaf: leaf[chain], hmc)
+    dtype = hmc.position.dtype
     empty = Chunk(
-        u=jnp.zeros((CHUNK, *shape), dtype),
-        log_density=jnp.zeros((CHUNK, shape[0]), dtype),
-        acceptance=jnp.zeros((CHUNK, shape[0]), dtype),
-        diverging=jnp.zeros((CHUNK, shape[0]), bool),
-        tree_depth=jnp.zeros((CHUNK, shape[0]), int),
-        leapfrogs=jnp.zeros((CHUNK, shape[0]), int),
+        u=jnp.zeros((CHUNK, *hmc.position.shape), dtype),
+        log_density=jnp.zeros(CHUNK, dtype),
+        acceptance=jnp.zeros(CHUNK, dtype),
+        diverging=jnp.zeros(CHUNK, bool),
+        tree_depth=jnp.zeros(CHUNK, int),
+        leapfrogs=jnp.zeros(CHUNK, int),
     )
-    return jax.lax.fori_loop(0, count, body, (chains, empty))
+    return jax.lax.fori_loop(0, count, body, (hmc, empty))
 
 
+_one_chain = eqx.filter_jit(_chain)
+
+
+@eqx.filter_jit
+def _all_chains(posterior, whitening, key, hmc, *rest, max_depth):
+    def chain(k):
+        return _chain(posterior, whitening, key, hmc, *rest, k, max_depth=max_depth)
+
+    return jax.vmap(chain)(jnp.arange(len(hmc.position), dtype=jnp.int32))
+
+
+@eqx.filter_jit
 def _adapt(chains: Chains, stage, acceptance, target_acceptance, dense: bool) -> Chains:
     averaging, welford = _algorithms(target_acceptance, dense)
     start_averaging, update_averaging, final_averaging = averaging

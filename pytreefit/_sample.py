@@ -14,15 +14,14 @@ from jaxtyping import Array
 from ._checkpoint import Checkpoint, fingerprints, read, write
 from ._evaluate import (
     Frame,
-    at_once,
     least_squares,
     log_volume,
     log_volume_curvature,
     value_and_gradient,
 )
 from ._laplace import Laplace, curvature_at
-from ._nuts import DRAW, Chunk, Whitening, advance, stages, start_adaptation, start_chains
-from ._progress import CHUNK, Pace, Reporter, duration
+from ._nuts import Chunk, Whitening, advance, stages, start_adaptation, start_chains
+from ._progress import Pace, Reporter, duration
 from ._result import Samples
 from ._space import coordinate_names, natural_range, prior_only
 from ._start import refuse_start, start_coordinates
@@ -301,23 +300,19 @@ class _Run:
             self.tell(self._line(phase), final=self.done == end)
 
     def _advance(self, count: int) -> None:
-        plan = np.full(CHUNK, DRAW, np.int32)
-        planned = self.plan[self.done : self.done + CHUNK]
-        plan[: len(planned)] = planned
         state, chunk = advance(
             self.posterior,
             self.whitening,
             self.key,
             self.state,
-            jnp.asarray(plan),
-            jnp.asarray(self.done, jnp.int32),
-            jnp.asarray(count, jnp.int32),
-            jnp.asarray(self.settings["target_acceptance"], self.whitening.offset.dtype),
+            self.plan[self.done : self.done + count],
+            self.done,
+            self.settings["target_acceptance"],
             dense=self.settings["dense"],
             max_depth=self.settings["max_depth"],
-            at_once=at_once(),
         )
-        self.chunks.append(jax.tree.map(lambda rows: np.asarray(rows)[:count], chunk))
+        if chunk is not None:
+            self.chunks.append(chunk)
         self.state, self.done = state, self.done + count
 
     def _rows(self) -> Chunk:

@@ -285,7 +285,7 @@ class LightcurveModel(Model):
             long=long,
         )
         spots, number = draw(recipe, jax.random.key(0) if key is None else key)
-        if not is_traced(number):
+        if not is_traced(number) and int(number) < spots.latitude.size:
             spots = jax.tree.map(lambda a: a[: int(number)], spots)
         return cls(spot_model, spots, times)
 

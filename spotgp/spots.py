@@ -107,8 +107,10 @@ def emergence_window(
     envelope: AbstractEnvelope, t: Float[Array, " ntime"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """First and last ``t_peak`` (days) of spots that are seen at some time between those of t."""
-    first, last = support(envelope)
-    return jnp.min(t) - last, jnp.max(t) - first
+    ages, times = support(envelope), t
+    if not is_traced(ages) and not is_traced(t):
+        ages, times = np.asarray(ages), np.asarray(t)
+    return times.min() - ages[1], times.max() - ages[0]
 
 
 class _Within(AbstractLatitudeDistribution):
@@ -265,7 +267,7 @@ def draw(recipe: Recipe, key: Array) -> tuple[Spots, Any]:
 
 def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_spots=None):
     """Check what `draw_spots` takes and work out what does not depend on the key."""
-    number = partial(jnp.asarray, dtype=jnp.result_type(float))
+    number = _number
     if t.size == 0:
         raise ValueError("There are no times: t is empty.")
     if nspot is not None and nspot_rate is not None:
@@ -282,7 +284,7 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
                 "Neither nspot nor nspot_rate is given, and the model has sigma_k only. Give "
                 "nspot (number of spots) or nspot_rate (spots per day)."
             )
-    window = jnp.stack(emergence_window(model.envelope, t))
+    window = emergence_window(model.envelope, t)
     length = window[1] - window[0]
     if nspot is not None:
         if isinstance(nspot, bool) or not isinstance(nspot, int | np.integer) or nspot < 0:
@@ -306,15 +308,19 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
     _check("alpha_max", alpha_max, allowed, "inside (0, pi/2] rad: half of the star")
     return Recipe(
         latitude=_within(model.latitude, lat),
-        window=window,
-        longitude=jnp.asarray(
-            (0.0, 2 * np.pi) if long is None else _range("long", long), window.dtype
-        ),
+        window=jnp.stack(window),
+        longitude=number((0.0, 2 * np.pi) if long is None else _range("long", long)),
         alpha_max=alpha_max,
         weight=1.0 - fspot,
         mean=mean,
         capacity=capacity,
     )
+
+
+def _number(value):
+    """A floating-point array, of NumPy where it is known: that is faster for single numbers."""
+    dtype = jnp.result_type(float)
+    return jnp.asarray(value, dtype) if is_traced(value) else np.asarray(value, dtype)
 
 
 def _check(name: str, value, good, allowed: str):
@@ -338,9 +344,9 @@ def _alpha_for(sigma_k, rate, fspot, capacity):
     """The size of spots that gives sigma_k, for the rate at which they come."""
     if capacity == 0:
         return 0.1  # no spot has it
-    contrast = jnp.abs(1.0 - fspot)
+    contrast = abs(1.0 - fspot)
     _check("fspot", fspot, contrast > 0, "different from 1 for spots that are to give sigma_k")
-    alpha = jnp.sqrt(sigma_k / (jnp.sqrt(rate) * contrast))
+    alpha = (_number(sigma_k) / (rate**0.5 * contrast)) ** 0.5
     if not is_traced(alpha) and not 0 < alpha <= np.pi / 2:
         raise ValueError(
             f"sigma_k = {float(sigma_k):.6g} from {float(rate):.3g} spots per day would take spots "

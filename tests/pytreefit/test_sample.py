@@ -11,6 +11,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+import pytreefit._nuts as nuts
 import pytreefit._sample as module
 from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
 
@@ -200,7 +201,7 @@ def test_single_precision():
 def test_chains_at_once_give_the_draws_of_chains_in_turn(posterior, monkeypatch):
     options = {"chains": 2, "warmup": 20, "draws": 10}
     in_turn = short(posterior, **options)
-    monkeypatch.setattr(module, "at_once", lambda: True)
+    monkeypatch.setattr(nuts, "at_once", lambda: True)
     at_once = short(posterior, **options)
     np.testing.assert_allclose(at_once.draws["c"], in_turn.draws["c"], rtol=1e-6)
 

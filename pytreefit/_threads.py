@@ -1,0 +1,57 @@
+"""Independent evaluations on all cores: a compiled program of moderate size runs on one."""
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import get_opaque_trace_state
+
+_PREFIX = "pytreefit"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _pool(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, thread_name_prefix=_PREFIX)
+
+
+def _state():
+    """What a thread does not take over from the one that gives it work."""
+    return get_opaque_trace_state(), jnp.result_type(float)
+
+
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """The function of every item; on a CPU several at a time.
+
+    In turn inside of a JAX transformation or of a context that changes the precision.
+
+    Parameters
+    ----------
+    function
+        Should spend its time in compiled programs, whose results are waited for here.
+    items
+        What it is called with.
+
+    Returns
+    -------
+    list
+        The results in the order of the items, ready.
+    """
+    items = list(items)
+    number = min(cores(), len(items))
+    if number < 2 or jax.default_backend() != "cpu":
+        return [jax.block_until_ready(function(item)) for item in items]
+    pool = _pool(number)
+    if pool.submit(_state).result() != _state():
+        return [jax.block_until_ready(function(item)) for item in items]
+    return list(pool.map(lambda item: jax.block_until_ready(function(item)), items))

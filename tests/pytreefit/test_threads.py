@@ -1,0 +1,70 @@
+import threading
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pytreefit import Model, _threads as threads, map_models, param, vary
+from pytreefit._threads import cores, in_threads
+
+
+class Line(Model):
+    slope: jax.Array = param()
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+
+
+def name(_):
+    return threading.current_thread().name
+
+
+def test_two_are_worked_on_at_once_and_stay_in_order():
+    both = threading.Barrier(2, timeout=30)
+
+    def wait(item):
+        both.wait()  # passes once two have come
+        return item
+
+    assert in_threads(wait, range(6)) == list(range(6))
+
+
+def test_an_error_reaches_the_caller():
+    def fail(item):
+        raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item 0"):
+        in_threads(fail, range(3))
+
+
+def test_a_context_of_the_caller_is_kept():
+    # another precision or a transformation belongs to the caller's thread
+    here = threading.current_thread().name
+    assert here not in in_threads(name, range(2))
+    with jax.enable_x64(jnp.result_type(float) != np.float64):
+        assert in_threads(name, range(2)) == [here, here]
+
+    def f(x):
+        assert in_threads(name, range(2)) == [here, here]
+        return x
+
+    jax.grad(f)(1.0)
+    jax.jit(f)(1.0)
+
+
+@pytest.mark.parametrize("transform", [eqx.filter_jit, lambda f: f])
+def test_mapping_inside_of_a_gradient(transform):
+    lines = vary(Line(1.0), {"slope": np.arange(5.0)})
+
+    def total(scale):
+        return jnp.sum(map_models(lambda line: scale * line.slope, lines))
+
+    assert float(jax.grad(transform(total))(2.0)) == 10.0
+
+
+def test_there_is_at_least_one_core():
+    assert cores() >= 1
