@@ -1,6 +1,7 @@
 """The Gaussian process of a spotted star's light curve: likelihood, posterior, predictions."""
 
 import time as clock
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from pytreefit._param import is_traced
 from ._setup import (
     as_array,
     as_times,
+    check_inside,
     checked_data,
     checked_terms,
     choose_priors,
@@ -28,7 +30,7 @@ from ._setup import (
 from .kernel import AnalyticKernel
 from .mean import ConstantMean
 from .model import SpotEvolutionModel
-from .prediction import Prediction, draw, factor_of, predict, prior_moments
+from .prediction import Prediction, draw, information_of, predict, prior_moments
 from .process import LightCurve, light_curve_log_likelihood
 
 
@@ -70,10 +72,17 @@ class GPSolver(eqx.Module):
         what stands at the edge of its range, such as ``kappa`` 0.
     solver
         ``"dense"``, ``"banded"`` (exact too, for light curves much longer than the spots' lives,
-        whose priors must bound the kernel's support), or ``"auto"``, the faster one.
+        whose priors must bound the kernel's support), or ``"auto"``, the faster one of these.
+        ``"fourier"`` is an approximation whose cost does not depend on the number of points, see
+        ``tolerance``, for many points of moderate signal to noise over a few months. It is for
+        spots alone, its priors must bound the kernel's support and the jitter, and it does not
+        extrapolate.
     knots, nodes
         Of the kernel's table and of its average over latitude; by default from the periods, shears
         and supports around the model's.
+    tolerance
+        Error that the ``"fourier"`` solver's log-likelihood may have at the model's values; it
+        decides on the number of modes. Elsewhere see `likelihood_error`.
 
     Raises
     ------
@@ -84,6 +93,7 @@ class GPSolver(eqx.Module):
 
     posterior: Posterior
     epoch: float = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -101,6 +111,7 @@ class GPSolver(eqx.Module):
         solver: str = "auto",
         knots: int | None = None,
         nodes: int | None = None,
+        tolerance: float = 0.1,
     ):
         time, flux, flux_err, labels = checked_data(t, flux, flux_err, offsets)
         orders, amplitude = None, None
@@ -112,9 +123,12 @@ class GPSolver(eqx.Module):
             raise TypeError(
                 f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
             )
-        if solver not in ("auto", "dense", "banded"):
-            raise ValueError(f"solver = {solver!r} must be 'auto', 'dense' or 'banded'.")
+        if solver not in ("auto", "dense", "banded", "fourier"):
+            raise ValueError(f"solver = {solver!r} must be 'auto', 'dense', 'banded' or 'fourier'.")
+        if not tolerance > 0:
+            raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
+        self.tolerance = float(tolerance)
         self.epoch = float(0.5 * (time[0] + time[-1]))
         time = time - self.epoch
         light_curve = LightCurve(
@@ -134,9 +148,12 @@ class GPSolver(eqx.Module):
             orders=orders,
             nodes=nodes or 2,
             knots=knots or 2,
+            sums=None,
+            modes=0,
+            lags=0,
         )
         chosen = choose_priors(light_curve, dict(priors or {}), fixed_mean=not callable(mean))
-        light_curve = sized(light_curve, time, chosen, solver, knots, nodes)
+        light_curve = sized(light_curve, time, chosen, solver, tolerance, knots, nodes)
         self.posterior = Posterior(light_curve, light_curve_log_likelihood, chosen)
 
     @classmethod
@@ -218,9 +235,27 @@ class GPSolver(eqx.Module):
             If the covariance is not positive definite to rounding.
         """
         value = _log_likelihood(self.posterior, self.values(theta))
-        if not is_traced(value) and not np.isfinite(value):
+        if is_traced(value):
+            return value
+        if not np.isfinite(value):
             raise ValueError(explain(self.light_curve_at(theta)))
+        if self.light_curve.sums is not None:
+            error = float(self.likelihood_error(theta))
+            if not error <= 2.0 * self.tolerance:
+                warnings.warn(
+                    f"The log-likelihood may be off by {error:.2g} here, more than the tolerance "
+                    f"of {self.tolerance:g}: build the GPSolver at these values, or use an exact "
+                    "solver.",
+                    stacklevel=2,
+                )
         return value
+
+    def likelihood_error(self, theta=None) -> Float[Array, ""]:
+        """Estimate of the error of `log_likelihood`; 0 for the exact solvers.
+
+        Differences between parameter values are better than this, as most of it is common to them.
+        """
+        return _likelihood_error(self.posterior, self.values(theta))
 
     def log_posterior(self, theta=None) -> Float[Array, ""]:
         """Logarithm of likelihood times prior density of the physical parameters."""
@@ -286,6 +321,8 @@ class GPSolver(eqx.Module):
                 if part not in known:
                     raise ValueError(f"parts = {part!r} is none of {', '.join(known)}.")
         wanted = light_curve.time if t is None else as_array(as_times(t) - self.epoch)
+        if light_curve.sums is not None:
+            check_inside(wanted, light_curve)
         return predict(light_curve, wanted, parts, return_cov)
 
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
@@ -303,19 +340,25 @@ class GPSolver(eqx.Module):
 
     def offset_estimates(self, theta=None) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
         """Mean and covariance of the free columns' amplitudes, given the data."""
-        light_curve = self.light_curve_at(theta)
-        factor = factor_of(light_curve)
-        covariance = jnp.linalg.inv(factor.normal)
-        return covariance @ factor.moment, covariance
+        normal, moment = information_of(self.light_curve_at(theta))
+        covariance = jnp.linalg.inv(normal)
+        return covariance @ moment, covariance
 
     def __repr__(self) -> str:
         """Number of points and parameters, and the solver's layout."""
         light_curve = self.light_curve
         blocks, size = light_curve.layout
         how = "dense" if blocks == 1 else f"{blocks} blocks of {size}"
+        if light_curve.sums is not None:
+            how = f"{2 * light_curve.modes} Fourier modes"
         return (
             f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
         )
+
+
+@eqx.filter_jit
+def _likelihood_error(posterior, values):
+    return posterior.model_at(values).neglected()
 
 
 @eqx.filter_jit

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
 from .process import LightCurve
-from .solvers import factorize
+from .solvers import _fourier as fourier, factorize
 from .solvers._block import forward_solve
 
 
@@ -19,10 +20,21 @@ class Prediction(NamedTuple):
     variance: Float[Array, "m *m"]
 
 
-@eqx.filter_jit
+# times that are predicted at once from Fourier modes
+_CHUNK = 256
+
+
 def factor_of(light_curve: LightCurve):
     """The factorised covariance of the data."""
     return factorize(light_curve.covariance(light_curve.span), light_curve.blocks())
+
+
+@eqx.filter_jit
+def information_of(light_curve: LightCurve):
+    """Information matrix of the free columns' amplitudes, and its product with these."""
+    modes = light_curve.sums is not None
+    solved = light_curve.solved_modes() if modes else factor_of(light_curve)
+    return solved.normal, solved.moment
 
 
 def _columns_at(light_curve: LightCurve, wanted):
@@ -37,6 +49,8 @@ def _columns_at(light_curve: LightCurve, wanted):
 @eqx.filter_jit
 def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
     """The process at times since the epoch, see `GPSolver.predict`."""
+    if light_curve.sums is not None:
+        return _predict_from_modes(light_curve, wanted, parts, return_cov)
     factor = factor_of(light_curve)
     blocks = light_curve.blocks()
     low = jnp.minimum(jnp.min(wanted), light_curve.time[0])
@@ -66,6 +80,40 @@ def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Predict
     reduction = jnp.sum(solved**2, axis=(0, 1))
     spread = jnp.sum(projected.T * free, axis=0)
     return Prediction(mean, jnp.maximum(diagonal - reduction + spread, 0.0))
+
+
+def _predict_from_modes(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
+    found = light_curve.solved_modes()
+    factor = cholesky(found.matrix, symmetrize_input=False)
+    amplitudes = found.root * (found.solved[:, 0] - found.solved[:, 1:] @ found.amplitudes)
+    left = found.faster / (1.0 + found.faster * found.information)
+
+    def moments(times):
+        slower, faster = fourier.basis(
+            times - light_curve.time[0], light_curve.sums.period, light_curve.modes
+        )
+        mean = slower @ amplitudes + faster @ (left * found.slope)
+        scaled = slower * found.root[None, :]
+        half = triangular_solve(factor, scaled.T, left_side=True, lower=True)
+        projected = -scaled @ found.solved[:, 1:]
+        if parts is None:
+            columns = _columns_at(light_curve, times)
+            mean = mean + columns @ found.amplitudes + light_curve.mean_at(times)
+            projected = projected + columns
+        free = projected.T
+        if found.moment.size:
+            free = jnp.linalg.solve(found.normal, projected.T)
+        if return_cov:
+            return mean, half.T @ half + (faster * left[None, :]) @ faster.T + projected @ free
+        spread = jnp.sum(projected.T * free, axis=0)
+        return mean, jnp.sum(half**2, axis=0) + faster**2 @ left + spread
+
+    if return_cov or wanted.size <= _CHUNK:
+        return Prediction(*moments(wanted))
+    chunks = -(-wanted.size // _CHUNK)
+    padded = jnp.pad(wanted, (0, chunks * _CHUNK - wanted.size), mode="edge")
+    mean, variance = jax.lax.map(moments, padded.reshape(chunks, _CHUNK))
+    return Prediction(mean.ravel()[: wanted.size], variance.ravel()[: wanted.size])
 
 
 @eqx.filter_jit

@@ -25,7 +25,7 @@ from pytreefit import Model, param
 from ._table import KernelTable, tabulate
 from .kernel import AnalyticKernel
 from .model import SpotEvolutionModel
-from .solvers import Blocks, log_likelihood
+from .solvers import Blocks, _fourier as fourier, log_likelihood
 from .terms import AbstractTerm
 
 
@@ -71,6 +71,8 @@ class LightCurve(Model):
         ``sigma_k(t)`` of a star whose activity changes with time, or None.
     reach
         Days; a kernel with a longer support does not fit into the solver's band.
+    sums
+        Of the data against Fourier modes, for the solver of that name, or None.
     jitter
         Standard deviation of white noise to be added in quadrature.
     """
@@ -85,12 +87,15 @@ class LightCurve(Model):
     terms: dict[str, AbstractTerm]
     amplitude: Callable | None
     reach: Float[Array, ""]
+    sums: Any  # fourier.Sums or None
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise")
     trend: int = eqx.field(static=True)
     layout: tuple[int, int] = eqx.field(static=True)  # number and length of the blocks
     orders: tuple[int, ...] | None = eqx.field(static=True)
     nodes: int = eqx.field(static=True)
     knots: int = eqx.field(static=True)
+    modes: int = eqx.field(static=True)  # slower Fourier modes beside the constant
+    lags: int = eqx.field(static=True)  # at which their variances take the kernel
 
     def mean_at(self, time) -> Float[Array, "n"]:
         """The mean function at times since the epoch, without the free columns."""
@@ -160,12 +165,35 @@ class LightCurve(Model):
         """Logarithm of the probability density of the data, free columns integrated out.
 
         It is minus infinity where the covariance is not positive definite to rounding, or reaches
-        further than the solver's band.
+        further than the solver was made for.
         """
-        value = log_likelihood(self.covariance(self.span), self.blocks())
+        if self.sums is not None:
+            value = fourier.log_likelihood(self.sums, self.mode_variances(2), self.jitter**2)
+        else:
+            value = log_likelihood(self.covariance(self.span), self.blocks())
         support = jnp.asarray(self.model.envelope.kernel_support(), value.dtype)
         good = ~jnp.isnan(value) & (jnp.minimum(support, self.span) <= self.reach)
         return jnp.where(good, value, -jnp.inf)
+
+    def mode_variances(self, factor: int) -> Float[Array, "j"]:
+        """Variances of the Fourier modes' cosines, the slower ones' number times ``factor``."""
+        # four times as fine as the fastest mode needs: what is folded back onto it is 3e-4 of it
+        size = 8 * factor * self.modes
+        lag = jnp.arange(factor * (self.lags - 1) + 1, dtype=self.time.dtype)
+        lag = self.sums.period / size * lag
+        support = jnp.asarray(self.model.envelope.kernel_support(), lag.dtype)
+        kernel = jnp.where(lag <= support, self.spot_kernel().kernel(lag), 0.0)
+        return fourier.cosine_variances(kernel, size)[: factor * self.modes + 1]
+
+    def solved_modes(self) -> fourier.Solution:
+        """What the data say of the Fourier modes."""
+        return fourier.solve(self.sums, self.mode_variances(2), self.jitter**2)
+
+    def neglected(self) -> Float[Array, ""]:
+        """Estimate of the error of `log_likelihood`, 0 where it is exact."""
+        if self.sums is None:
+            return jnp.zeros_like(self.jitter)
+        return fourier.neglected(self.sums, self.mode_variances(8), self.jitter**2)
 
 
 def light_curve_log_likelihood(light_curve: LightCurve) -> Float[Array, ""]:
