@@ -274,9 +274,10 @@ class LightcurveModel(Model):
             If times, number, amplitude or ranges make no sense; the message says what to do.
         """
         times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
+        times = finite_times(times, "t")
         recipe = recipe_for(
             spot_model,
-            finite_times(times, "t"),
+            times,
             nspot=nspot,
             nspot_rate=nspot_rate,
             fspot=fspot,

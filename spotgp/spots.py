@@ -97,8 +97,8 @@ def finite_times(t, name: str):
             f"{name} has shape {t.shape} but must be one-dimensional: times in days. Use jax.vmap "
             "for several sets of times."
         )
-    if not is_traced(t) and not np.isfinite(np.asarray(t)).all():
-        bad = int(np.sum(~np.isfinite(np.asarray(t))))
+    bad = 0 if is_traced(t) else int(np.sum(~np.isfinite(np.asarray(t))))
+    if bad:
         raise ValueError(f"{name} holds {bad} values that are not finite: leave them out.")
     return t
 
@@ -308,7 +308,7 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
     _check("alpha_max", alpha_max, allowed, "inside (0, pi/2] rad: half of the star")
     return Recipe(
         latitude=_within(model.latitude, lat),
-        window=jnp.stack(window),
+        window=jnp.stack(window) if is_traced(length) else np.stack(window),
         longitude=number((0.0, 2 * np.pi) if long is None else _range("long", long)),
         alpha_max=alpha_max,
         weight=1.0 - fspot,
