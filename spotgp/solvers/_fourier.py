@@ -37,13 +37,14 @@ from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
 _WIDTH = 14  # points that a datum is spread over: 1e-13 of the largest sum
-_MOST_COEFFICIENTS = 128
+_MOST_COEFFICIENTS = 512
 
 
 class Sums(NamedTuple):
     """Sums over the data against modes, as Chebyshev series in the white noise.
 
-    All of them are for weights relative to 1 / (variance + jitter^2), columns first the residual.
+    Weights are relative to 1 / (variance + jitter^2). The first column is the residual, the others
+    are the free columns of the mean.
     """
 
     period: Float[Array, ""]
@@ -133,8 +134,8 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
     right = np.column_stack([residual, columns])
     window: Any
     moments: Any
-    noise = _chebyshev_noise(variance, most_noise, typical)
-    tables = []
+    noise = _chebyshev_noise(variance, 1.00001 * most_noise, typical)
+    tables: list[Any] = []
     for extra in noise:
         weight = (typical + extra) / (variance + extra)
         window = transform(time, weight[:, None], period, 4 * modes)[:, 0]
@@ -149,7 +150,8 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
         )
     to_series = _to_chebyshev(len(noise))
     series = [np.tensordot(to_series, np.stack(part), axes=1) for part in zip(*tables, strict=True)]
-    scalars = (np.asarray(value, float) for value in (period, typical, most_noise))
+    # a hair more than the largest noise, which rounding must not take to be beyond
+    scalars = (np.asarray(value, float) for value in (period, typical, 1.00001 * most_noise))
     return Sums(*map(jnp.asarray, (*scalars, *series, float(len(time)))))
 
 
@@ -171,9 +173,16 @@ def _chebyshev_noise(variance, most_noise, typical):
         series = _to_chebyshev(number) @ ratio(noise)
         y = 2.0 * np.log1p(trial / typical) / top - 1.0
         found = np.cos(np.outer(np.arccos(np.clip(y, -1.0, 1.0)), np.arange(number))) @ series
-        if np.max(np.abs(found / ratio(trial) - 1.0)) < 1e-12 or number >= _MOST_COEFFICIENTS:
+        if np.max(np.abs(found / ratio(trial) - 1.0)) < 1e-12:
             return noise
         number *= 2
+        if number > _MOST_COEFFICIENTS:
+            low, high = np.sqrt(extremes)
+            raise ValueError(
+                f"The errors of the data, {low:.3g} to {high:.3g}, differ too much for "
+                "solver = 'fourier' with a free jitter: give the jitter a prior with a lower upper "
+                "end, or use another solver."
+            )
 
 
 def _to_chebyshev(number):
@@ -190,10 +199,8 @@ def _at_noise(sums: Sums, noise):
     total = sums.variance + noise
     polynomials = [jnp.ones_like(total)]
     if number > 1:
-        x = (
-            2.0 * jnp.log1p(noise / sums.variance) / jnp.log1p(sums.most_noise / sums.variance)
-            - 1.0
-        )
+        largest = jnp.log1p(sums.most_noise / sums.variance)
+        x = 2.0 * jnp.log1p(noise / sums.variance) / largest - 1.0
         polynomials.append(x)
         for _ in range(number - 2):
             polynomials.append(2.0 * x * polynomials[-1] - polynomials[-2])

@@ -92,6 +92,13 @@ def test_it_converges_with_its_gradient(star):
     np.testing.assert_allclose(found * scale, wanted * scale, atol=2e-3)
 
 
+@pytest.mark.parametrize("jitter", [0.0, 5e-4])
+def test_white_noise_that_is_not_free(star, jitter):
+    exact, modes = processes(star, jitter=jitter, priors={**PRIORS, "jitter": None})
+    difference = float(modes.log_likelihood()) - float(exact.log_likelihood())
+    assert abs(difference) < float(modes.likelihood_error())
+
+
 def test_predictions_and_offsets(star):
     exact, modes = processes(star, "gappy", tolerance=1e-3)
     t = np.linspace(104.0, 134.0, 300)  # in two chunks
@@ -146,6 +153,9 @@ def test_refusals(star):
         processes(star, solvers=("fourier",), tolerance=1e-9)
     with pytest.raises(ValueError, match="tolerance = 0"):
         processes(star, solvers=("fourier",), tolerance=0)
+    t, error, _ = light_curve("random")
+    with pytest.raises(ValueError, match="differ too much"):
+        fourier.gather(t, 0 * t, t[:, None], error**2 * np.logspace(0, 30, N), 1e3, 60.0, 4)
     (modes,) = processes(star, solvers=("fourier",))
     with pytest.raises(ValueError, match="does not extrapolate"):
         modes.predict(np.array([99.0]))
