@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
-_PREFIX = "pytreefit"
-
 
 def cores() -> int:
     """Cores that this process may use."""
@@ -22,7 +20,7 @@ def cores() -> int:
 
 @functools.cache
 def _pool(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, thread_name_prefix=_PREFIX)
+    return ThreadPoolExecutor(number, thread_name_prefix="pytreefit")
 
 
 def _state():

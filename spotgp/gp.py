@@ -253,7 +253,7 @@ class GPSolver(eqx.Module):
     def likelihood_error(self, theta=None) -> Float[Array, ""]:
         """Estimate of the error of `log_likelihood`; 0 for the exact solvers.
 
-        Differences between parameter values are better than this, as most of it is common to them.
+        Between parameter values that are near to each other much of it is common.
         """
         return _likelihood_error(self.posterior, self.values(theta))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.lax.linalg import cholesky, triangular_solve
+from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
 
 from .process import LightCurve
@@ -84,7 +84,6 @@ def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Predict
 
 def _predict_from_modes(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
     found = light_curve.solved_modes()
-    factor = cholesky(found.matrix, symmetrize_input=False)
     amplitudes = found.root * (found.solved[:, 0] - found.solved[:, 1:] @ found.amplitudes)
     left = found.faster / (1.0 + found.faster * found.information)
 
@@ -94,7 +93,7 @@ def _predict_from_modes(light_curve: LightCurve, wanted, parts, return_cov: bool
         )
         mean = slower @ amplitudes + faster @ (left * found.slope)
         scaled = slower * found.root[None, :]
-        half = triangular_solve(factor, scaled.T, left_side=True, lower=True)
+        half = triangular_solve(found.factor, scaled.T, left_side=True, lower=True)
         projected = -scaled @ found.solved[:, 1:]
         if parts is None:
             columns = _columns_at(light_curve, times)

@@ -177,7 +177,7 @@ class LightCurve(Model):
 
     def mode_variances(self, factor: int) -> Float[Array, "j"]:
         """Variances of the Fourier modes' cosines, the slower ones' number times ``factor``."""
-        # four times as fine as the fastest mode needs: what is folded back onto it is 3e-4 of it
+        # four times as fine as the fastest mode needs: what is folded back onto it is 4e-4 of it
         size = 8 * factor * self.modes
         lag = jnp.arange(factor * (self.lags - 1) + 1, dtype=self.time.dtype)
         lag = self.sums.period / size * lag

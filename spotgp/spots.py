@@ -267,7 +267,6 @@ def draw(recipe: Recipe, key: Array) -> tuple[Spots, Any]:
 
 def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_spots=None):
     """Check what `draw_spots` takes and work out what does not depend on the key."""
-    number = _number
     if t.size == 0:
         raise ValueError("There are no times: t is empty.")
     if nspot is not None and nspot_rate is not None:
@@ -291,25 +290,25 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
             raise ValueError(f"nspot = {nspot!r} is not a number of spots: give an int >= 0.")
         mean, capacity, rate = None, int(nspot), nspot / length
     else:
-        rate = number(nspot_rate)
+        rate = _number(nspot_rate)
         _check("nspot_rate", rate, rate >= 0, ">= 0 (spots per day)")
         mean = rate * length
         capacity = _capacity(mean) if max_spots is None else int(max_spots)
     if fspot is None:
         fspot = 0.0 if own is None else own.fspot
-    fspot = number(fspot)
+    fspot = _number(fspot)
     _check("fspot", fspot, fspot >= 0, ">= 0: 0 is black, 1 as bright as the star")
     if alpha_max is None and own is not None:
         alpha_max = own.alpha_max
     if alpha_max is None:
         alpha_max = _alpha_for(model.sigma_k, rate, fspot, capacity)
-    alpha_max = number(alpha_max)
+    alpha_max = _number(alpha_max)
     allowed = (alpha_max > 0) & (alpha_max <= np.pi / 2)
     _check("alpha_max", alpha_max, allowed, "inside (0, pi/2] rad: half of the star")
     return Recipe(
         latitude=_within(model.latitude, lat),
         window=jnp.stack(window) if is_traced(length) else np.stack(window),
-        longitude=number((0.0, 2 * np.pi) if long is None else _range("long", long)),
+        longitude=_number((0.0, 2 * np.pi) if long is None else _range("long", long)),
         alpha_max=alpha_max,
         weight=1.0 - fspot,
         mean=mean,

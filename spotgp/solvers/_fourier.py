@@ -66,7 +66,7 @@ class Solution(NamedTuple):
     chi_squared: Float[Array, ""]
     amplitudes: Float[Array, "c"]  # of the free columns
     root: Float[Array, "n"]  # square roots of the slower modes' variances
-    matrix: Float[Array, "n n"]  # B
+    factor: Float[Array, "n n"]  # Cholesky factor of B
     solved: Float[Array, "n 1+c"]  # B^-1 sqrt(p) Phi^T W of the residual and the columns
     slope: Float[Array, "t"]  # of the faster modes, a
     information: Float[Array, "t"]  # of the faster modes, s
@@ -293,7 +293,7 @@ def solve(sums: Sums, variances, noise) -> Solution:
     scaled = root[:, None] * moments[slow]
     cross = _cross(window) * root[None, :]
     matrix = jnp.eye(root.size, dtype=root.dtype) + root[:, None] * _gram(window) * root[None, :]
-    log_determinant, solved, explained = _solve(matrix, scaled, cross)
+    log_determinant, solved, explained, factor = _solve(matrix, scaled, cross)
     left = products - scaled.T @ solved
     normal, moment = left[1:, 1:], left[1:, 0]
     amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
@@ -308,7 +308,7 @@ def solve(sums: Sums, variances, noise) -> Solution:
         chi_squared=left[0, 0] - moment @ amplitudes,
         amplitudes=amplitudes,
         root=root,
-        matrix=matrix,
+        factor=factor,
         solved=solved,
         slope=slopes[:, 0] - slopes[:, 1:] @ amplitudes,
         information=own - explained,
@@ -338,7 +338,10 @@ def _triangular(factor, right, transpose=False):
 
 @jax.custom_vjp
 def _solve(matrix, right, cross):
-    """Log determinant, matrix^-1 right, and the diagonal of cross matrix^-1 cross^T."""
+    """Log determinant, matrix^-1 right, the diagonal of cross matrix^-1 cross^T, and the factor.
+
+    The Cholesky factor is for predictions and has no derivative.
+    """
     return _solve_forward(matrix, right, cross)[0]
 
 
@@ -347,12 +350,13 @@ def _solve_forward(matrix, right, cross):
     solved = _triangular(factor, _triangular(factor, right), transpose=True)
     half = _triangular(factor, cross.T)
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
-    return (log_determinant, solved, jnp.sum(half**2, axis=0)), (factor, solved, half)
+    found = log_determinant, solved, jnp.sum(half**2, axis=0), factor
+    return found, (factor, solved, half)
 
 
 def _solve_backward(saved, cotangents):
     factor, solved, half = saved
-    of_determinant, of_solved, of_explained = cotangents
+    of_determinant, of_solved, of_explained, _ = cotangents
     inverse = _triangular(factor, jnp.eye(factor.shape[0], dtype=factor.dtype))
     inverse = _triangular(factor, inverse, transpose=True)
     of_right = inverse @ of_solved
