@@ -33,6 +33,7 @@ parser.add_argument("--starts", type=int, default=8, help="number of fits")
 parser.add_argument("--chains", type=int, default=4)
 parser.add_argument("--warmup", type=int, default=200)
 parser.add_argument("--draws", type=int, default=250)
+parser.add_argument("--target-acceptance", type=float, default=0.95)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
@@ -94,7 +95,7 @@ with warnings.catch_warnings(record=True) as caught:
         chains=args.chains,
         warmup=args.warmup,
         draws=args.draws,
-        target_acceptance=0.95,
+        target_acceptance=args.target_acceptance,
     )
 for warning in caught:
     print(f"warning: {warning.message}")
