@@ -198,10 +198,10 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     limits = {path: prior_limits(prior) for path, prior in priors.items()}
     start = float(model.envelope.kernel_support())
     reach = math.inf if light_curve.terms else _largest_support(light_curve, limits)
-    layout = Layout(1, time.size)
+    layout = Layout(1, time.size, 0)
     if solver in ("auto", "banded") and reach < span:
-        layout = lay_out(time, reach)
-    if solver == "banded" and layout.blocks == 1:
+        layout = lay_out(time, reach, dense=solver == "auto")
+    if solver == "banded" and layout.tiles == 1:
         raise ValueError(
             f"solver = 'banded' saves nothing: with these priors the kernel reaches {reach:.3g} "
             f"days of the {span:.3g} observed. Give the envelope's time scales priors with lower "
@@ -218,7 +218,7 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
         extreme = model.set({"visibility.peq": fastest, "visibility.kappa": min(shear, 0.99)})
         nodes = latitude_nodes(extreme, lags, 5e-7)
     fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
-    fields["reach"] = as_array(np.inf if layout.blocks == 1 else reach)
+    fields["reach"] = as_array(np.inf if layout.tiles == 1 else reach)
     light_curve = rebuild(light_curve, fields)
     if solver == "fourier":
         return _with_modes(light_curve, np.asarray(time), limits, reach, tolerance)

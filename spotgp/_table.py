@@ -23,14 +23,18 @@ class KernelTable(eqx.Module):
     scale: Float[Array, ""]  # knots per square root of a day
     cut: Float[Array, ""]  # lags beyond it have covariance 0
 
-    def __call__(self, lag):
-        """The covariance at lags >= 0 of any shape."""
+    def _position(self, lag):
+        """The first of the four coefficients that a lag sees, and how far it is past it."""
         scale, cut = jax.lax.stop_gradient((self.scale, self.cut))
         at = jnp.sqrt(jnp.minimum(lag, cut)) * scale
-        last = self.coefficients.size - 4
-        index = jnp.clip(at.astype(jnp.int32), 0, last)
-        u = at - index.astype(at.dtype)
+        index = jnp.clip(at.astype(jnp.int32), 0, self.coefficients.size - 4)
+        return index, at - index.astype(at.dtype)
+
+    def __call__(self, lag):
+        """The covariance at lags >= 0 of any shape."""
+        index, u = self._position(lag)
         # between two knots a cubic, one row each: a single look-up, and a single scatter back
+        last = self.coefficients.size - 4
         c0, c1, c2, c3 = (self.coefficients[k : last + 1 + k] for k in range(4))
         rows = (c0 + 4.0 * c1 + c2, 3.0 * (c2 - c0), 3.0 * (c0 - 2.0 * c1 + c2))
         rows = jnp.stack([*rows, c3 - c0 + 3.0 * (c1 - c2)], axis=1) / 6.0
@@ -38,11 +42,45 @@ class KernelTable(eqx.Module):
         total = cubic[..., 3]
         for power in (2, 1, 0):
             total = total * u + cubic[..., power]
-        return jnp.where(lag <= cut, total, 0.0)
+        return jnp.where(lag <= jax.lax.stop_gradient(self.cut), total, 0.0)
 
     def block(self, t1, t2):
         """Covariance matrix of two sets of times."""
         return self(jnp.abs(t1[:, None] - t2[None, :]))
+
+    def pull(self, t1, t2, matrix):
+        """Cotangents of this table's leaves, given those of the covariance matrix `block`."""
+        lag = jnp.abs(t1[:, None] - t2[None, :])
+        index, u = self._position(lag)
+        weights = jnp.where(lag <= self.cut, matrix, 0.0) / 6.0
+        total = _accumulate(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
+        return KernelTable(total, jnp.zeros_like(self.scale), jnp.zeros_like(self.cut))
+
+
+def _taps(u, weight):
+    """The cubic B-splines at u, times six and a weight."""
+    v = 1.0 - u
+    middle = [4.0 + 3.0 * (x - 2.0) * x**2 for x in (u, v)]
+    return weight[..., None] * jnp.stack([v**3, *middle, u**3], axis=-1)
+
+
+@jax.custom_batching.sequential_vmap
+def _accumulate(index, u, weights, like):
+    """The transpose of the look-up. On a CPU a plain loop is several times faster than scatter."""
+
+    def loop(index, u, weights, like):
+        def step(k, total):
+            at = (index[k],)
+            taps = jax.lax.dynamic_slice(total, at, (4,)) + _taps(u[k], weights[k])
+            return jax.lax.dynamic_update_slice(total, taps, at)
+
+        return jax.lax.fori_loop(0, index.size, step, jnp.zeros_like(like))
+
+    def scatter(index, u, weights, like):
+        places = index[:, None] + jnp.arange(4, dtype=index.dtype)
+        return jnp.zeros_like(like).at[places].add(_taps(u, weights), mode="promise_in_bounds")
+
+    return jax.lax.platform_dependent(index, u, weights, like, cpu=loop, default=scatter)
 
 
 def tabulate(kernel, reach, knots: int, cut=None) -> KernelTable:

@@ -144,7 +144,7 @@ class GPSolver(eqx.Module):
             reach=as_array(np.inf),
             jitter=jitter,
             trend=trend,
-            layout=(1, time.size),
+            layout=(1, time.size, 0),
             orders=orders,
             nodes=nodes or 2,
             knots=knots or 2,
@@ -347,8 +347,8 @@ class GPSolver(eqx.Module):
     def __repr__(self) -> str:
         """Number of points and parameters, and the solver's layout."""
         light_curve = self.light_curve
-        blocks, size = light_curve.layout
-        how = "dense" if blocks == 1 else f"{blocks} blocks of {size}"
+        tiles, size, band = light_curve.layout
+        how = "dense" if tiles == 1 else f"band of {band} in {tiles} tiles of {size}"
         if light_curve.sums is not None:
             how = f"{2 * light_curve.modes} Fourier modes"
         return (

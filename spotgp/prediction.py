@@ -26,7 +26,8 @@ _CHUNK = 256
 
 def factor_of(light_curve: LightCurve):
     """The factorised covariance of the data."""
-    return factorize(light_curve.covariance(light_curve.span), light_curve.blocks())
+    covariance = light_curve.covariance(light_curve.span)
+    return factorize(covariance, light_curve.blocks(), light_curve.layout[2])
 
 
 @eqx.filter_jit
@@ -63,7 +64,7 @@ def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Predict
 
     cross = against_data(wanted)
     mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
-    solved = forward_solve(factor.lower, factor.coupling, cross)
+    solved = forward_solve(factor.panels, cross)
     projected = -jnp.einsum("bsm,bsc->mc", cross, factor.inverse[..., 1:])
     if parts is None:
         columns = _columns_at(light_curve, wanted)

@@ -49,6 +49,22 @@ class ScaledTable(eqx.Module):
         covariance = scale * self.table.block(t1, t2)
         return covariance if self.rest is None else covariance + self.rest.block(t1, t2)
 
+    def pull(self, t1, t2, matrix):
+        """Cotangents of the leaves, given those of the covariance matrix `block`."""
+
+        def scale(amplitude):
+            first, second = (amplitude(t + self.epoch) for t in (t1, t2))
+            return first[:, None] * second[None, :]
+
+        arrays, static = eqx.partition(self.amplitude, eqx.is_inexact_array)
+        scaled, pull = jax.vjp(lambda a: scale(eqx.combine(a, static)), arrays)
+        return ScaledTable(
+            table=self.table.pull(t1, t2, scaled * matrix),
+            rest=None if self.rest is None else self.rest.pull(t1, t2, matrix),
+            amplitude=pull(matrix * self.table.block(t1, t2))[0],
+            epoch=jnp.zeros_like(self.epoch),
+        )
+
 
 class LightCurve(Model):
     """Data and model of one star; built by `GPSolver`, whose posterior's paths are its fields.
@@ -90,7 +106,7 @@ class LightCurve(Model):
     sums: Any  # fourier.Sums or None
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise")
     trend: int = eqx.field(static=True)
-    layout: tuple[int, int] = eqx.field(static=True)  # number and length of the blocks
+    layout: tuple[int, int, int] = eqx.field(static=True)  # tiles, their length, band
     orders: tuple[int, ...] | None = eqx.field(static=True)
     nodes: int = eqx.field(static=True)
     knots: int = eqx.field(static=True)
@@ -146,12 +162,12 @@ class LightCurve(Model):
 
     def blocks(self) -> Blocks:
         """The data, less the mean function, in the layout of the solver."""
-        n, (blocks, size) = self.time.size, self.layout
-        pad = blocks * size - n
+        n, (tiles, size, _) = self.time.size, self.layout
+        pad = tiles * size - n
 
         def cut(values, fill="constant"):
             wide = jnp.pad(values, ((0, pad),) + ((0, 0),) * (values.ndim - 1), mode=fill)
-            return wide.reshape((blocks, size, *values.shape[1:]))
+            return wide.reshape((tiles, size, *values.shape[1:]))
 
         return Blocks(
             time=cut(self.time, "edge"),
@@ -170,7 +186,8 @@ class LightCurve(Model):
         if self.sums is not None:
             value = fourier.log_likelihood(self.sums, self.mode_variances(2), self.jitter**2)
         else:
-            value = log_likelihood(self.covariance(self.span), self.blocks())
+            covariance = self.covariance(self.span)
+            value = log_likelihood(covariance, self.blocks(), self.layout[2])
         support = jnp.asarray(self.model.envelope.kernel_support(), value.dtype)
         good = ~jnp.isnan(value) & (jnp.minimum(support, self.span) <= self.reach)
         return jnp.where(good, value, -jnp.inf)

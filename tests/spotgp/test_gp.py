@@ -2,6 +2,7 @@
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +12,10 @@ from scipy.stats import multivariate_normal
 
 import spotgp
 from pytreefit import Posterior, load, save
+from pytreefit._model import rebuild
 from spotgp import AnalyticKernel, GPSolver
 from spotgp.solvers import lay_out
+from spotgp.solvers._layout import bandwidth
 
 from .conftest import CASES, reference_model
 
@@ -221,10 +224,10 @@ def test_second_star_compiles_nothing(data, plain, star):
 def test_layout_counts_true_lags():
     # a minute's cadence in between a sparse one: the typical spacing says nothing about the band
     t = np.sort(np.concatenate([np.arange(0.0, 400.0, 0.5), np.arange(100.0, 101.0, 0.01)]))
-    blocks, size = lay_out(t, 4.0)
-    assert blocks > 1
+    tiles, size, band = lay_out(t, 4.0, dense=False)
+    assert tiles > 1
     index = np.arange(t.size) // size
-    far = np.abs(index[:, None] - index[None, :]) > 1
+    far = np.abs(index[:, None] - index[None, :]) > band
     assert np.abs(t[:, None] - t[None, :])[far].min() > 4.0
 
 
@@ -344,3 +347,32 @@ def test_single_precision_warns_once(data):
         assert np.isfinite(gradient).all()
     said = [str(warning.message) for warning in caught]
     assert sum("jax_enable_x64" in text for text in said) == 1
+
+
+@pytest.mark.parametrize("band", [1, 2, 5, 8])
+def test_every_layout_gives_the_same(band, star):
+    # dense sampling and signal far above the noise: rounding must not grow from tile to tile
+    rng = np.random.default_rng(6)
+    t = np.sort(np.concatenate([np.arange(0.0, 30.0, 0.1), np.arange(34.0, 60.0, 0.1)]))
+    t = t + rng.uniform(-0.03, 0.03, t.size)
+    flux = 1.0 + 0.01 * np.sin(1.5 * t) + rng.normal(0.0, 2e-4, t.size)
+    star = star.set({"envelope.lspot": 2.0, "envelope.tau_spot": 1.0})
+    labels = (t > 32.0).astype(int)
+    gp = GPSolver(t, flux, 2e-4, star, offsets=labels, jitter=1e-4, solver="dense")
+    width = bandwidth(t, 4.01)
+    size = -(-width // band)
+    tiles = -(-t.size // size)
+    banded = eqx.tree_at(
+        lambda gp: gp.posterior.model,
+        gp,
+        rebuild(gp.light_curve, {"layout": (tiles, size, band), "reach": jnp.asarray(4.01)}),
+    )
+    value, gradient = gp.value_and_grad_log_posterior()
+    banded_value, banded_gradient = banded.value_and_grad_log_posterior()
+    assert tiles > band
+    assert float(banded_value) == pytest.approx(float(value), abs=1e-6)
+    np.testing.assert_allclose(banded_gradient, gradient, rtol=1e-7)
+    expected, covariance = gp.predict(np.array([12.3, 33.0, 59.0]), return_cov=True)
+    mean, variance = banded.predict(np.array([12.3, 33.0, 59.0]))
+    np.testing.assert_allclose(mean, expected, atol=1e-9)
+    np.testing.assert_allclose(variance, np.diag(covariance), atol=1e-12)
