@@ -51,6 +51,9 @@ ifdef GRATER_DATA
 	MPLBACKEND=Agg $(RUN)python examples/fit_rotation.py \
 		$(GRATER_DATA)/lightcurves/kplr001430163-2010355172524_llc.fits.gz \
 		--days 60 --points 150 --starts 1 --chains 1 --warmup 20 --draws 10
+	MPLBACKEND=Agg $(RUN)python examples/fit_many.py $(GRATER_DATA)/lightcurves/*.fits.gz \
+		$(GRATER_DATA)/lightcurves/kepler63.npz --days 60 --points 80 --starts 1 \
+		--output examples/output/rotation.ecsv
 endif
 
 clean:

@@ -57,12 +57,15 @@ lomb_scargle = data.lomb_scargle()
 acf = data.autocorrelation()
 
 # the model: its values are the start of the search only
-period, life = acf.period, max(acf.decay_time if np.isfinite(acf.decay_time) else 10.0, 1.0)
-model = spotgp.SpotEvolutionModel(
-    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=max(life, 1.5 * period), tau_spot=0.5 * life),
-    visibility=spotgp.VisibilityFunction(peq=period, kappa=0.1, inc=1.0),
-    sigma_k=float(np.std(fitted.flux)),
+model = spotgp.first_guess(
+    data,
+    spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
+        visibility=spotgp.VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
+        sigma_k=0.01,
+    ),
 )
+period = model.param_dict["peq"]
 priors = {
     "peq": (0.3 * period, 3.0 * period),
     "kappa": (0.0, 0.7),

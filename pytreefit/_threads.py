@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
+
+_NAME = "pytreefit"
 
 
 def cores() -> int:
@@ -20,7 +23,7 @@ def cores() -> int:
 
 @functools.cache
 def _pool(number: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(number, thread_name_prefix="pytreefit")
+    return ThreadPoolExecutor(number, thread_name_prefix=_NAME)
 
 
 def _state():
@@ -31,7 +34,8 @@ def _state():
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """The function of every item; on a CPU several at a time.
 
-    In turn inside of a JAX transformation or of a context that changes the precision.
+    In turn inside of a JAX transformation, of a context that changes the precision, or of another
+    call of this function.
 
     Parameters
     ----------
@@ -47,7 +51,9 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     """
     items = list(items)
     number = min(cores(), len(items))
-    if number < 2 or jax.default_backend() != "cpu":
+    # a worker that waited for others of its own pool would wait for ever
+    inside = threading.current_thread().name.startswith(_NAME)
+    if number < 2 or inside or jax.default_backend() != "cpu":
         return [jax.block_until_ready(function(item)) for item in items]
     pool = _pool(number)
     if pool.submit(_state).result() != _state():

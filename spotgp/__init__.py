@@ -24,6 +24,7 @@ from .limb_darkening import (
     FourParameterVisibilityFunction,
     LimbDarkenedVisibilityFunction,
 )
+from .many import ManyFits, StarFit, fit_many
 from .mean import AbstractMean, ConstantMean, LinearMean
 from .model import SpotEvolutionModel
 from .numerical_kernel import NumericalKernel
@@ -40,7 +41,7 @@ from .smooth_envelopes import (
     SkewedGaussianEnvelope,
 )
 from .spots import Spots, draw_spots
-from .starts import Search, search, suggest_starts
+from .starts import Search, first_guess, search, suggest_starts
 from .terms import AbstractTerm, Matern32Term, SHOTerm
 from .trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
@@ -82,6 +83,7 @@ __all__ = [
     "LimbDarkenedVisibilityFunction",
     "LinearMean",
     "LogisticPlateauEnvelope",
+    "ManyFits",
     "Matern32Term",
     "ModulatedGammaEnvelope",
     "NonstationaryAnalyticKernel",
@@ -94,6 +96,7 @@ __all__ = [
     "SkewedGaussianEnvelope",
     "SpotEvolutionModel",
     "Spots",
+    "StarFit",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
@@ -104,6 +107,8 @@ __all__ = [
     "animate",
     "autocorrelation",
     "draw_spots",
+    "first_guess",
+    "fit_many",
     "latitude_nodes",
     "light_curve",
     "light_curve_log_likelihood",

@@ -187,6 +187,12 @@ def prior_limits(prior) -> tuple[float, float]:
     return float(np.min(low)), float(np.max(high))
 
 
+def inside(value: float, low: float, high: float) -> float:
+    """The value, moved well between the ends of a prior where it is not there."""
+    margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
+    return min(max(value, low + margin, low * 1.01), high - margin)
+
+
 def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     """The light curve with the layout, table and quadrature that parameters in the priors need."""
     priors = {
@@ -223,6 +229,31 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     if solver == "fourier":
         return _with_modes(light_curve, np.asarray(time), limits, reach, tolerance)
     return light_curve
+
+
+def filled_up(light_curve: LightCurve, n: int, columns: int, **static) -> Any:
+    """The same light curve with arrays for ``n`` points and some columns, to share programs.
+
+    Parameters
+    ----------
+    light_curve
+        Not for the Fourier solver, whose sums have a length of their own.
+    n, columns
+        Lengths; what is added changes no result.
+    **static
+        New values of static fields: ``layout``, ``knots``, ``nodes``.
+    """
+    more, wider = n - light_curve.time.size, columns - light_curve.columns.shape[1]
+    steps = light_curve.columns.shape[1] - light_curve.trend
+    parts = (light_curve.columns[:, :steps], light_curve.columns[:, steps:])
+    wide = jnp.concatenate([parts[0], jnp.zeros((parts[0].shape[0], wider)), parts[1]], axis=1)
+    arrays = {
+        name: jnp.pad(getattr(light_curve, name), (0, more), mode="edge")
+        for name in ("time", "flux", "flux_err")
+    }
+    arrays["columns"] = jnp.pad(wide, ((0, more), (0, 0)))
+    arrays["real"] = jnp.pad(jnp.ones_like(light_curve.time), (0, more))
+    return rebuild(light_curve, {**arrays, **static})
 
 
 def _with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: float):

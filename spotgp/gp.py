@@ -135,6 +135,7 @@ class GPSolver(eqx.Module):
             time=as_array(time),
             flux=as_array(flux),
             flux_err=as_array(flux_err),
+            real=None,
             columns=as_array(free_columns(time, labels, mean, trend)),
             epoch=as_array(self.epoch),
             model=model,

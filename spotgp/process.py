@@ -73,6 +73,8 @@ class LightCurve(Model):
     ----------
     time, flux, flux_err
         Shape (n,), ascending days since ``epoch``, relative flux, its standard deviation.
+    real
+        1 for points, 0 for what fills a light curve up to a common length; None is all 1.
     columns
         Shape (n, c), free columns of the mean; the last ``trend`` are powers of the time.
     epoch
@@ -96,6 +98,7 @@ class LightCurve(Model):
     time: Float[Array, "n"]
     flux: Float[Array, "n"]
     flux_err: Float[Array, "n"]
+    real: Float[Array, "n"] | None
     columns: Float[Array, "n c"]
     epoch: Float[Array, ""]
     model: SpotEvolutionModel
@@ -171,7 +174,7 @@ class LightCurve(Model):
 
         return Blocks(
             time=cut(self.time, "edge"),
-            real=cut(jnp.ones_like(self.time)),
+            real=cut(jnp.ones_like(self.time) if self.real is None else self.real),
             variance=cut(self.flux_err**2 + self.jitter**2),
             residual=cut(self.flux - self.mean_at(self.time)),
             columns=cut(self.columns),

@@ -10,14 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Table, fit
+from pytreefit._threads import in_threads
 
-from ._setup import prior_limits
+from ._setup import inside, prior_limits
 from .gp import GPSolver
+from .model import SpotEvolutionModel
 from .periods import autocorrelation, lomb_scargle
 
+_CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
 
 
@@ -74,8 +80,9 @@ def suggest_starts(
         Values by path. Those whose log posterior is not finite are left out.
     """
     light_curve = gp.light_curve
-    time, flux = np.asarray(light_curve.time, float), np.asarray(light_curve.flux, float)
-    flux = flux - _column_fit(light_curve, flux)
+    real = slice(None) if light_curve.real is None else np.asarray(light_curve.real) > 0
+    time, flux = (np.asarray(x, float)[real] for x in (light_curve.time, light_curve.flux))
+    flux = flux - _column_fit(np.asarray(light_curve.columns, float)[real], flux)
     span = float(time[-1] - time[0])
     acf = autocorrelation(time, flux)
     if periods is None:
@@ -87,7 +94,6 @@ def suggest_starts(
     if lifetimes is None:
         decay = acf.decay_time if math.isfinite(acf.decay_time) else 0.3 * span
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
-    variance = float(np.var(flux))
     starts = []
     for period, life, shape, inc, kappa in itertools.product(
         periods, lifetimes, (0.25, 0.75), (0.6, 1.2), (0.02, 0.2)
@@ -99,18 +105,84 @@ def suggest_starts(
             "model.envelope.lspot": life * shape,
             "model.envelope.tau_spot": life * (1.0 - shape),
         }
-        values = dict(gp.posterior.initial)
+        values = {name: float(value) for name, value in gp.posterior.initial.items()}
         values |= {name: value for name, value in wanted.items() if name in values}
         values = _inside(gp, values)
-        scale = "model.amplitude.sigma_k"
-        if scale in values:
-            kernel = gp.light_curve_at(values).spot_kernel()
-            values[scale] = values[scale] * math.sqrt(variance / float(kernel.kernel(0.0)))
-            values = _inside(gp, values)
-        starts.append(values)
-    density = np.array([float(gp.log_posterior(values)) for values in starts])
-    order = [k for k in np.argsort(-density) if np.isfinite(density[k])]
-    return [{name: float(value) for name, value in starts[k].items()} for k in order]
+        if values not in starts:
+            starts.append(values)
+    scale = "model.amplitude.sigma_k"
+    if scale in starts[0]:
+        ratios = np.var(flux) / _in_chunks(_variances, gp, starts)
+        for values, ratio in zip(starts, ratios, strict=True):
+            values[scale] *= math.sqrt(ratio)
+        starts = [_inside(gp, values) for values in starts]
+    density = _in_chunks(_log_densities, gp, starts)
+    return [starts[k] for k in np.argsort(-density) if np.isfinite(density[k])]
+
+
+def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
+    """A function of the posterior and of stacked values, for lists of any length."""
+    stacked = {
+        name: jnp.asarray([values[name] for values in starts], initial.dtype)
+        for name, initial in gp.posterior.initial.items()
+    }
+
+    def chunk(first):
+        # filled up with the last one, so that all chunks share a program
+        rows = np.minimum(np.arange(first, first + _CHUNK), len(starts) - 1)
+        return function(gp.posterior, {name: array[rows] for name, array in stacked.items()})
+
+    found = in_threads(chunk, range(0, len(starts), _CHUNK))
+    return np.concatenate([np.asarray(part) for part in found])[: len(starts)]
+
+
+@eqx.filter_jit
+def _variances(posterior, stacked):
+    """Variance of the spots' light curve, for each row of values."""
+
+    def variance(values):
+        return posterior.model_at(values).spot_kernel().kernel(jnp.zeros(()))
+
+    return jax.lax.map(variance, stacked)
+
+
+@eqx.filter_jit
+def _log_densities(posterior, stacked):
+    """Log posterior density of the physical values, for each row of values."""
+
+    def density(values):
+        return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
+
+    return jax.lax.map(density, stacked)
+
+
+def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
+    """A model with the period, life times and amplitude that a light curve suggests at a glance.
+
+    Parameters
+    ----------
+    data
+        A `TimeSeriesData`.
+    model
+        What to start from: of its parameters ``peq``, ``lspot``, ``tau_spot`` and ``sigma_k`` are
+        set, as far as it has them.
+
+    Returns
+    -------
+    SpotEvolutionModel
+        The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
+        autocorrelation takes to decay, and longer than the star takes to turn.
+    """
+    acf = data.autocorrelation()
+    period = acf.period if math.isfinite(acf.period) else data.lomb_scargle().period
+    life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
+    values = {
+        "visibility.peq": period,
+        "envelope.lspot": max(life, 1.5 * period),
+        "envelope.tau_spot": 0.5 * life,
+        "amplitude.sigma_k": float(np.std(data.flux)),
+    }
+    return model.set({p: v for p, v in values.items() if p in model.paths.values()})
 
 
 def search(
@@ -151,12 +223,13 @@ def search(
         raise ValueError(
             "No start has a finite log posterior: check the errors and priors, or pass starts."
         )
-    fits = tuple(
-        fit(gp.posterior, start=values, steps=steps, progress=progress)
-        for values in _spread(starts, number)
-    )
+    fits: list[Fit] = []
+    for values in _spread(starts, number):
+        fits.append(fit(gp.posterior, start=values, steps=steps, progress=progress))
+        if fits[-1].message.startswith("Interrupted"):
+            break
     density = np.array([float(result.log_density) for result in fits])
-    return Search(fits[int(np.argmax(density))], fits, density)
+    return Search(fits[int(np.argmax(density))], tuple(fits), density)
 
 
 def _spread(starts, number: int):
@@ -174,8 +247,7 @@ def _spread(starts, number: int):
     return chosen
 
 
-def _column_fit(light_curve, flux):
-    columns = np.asarray(light_curve.columns, float)
+def _column_fit(columns, flux):
     if not columns.shape[1]:
         return np.mean(flux)
     amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
@@ -201,8 +273,5 @@ def _inside(gp: GPSolver, values):
     """Values moved into the priors' supports, where they are outside of it."""
     moved = {}
     for name, value in values.items():
-        low, high = prior_limits(gp.posterior.priors[name])
-        margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
-        inner = (max(low + margin, low * 1.01), high - margin)
-        moved[name] = min(max(float(value), inner[0]), inner[1])
+        moved[name] = inside(float(value), *prior_limits(gp.posterior.priors[name]))
     return moved

@@ -109,8 +109,15 @@ def _factor_of(covariance, blocks: Blocks, band: int):
         # a single update, after everything is read: written in place
         return panels.at[j].set(jnp.concatenate([lower, below]))
 
+    # empty tiles at the end, of a light curve that was padded, stay the identity
     panels = jnp.zeros((tiles + band, (band + 1) * size, size), blocks.time.dtype)
-    return jax.lax.fori_loop(0, tiles, column, panels)
+    panels = panels.at[:tiles, :size].set(jnp.eye(size, dtype=panels.dtype))
+    return jax.lax.fori_loop(0, _number_in_use(blocks), column, panels)
+
+
+def _number_in_use(blocks: Blocks):
+    """How many tiles hold data."""
+    return jnp.ceil(jnp.sum(blocks.real) / blocks.real.shape[1]).astype(int)
 
 
 def forward_solve(panels, right):
@@ -168,7 +175,9 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     tiles, size = blocks.time.shape
     diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
     products = jnp.einsum("kic,kid->cd", right, inverse)
-    normal, moment = products[1:, 1:], products[1:, 0]
+    moment = products[1:, 0]
+    # columns without points, of a light curve that was padded, change nothing
+    normal = products[1:, 1:] + jnp.diag(_without_points(blocks))
     amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
     return Factor(
         panels=panels,
@@ -181,8 +190,13 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     )
 
 
+def _without_points(blocks: Blocks):
+    """1 for columns that are 0 everywhere, 0 for the others."""
+    return jnp.all(blocks.columns == 0.0, axis=(0, 1)).astype(blocks.time.dtype)
+
+
 def _log_likelihood_of(factor: Factor, blocks: Blocks):
-    dof = jnp.sum(blocks.real) - blocks.columns.shape[-1]
+    dof = jnp.sum(blocks.real) - jnp.sum(1.0 - _without_points(blocks))
     total = factor.chi_squared + factor.log_determinant + dof * math.log(2.0 * math.pi)
     if factor.moment.size:
         total = total + jnp.linalg.slogdet(factor.normal)[1]
@@ -252,10 +266,12 @@ def _backward(rest, band, saved, cotangent):
         total, variance = pull(0, _solve(factor.panels[0], inverse, transpose=True))
         variance = variance[None]
     else:
+        used = _number_in_use(blocks)
 
-        def step(carry, j):
+        def step(k, carry):
             # entries of the inverse between the following tiles; tile i is at i modulo the band
-            total, window = carry
+            total, variance, window = carry
+            j = used - 1 - k
             own, below = factor.panels[j, :size], factor.panels[j, size:]
             inverse = _solve(own, identity)
             coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
@@ -264,17 +280,19 @@ def _backward(rest, band, saved, cotangent):
             # rounding that is not symmetric would grow from tile to tile
             diagonal = 0.5 * (diagonal + diagonal.T)
             tidy = jnp.roll(beside, -(j + 1) * size, axis=0)
-            pulled, variance = pull(j, jnp.concatenate([diagonal, tidy]))
+            pulled, on_diagonal = pull(j, jnp.concatenate([diagonal, tidy]))
+            variance = variance.at[j].set(on_diagonal)
             # tile j takes the place of the farthest one
             at = (j % band) * size
             beside = jax.lax.dynamic_update_slice(beside, diagonal, (at, 0))
             window = jax.lax.dynamic_update_slice(window, beside, (0, at))
             window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
-            return (jax.tree.map(jnp.add, total, pulled), window), variance
+            return jax.tree.map(jnp.add, total, pulled), variance, window
 
         zero = jax.tree.map(jnp.zeros_like, arrays)
         window = jnp.zeros((band * size, band * size), blocks.time.dtype)
-        (total, _), variance = jax.lax.scan(step, (zero, window), jnp.arange(tiles), reverse=True)
+        start = (zero, jnp.zeros_like(blocks.time), window)
+        total, variance, _ = jax.lax.fori_loop(0, used, step, start)
     return total, Blocks(
         time=jnp.zeros_like(blocks.time),
         real=jnp.zeros_like(blocks.real),

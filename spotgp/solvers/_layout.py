@@ -52,9 +52,12 @@ def lay_out(time: np.ndarray, reach: float, *, dense: bool = True) -> Layout:
     Layout
         A single tile in any case where the covariance reaches from end to end.
     """
-    n = time.size
-    width = max(bandwidth(time, reach), 1)
-    found = []
+    return fastest(time.size, bandwidth(time, reach), dense=dense)
+
+
+def fastest(n: int, width: int, *, dense: bool = True) -> Layout:
+    """The fastest layout for ``n`` points of which ``width + 1`` neighbours are correlated."""
+    width, found = max(width, 1), []
     for band in range(1, _MOST_TILES + 1):
         # tiles that are farther apart must be uncorrelated: band * size >= width
         tiles = n // -(-width // band)

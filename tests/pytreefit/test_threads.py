@@ -41,6 +41,11 @@ def test_an_error_reaches_the_caller():
         in_threads(fail, range(3))
 
 
+def test_workers_do_not_wait_for_each_other():
+    nested = in_threads(lambda item: in_threads(lambda k: 10 * item + k, range(2)), range(3))
+    assert nested == [[0, 1], [10, 11], [20, 21]]
+
+
 def test_a_context_of_the_caller_is_kept():
     # another precision or a transformation belongs to the caller's thread
     here = threading.current_thread().name

@@ -1,0 +1,72 @@
+"""Rotation of many spotted stars, from Kepler or TESS light curves.
+
+    python examples/fit_many.py lightcurves/*.fits.gz --output rotation.ecsv
+
+Every file is a star. Of a long light curve some hundred points are taken; all stars of a kind share
+one compiled program, and a star that fails is a row that says why. The table can be read again with
+``astropy.table.QTable.read``. A .npz file holds arrays ``time`` (days), ``flux`` and ``flux_err``.
+"""
+
+import argparse
+import functools
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+import numpyro.distributions as dist  # noqa: E402
+
+import spotgp  # noqa: E402
+
+parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+parser.add_argument("paths", type=Path, nargs="+")
+parser.add_argument("--days", type=float, help="use the first days only")
+parser.add_argument("--points", type=int, default=200, help="points per star to fit, at most")
+parser.add_argument("--starts", type=int, default=4, help="number of fits per star")
+parser.add_argument("--output", type=Path, help="file for the table, such as rotation.ecsv")
+args = parser.parse_args()
+
+
+def read(path):
+    """The light curve of a file, cleaned and thinned."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            data = spotgp.TimeSeriesData(
+                arrays["time"], arrays["flux"], arrays["flux_err"], name=path.stem
+            )
+    else:
+        data = spotgp.TimeSeriesData.from_fits(path)
+    if args.days:
+        data = data.first(args.days)
+    return data.normalize().sigma_clip(5.0).thin(args.points)
+
+
+def priors(data):
+    """Spots live for a rotation at least and grow in a tenth of one or more."""
+    period = spotgp.first_guess(data, MODEL).param_dict["peq"]
+    return {
+        "peq": (0.3 * period, 3.0 * period),
+        "kappa": (0.0, 0.7),
+        "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
+        "tau_spot": dist.LogUniform(0.1 * period, data.span),
+    }
+
+
+MODEL = spotgp.SpotEvolutionModel(
+    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
+    visibility=spotgp.VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
+    sigma_k=0.01,
+)
+found = spotgp.fit_many(
+    [functools.partial(read, path) for path in args.paths],
+    MODEL,
+    priors=priors,
+    jitter=lambda data: float(np.median(data.flux_err)),
+    starts=args.starts,
+)
+print(found)
+if args.output:
+    found.to_astropy().write(args.output, overwrite=True)
+    print(f"table in {args.output}")
