@@ -5,7 +5,6 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ._space import prior_only
@@ -49,27 +48,20 @@ class Rowwise:
         """The function of one row."""
         return self._one(posterior, frame, row, *constants)
 
-    def all(self, posterior, frame: Frame, rows, *constants, wanted=None):
-        """The function of every row, stacked; not wanted ones may be anything.
+    def all(self, posterior, frame: Frame, rows, *constants):
+        """The function of every row, stacked.
 
         One on each core of a CPU, with the same compiled program for any number of rows.
         """
         if at_once():
             return self._all(posterior, frame, rows, *constants)
         number = len(jax.tree.leaves(rows)[0])
-        wanted = np.ones(number, bool) if wanted is None else np.asarray(wanted)
-        results: list = [None] * number
 
         def one(index):
             row = jax.tree.map(lambda leaf: leaf[index], rows)
             return self._one(posterior, frame, row, *constants)
 
-        chosen = [int(index) for index in np.flatnonzero(wanted)]
-        for index, result in zip(chosen, in_threads(one, chosen), strict=True):
-            results[index] = result
-        any_result = results[int(np.argmax(wanted))]
-        results = [any_result if result is None else result for result in results]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *in_threads(one, range(number)))
 
 
 def objective(posterior, frame: Frame, z):
@@ -77,11 +69,9 @@ def objective(posterior, frame: Frame, z):
     return -posterior.log_density_physical(frame.offset + frame.scale * z)
 
 
-def _value_and_gradient(posterior, frame: Frame, z):
-    return jax.value_and_grad(lambda z: objective(posterior, frame, z))(z)
+def gauss_newton(posterior, frame: Frame, z):
+    """Half the sum of squared residuals plus the prior's part: value, gradient, Hessian."""
 
-
-def _least_squares(posterior, frame: Frame, z):
     def terms(z):
         model = posterior.model_from(frame.offset + frame.scale * z)
         both = [jnp.ravel(posterior.residuals(model))]
@@ -116,11 +106,6 @@ def _hessian(posterior, frame: Frame, z):
     return 0.5 * (rows + rows.T)
 
 
-# The objective and its gradient in z.
-value_and_gradient = Rowwise(_value_and_gradient)
-# Half the sum of squared residuals plus the prior's part: value, gradient, Gauss-Newton Hessian
-# with the convex part of the prior's.
-least_squares = Rowwise(_least_squares)
 # Second derivatives of the objective in z.
 hessian = Rowwise(_hessian)
 

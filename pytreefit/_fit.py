@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._evaluate import Frame, value_and_gradient
+from ._evaluate import Frame
 from ._model import lookup_parameter
 from ._optimize import (
     CONVERGED,
@@ -20,10 +20,11 @@ from ._optimize import (
     LevenbergMarquardt,
     Optax,
     Search,
+    advance,
     resolution,
-    step,
+    value_and_gradient,
 )
-from ._progress import Reporter, duration
+from ._progress import Pace, Reporter, duration
 from ._space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
 from ._start import refuse_start, start_coordinates
 from ._table import Table
@@ -191,14 +192,16 @@ def fit(
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
     history: list[np.ndarray] = []
+    pace = Pace()
     interrupted, began = False, time.perf_counter()
     try:
         while len(history) < steps and np.any(np.asarray(searches.status) == RUNNING):
-            evaluations = method.evaluate(posterior, frame, searches)
-            searches = jax.block_until_ready(step(method, searches, evaluations, limit))
+            count = pace.begin(steps - len(history))
+            searches, values, made = advance(posterior, frame, searches, method, limit, count)
+            pace.end()
             if not history and not np.isfinite(searches.value[0]):
                 refuse_start(posterior, frame.offset)
-            history.append(np.asarray(searches.value))
+            history.extend(np.asarray(values).T[: int(np.max(made))])
             tell(_line(searches, len(history), time.perf_counter() - began))
     except KeyboardInterrupt:
         interrupted = True
@@ -306,7 +309,7 @@ def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
 
 
 def _log_density(posterior, frame: Frame, z) -> float:
-    return -float(value_and_gradient.one(posterior, frame, z)[0])
+    return -float(value_and_gradient(posterior, frame, z)[0])
 
 
 def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[bool, str]:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._evaluate import Frame, hessian, least_squares, value_and_gradient
+from ._evaluate import Frame, hessian
 from ._model import lookup_parameter
+from ._optimize import least_squares, value_and_gradient
 from ._space import (
     coordinate_names,
     flat_values,
@@ -155,7 +156,7 @@ def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"
         raise ValueError(f"method = {method!r} must be 'hessian', 'fisher' or 'differences'.")
     zero = jnp.zeros_like(frame.offset)
     if method == "fisher":
-        _, _, curvature = least_squares.one(posterior, frame, zero)
+        _, _, curvature = least_squares(posterior, frame, zero)
     elif method == "differences":
         curvature = _by_differences(posterior, frame)
     else:
@@ -174,7 +175,7 @@ def _by_differences(posterior, frame: Frame) -> Float[Array, "dim dim"]:
         rows = []
         for k, h in enumerate(steps):
             shift = jnp.zeros_like(frame.offset).at[k].set(h)
-            up, down = (value_and_gradient.one(posterior, frame, z)[1] for z in (shift, -shift))
+            up, down = (value_and_gradient(posterior, frame, z)[1] for z in (shift, -shift))
             rows.append(np.asarray(up - down) / (2.0 * h))
         width = 1.0 / np.sqrt(np.maximum(np.diag(rows), 1.0))
         steps = np.maximum(0.01 * width, 0.1 * steps)

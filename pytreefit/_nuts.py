@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from ._evaluate import Frame, at_once, log_volume, value_and_gradient
+from ._evaluate import Frame, at_once, log_volume
 from ._lenient import lenient
+from ._optimize import value_and_gradient
 from ._progress import CHUNK
 from ._space import prior_only
 from ._threads import in_threads
@@ -86,7 +87,7 @@ def start_chains(posterior, whitening: Whitening, positions: Float[Array, "chain
     """Log density and gradient of every chain at its first point, with the program of the fits."""
     frame = Frame(whitening.offset, jnp.ones_like(whitening.offset))
     steps = positions @ whitening.matrix.T
-    values, slopes = value_and_gradient.all(posterior, frame, steps)
+    values, slopes = value_and_gradient(posterior, frame, steps)
     volumes, volume_slopes = log_volume(prior_only(posterior), whitening.offset[None] + steps)
     state = _blackjax("mcmc.hmc").HMCState
     return state(positions, volumes - values, (volume_slopes - slopes) @ whitening.matrix)

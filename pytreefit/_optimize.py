@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._evaluate import Frame, Rowwise, least_squares, objective, value_and_gradient
+from ._evaluate import Frame, Rowwise, gauss_newton, objective
 from ._lazy import LazyModule
 from ._lenient import lenient
+from ._progress import CHUNK
 
 if TYPE_CHECKING:
     import optax
@@ -36,6 +37,10 @@ class Search(eqx.Module):
 def _not_started(z, memory) -> Search:
     infinite, count = jnp.full_like(z[0], jnp.inf), jnp.zeros((), int)
     return Search(z, infinite, jnp.zeros_like(z), infinite, jnp.asarray(RUNNING), count, memory)
+
+
+def _value_and_gradient(posterior, frame: Frame, z):
+    return jax.value_and_grad(lambda z: objective(posterior, frame, z))(z)
 
 
 def resolution(value):
@@ -80,10 +85,8 @@ class LBFGS(eqx.Module):
     def _directions(self):
         return optax.scale_by_lbfgs(memory_size=self.memory_size)
 
-    def evaluate(self, posterior, frame: Frame, searches: Search):
-        points = jax.vmap(self._trial)(searches)
-        running = searches.status == RUNNING
-        return value_and_gradient.all(posterior, frame, points, wanted=running)
+    def evaluate(self, posterior, frame: Frame, search: Search):
+        return _value_and_gradient(posterior, frame, self._trial(search))
 
     def _trial(self, search: Search):
         return search.z + search.memory["step"] * search.memory["direction"]
@@ -162,10 +165,8 @@ class LevenbergMarquardt(eqx.Module):
         )
         return _not_started(z, memory)
 
-    def evaluate(self, posterior, frame: Frame, searches: Search):
-        points = searches.z + searches.memory["step"]
-        running = searches.status == RUNNING
-        return least_squares.all(posterior, frame, points, wanted=running)
+    def evaluate(self, posterior, frame: Frame, search: Search):
+        return gauss_newton(posterior, frame, search.z + search.memory["step"])
 
     def step(self, search: Search, evaluation, tolerance) -> Search:
         old = search.memory
@@ -245,15 +246,11 @@ class Optax(eqx.Module):
         )
         return _not_started(z, memory)
 
-    def evaluate(self, posterior, frame: Frame, searches: Search):
-        running = searches.status == RUNNING
-        if _linesearch_steps(searches.memory["inner"]) is not None:
-            memory = searches.memory
-            return _optax_line_search.all(
-                posterior, frame, memory, self.transformation, wanted=running
-            )
-        points = searches.memory["next"]
-        return value_and_gradient.all(posterior, frame, points, wanted=running)
+    def evaluate(self, posterior, frame: Frame, search: Search):
+        memory = search.memory
+        if _linesearch_steps(memory["inner"]) is not None:
+            return _evaluate_with_line_search(posterior, frame, memory, self.transformation)
+        return _value_and_gradient(posterior, frame, memory["next"])
 
     def step(self, search: Search, evaluation, tolerance) -> Search:
         old = search.memory
@@ -316,33 +313,85 @@ def _evaluate_with_line_search(posterior, frame: Frame, memory, transformation):
     return value, gradient, updates, state
 
 
-_optax_line_search = Rowwise(_evaluate_with_line_search)
+def _advance(posterior, frame: Frame, search: Search, method, tolerance, steps):
+    """Some steps of one search, fewer where it ends; the values after them and their number."""
+
+    def more(carry):
+        done, search, _ = carry
+        return (done < steps) & (search.status == RUNNING)
+
+    def step(carry):
+        done, search, history = carry
+        evaluation = method.evaluate(posterior, frame, search)
+        search = method.step(search, evaluation, tolerance)
+        return done + 1, search, history.at[done].set(search.value)
+
+    history = jnp.zeros(CHUNK, search.z.dtype)
+    done, search, history = jax.lax.while_loop(more, step, (jnp.zeros((), int), search, history))
+    return search, jnp.where(jnp.arange(CHUNK) < done, history, search.value), done
 
 
-@eqx.filter_jit
-def step(method, searches: Search, evaluations, tolerance) -> Search:
-    """One step of every search that is running.
+_searches = Rowwise(_advance)
+
+
+def advance(posterior, frame: Frame, searches: Search, method, tolerance, steps: int):
+    """Some steps of every search that is running, at most `CHUNK`.
 
     Parameters
     ----------
-    method
-        :class:`LBFGS`, :class:`LevenbergMarquardt` or :class:`Optax`.
+    posterior, frame
+        What is minimised.
     searches
         One search per start, stacked.
-    evaluations
-        What ``method.evaluate`` gave for them.
+    method
+        :class:`LBFGS`, :class:`LevenbergMarquardt` or :class:`Optax`.
     tolerance
         Gains of the log density below it are not worth a step.
+    steps
+        How many.
 
     Returns
     -------
-    Search
-        The searches after the step.
+    tuple
+        The searches after these steps, the values after each of them, shape (starts, CHUNK), and
+        how many steps each search made, shape (starts,).
     """
+    return _searches.all(posterior, frame, searches, method, tolerance, jnp.asarray(steps))
 
-    def one(search, evaluation):
-        new = method.step(search, evaluation, tolerance)
-        running = search.status == RUNNING
-        return jax.tree.map(lambda after, before: jnp.where(running, after, before), new, search)
 
-    return jax.vmap(one)(searches, evaluations)
+def _first_step(posterior, frame: Frame, search: Search, method) -> Search:
+    """The evaluation with which a fit begins, by the same program."""
+    zero = jnp.zeros((), search.z.dtype)
+    run = _searches.one if search.z.ndim == 1 else _searches.all
+    return run(posterior, frame, search, method, zero, jnp.asarray(1))[0]
+
+
+def value_and_gradient(posterior, frame: Frame, z):
+    """The objective and its gradient; infinity where they are not finite.
+
+    Parameters
+    ----------
+    posterior, frame
+        What is minimised.
+    z
+        Coordinates, shape ``(dim,)`` or one row per point.
+    """
+    method = LBFGS()
+    start = method.start(z) if z.ndim == 1 else jax.vmap(method.start)(z)
+    search = _first_step(posterior, frame, start, method)
+    return search.value, search.gradient
+
+
+def least_squares(posterior, frame: Frame, z):
+    """Half the sum of squared residuals plus the prior's part, at a point of shape ``(dim,)``.
+
+    Returns
+    -------
+    tuple
+        Value, gradient, and the Gauss-Newton Hessian with the convex part of the prior's: NaN where
+        these are not finite.
+    """
+    method = LevenbergMarquardt(jnp.zeros_like(z))
+    search = _first_step(posterior, frame, method.start(z), method)
+    known = jnp.isfinite(search.value)
+    return search.value, search.gradient, jnp.where(known, search.memory["hessian"], jnp.nan)

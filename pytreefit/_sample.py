@@ -14,13 +14,12 @@ from jaxtyping import Array
 from ._checkpoint import Checkpoint, fingerprints, read, write
 from ._evaluate import (
     Frame,
-    least_squares,
     log_volume,
     log_volume_curvature,
-    value_and_gradient,
 )
 from ._laplace import Laplace, curvature_at
 from ._nuts import Chunk, Whitening, advance, stages, start_adaptation, start_chains
+from ._optimize import least_squares, value_and_gradient
 from ._progress import Pace, Reporter, duration
 from ._result import Samples
 from ._space import coordinate_names, natural_range, prior_only
@@ -193,10 +192,10 @@ def _settle(posterior, frame: Frame):
 
     def target(frame):
         if posterior.residuals is None:
-            value, gradient = value_and_gradient.one(posterior, frame, zero)
+            value, gradient = value_and_gradient(posterior, frame, zero)
             hessian = None
         else:
-            value, gradient, hessian = least_squares.one(posterior, frame, zero)
+            value, gradient, hessian = least_squares(posterior, frame, zero)
         volumes, slopes = log_volume(prior, frame.offset[None])
         return value - volumes[0], gradient - slopes[0] * frame.scale, hessian
 

@@ -223,7 +223,7 @@ def test_an_interrupt_returns_the_best_so_far():
 
     def progress(line):
         lines.append(line)
-        if len(lines) == 12:
+        if len(lines) == 3:
             raise KeyboardInterrupt
 
     result = fit(banana(), progress=progress)
@@ -357,7 +357,7 @@ def test_bad_arguments_are_refused():
         fit(without, LM)
     with pytest.raises(ValueError, match="method = 'fisher' needs residuals"):
         laplace(without, {}, method="fisher")
-    with pytest.raises(ValueError, match="must be 'hessian' or 'fisher'"):
+    with pytest.raises(ValueError, match="must be 'hessian', 'fisher' or"):
         laplace(without, {}, method="exact")
     with pytest.raises(TypeError, match=r"optimizer = 'adam' must be None"):
         fit(posterior, "adam")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Posterior, fit, laplace
-from pytreefit._evaluate import value_and_gradient
+from pytreefit._optimize import _searches
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
 from spotgp._setup import filled_up
 from spotgp.many import _first_guess, _with
@@ -42,11 +42,11 @@ def many(data, star):
     def broken():
         raise OSError("no such file")
 
-    value_and_gradient._one._cached.clear_cache()
+    _searches._one._cached.clear_cache()
     stars = [data[0], (data[1].time, data[1].flux, data[1].flux_err), broken, lambda: data[2]]
     lines = []
     result = fit_many(stars, star, priors=PRIORS, starts=2, progress=lines.append)
-    return result, value_and_gradient._one._cached._cache_size(), lines
+    return result, _searches._one._cached._cache_size(), lines
 
 
 @pytest.mark.parametrize("solver", ["dense", "banded"])
