@@ -34,6 +34,7 @@ parser.add_argument("--chains", type=int, default=4)
 parser.add_argument("--warmup", type=int, default=200)
 parser.add_argument("--draws", type=int, default=250)
 parser.add_argument("--target-acceptance", type=float, default=0.95)
+parser.add_argument("--jumps", type=int, default=8, help="steps between modes, for each draw")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
@@ -99,6 +100,7 @@ with warnings.catch_warnings(record=True) as caught:
         warmup=args.warmup,
         draws=args.draws,
         target_acceptance=args.target_acceptance,
+        jumps=args.jumps,
     )
 for warning in caught:
     print(f"warning: {warning.message}")
@@ -107,7 +109,8 @@ worst = max(float(np.max(value)) for value in samples.rhat.values())
 slowest = min(float(np.min(value)) for value in samples.ess_per_second.values())
 print(
     f"worst R-hat {worst:.4f}; {samples.divergences} divergences; "
-    f"at least {slowest:.2f} effective samples per second"
+    f"at least {slowest:.2f} effective samples per second, "
+    f"{np.mean(samples.jumps):.2f} jumps per draw"
 )
 models = samples.models().model
 effective = np.asarray(jax.jit(jax.vmap(lambda star: star.effective_period()))(models))

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from . import _jumps
 from ._evaluate import Frame, at_once, log_volume
+from ._jumps import Mixture
 from ._lenient import lenient
 from ._optimize import value_and_gradient
 from ._progress import CHUNK
@@ -53,6 +55,14 @@ class Chunk(NamedTuple):
     diverging: Array
     tree_depth: Int[Array, "step chain"]
     leapfrogs: Int[Array, "step chain"]
+    jumps: Int[Array, "step chain"]
+
+
+class Jumps(NamedTuple):
+    """Proposals drawn from a mixture after each trajectory, and how many of them."""
+
+    mixture: Mixture
+    number: Int[Array, ""]
 
 
 def stages(warmup: int, draws: int) -> np.ndarray:
@@ -124,6 +134,7 @@ def advance(
     plan: np.ndarray,
     first: int,
     target_acceptance: float,
+    jumps: Jumps | None,
     *,
     dense: bool,
     max_depth: int,
@@ -149,6 +160,8 @@ def advance(
         Number, within the run, of the first transition.
     target_acceptance
         Mean acceptance probability that the step size is adapted to.
+    jumps
+        What is proposed after each trajectory, or None: then nothing of it is compiled.
     dense, max_depth
         Kind of metric, most doublings of a trajectory.
 
@@ -163,6 +176,7 @@ def advance(
         """The end of all chains and what they gave, after some transitions in a row."""
         limits = jnp.asarray(first + at, jnp.int32), jnp.asarray(count, jnp.int32)
         common = (posterior, whitening, key, chains.hmc, chains.step_size, chains.inverse_mass)
+        common = (*common, jumps)
         if at_once():
             hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
         else:
@@ -192,8 +206,41 @@ def advance(
     return chains, Chunk(*map(np.concatenate, zip(*chunks, strict=True))) if chunks else None
 
 
+def _jump(log_density, jumps: Jumps, key, hmc):
+    """Independence Metropolis steps with the mixture; the state after, and how many moved it."""
+    value_and_grad = jax.value_and_grad(log_density)
+
+    def one(index, carry):
+        hmc, here, moved = carry
+        propose, accept = jax.random.split(jax.random.fold_in(key, index))
+        position = _jumps.draw(jumps.mixture, propose)
+        new = type(hmc)(position, *value_and_grad(position))
+        there = _jumps.log_density(jumps.mixture, position)
+        gain = new.logdensity - hmc.logdensity + here - there
+        good = jnp.isfinite(new.logdensity) & jnp.all(jnp.isfinite(new.logdensity_grad))
+        uniform = jax.random.uniform(accept, dtype=here.dtype)
+        go = good & (jnp.log(uniform) < gain)
+        pick = jax.tree.map(lambda a, b: jnp.where(go, a, b), (new, there), (hmc, here))
+        return *pick, moved + go.astype(moved.dtype)
+
+    here = _jumps.log_density(jumps.mixture, hmc.position)
+    hmc, _, moved = jax.lax.fori_loop(0, jumps.number, one, (hmc, here, jnp.zeros((), int)))
+    return hmc, moved
+
+
 def _chain(
-    posterior, whitening, key, hmc, step_size, inverse_mass, first, count, chain, *, max_depth
+    posterior,
+    whitening,
+    key,
+    hmc,
+    step_size,
+    inverse_mass,
+    jumps,
+    first,
+    count,
+    chain,
+    *,
+    max_depth,
 ):
     """Some transitions of one chain; the chunk has ``CHUNK`` rows, zero after ``count``."""
     kernel = _blackjax("mcmc.nuts").build_kernel()
@@ -205,6 +252,9 @@ def _chain(
         hmc, chunk = carry
         now = jax.random.fold_in(jax.random.fold_in(key, first + index), chain)
         hmc, info = kernel(now, hmc, log_density, step_size, inverse_mass, max_depth)
+        moved = jnp.zeros((), int)
+        if jumps is not None:
+            hmc, moved = _jump(log_density, jumps, jax.random.fold_in(now, 1), hmc)
         step = Chunk(
             u=whitening.offset + whitening.matrix @ hmc.position,
             log_density=hmc.logdensity,
@@ -212,6 +262,7 @@ def _chain(
             diverging=info.is_divergent,
             tree_depth=info.num_trajectory_expansions,
             leapfrogs=info.num_integration_steps,
+            jumps=moved,
         )
         return hmc, jax.tree.map(lambda rows, row: rows.at[index].set(row), chunk, step)
 
@@ -224,6 +275,7 @@ def _chain(
         diverging=jnp.zeros(CHUNK, bool),
         tree_depth=jnp.zeros(CHUNK, int),
         leapfrogs=jnp.zeros(CHUNK, int),
+        jumps=jnp.zeros(CHUNK, int),
     )
     return jax.lax.fori_loop(0, count, body, (hmc, empty))
 

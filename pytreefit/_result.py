@@ -39,6 +39,8 @@ class Samples(eqx.Module):
         Number of doublings of the trajectory, shape ``(chains, draws)``.
     leapfrogs
         Number of gradients, shape ``(chains, draws)``.
+    jumps
+        Accepted jumps after the trajectory, shape ``(chains, draws)``.
     step_size
         Step size of the leapfrog integrator.
     model
@@ -59,6 +61,7 @@ class Samples(eqx.Module):
     acceptance: Float[Array, "chains draws"]
     tree_depth: Int[Array, "chains draws"]
     leapfrogs: Int[Array, "chains draws"]
+    jumps: Int[Array, "chains draws"]
     step_size: float
     model: Any
     paths: tuple[tuple[str, ...], ...] = eqx.field(static=True)
@@ -80,6 +83,7 @@ class Samples(eqx.Module):
             acceptance=rows.acceptance,
             tree_depth=rows.tree_depth,
             leapfrogs=rows.leapfrogs,
+            jumps=rows.jumps,
             step_size=step_size,
             model=posterior.model,
             paths=posterior.paths,
@@ -167,9 +171,11 @@ class Samples(eqx.Module):
 
     def __repr__(self):
         chains, draws = self.log_density.shape
+        jumps = np.mean(self.jumps)
         return (
             f"{chains} chains of {draws} draws, {self.divergences} divergences, "
-            f"{np.mean(self.leapfrogs):.1f} gradients per draw, {self.seconds:.1f} s\n"
+            f"{np.mean(self.leapfrogs):.1f} gradients per draw, "
+            f"{f'{jumps:.2f} jumps per draw, ' if jumps else ''}{self.seconds:.1f} s\n"
             f"{self.summary()!r}"
         )
 
@@ -200,7 +206,7 @@ class Samples(eqx.Module):
         if large:
             warnings.warn(
                 f"R-hat is above {_LARGE_RHAT} for {', '.join(large)}: the chains do not agree "
-                "yet. Take more draws, or a longer warm-up.",
+                "yet. Take more draws, or a longer warm-up; between several modes, jumps.",
                 UserWarning,
                 stacklevel=stacklevel,
             )

@@ -17,8 +17,9 @@ from ._evaluate import (
     log_volume,
     log_volume_curvature,
 )
+from ._jumps import Mixture, fit_mixture, no_mixture
 from ._laplace import Laplace, curvature_at
-from ._nuts import Chunk, Whitening, advance, stages, start_adaptation, start_chains
+from ._nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 from ._optimize import least_squares, value_and_gradient
 from ._progress import Pace, Reporter, duration
 from ._result import Samples
@@ -43,6 +44,7 @@ def sample(
     target_acceptance: float = 0.8,
     precondition: str = "auto",
     max_depth: int = 10,
+    jumps: int = 0,
     progress: bool | Callable[[str], object] = True,
     checkpoint: str | os.PathLike | None = None,
 ) -> Samples:
@@ -83,6 +85,11 @@ def sample(
         uses the widths of the priors only.
     max_depth
         Most doublings of a trajectory: at most ``2**max_depth - 1`` gradients per draw.
+    jumps
+        Metropolis steps after each trajectory of the draws, proposed from a mixture of up to eight
+        Student's t distributions that describes the second half of the warm-up: for posteriors of
+        several modes between which trajectories seldom pass. Each costs a gradient. The warm-up
+        must have found the modes.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     checkpoint
@@ -107,8 +114,10 @@ def sample(
     -----
     The sampler is BlackJAX's (Cabezas et al. 2024, arXiv:2402.10797) form of Hoffman & Gelman
     (2014, JMLR 15, 1593) with the multinomial trajectories of Betancourt (2017, arXiv:1701.02434).
+    Jumps are independence Metropolis-Hastings steps (Tierney 1994, Ann. Statist. 22, 1701); as
+    their proposals do not change during the draws, these keep the posterior exactly.
     """
-    _check(chains, warmup, draws, target_acceptance, precondition, max_depth)
+    _check(chains, warmup, draws, target_acceptance, precondition, max_depth, jumps)
     key = _typed(key)
     run = _Run(
         posterior,
@@ -120,6 +129,7 @@ def sample(
             dense=dense,
             target_acceptance=target_acceptance,
             max_depth=max_depth,
+            jumps=jumps,
         ),
         Reporter(progress),
         checkpoint,
@@ -138,12 +148,13 @@ def sample(
     return samples
 
 
-def _check(chains, warmup, draws, target_acceptance, precondition, max_depth) -> None:
+def _check(chains, warmup, draws, target_acceptance, precondition, max_depth, jumps) -> None:
     least = {
         "chains": (chains, 1),
         "warmup": (warmup, _LEAST_WARMUP),
         "draws": (draws, 4),
         "max_depth": (max_depth, 1),
+        "jumps": (jumps, 0),
     }
     for name, (value, lowest) in least.items():
         if value < lowest:
@@ -234,6 +245,7 @@ class _Run:
         self.owner = fingerprints(posterior, key, **settings) if path is not None else {}
         self.done = 0
         self.chunks: list[Chunk] = []
+        self.mixture: Mixture | None = None
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
     def begin(self, whitening: Whitening, spread: float) -> None:
@@ -307,12 +319,27 @@ class _Run:
             self.plan[self.done : self.done + count],
             self.done,
             self.settings["target_acceptance"],
+            self._jumps_now(),
             dense=self.settings["dense"],
             max_depth=self.settings["max_depth"],
         )
         if chunk is not None:
             self.chunks.append(chunk)
         self.state, self.done = state, self.done + count
+
+    def _jumps_now(self) -> Jumps | None:
+        """None of them during the warm-up; then by what its second half has found."""
+        number, warmup = self.settings["jumps"], self.settings["warmup"]
+        if not number:
+            return None
+        offset, matrix = self.whitening
+        if self.done < warmup:
+            return Jumps(no_mixture(len(offset), offset.dtype), jnp.asarray(0, jnp.int32))
+        if self.mixture is None:
+            u = self._rows().u[warmup // 2 : warmup].reshape(-1, len(offset))
+            v = np.linalg.solve(np.asarray(matrix), (u - np.asarray(offset)).T).T
+            self.mixture = fit_mixture(v, offset.dtype)
+        return Jumps(self.mixture, jnp.asarray(number, jnp.int32))
 
     def _rows(self) -> Chunk:
         return jax.tree.map(lambda *rows: np.concatenate(rows), *self.chunks)
