@@ -34,6 +34,7 @@ parser.add_argument("--chains", type=int, default=4)
 parser.add_argument("--warmup", type=int, default=200)
 parser.add_argument("--draws", type=int, default=250)
 parser.add_argument("--target-acceptance", type=float, default=0.95)
+parser.add_argument("--max-depth", type=int, default=10, help="doublings of a trajectory, at most")
 parser.add_argument("--jumps", type=int, default=8, help="steps between modes, for each draw")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
@@ -100,6 +101,7 @@ with warnings.catch_warnings(record=True) as caught:
         warmup=args.warmup,
         draws=args.draws,
         target_acceptance=args.target_acceptance,
+        max_depth=args.max_depth,
         jumps=args.jumps,
     )
 for warning in caught:

@@ -17,7 +17,7 @@ from ._evaluate import (
     log_volume,
     log_volume_curvature,
 )
-from ._jumps import Mixture, fit_mixture, no_mixture
+from ._jumps import fit_mixture, no_mixture
 from ._laplace import Laplace, curvature_at
 from ._nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 from ._optimize import least_squares, value_and_gradient
@@ -29,6 +29,7 @@ from ._start import refuse_start, start_coordinates
 _LEAST_WARMUP = 20
 _ATTEMPTS = 10
 _SETTLING, _SETTLED = 20, 0.05  # most steps to the sampled maximum, and the gain to stop at
+_LOOKS = (0.25, 0.5, 0.75, 1.0)  # parts of the warm-up after which jumps are learned
 _SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's width
 
 
@@ -86,10 +87,10 @@ def sample(
     max_depth
         Most doublings of a trajectory: at most ``2**max_depth - 1`` gradients per draw.
     jumps
-        Metropolis steps after each trajectory of the draws, proposed from a mixture of up to eight
-        Student's t distributions that describes the second half of the warm-up: for posteriors of
-        several modes between which trajectories seldom pass. Each costs a gradient. The warm-up
-        must have found the modes.
+        Metropolis steps after each trajectory, proposed from a mixture of up to eight Student's t
+        distributions: for posteriors of several modes between which trajectories seldom pass. The
+        mixture is learned from the draws of all chains after each quarter of the warm-up, which
+        must find the modes. Each step costs a gradient.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     checkpoint
@@ -245,7 +246,8 @@ class _Run:
         self.owner = fingerprints(posterior, key, **settings) if path is not None else {}
         self.done = 0
         self.chunks: list[Chunk] = []
-        self.mixture: Mixture | None = None
+        self.mixture = no_mixture(1, float)
+        self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
     def begin(self, whitening: Whitening, spread: float) -> None:
@@ -304,7 +306,8 @@ class _Run:
         while self.done < len(self.plan):
             phase = "warmup" if self.done < warmup else "sampling"
             end = warmup if phase == "warmup" else len(self.plan)
-            self._advance(pace.begin(end - self.done))
+            stop = min([at for at in self._looks() if at > self.done], default=end)
+            self._advance(pace.begin(min(stop, end) - self.done))
             self.seconds[phase] += pace.end()
             if self.path is not None:
                 self._write()
@@ -328,18 +331,23 @@ class _Run:
         self.state, self.done = state, self.done + count
 
     def _jumps_now(self) -> Jumps | None:
-        """None of them during the warm-up; then by what its second half has found."""
-        number, warmup = self.settings["jumps"], self.settings["warmup"]
+        """None of them at first; then by what the warm-up has found until it was looked at."""
+        number, (offset, matrix) = self.settings["jumps"], self.whitening
         if not number:
             return None
-        offset, matrix = self.whitening
-        if self.done < warmup:
+        looked = max((at for at in self._looks() if at <= self.done), default=0)
+        if not looked:
             return Jumps(no_mixture(len(offset), offset.dtype), jnp.asarray(0, jnp.int32))
-        if self.mixture is None:
-            u = self._rows().u[warmup // 2 : warmup].reshape(-1, len(offset))
+        if looked != self.looked:
+            u = self._rows().u[looked // 4 : looked].reshape(-1, len(offset))
             v = np.linalg.solve(np.asarray(matrix), (u - np.asarray(offset)).T).T
-            self.mixture = fit_mixture(v, offset.dtype)
+            self.mixture, self.looked = fit_mixture(v, offset.dtype), looked
         return Jumps(self.mixture, jnp.asarray(number, jnp.int32))
+
+    def _looks(self) -> list[int]:
+        """After how many transitions the mixture of the jumps is learned (again)."""
+        warmup = self.settings["warmup"]
+        return [max(int(part * warmup), 4) for part in _LOOKS] if self.settings["jumps"] else []
 
     def _rows(self) -> Chunk:
         return jax.tree.map(lambda *rows: np.concatenate(rows), *self.chunks)
