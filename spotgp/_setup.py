@@ -11,15 +11,15 @@ import numpy as np
 from pytreefit._model import lookup_parameter, rebuild, walk
 from pytreefit._posterior import as_prior
 
+from ._approximate import with_bins, with_modes
 from ._priors import default_priors
 from .kernel import latitude_nodes
 from .process import LightCurve
-from .solvers import Layout, _fourier as fourier, lay_out
+from .solvers import Layout, lay_out
 from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
-_MOST_MODES = 6000  # a matrix of 1.2 GB
-_FINE_LAGS = 8192  # at which the kernel is taken to count the modes
+SOLVERS = ("auto", "dense", "banded", "fourier", "local")
 _warned_of_float32 = False
 
 
@@ -226,8 +226,10 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
     fields["reach"] = as_array(np.inf if layout.tiles == 1 else reach)
     light_curve = rebuild(light_curve, fields)
+    if solver == "local":
+        return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
     if solver == "fourier":
-        return _with_modes(light_curve, np.asarray(time), limits, reach, tolerance)
+        return with_modes(light_curve, np.asarray(time), limits, reach, tolerance)
     return light_curve
 
 
@@ -254,73 +256,6 @@ def filled_up(light_curve: LightCurve, n: int, columns: int, **static) -> Any:
     arrays["columns"] = jnp.pad(wide, ((0, more), (0, 0)))
     arrays["real"] = jnp.pad(jnp.ones_like(light_curve.time), (0, more))
     return rebuild(light_curve, {**arrays, **static})
-
-
-def _with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: float):
-    """The light curve with its sums against as many Fourier modes as the tolerance asks for."""
-    if light_curve.terms or light_curve.amplitude is not None:
-        raise ValueError(
-            "solver = 'fourier' is for spots alone, with a constant amplitude: use 'dense' or "
-            "'banded' with terms or a NonstationaryAnalyticKernel."
-        )
-    if any(path.startswith("mean.") for path in limits):
-        raise ValueError(
-            "solver = 'fourier' takes no mean function with free parameters: offsets, a trend and "
-            "a constant are integrated out; or fix the mean's parameters, or use another solver."
-        )
-    if not math.isfinite(reach):
-        raise ValueError(
-            "solver = 'fourier' must know how far the kernel may reach: give the envelope's time "
-            "scales priors with upper ends, such as priors={'lspot': (1.0, 30.0)}."
-        )
-    noise = limits.get("jitter", (0.0, float(light_curve.jitter)))[1] ** 2
-    if not math.isfinite(noise):
-        raise ValueError(
-            "solver = 'fourier' takes sums over the data for all values of the jitter: give it a "
-            "prior with an upper end."
-        )
-    span = float(time[-1] - time[0])
-    step = reach / (_FINE_LAGS - 1)
-    size = 2 * math.ceil(0.5 * max(span + reach, 2.0 * reach) / step)
-    period = size * step
-    support = float(light_curve.model.envelope.kernel_support())
-    lag = step * np.arange(_FINE_LAGS)
-    kernel = np.where(lag <= support, light_curve.spot_kernel().kernel(lag), 0.0)
-    variance = np.asarray(light_curve.flux_err, float) ** 2
-    # a margin, for parameters whose spectrum falls more slowly
-    modes = fourier.modes_needed(
-        time - time[0],
-        variance + float(light_curve.jitter) ** 2,
-        fourier.cosine_variances(kernel, size),
-        period,
-        _MOST_MODES,
-        tolerance / 2.0,
-    )
-    if modes is None:
-        raise ValueError(
-            f"solver = 'fourier' needs more than {_MOST_MODES} modes to keep the error of the "
-            f"log-likelihood below {tolerance:g}: the signal is too far above the noise, or the "
-            "light curve too long. Use solver='banded', or bin to a small fraction of the rotation "
-            "period."
-        )
-    modes = 16 * math.ceil(modes / 16)
-    residual = np.asarray(light_curve.flux - light_curve.mean_at(light_curve.time), float)
-    columns = np.asarray(light_curve.columns, float)
-    sums = fourier.gather(time - time[0], residual, columns, variance, noise, period, modes)
-    lags = math.ceil(8 * modes * reach / period) + 1
-    fields = {"sums": sums, "modes": modes, "lags": lags, "reach": as_array(reach)}
-    return rebuild(light_curve, fields)
-
-
-def check_inside(wanted, light_curve: LightCurve):
-    """ValueError for times at which periodic modes would take the data's other end for near."""
-    slack = 1e-6 * float(light_curve.span)
-    first, last = float(light_curve.time[0]) - slack, float(light_curve.time[-1]) + slack
-    if float(jnp.min(wanted)) < first or float(jnp.max(wanted)) > last:
-        raise ValueError(
-            "The 'fourier' solver does not extrapolate: predict at times between the first and the "
-            "last point, or use another solver."
-        )
 
 
 def _largest_support(light_curve: LightCurve, limits) -> float:

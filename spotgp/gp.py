@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 from pytreefit import Posterior
 from pytreefit._param import is_traced
 
+from ._approximate import check_inside, error_in_bins
 from ._setup import (
+    SOLVERS,
     as_array,
     as_times,
-    check_inside,
     checked_data,
     checked_terms,
     choose_priors,
@@ -123,8 +124,8 @@ class GPSolver(eqx.Module):
             raise TypeError(
                 f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
             )
-        if solver not in ("auto", "dense", "banded", "fourier"):
-            raise ValueError(f"solver = {solver!r} must be 'auto', 'dense', 'banded' or 'fourier'.")
+        if solver not in SOLVERS:
+            raise ValueError(f"solver = {solver!r} must be one of {', '.join(SOLVERS)}.")
         if not tolerance > 0:
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
@@ -256,7 +257,12 @@ class GPSolver(eqx.Module):
 
         Between parameter values that are near to each other much of it is common.
         """
-        return _likelihood_error(self.posterior, self.values(theta))
+        light_curve = self.light_curve_at(theta)
+        if light_curve.in_bins:
+            return error_in_bins(light_curve)
+        if light_curve.in_modes:
+            return _neglected(light_curve)
+        return jnp.zeros(())
 
     def log_posterior(self, theta=None) -> Float[Array, ""]:
         """Logarithm of likelihood times prior density of the physical parameters."""
@@ -322,7 +328,7 @@ class GPSolver(eqx.Module):
                 if part not in known:
                     raise ValueError(f"parts = {part!r} is none of {', '.join(known)}.")
         wanted = light_curve.time if t is None else as_array(as_times(t) - self.epoch)
-        if light_curve.sums is not None:
+        if light_curve.in_modes:
             check_inside(wanted, light_curve)
         return predict(light_curve, wanted, parts, return_cov)
 
@@ -350,16 +356,18 @@ class GPSolver(eqx.Module):
         light_curve = self.light_curve
         tiles, size, band = light_curve.layout
         how = "dense" if tiles == 1 else f"band of {band} in {tiles} tiles of {size}"
-        if light_curve.sums is not None:
+        if light_curve.in_modes:
             how = f"{2 * light_curve.modes} Fourier modes"
+        if light_curve.in_bins:
+            how = f"bins of {float(light_curve.sums.width):.3g} days in {tiles} tiles of {size}"
         return (
             f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
         )
 
 
 @eqx.filter_jit
-def _likelihood_error(posterior, values):
-    return posterior.model_at(values).neglected()
+def _neglected(light_curve):
+    return light_curve.neglected()
 
 
 @eqx.filter_jit

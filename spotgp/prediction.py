@@ -9,7 +9,7 @@ from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
 
 from .process import LightCurve
-from .solvers import _fourier as fourier, factorize
+from .solvers import _fourier as fourier, _local as local
 from .solvers._block import forward_solve
 
 
@@ -24,17 +24,13 @@ class Prediction(NamedTuple):
 _CHUNK = 256
 
 
-def factor_of(light_curve: LightCurve):
-    """The factorised covariance of the data."""
-    covariance = light_curve.covariance(light_curve.span)
-    return factorize(covariance, light_curve.blocks(), light_curve.layout[2])
-
-
 @eqx.filter_jit
 def information_of(light_curve: LightCurve):
     """Information matrix of the free columns' amplitudes, and its product with these."""
-    modes = light_curve.sums is not None
-    solved = light_curve.solved_modes() if modes else factor_of(light_curve)
+    if light_curve.in_bins:
+        solved = light_curve.solved_bins().first
+    else:
+        solved = light_curve.solved_modes() if light_curve.in_modes else light_curve.factor()
     return solved.normal, solved.moment
 
 
@@ -50,40 +46,80 @@ def _columns_at(light_curve: LightCurve, wanted):
 @eqx.filter_jit
 def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
     """The process at times since the epoch, see `GPSolver.predict`."""
-    if light_curve.sums is not None:
-        return _predict_from_modes(light_curve, wanted, parts, return_cov)
-    factor = factor_of(light_curve)
-    blocks = light_curve.blocks()
     low = jnp.minimum(jnp.min(wanted), light_curve.time[0])
     reach = jnp.maximum(jnp.max(wanted), light_curve.time[-1]) - low
-    covariance = light_curve.covariance(reach, parts)
-
-    def against_data(times):
-        cross = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
-        return cross(blocks.time, blocks.real)
-
-    cross = against_data(wanted)
-    mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
-    solved = forward_solve(factor.panels, cross)
-    projected = -jnp.einsum("bsm,bsc->mc", cross, factor.inverse[..., 1:])
-    if parts is None:
-        columns = _columns_at(light_curve, wanted)
-        if factor.moment.size:
-            amplitudes = jnp.linalg.solve(factor.normal, factor.moment[:, None])[:, 0]
-            mean = mean + columns @ amplitudes
-        mean = mean + light_curve.mean_at(wanted)
-        projected = projected + columns
-    free = jnp.linalg.solve(factor.normal, projected.T) if factor.moment.size else projected.T
-    if return_cov:
-        reduction = jnp.einsum("bsm,bsn->mn", solved, solved)
-        return Prediction(mean, covariance.block(wanted, wanted) - reduction + projected @ free)
-    diagonal = jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(wanted)
-    reduction = jnp.sum(solved**2, axis=(0, 1))
-    spread = jnp.sum(projected.T * free, axis=0)
-    return Prediction(mean, jnp.maximum(diagonal - reduction + spread, 0.0))
+    if light_curve.in_modes:
+        moments = _from_modes(light_curve, parts, return_cov)
+    else:
+        moments = _from_tiles(light_curve, light_curve.covariance(reach, parts), parts, return_cov)
+    if return_cov or light_curve.sums is None or wanted.size <= _CHUNK:
+        return Prediction(*moments(wanted))
+    chunks = -(-wanted.size // _CHUNK)
+    padded = jnp.pad(wanted, (0, chunks * _CHUNK - wanted.size), mode="edge")
+    mean, variance = jax.lax.map(moments, padded.reshape(chunks, _CHUNK))
+    return Prediction(mean.ravel()[: wanted.size], variance.ravel()[: wanted.size])
 
 
-def _predict_from_modes(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
+def _exactly(light_curve: LightCurve, covariance):
+    """The factor, and the process's covariance with it and with nothing else."""
+    blocks = light_curve.blocks()
+    nothing = jnp.zeros((0, 1 + light_curve.columns.shape[1]), light_curve.time.dtype)
+
+    def cross(times):
+        one = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
+        return one(blocks.time, blocks.real), jnp.zeros((0, times.size), times.dtype)
+
+    return light_curve.factor(), nothing, cross
+
+
+def _in_bins(light_curve: LightCurve, covariance):
+    """The same for first elements of bins, and the other ones, whitened."""
+    solved = light_curve.solved_bins()
+
+    def cross(times):
+        since = times - light_curve.time[0]
+        first, others = local.against_bins(
+            light_curve.sums, solved, covariance, light_curve.layout, since
+        )
+        return first, others.reshape(-1, times.size)
+
+    return solved.first, solved.others.reshape(-1, solved.others.shape[-1]), cross
+
+
+def _from_tiles(light_curve: LightCurve, covariance, parts, return_cov: bool):
+    """Mean and variance as a function of times, from the factorised covariance."""
+    prepare = _in_bins if light_curve.in_bins else _exactly
+    factor, others, cross_covariance = prepare(light_curve, covariance)
+    amplitudes = factor.moment
+    if amplitudes.size:
+        amplitudes = jnp.linalg.solve(factor.normal, factor.moment[:, None])[:, 0]
+
+    def moments(times):
+        cross, further = cross_covariance(times)
+        mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
+        mean = mean + further.T @ (others[:, 0] - others[:, 1:] @ amplitudes)
+        solved = forward_solve(factor.panels, cross).reshape(-1, times.size)
+        solved = jnp.concatenate([solved, further])
+        projected = -jnp.einsum("bsm,bsc->mc", cross, factor.inverse[..., 1:])
+        projected = projected - further.T @ others[:, 1:]
+        if parts is None:
+            columns = _columns_at(light_curve, times)
+            mean = mean + columns @ amplitudes + light_curve.mean_at(times)
+            projected = projected + columns
+        free = jnp.linalg.solve(factor.normal, projected.T) if factor.moment.size else projected.T
+        if return_cov:
+            reduction = solved.T @ solved
+            return mean, covariance.block(times, times) - reduction + projected @ free
+        diagonal = jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(times)
+        reduction = jnp.sum(solved**2, axis=0)
+        spread = jnp.sum(projected.T * free, axis=0)
+        return mean, jnp.maximum(diagonal - reduction + spread, 0.0)
+
+    return moments
+
+
+def _from_modes(light_curve: LightCurve, parts, return_cov: bool):
+    """Mean and variance as a function of times, from Fourier modes."""
     found = light_curve.solved_modes()
     amplitudes = found.root * (found.solved[:, 0] - found.solved[:, 1:] @ found.amplitudes)
     left = found.faster / (1.0 + found.faster * found.information)
@@ -108,12 +144,7 @@ def _predict_from_modes(light_curve: LightCurve, wanted, parts, return_cov: bool
         spread = jnp.sum(projected.T * free, axis=0)
         return mean, jnp.sum(half**2, axis=0) + faster**2 @ left + spread
 
-    if return_cov or wanted.size <= _CHUNK:
-        return Prediction(*moments(wanted))
-    chunks = -(-wanted.size // _CHUNK)
-    padded = jnp.pad(wanted, (0, chunks * _CHUNK - wanted.size), mode="edge")
-    mean, variance = jax.lax.map(moments, padded.reshape(chunks, _CHUNK))
-    return Prediction(mean.ravel()[: wanted.size], variance.ravel()[: wanted.size])
+    return moments
 
 
 @eqx.filter_jit

@@ -25,7 +25,14 @@ from pytreefit import Model, param
 from ._table import KernelTable, tabulate
 from .kernel import AnalyticKernel
 from .model import SpotEvolutionModel
-from .solvers import Blocks, _fourier as fourier, log_likelihood
+from .solvers import (
+    Blocks,
+    Factor,
+    _fourier as fourier,
+    _local as local,
+    factorize,
+    log_likelihood,
+)
 from .terms import AbstractTerm
 
 
@@ -90,7 +97,7 @@ class LightCurve(Model):
     reach
         Days; a kernel with a longer support does not fit into the solver's band.
     sums
-        Of the data against Fourier modes, for the solver of that name, or None.
+        Of the data, for an approximate solver: against Fourier modes or in bins; or None.
     jitter
         Standard deviation of white noise to be added in quadrature.
     """
@@ -106,10 +113,10 @@ class LightCurve(Model):
     terms: dict[str, AbstractTerm]
     amplitude: Callable | None
     reach: Float[Array, ""]
-    sums: Any  # fourier.Sums or None
+    sums: Any  # fourier.Sums, local.Sums or None
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise")
     trend: int = eqx.field(static=True)
-    layout: tuple[int, int, int] = eqx.field(static=True)  # tiles, their length, band
+    layout: tuple[int, int, int] = eqx.field(static=True)  # tiles, points or bins in each, band
     orders: tuple[int, ...] | None = eqx.field(static=True)
     nodes: int = eqx.field(static=True)
     knots: int = eqx.field(static=True)
@@ -186,14 +193,35 @@ class LightCurve(Model):
         It is minus infinity where the covariance is not positive definite to rounding, or reaches
         further than the solver was made for.
         """
-        if self.sums is not None:
+        if self.in_modes:
             value = fourier.log_likelihood(self.sums, self.mode_variances(2), self.jitter**2)
+        elif self.in_bins:
+            kernel = self.covariance(self.span)
+            value = local.log_likelihood(self.sums, kernel, self.jitter**2, self.layout)
         else:
             covariance = self.covariance(self.span)
             value = log_likelihood(covariance, self.blocks(), self.layout[2])
         support = jnp.asarray(self.model.envelope.kernel_support(), value.dtype)
         good = ~jnp.isnan(value) & (jnp.minimum(support, self.span) <= self.reach)
         return jnp.where(good, value, -jnp.inf)
+
+    @property
+    def in_modes(self) -> bool:
+        """Whether the solver is that of Fourier modes."""
+        return isinstance(self.sums, fourier.Sums)
+
+    @property
+    def in_bins(self) -> bool:
+        """Whether the solver is that of polynomials in bins."""
+        return isinstance(self.sums, local.Sums)
+
+    def factor(self) -> Factor:
+        """The factorised covariance of the data."""
+        return factorize(self.covariance(self.span), self.blocks(), self.layout[2])
+
+    def solved_bins(self) -> local.Solved:
+        """What the data say of the polynomials in bins."""
+        return local.solve(self.sums, self.covariance(self.span), self.jitter**2, self.layout)
 
     def mode_variances(self, factor: int) -> Float[Array, "j"]:
         """Variances of the Fourier modes' cosines, the slower ones' number times ``factor``."""
@@ -210,9 +238,7 @@ class LightCurve(Model):
         return fourier.solve(self.sums, self.mode_variances(2), self.jitter**2)
 
     def neglected(self) -> Float[Array, ""]:
-        """Estimate of the error of `log_likelihood`, 0 where it is exact."""
-        if self.sums is None:
-            return jnp.zeros_like(self.jitter)
+        """Estimate of the error of `log_likelihood` in Fourier modes."""
         return fourier.neglected(self.sums, self.mode_variances(8), self.jitter**2)
 
 

@@ -26,6 +26,7 @@ Columns of the mean with a flat prior (offsets of segments, trends) are integrat
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -150,6 +151,18 @@ def backward_solve(panels, right):
     return jax.lax.scan(step, after, jnp.arange(tiles), reverse=True)[1]
 
 
+def _solved(covariance, blocks: Blocks, band: int):
+    """The panels, K^-1 R of the right-hand sides R, R^T K^-1 R and ln |K|."""
+    panels = _factor_of(covariance, blocks, band)
+    right = jnp.concatenate([blocks.residual[..., None], blocks.columns], axis=-1)
+    right = right * blocks.real[..., None]
+    inverse = backward_solve(panels, forward_solve(panels, right))
+    tiles, size = blocks.time.shape
+    diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
+    products = jnp.einsum("kic,kid->cd", right, inverse)
+    return panels, inverse, products, 2.0 * jnp.sum(jnp.log(diagonal))
+
+
 def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     """Factorise the covariance of the data and solve for the residuals and the free columns.
 
@@ -168,20 +181,14 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     Factor
         With NaN where the matrix is not positive definite to rounding.
     """
-    panels = _factor_of(covariance, blocks, band)
-    right = jnp.concatenate([blocks.residual[..., None], blocks.columns], axis=-1)
-    right = right * blocks.real[..., None]
-    inverse = backward_solve(panels, forward_solve(panels, right))
-    tiles, size = blocks.time.shape
-    diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
-    products = jnp.einsum("kic,kid->cd", right, inverse)
+    panels, inverse, products, log_determinant = _solved(covariance, blocks, band)
     moment = products[1:, 0]
     # columns without points, of a light curve that was padded, change nothing
     normal = products[1:, 1:] + jnp.diag(_without_points(blocks))
     amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
     return Factor(
         panels=panels,
-        log_determinant=2.0 * jnp.sum(jnp.log(diagonal)),
+        log_determinant=log_determinant,
         inverse=inverse,
         normal=normal,
         moment=moment,
@@ -195,12 +202,30 @@ def _without_points(blocks: Blocks):
     return jnp.all(blocks.columns == 0.0, axis=(0, 1)).astype(blocks.time.dtype)
 
 
-def _log_likelihood_of(factor: Factor, blocks: Blocks):
-    dof = jnp.sum(blocks.real) - jnp.sum(1.0 - _without_points(blocks))
-    total = factor.chi_squared + factor.log_determinant + dof * math.log(2.0 * math.pi)
-    if factor.moment.size:
-        total = total + jnp.linalg.slogdet(factor.normal)[1]
-    return -0.5 * total
+def marginal(products, log_determinant, number, unused=None) -> Float[Array, ""]:
+    """Log-likelihood with the free columns integrated out under a flat prior.
+
+    Parameters
+    ----------
+    products
+        R^T K^-1 R of the residual and the columns R, shape (1+c, 1+c).
+    log_determinant
+        Of the covariance K.
+    number
+        Of points.
+    unused
+        Shape (c,), 1 for columns that are 0 everywhere and 0 for the others; None is all 0.
+    """
+    chi_squared, moment, normal = products[0, 0], products[1:, 0], products[1:, 1:]
+    dof = number - moment.size
+    if moment.size:
+        if unused is not None:
+            dof = dof + jnp.sum(unused)
+            normal = normal + jnp.diag(unused)
+        amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0]
+        chi_squared = chi_squared - moment @ amplitudes
+        log_determinant = log_determinant + jnp.linalg.slogdet(normal)[1]
+    return -0.5 * (chi_squared + log_determinant + dof * math.log(2.0 * math.pi))
 
 
 def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, ""]:
@@ -219,8 +244,78 @@ def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, "
     array
         Scalar.
     """
+    products, log_determinant = products_and_determinant(covariance, blocks, band)
+    number = jnp.sum(blocks.real)
+    return marginal(products, log_determinant, number, _without_points(blocks))
+
+
+def products_and_determinant(covariance: Any, blocks: Blocks, band: int):
+    """R^T K^-1 R of the residual and the columns R, and ln |K|; differentiable by the same means.
+
+    Parameters
+    ----------
+    covariance, blocks, band
+        As for `factorize`.
+
+    Returns
+    -------
+    tuple
+        Shapes (1+c, 1+c) and ().
+    """
     arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
     return _differentiable(rest, band, arrays, blocks)
+
+
+def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
+    """Visit the inverse of the covariance between tiles that are in one band.
+
+    Parameters
+    ----------
+    panels
+        Of the Cholesky factor, from `factorize`.
+    blocks, band
+        As for `factorize`.
+    visit
+        Called as ``visit(j, selected, carry)`` with block column j of the inverse from the diagonal
+        tile down, shape ((band + 1) size, size), the last column with data first; returns the next
+        ``carry``.
+    carry
+        What the first call gets.
+
+    Returns
+    -------
+    Any
+        What the last call returned.
+    """
+    size = blocks.time.shape[1]
+    identity = jnp.eye(size, dtype=blocks.time.dtype)
+    if blocks.time.shape[0] == 1:
+        inverse = _solve(panels[0], identity)
+        return visit(0, _solve(panels[0], inverse, transpose=True), carry)
+    used = _number_in_use(blocks)
+
+    def step(k, carry):
+        # entries of the inverse between the following tiles; tile i is at i modulo the band
+        carry, window = carry
+        j = used - 1 - k
+        own, below = panels[j, :size], panels[j, size:]
+        inverse = _solve(own, identity)
+        coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
+        beside = -window @ coupled
+        diagonal = _solve(own, inverse, transpose=True) - coupled.T @ beside
+        # rounding that is not symmetric would grow from tile to tile
+        diagonal = 0.5 * (diagonal + diagonal.T)
+        tidy = jnp.roll(beside, -(j + 1) * size, axis=0)
+        carry = visit(j, jnp.concatenate([diagonal, tidy]), carry)
+        # tile j takes the place of the farthest one
+        at = (j % band) * size
+        beside = jax.lax.dynamic_update_slice(beside, diagonal, (at, 0))
+        window = jax.lax.dynamic_update_slice(window, beside, (0, at))
+        window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
+        return carry, window
+
+    window = jnp.zeros((band * size, band * size), blocks.time.dtype)
+    return jax.lax.fori_loop(0, used, step, (carry, window))[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -229,31 +324,24 @@ def _differentiable(rest, band, arrays, blocks):
 
 
 def _forward(rest, band, arrays, blocks):
-    factor = factorize(eqx.combine(arrays, rest), blocks, band)
-    return _log_likelihood_of(factor, blocks), (arrays, blocks, factor)
+    panels, inverse, products, log_determinant = _solved(eqx.combine(arrays, rest), blocks, band)
+    return (products, log_determinant), (arrays, blocks, panels, inverse)
 
 
-def _backward(rest, band, saved, cotangent):
-    arrays, blocks, factor = saved
+def _backward(rest, band, saved, cotangents):
+    arrays, blocks, panels, inverse = saved
+    of_products, of_determinant = cotangents
     covariance = eqx.combine(arrays, rest)
-    tiles, size = blocks.time.shape
-    identity = jnp.eye(size, dtype=blocks.time.dtype)
+    size = blocks.time.shape[1]
     panel = _panels(blocks, band)
-    columns, weights = factor.inverse[..., 1:], factor.weights
-    if factor.moment.size:
-        # P = S - X A^-1 X^T, and the gradient's matrix is (P y)(P y)^T - P
-        projected = jnp.linalg.solve(factor.normal, columns.reshape(-1, columns.shape[-1]).T)
-        projected = projected.T.reshape(columns.shape)
-        left = jnp.concatenate([weights[..., None], projected], axis=-1)
-        right = jnp.concatenate([weights[..., None], columns], axis=-1)
-    else:
-        left = right = weights[..., None]
-    left = jnp.pad(left, ((0, band), (0, 0), (0, 0)))
+    of_products = 0.5 * (of_products + of_products.T)
+    weighted = inverse @ of_products
+    left = jnp.pad(weighted, ((0, band), (0, 0), (0, 0)))
 
     def pull(j, selected):
         """Of the block column of the inverse: cotangents of the covariance and the variances."""
-        outer = dynamic_slice_in_dim(left, j, band + 1).reshape(-1, left.shape[-1]) @ right[j].T
-        matrix = 0.5 * cotangent * (outer - selected)
+        before = dynamic_slice_in_dim(left, j, band + 1).reshape(-1, left.shape[-1])
+        matrix = of_determinant * selected - before @ inverse[j].T
         twice = jnp.concatenate([matrix[:size], 2.0 * matrix[size:]])
         here = panel(j)
         time, real = here.time.ravel(), here.real.ravel()
@@ -261,44 +349,19 @@ def _backward(rest, band, saved, cotangent):
         pulled = covariance.pull(time, here.time[0], twice)
         return eqx.filter(pulled, eqx.is_inexact_array), jnp.diagonal(matrix[:size])
 
-    if tiles == 1:
-        inverse = _solve(factor.panels[0], identity)
-        total, variance = pull(0, _solve(factor.panels[0], inverse, transpose=True))
-        variance = variance[None]
-    else:
-        used = _number_in_use(blocks)
+    def visit(j, selected, carry):
+        total, variance = carry
+        pulled, on_diagonal = pull(j, selected)
+        return jax.tree.map(jnp.add, total, pulled), variance.at[j].set(on_diagonal)
 
-        def step(k, carry):
-            # entries of the inverse between the following tiles; tile i is at i modulo the band
-            total, variance, window = carry
-            j = used - 1 - k
-            own, below = factor.panels[j, :size], factor.panels[j, size:]
-            inverse = _solve(own, identity)
-            coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
-            beside = -window @ coupled
-            diagonal = _solve(own, inverse, transpose=True) - coupled.T @ beside
-            # rounding that is not symmetric would grow from tile to tile
-            diagonal = 0.5 * (diagonal + diagonal.T)
-            tidy = jnp.roll(beside, -(j + 1) * size, axis=0)
-            pulled, on_diagonal = pull(j, jnp.concatenate([diagonal, tidy]))
-            variance = variance.at[j].set(on_diagonal)
-            # tile j takes the place of the farthest one
-            at = (j % band) * size
-            beside = jax.lax.dynamic_update_slice(beside, diagonal, (at, 0))
-            window = jax.lax.dynamic_update_slice(window, beside, (0, at))
-            window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
-            return jax.tree.map(jnp.add, total, pulled), variance, window
-
-        zero = jax.tree.map(jnp.zeros_like, arrays)
-        window = jnp.zeros((band * size, band * size), blocks.time.dtype)
-        start = (zero, jnp.zeros_like(blocks.time), window)
-        total, variance, _ = jax.lax.fori_loop(0, used, step, start)
+    start = (jax.tree.map(jnp.zeros_like, arrays), jnp.zeros_like(blocks.time))
+    total, variance = fold_inverse(panels, blocks, band, visit, start)
     return total, Blocks(
         time=jnp.zeros_like(blocks.time),
         real=jnp.zeros_like(blocks.real),
         variance=variance * blocks.real,
-        residual=-cotangent * factor.weights * blocks.real,
-        columns=jnp.zeros_like(blocks.columns),
+        residual=2.0 * weighted[..., 0] * blocks.real,
+        columns=2.0 * weighted[..., 1:] * blocks.real[..., None],
     )
 
 

@@ -36,8 +36,9 @@ import numpy as np
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
+from ._white_noise import as_series, at_noise, chebyshev_noise
+
 _WIDTH = 14  # points that a datum is spread over: 1e-13 of the largest sum
-_MOST_COEFFICIENTS = 512
 
 
 class Sums(NamedTuple):
@@ -134,7 +135,7 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
     right = np.column_stack([residual, columns])
     window: Any
     moments: Any
-    noise = _chebyshev_noise(variance, 1.00001 * most_noise, typical)
+    noise = chebyshev_noise(variance, 1.00001 * most_noise, typical)
     tables: list[Any] = []
     for extra in noise:
         weight = (typical + extra) / (variance + extra)
@@ -148,70 +149,18 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
                 np.sum(np.log(weight)),
             )
         )
-    to_series = _to_chebyshev(len(noise))
-    series = [np.tensordot(to_series, np.stack(part), axes=1) for part in zip(*tables, strict=True)]
+    series = as_series(tables)
     # a hair more than the largest noise, which rounding must not take to be beyond
     scalars = (np.asarray(value, float) for value in (period, typical, 1.00001 * most_noise))
     return Sums(*map(jnp.asarray, (*scalars, *series, float(len(time)))))
 
 
-def _chebyshev_noise(variance, most_noise, typical):
-    """Noise variances at Chebyshev points of log(1 + noise / typical), as many as are needed."""
-    if most_noise == 0:
-        return np.zeros(1)
-    top = math.log1p(most_noise / typical)
-    extremes = np.array([np.min(variance), np.max(variance)])
-    trial = typical * np.expm1(np.linspace(0.0, top, 301))
-    number = 1
-    while True:
-        x = 0.5 * top * (1.0 + np.cos(np.pi * (np.arange(number) + 0.5) / number))
-        noise = typical * np.expm1(x)
-
-        def ratio(noise):
-            return (typical + noise)[:, None] / (extremes[None, :] + noise[:, None])
-
-        series = _to_chebyshev(number) @ ratio(noise)
-        y = 2.0 * np.log1p(trial / typical) / top - 1.0
-        found = np.cos(np.outer(np.arccos(np.clip(y, -1.0, 1.0)), np.arange(number))) @ series
-        if np.max(np.abs(found / ratio(trial) - 1.0)) < 1e-12:
-            return noise
-        number *= 2
-        if number > _MOST_COEFFICIENTS:
-            low, high = np.sqrt(extremes)
-            raise ValueError(
-                f"The errors of the data, {low:.3g} to {high:.3g}, differ too much for "
-                "solver = 'fourier' with a free jitter: give the jitter a prior with a lower upper "
-                "end, or use another solver."
-            )
-
-
-def _to_chebyshev(number):
-    """Matrix from values at the Chebyshev points to coefficients."""
-    k = np.arange(number)
-    matrix = np.cos(np.outer(k, np.pi * (k + 0.5) / number)) * (2.0 / number)
-    matrix[0] *= 0.5
-    return matrix
-
-
 def _at_noise(sums: Sums, noise):
     """Window, moments, products and sum of log weights for a variance of white noise."""
-    number = sums.log_weights.shape[0]
-    total = sums.variance + noise
-    polynomials = [jnp.ones_like(total)]
-    if number > 1:
-        largest = jnp.log1p(sums.most_noise / sums.variance)
-        x = 2.0 * jnp.log1p(noise / sums.variance) / largest - 1.0
-        polynomials.append(x)
-        for _ in range(number - 2):
-            polynomials.append(2.0 * x * polynomials[-1] - polynomials[-2])
-    basis = jnp.stack(polynomials)
-
-    def value(series):
-        return jnp.tensordot(basis, series, axes=1)
-
-    log_weights = value(sums.log_weights) - sums.number * jnp.log(total)
-    parts = sums.window, sums.moments, sums.products
-    return *(value(part) / total for part in parts), log_weights
+    series = sums.window, sums.moments, sums.products, sums.log_weights
+    total, parts = at_noise(series, sums.variance, sums.most_noise, noise)
+    *parts, log_weights = parts
+    return *(part / total for part in parts), log_weights - sums.number * jnp.log(total)
 
 
 def _slanted(vector, rows: int):

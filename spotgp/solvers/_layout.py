@@ -55,8 +55,11 @@ def lay_out(time: np.ndarray, reach: float, *, dense: bool = True) -> Layout:
     return fastest(time.size, bandwidth(time, reach), dense=dense)
 
 
-def fastest(n: int, width: int, *, dense: bool = True) -> Layout:
-    """The fastest layout for ``n`` points of which ``width + 1`` neighbours are correlated."""
+def fastest(n: int, width: int, *, dense: bool = True, unit: int = 1) -> Layout:
+    """The fastest layout for ``n`` points of which ``width + 1`` neighbours are correlated.
+
+    With a ``unit``, for groups of so many points, and the size of a tile is a number of groups.
+    """
     width, found = max(width, 1), []
     for band in range(1, _MOST_TILES + 1):
         # tiles that are farther apart must be uncorrelated: band * size >= width
@@ -65,4 +68,4 @@ def fastest(n: int, width: int, *, dense: bool = True) -> Layout:
             found.append(Layout(tiles, -(-n // tiles), band))
     if dense or not found:
         found.append(Layout(1, n, 0))
-    return min(found, key=_cost)
+    return min(found, key=lambda layout: _cost(layout._replace(size=layout.size * unit)))
