@@ -26,6 +26,7 @@ Columns of the mean with a flat prior (offsets of segments, trends) are integrat
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -223,6 +224,58 @@ def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, "
     return _differentiable(rest, band, arrays, blocks)
 
 
+def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
+    """Visit the inverse of the covariance between tiles that are in one band.
+
+    Parameters
+    ----------
+    panels
+        Of the Cholesky factor, from `factorize`.
+    blocks, band
+        As for `factorize`.
+    visit
+        Called as ``visit(j, selected, carry)`` with block column j of the inverse from the diagonal
+        tile down, shape ((band + 1) size, size), the last column with data first; returns the next
+        ``carry``.
+    carry
+        What the first call gets.
+
+    Returns
+    -------
+    Any
+        What the last call returned.
+    """
+    size = blocks.time.shape[1]
+    identity = jnp.eye(size, dtype=blocks.time.dtype)
+    if blocks.time.shape[0] == 1:
+        inverse = _solve(panels[0], identity)
+        return visit(0, _solve(panels[0], inverse, transpose=True), carry)
+    used = _number_in_use(blocks)
+
+    def step(k, carry):
+        # entries of the inverse between the following tiles; tile i is at i modulo the band
+        carry, window = carry
+        j = used - 1 - k
+        own, below = panels[j, :size], panels[j, size:]
+        inverse = _solve(own, identity)
+        coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
+        beside = -window @ coupled
+        diagonal = _solve(own, inverse, transpose=True) - coupled.T @ beside
+        # rounding that is not symmetric would grow from tile to tile
+        diagonal = 0.5 * (diagonal + diagonal.T)
+        tidy = jnp.roll(beside, -(j + 1) * size, axis=0)
+        carry = visit(j, jnp.concatenate([diagonal, tidy]), carry)
+        # tile j takes the place of the farthest one
+        at = (j % band) * size
+        beside = jax.lax.dynamic_update_slice(beside, diagonal, (at, 0))
+        window = jax.lax.dynamic_update_slice(window, beside, (0, at))
+        window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
+        return carry, window
+
+    window = jnp.zeros((band * size, band * size), blocks.time.dtype)
+    return jax.lax.fori_loop(0, used, step, (carry, window))[0]
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _differentiable(rest, band, arrays, blocks):
     return _forward(rest, band, arrays, blocks)[0]
@@ -236,8 +289,7 @@ def _forward(rest, band, arrays, blocks):
 def _backward(rest, band, saved, cotangent):
     arrays, blocks, factor = saved
     covariance = eqx.combine(arrays, rest)
-    tiles, size = blocks.time.shape
-    identity = jnp.eye(size, dtype=blocks.time.dtype)
+    size = blocks.time.shape[1]
     panel = _panels(blocks, band)
     columns, weights = factor.inverse[..., 1:], factor.weights
     if factor.moment.size:
@@ -261,38 +313,13 @@ def _backward(rest, band, saved, cotangent):
         pulled = covariance.pull(time, here.time[0], twice)
         return eqx.filter(pulled, eqx.is_inexact_array), jnp.diagonal(matrix[:size])
 
-    if tiles == 1:
-        inverse = _solve(factor.panels[0], identity)
-        total, variance = pull(0, _solve(factor.panels[0], inverse, transpose=True))
-        variance = variance[None]
-    else:
-        used = _number_in_use(blocks)
+    def visit(j, selected, carry):
+        total, variance = carry
+        pulled, on_diagonal = pull(j, selected)
+        return jax.tree.map(jnp.add, total, pulled), variance.at[j].set(on_diagonal)
 
-        def step(k, carry):
-            # entries of the inverse between the following tiles; tile i is at i modulo the band
-            total, variance, window = carry
-            j = used - 1 - k
-            own, below = factor.panels[j, :size], factor.panels[j, size:]
-            inverse = _solve(own, identity)
-            coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
-            beside = -window @ coupled
-            diagonal = _solve(own, inverse, transpose=True) - coupled.T @ beside
-            # rounding that is not symmetric would grow from tile to tile
-            diagonal = 0.5 * (diagonal + diagonal.T)
-            tidy = jnp.roll(beside, -(j + 1) * size, axis=0)
-            pulled, on_diagonal = pull(j, jnp.concatenate([diagonal, tidy]))
-            variance = variance.at[j].set(on_diagonal)
-            # tile j takes the place of the farthest one
-            at = (j % band) * size
-            beside = jax.lax.dynamic_update_slice(beside, diagonal, (at, 0))
-            window = jax.lax.dynamic_update_slice(window, beside, (0, at))
-            window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
-            return jax.tree.map(jnp.add, total, pulled), variance, window
-
-        zero = jax.tree.map(jnp.zeros_like, arrays)
-        window = jnp.zeros((band * size, band * size), blocks.time.dtype)
-        start = (zero, jnp.zeros_like(blocks.time), window)
-        total, variance, _ = jax.lax.fori_loop(0, used, step, start)
+    start = (jax.tree.map(jnp.zeros_like, arrays), jnp.zeros_like(blocks.time))
+    total, variance = fold_inverse(factor.panels, blocks, band, visit, start)
     return total, Blocks(
         time=jnp.zeros_like(blocks.time),
         real=jnp.zeros_like(blocks.real),
