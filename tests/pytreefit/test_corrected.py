@@ -10,7 +10,17 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from pytreefit import Corrected, Model, Posterior, Samples, load, param, sample
+from pytreefit import (
+    Corrected,
+    Model,
+    Posterior,
+    Samples,
+    _corrected as corrected_module,
+    _threads as threads,
+    load,
+    param,
+    sample,
+)
 from pytreefit._corrected import _quantiles, _scattered
 from pytreefit._pareto import pareto_smoothed
 
@@ -193,6 +203,15 @@ def test_one_program_for_all_draws_and_data(samples):
     count = len(TRACES)
     samples.corrected(gaussian((0.4, 0.1, 0.0)), 300, progress=False)
     assert len(TRACES) == count
+
+
+def test_several_at_a_time_give_the_same(samples, monkeypatch):
+    exact = gaussian((0.4, 0.1, 0.0))
+    in_turn = samples.corrected(exact, 400, progress=False)
+    for module in (corrected_module, threads):
+        monkeypatch.setattr(module, "cores", lambda: 3)
+    at_once = samples.corrected(exact, 400, progress=False)
+    np.testing.assert_array_equal(at_once.log_density, in_turn.log_density)
 
 
 def test_progress_and_interrupt(samples):
