@@ -4,6 +4,7 @@ Models are immutable Equinox modules; a parameter is a field declared with :func
 """
 
 from ._batch import grid, map_models, vary
+from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
 from ._laplace import Laplace, laplace
@@ -15,6 +16,7 @@ from ._sample import sample
 from ._table import Table
 
 __all__ = [
+    "Corrected",
     "Fit",
     "Laplace",
     "Model",

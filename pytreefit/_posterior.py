@@ -308,8 +308,27 @@ class Posterior(eqx.Module):
         jax.Array
             Scalar.
         """
+        return self.log_density_physical(u) + self.log_volume(u)
+
+    def log_volume(self, u: Array) -> Array:
+        r"""Log volume element of the unconstrained coordinates.
+
+        .. math::
+
+            \ln \left| \det \partial\theta / \partial u \right|
+
+        Parameters
+        ----------
+        u
+            Vector of real numbers, shape ``(dim,)``.
+
+        Returns
+        -------
+        jax.Array
+            Scalar.
+        """
         parts = self._split(u)
-        total = self.log_density_physical(u)
+        total = jnp.zeros((), jnp.result_type(float))
         for name, bijection in self.transform.items():
             log_det = bijection.log_abs_det_jacobian(parts[name], bijection(parts[name]))
             total = total + jnp.sum(log_det)

@@ -3,6 +3,8 @@
 import html
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 
 class Table(Sequence):
     """Rows of text under named columns, with a plain and an HTML representation.
@@ -45,3 +47,14 @@ class Table(Sequence):
 
         body = "".join(row(entries, "td") for entries in self.rows)
         return f"<table><thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def rounded(value: float, width: float) -> str:
+    """A number with two digits more than its uncertainty needs to be told apart from zero."""
+    if not np.isfinite(value) or not width > 0:
+        return f"{value:.6g}"
+    decimals = 1 - int(np.floor(np.log10(width)))
+    if -5 <= -decimals and decimals <= 8 and abs(value) < 1e9:
+        return f"{value:.{max(decimals, 0)}f}"
+    digits = int(np.floor(np.log10(max(abs(value), width)))) - int(np.floor(np.log10(width))) + 1
+    return f"{value:.{digits}e}"

@@ -19,6 +19,7 @@ from .latitude import (
     UniformLatitude,
     UniformOnSphere,
 )
+from .leave_one_out import LeaveOneOut
 from .limb_darkening import (
     AbstractProfileVisibility,
     FourParameterVisibilityFunction,
@@ -78,6 +79,7 @@ __all__ = [
     "GaussianBand",
     "IsotropicInclination",
     "LatitudeBand",
+    "LeaveOneOut",
     "LightCurve",
     "LightcurveModel",
     "LimbDarkenedVisibilityFunction",

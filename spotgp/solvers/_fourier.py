@@ -330,6 +330,11 @@ def basis(time, period, modes: int):
     return slower, jnp.concatenate([cosines[:, modes + 1 :], sines[:, modes + 1 :]], axis=1)
 
 
+def cross_products(sums: Sums, noise):
+    """Phi^T W Phi of the faster modes against the slower ones, for a variance of white noise."""
+    return _cross(_at_noise(sums, noise)[0])
+
+
 def neglected(sums: Sums, variances, noise) -> Float[Array, ""]:
     r"""Estimate of the error of the log-likelihood.
 
