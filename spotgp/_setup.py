@@ -19,7 +19,8 @@ from .solvers import Layout, lay_out
 from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
-SOLVERS = ("auto", "dense", "banded", "fourier", "local")
+SOLVERS = ("auto", "exact", "dense", "banded", "fourier", "local")
+_EXACT_UP_TO = 3000  # points: within a second for a value and its gradient
 _warned_of_float32 = False
 
 
@@ -205,8 +206,8 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     start = float(model.envelope.kernel_support())
     reach = math.inf if light_curve.terms else _largest_support(light_curve, limits)
     layout = Layout(1, time.size, 0)
-    if solver in ("auto", "banded") and reach < span:
-        layout = lay_out(time, reach, dense=solver == "auto")
+    if solver in ("auto", "exact", "banded") and reach < span:
+        layout = lay_out(time, reach, dense=solver != "banded")
     if solver == "banded" and layout.tiles == 1:
         raise ValueError(
             f"solver = 'banded' saves nothing: with these priors the kernel reaches {reach:.3g} "
@@ -226,6 +227,11 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
     fields["reach"] = as_array(np.inf if layout.tiles == 1 else reach)
     light_curve = rebuild(light_curve, fields)
+    if solver == "auto" and time.size > _EXACT_UP_TO:
+        try:
+            return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
+        except ValueError:
+            return light_curve
     if solver == "local":
         return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
     if solver == "fourier":

@@ -73,18 +73,22 @@ class GPSolver(eqx.Module):
         Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed, and so is
         what stands at the edge of its range, such as ``kappa`` 0.
     solver
-        ``"dense"``, ``"banded"`` (exact too, for light curves much longer than the spots' lives,
-        whose priors must bound the kernel's support), or ``"auto"``, the faster one of these.
-        ``"fourier"`` is an approximation whose cost does not depend on the number of points, see
-        ``tolerance``, for many points of moderate signal to noise over a few months. It is for
-        spots alone, its priors must bound the kernel's support and the jitter, and it does not
-        extrapolate.
+        ``"auto"`` is exact up to 3,000 points and ``"local"`` above, where that keeps the
+        ``tolerance``, or else exact.
+
+        Exact: ``"dense"``, ``"banded"`` (for light curves much longer than the spots' lives, whose
+        priors must bound the kernel's support), or the faster one of these, ``"exact"``.
+
+        Approximate, at a cost that does not depend on the number of points, for spots alone, with
+        priors that bound the kernel's support and the jitter: ``"local"`` works with polynomials in
+        bins, at a cost in proportion to the time span; ``"fourier"`` with Fourier modes over some
+        months, and it does not extrapolate.
     knots, nodes
         Of the kernel's table and of its average over latitude; by default from the periods, shears
         and supports around the model's.
     tolerance
-        Error that the ``"fourier"`` solver's log-likelihood may have at the model's values; it
-        decides on the number of modes. Elsewhere see `likelihood_error`.
+        Error that an approximate log-likelihood may have at the model's values; it decides on the
+        number of modes, or on the width of the bins. Elsewhere see `likelihood_error`.
 
     Raises
     ------
@@ -260,7 +264,7 @@ class GPSolver(eqx.Module):
         """
         light_curve = self.light_curve_at(theta)
         if light_curve.in_bins:
-            return error_in_bins(light_curve)
+            return jnp.asarray(error_in_bins(light_curve))
         if light_curve.in_modes:
             return _neglected(light_curve)
         return jnp.zeros(())

@@ -217,13 +217,14 @@ def fit_many(
     Raises
     ------
     ValueError
-        If there are no stars, or the solver is ``"fourier"``, which has nothing to share.
+        If there are no stars, or the solver is not an exact one: those have nothing to share.
     """
     stars = list(stars)
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
-    if kwargs.get("solver") == "fourier":
-        raise ValueError("fit_many works with the exact solvers: leave solver='fourier' out.")
+    solver = kwargs.setdefault("solver", "exact")
+    if solver in ("fourier", "local"):
+        raise ValueError(f"fit_many works with the exact solvers: leave solver={solver!r} out.")
     tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
     rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
     done = 0

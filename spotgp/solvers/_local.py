@@ -163,7 +163,7 @@ def at_white_noise(sums: Sums, noise) -> Bins:
     gram, moments, products, weights = (part / total for part in parts)
     trace = jnp.trace(gram, axis1=1, axis2=2) + 1.0 / total
     eye = jnp.eye(gram.shape[1], dtype=gram.dtype)
-    root = jnp.linalg.cholesky(gram + (_UNDETERMINED * trace)[:, None, None] * eye)
+    root = jnp.linalg.cholesky(gram + (_UNDETERMINED * trace)[:, None, None] * eye[None])
     z = triangular_solve(root, moments, left_side=True, lower=True)
     left = products - jnp.einsum("bpc,bpd->bcd", z, z)
     log_weights = log_weights - jnp.sum(sums.counts) * jnp.log(total)
@@ -199,7 +199,8 @@ def coefficient_covariances(kernel, width, lags: int, degrees: int = DEGREES):
     """
     nodes, project = _projection(degrees)
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
-    lag = jnp.abs(jnp.arange(lags)[:, None, None] + apart[None]) * width
+    bins = jnp.arange(lags, dtype=width.dtype)
+    lag = jnp.abs(bins[:, None, None] + jnp.asarray(apart, width.dtype)[None]) * width
     return jnp.einsum("pm,lmn,qn->lpq", project, kernel(lag), project)
 
 
@@ -233,7 +234,7 @@ def _others(bins: Bins, covariances):
     The last elements of that are those beyond the first, given these, as white noise.
     """
     signal = jnp.einsum("bki,kl,blj->bij", bins.root, covariances[0], bins.root)
-    factor = jnp.linalg.cholesky(signal + jnp.eye(DEGREES, dtype=signal.dtype))
+    factor = jnp.linalg.cholesky(signal + jnp.eye(DEGREES, dtype=signal.dtype)[None])
     solved = triangular_solve(factor, bins.moments, left_side=True, lower=True)
     return signal, factor, solved[:, KEPT:]
 
@@ -320,7 +321,8 @@ def against_bins(sums: Sums, solved: Solved, kernel, layout, times):
     tiles, size, _ = layout
     bins = len(solved.root)
     nodes, project = _projection(DEGREES)
-    at = (jnp.arange(bins)[:, None] + 0.5 * (nodes + 1.0)[None, :]) * sums.width
+    middle = jnp.arange(bins, dtype=times.dtype)[:, None]
+    at = (middle + jnp.asarray(0.5 * (nodes + 1.0), times.dtype)[None, :]) * sums.width
     coefficients = project @ kernel(jnp.abs(at[:, :, None] - times[None, None, :]))
     cross = jnp.swapaxes(solved.root, 1, 2) @ coefficients
     others = triangular_solve(solved.factor, cross, left_side=True, lower=True)[:, KEPT:]
@@ -349,7 +351,7 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
     Returns
     -------
     float
-        Mean plus standard deviation for all data, scaled from the subset.
+        Mean plus two standard deviations for all data, scaled from the subset.
     """
     time = np.asarray(time - time[0])
     index = (time / width).astype(int)
@@ -357,24 +359,28 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
     full = occupied[counts > KEPT]
     if full.size == 0:
         return 0.0
-    chosen = full[np.unique(np.linspace(0, full.size - 1, _SUBSET + 2)[1:-1].round().astype(int))]
+    # those with most information speak for themselves, some of the others for the rest
+    information = np.bincount(index, weights=1.0 / variance)[full]
+    full = full[np.argsort(information)[::-1]]
+    rest = np.sort(full[_SUBSET // 4 :])
+    some = rest[np.linspace(0, rest.size - 1, min(_SUBSET, rest.size)).round().astype(int)]
+    shares = [(b, 1.0) for b in full[: _SUBSET // 4]] + [(b, rest.size / some.size) for b in some]
     lags = math.ceil(reach / width) + 1
     nodes, project = _projection(DEGREES)
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
     lag = np.abs(np.arange(lags + 1)[:, None, None] + apart) * width
     covariances = project @ np.asarray(kernel(lag)) @ project.T
     power = float(kernel(np.zeros(1))[0])
-    total = 0.0
-    for centre in chosen:
+    mean = 0.0
+    for centre, share in shares:
         near = occupied[np.abs(occupied - centre) <= lags]
         roots = np.stack([_root_of(time, variance, index, b, width) for b in near])
-        total += _lost(roots, near, int(np.searchsorted(near, centre)), covariances)
+        lost = _lost(roots, near, int(np.searchsorted(near, centre)), covariances)
         here = slice(*np.searchsorted(index, [centre, centre + 1]))
         root = roots[np.searchsorted(near, centre)]
         left = power * np.sum(1.0 / variance[here]) - np.sum((root.T @ covariances[0]) * root.T)
-        total += 0.25 * max(left, 0.0) ** 2
-    mean = max(total, 0.0) * full.size / chosen.size
-    return mean + math.sqrt(2.0 * mean)
+        mean += share * (max(lost, 0.0) + 0.25 * max(left, 0.0) ** 2)
+    return mean + 2.0 * math.sqrt(2.0 * mean)
 
 
 def _root_of(time, variance, index, which: int, width: float):

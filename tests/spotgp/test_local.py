@@ -1,0 +1,151 @@
+"""The solver of polynomials in bins against the dense one, within the error that it states."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import spotgp
+from spotgp import GPSolver
+from spotgp.solvers import _local as local
+
+N, SPAN = 1000, 40.0
+PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}
+ELSEWHERE = ({"peq": 5.3, "lspot": 6.0, "kappa": 0.4}, {"jitter": 1e-3, "tau_spot": 4.0})
+
+
+@pytest.fixture(scope="module")
+def star():
+    return spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+        visibility=spotgp.VisibilityFunction(peq=5.0, kappa=0.2, inc=1.0),
+        sigma_k=0.01,
+    )
+
+
+def light_curve(kind):
+    """Times, errors and segments."""
+    rng = np.random.default_rng(0)
+    t = np.sort(rng.uniform(0.0, SPAN, N))
+    if kind == "gappy":
+        t = np.linspace(0.0, SPAN, int(1.4 * N))
+        t = t[(t % 13.0) > 3.5][:N]
+    elif kind == "mixed":  # a short stretch at thirty times the cadence
+        t = np.sort(np.append(np.linspace(0.0, SPAN, N - 100), 11.0 + 0.0013 * np.arange(100)))
+    error = rng.uniform(0.7, 2.0, t.size) * 1e-3
+    return t + 100.0, error, (t > 0.4 * SPAN).astype(int)
+
+
+def processes(star, kind="random", solvers=("dense", "local"), tolerance=0.1, **options):
+    t, error, segment = light_curve(kind)
+    rng = np.random.default_rng(1)
+    flux = np.asarray(
+        spotgp.LightcurveModel.from_spot_model(star, nspot_rate=5.0, fspot=0.0, t=t).flux
+    )
+    flux = flux + 3e-3 * segment + error * rng.normal(size=t.size)
+    options = {"jitter": 3e-4, "priors": PRIORS, "offsets": segment, "trend": 1, **options}
+    return [
+        GPSolver(t, flux, error, star, solver=s, tolerance=tolerance, **options) for s in solvers
+    ]
+
+
+@pytest.fixture(scope="module", params=["random", "gappy", "mixed"])
+def both(request, star):
+    return processes(star, request.param)
+
+
+def test_within_the_error_it_states(both):
+    exact, bins = both
+    for theta in ({}, *ELSEWHERE):
+        error = float(bins.likelihood_error(theta))
+        difference = float(bins.log_likelihood(theta)) - float(exact.log_likelihood(theta))
+        assert abs(difference) < error < 0.15
+    assert "bins of" in repr(bins)
+
+
+def test_predictions_and_offsets(both):
+    exact, bins = both
+    first, last = exact.light_curve.epoch + 0.5 * SPAN * np.array([-1.0, 1.0])
+    t = np.linspace(first - 2.0, last + 2.0, 300)  # beyond the data too, and in two chunks
+    for parts in (None, "spots"):
+        wanted, found = exact.predict(t, parts=parts), bins.predict(t, parts=parts)
+        sigma = np.sqrt(wanted.variance)
+        np.testing.assert_allclose(found.mean / sigma, wanted.mean / sigma, atol=0.15)
+        np.testing.assert_allclose(found.variance, wanted.variance, rtol=0.03)
+    covariance = bins.predict(t[:50], return_cov=True).variance
+    np.testing.assert_allclose(np.diagonal(covariance), bins.predict(t[:50]).variance, rtol=1e-6)
+    (wanted, spread), (found, also) = exact.offset_estimates(), bins.offset_estimates()
+    assert np.all(np.abs(found - wanted) < 0.05 * np.sqrt(np.diagonal(spread)))
+    np.testing.assert_allclose(also, spread, rtol=0.02, atol=1e-3 * np.max(spread))
+
+
+def test_it_converges_with_its_gradient(star):
+    exact, bins = processes(star, tolerance=3e-3)
+    theta = exact.values({"jitter": 1e-3})
+    value, wanted = (np.asarray(v) for v in exact.value_and_grad_log_posterior(theta))
+    also, found = (np.asarray(v) for v in bins.value_and_grad_log_posterior(theta))
+    assert bins.likelihood_error(theta) < 3e-3
+    assert abs(also - value) < 5e-3  # the kernel's table and its projection are not better
+    # in units of a tenth of each parameter: what matters to a fit
+    scale = 0.1 * np.array([float(v) for v in theta.values()])
+    np.testing.assert_allclose(found * scale, wanted * scale, atol=0.02)
+
+
+def test_its_gradient_is_that_of_its_value(both):
+    """Central differences of the approximation itself, to more digits than it has."""
+    _, bins = both
+    theta = np.array([float(v) for v in bins.values().values()])
+    gradient = np.asarray(bins.grad_log_posterior(theta))
+    for k, value in enumerate(theta):
+        step = np.zeros_like(theta)
+        step[k] = 1e-4 * value
+        up, down = (float(bins.log_posterior(theta + s)) for s in (step, -step))
+        assert gradient[k] * value == pytest.approx((up - down) / 2e-4, rel=1e-4, abs=2e-3)
+
+
+@pytest.mark.parametrize("layout", [(1, 41, 0), (6, 7, 4), (21, 2, 12)])
+def test_the_layout_changes_nothing(star, layout):
+    """Any tiles with enough of a band give the same value."""
+    time = np.sort(np.random.default_rng(3).uniform(0.0, SPAN, 300))
+    columns = np.stack([time < 20.0, time >= 20.0], axis=1).astype(float)
+    sums = local.gather(time, np.sin(time), columns, np.full(300, 0.01), 0.0, 1.0, 41)
+
+    def kernel(lag):
+        return jnp.maximum(1.0 - lag / 20.0, 0.0) ** 2
+
+    with_bins = local.log_likelihood(sums, kernel, jnp.asarray(0.0), layout)
+    whole = local.log_likelihood(sums, kernel, jnp.asarray(0.0), (1, 50, 0))
+    assert float(with_bins) == pytest.approx(float(whole), abs=1e-8)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 5e-4])
+def test_white_noise_that_is_not_free(star, jitter):
+    exact, bins = processes(star, jitter=jitter, priors={**PRIORS, "jitter": None})
+    difference = float(bins.log_likelihood()) - float(exact.log_likelihood())
+    assert abs(difference) < float(bins.likelihood_error())
+
+
+def test_what_it_refuses(star):
+    with pytest.raises(ValueError, match="cannot keep the error of the log-likelihood below"):
+        processes(star, solvers=("local",), tolerance=1e-12)
+    with pytest.raises(ValueError, match="how far the kernel may reach"):
+        processes(star, solvers=("local",), priors={**PRIORS, "lspot": dist.HalfNormal(9.0)})
+    with pytest.raises(ValueError, match="all values of the jitter"):
+        processes(star, solvers=("local",), priors={**PRIORS, "jitter": dist.HalfNormal(1e-3)})
+    terms = {"granulation": spotgp.Matern32Term(sigma=1e-3, rho=0.5)}
+    with pytest.raises(ValueError, match="for spots alone"):
+        processes(star, solvers=("local",), terms=terms)
+
+
+def test_no_point_can_be_left_out(both):
+    with pytest.raises(ValueError, match="keeps no single points"):
+        both[1].leave_one_out()
+
+
+def test_it_can_be_batched(both):
+    _, bins = both
+    values = {name: jnp.stack([v, 1.001 * v]) for name, v in bins.values().items()}
+    together = jax.vmap(lambda v: bins.posterior.model_at(v).log_likelihood())(values)
+    one = bins.posterior.model_at(bins.values()).log_likelihood()
+    assert float(together[0]) == pytest.approx(float(one), abs=1e-6)
