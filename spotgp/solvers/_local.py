@@ -72,42 +72,48 @@ class BinCovariance(eqx.Module):
     Parameters
     ----------
     panel
-        Covariance of the coefficients of a panel's bins with those of its first tile, in the order
-        (bin, degree, bin of the tile, degree).
+        Covariance of the coefficients of the first tile's bins with those of a panel's, in the
+        order (bin of the tile, bin and degree, degree).
     roots
         The first columns of L, with bins beyond the last one for the last panel.
     """
 
-    panel: Float[Array, "a p b p"]
+    panel: Float[Array, "b ap p"]
     roots: Float[Array, "bins p q"]
 
-    def _roots(self, t1, t2):
-        kept = self.roots.shape[2]
-        first = (t2[0] / kept + 0.5).astype(int)
-        rows = dynamic_slice_in_dim(self.roots, first, t1.size // kept)
-        return first, rows, rows[: t2.size // kept]
+    def _roots(self, t2):
+        """The first bin of a panel, the roots of the panel's bins and those of its first tile."""
+        tile, rows, degrees = self.panel.shape
+        first = (t2[0] / self.roots.shape[2] + 0.5).astype(int)
+        roots = dynamic_slice_in_dim(self.roots, first, rows // degrees)
+        return first, roots, roots[:tile]
+
+    def _half(self, columns):
+        """The covariance with the columns' elements, shape (a, p, b q)."""
+        tile, _, degrees = self.panel.shape
+        half = jnp.matmul(self.panel, columns).reshape(tile, -1, degrees, columns.shape[2])
+        return half.transpose(1, 2, 0, 3).reshape(-1, degrees, tile * columns.shape[2])
 
     def block(self, t1, t2):
         """Covariance matrix of a panel's elements with those of its first tile."""
-        _, rows, columns = self._roots(t1, t2)
-        half = jnp.einsum("akbl,blj->akbj", self.panel[: len(rows)], columns)
-        return jnp.einsum("aki,akbj->aibj", rows, half).reshape(t1.size, t2.size)
+        _, rows, columns = self._roots(t2)
+        covariance = jnp.matmul(rows.transpose(0, 2, 1), self._half(columns))
+        return covariance.reshape(t1.size, t2.size)
 
     def pull(self, t1, t2, matrix):
         """Cotangents of the leaves, given those of the covariance matrix `block`."""
-        first, rows, columns = self._roots(t1, t2)
-        kept = self.roots.shape[2]
-        matrix = matrix.reshape(len(rows), kept, len(columns), kept)
-        panel = self.panel[: len(rows)]
-        left = jnp.einsum("aki,aibj->akbj", rows, matrix)
-        of_panel = jnp.einsum("akbj,blj->akbl", left, columns)
-        of_columns = jnp.einsum("akbl,akbj->blj", panel, left)
-        half = jnp.einsum("akbl,blj->akbj", panel, columns)
-        of_rows = jnp.einsum("akbj,aibj->aki", half, matrix)
+        first, rows, columns = self._roots(t2)
+        number, degrees, kept = rows.shape
+        matrix = matrix.reshape(number, kept, t2.size)
+        left = jnp.matmul(rows, matrix).reshape(number, degrees, len(columns), kept)
+        left = left.transpose(2, 0, 1, 3).reshape(len(columns), number * degrees, kept)
+        of_panel = jnp.matmul(left, columns.transpose(0, 2, 1))
+        of_columns = jnp.matmul(self.panel.transpose(0, 2, 1), left)
+        of_rows = jnp.matmul(self._half(columns), matrix.transpose(0, 2, 1))
         of_rows = of_rows.at[: len(columns)].add(of_columns)
-        roots = jnp.zeros_like(self.roots)
-        roots = jax.lax.dynamic_update_slice(roots, of_rows, (first, 0, 0))
-        return BinCovariance(jnp.zeros_like(self.panel).at[: len(rows)].set(of_panel), roots)
+        zero = jnp.zeros_like(self.roots)
+        roots = jax.lax.dynamic_update_slice(zero, of_rows, (first, 0, 0))
+        return BinCovariance(of_panel, roots)
 
 
 def gather(time, residual, columns, variance, most_noise: float, width: float, bins: int) -> Sums:
@@ -214,7 +220,8 @@ def _with_panel(covariances, roots, layout):
     panel = jnp.where((lag >= 0)[:, :, None, None], forward, backward)
     padding = (tiles + band) * size - roots.shape[0]
     roots = jnp.pad(roots, ((0, padding), (0, 0), (0, 0)))
-    return BinCovariance(jnp.swapaxes(panel, 1, 2), roots)
+    panel = panel.swapaxes(0, 1).reshape(size, -1, panel.shape[-1])
+    return BinCovariance(panel, roots)
 
 
 def _blocks_of(moments, layout) -> Blocks:
