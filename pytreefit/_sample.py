@@ -68,7 +68,8 @@ def sample(
         Random key; the same key gives the same draws.
     start
         A :class:`Fit` or :class:`Laplace`: the chains start from draws of the Gaussian there. None
-        or a dictionary of values: they start near these.
+        or a dictionary of values: they start near these. With a list of such starts, for a
+        posterior of several modes, the chains start from each in turn, and `jumps` let them meet.
     chains
         Number of chains.
     warmup
@@ -136,7 +137,10 @@ def sample(
         checkpoint,
     )
     if not run.resume():
-        run.begin(*_coordinates(posterior, start, precondition))
+        starts = start if isinstance(start, list | tuple) else [start]
+        whitening, spread = _coordinates(posterior, starts[0], precondition)
+        others = [start_coordinates(posterior, other) for other in starts[1:]]
+        run.begin(whitening, spread, others)
     try:
         run.finish()
     except KeyboardInterrupt:
@@ -250,17 +254,23 @@ class _Run:
         self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
-    def begin(self, whitening: Whitening, spread: float) -> None:
-        """First points of all chains, each with a finite log density."""
+    def begin(self, whitening: Whitening, spread: float, others=()) -> None:
+        """First points of all chains, each with a finite log density.
+
+        Chains start around the origin of the whitened coordinates, and in turn around the others.
+        """
         self.whitening = whitening
         number, dim = self.settings["chains"], len(whitening.offset)
         noise = jax.random.normal(self.first_key, (number, dim), whitening.offset.dtype)
+        apart = [np.asarray(u - whitening.offset) for u in (whitening.offset, *others)]
+        middles = np.linalg.solve(np.asarray(whitening.matrix), np.stack(apart).T).T
+        middle = jnp.asarray(middles[np.arange(number) % len(middles)], noise.dtype)
         began = time.perf_counter()
         centre = start_chains(self.posterior, whitening, jnp.zeros_like(noise[:1]))
         # Far from Gaussian, a draw can be so improbable that no trajectory gets away from it.
         lowest = np.nan_to_num(float(centre.logdensity[0]), nan=-np.inf) - 3.0 * dim - 10.0
         for _ in range(_ATTEMPTS):
-            hmc = start_chains(self.posterior, whitening, spread * noise)
+            hmc = start_chains(self.posterior, whitening, middle + spread * noise)
             density = np.asarray(hmc.logdensity)
             finite = np.isfinite(np.asarray(hmc.logdensity_grad)).all(axis=1) & np.isfinite(density)
             good = finite & (density > lowest)

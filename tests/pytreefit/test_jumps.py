@@ -100,6 +100,31 @@ def test_a_resumed_run_jumps_as_before(jumping, tmp_path):
     np.testing.assert_array_equal(resumed.draws["x"], jumping.draws["x"])
 
 
+def test_chains_from_several_starts_meet():
+    """Modes so far apart that neither trajectories nor the warm-up would find the other."""
+    far = np.array([[-20.0, 0.0, 0.0], [20.0, 0.0, 0.0]])
+
+    def log_likelihood(point):
+        scaled = (point.x[None] - far) / WIDTHS
+        each = jnp.log(WEIGHTS / WIDTHS.prod(axis=1)) - 0.5 * jnp.sum(scaled**2, axis=1)
+        return jax.scipy.special.logsumexp(each)
+
+    prior = {"x": (-50.0 * np.ones(3), 50.0 * np.ones(3))}
+    posterior = Posterior(Point(jnp.zeros(3)), log_likelihood, prior)
+    drawn = sample(
+        posterior,
+        jax.random.key(3),
+        start=[{"x": mean} for mean in far],
+        warmup=300,
+        draws=500,
+        jumps=3,
+        progress=False,
+    )
+    right = np.asarray(drawn.draws["x"])[..., 0] > 0
+    assert np.all(drawn.rhat["x"] < 1.02)
+    assert abs(right.mean() - WEIGHTS[1]) < 0.04
+
+
 def test_jumps_must_be_a_count():
     with pytest.raises(ValueError, match="jumps = -1 must be at least 0"):
         sample(two_modes(), jax.random.key(0), jumps=-1)
