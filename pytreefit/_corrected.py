@@ -327,7 +327,15 @@ def _scattered(number: int) -> np.ndarray:
 
 def _map_draws(function, samples):
     """Samples with a function applied to every array that has a chain and a draw axis."""
-    names = ("log_density", "diverging", "acceptance", "tree_depth", "leapfrogs", "log_volume")
+    names = (
+        "log_density",
+        "diverging",
+        "acceptance",
+        "tree_depth",
+        "leapfrogs",
+        "jumps",
+        "log_volume",
+    )
     arrays = {name: function(getattr(samples, name)) for name in names}
     draws = {name: function(x) for name, x in samples.draws.items()}
     return dataclasses.replace(samples, draws=draws, **arrays)

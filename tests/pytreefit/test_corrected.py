@@ -54,6 +54,7 @@ class Rows(NamedTuple):
     acceptance: jax.Array
     tree_depth: jax.Array
     leapfrogs: jax.Array
+    jumps: jax.Array
 
 
 def gaussian(mean=(0.0, 0.0, 0.0), width=(1.0, 1.0, 1.0), priors=PRIORS, **options):
@@ -65,7 +66,7 @@ def from_coordinates(posterior, u):
     shape = u.shape[:2]
     whole = jnp.zeros(shape, int)
     density = jax.vmap(jax.vmap(posterior.log_density))(u)
-    rows = Rows(u, density, whole.astype(bool), jnp.ones(shape), whole, whole)
+    rows = Rows(u, density, whole.astype(bool), jnp.ones(shape), whole, whole, whole)
     return Samples.from_run(posterior, rows, dict.fromkeys(("compile", "warmup", "sampling"), 1), 1)
 
 

@@ -45,6 +45,7 @@ def make(chains=4, draws=250, offset=0.0, diverging=0, links=False):
         acceptance=jnp.full((chains, draws), 0.8),
         tree_depth=jnp.full((chains, draws), 3),
         leapfrogs=jnp.full((chains, draws), 7),
+        jumps=jnp.zeros((chains, draws), int),
         step_size=0.7,
         model=Disk(70.0),
         paths=(("radius", "inner"), ("phase.values",)),

@@ -34,7 +34,7 @@ def test_from_fourier_modes_to_the_exact_likelihood(star):
     u = centre[None, None] + 0.1 * noise
     density = jax.jit(jax.vmap(jax.vmap(cheap.posterior.log_density)))(u)
     flags = jnp.zeros(density.shape, int)
-    rows = Chunk(u, density, jnp.ones(density.shape), flags.astype(bool), flags, flags)
+    rows = Chunk(u, density, jnp.ones(density.shape), flags.astype(bool), flags, flags, flags)
     seconds = dict.fromkeys(("compile", "warmup", "sampling"), 1.0)
     samples = Samples.from_run(cheap.posterior, rows, seconds, 1.0)
     corrected = samples.corrected(exact.posterior, progress=False)
