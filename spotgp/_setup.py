@@ -7,20 +7,32 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import tinygp
 
 from pytreefit._model import lookup_parameter, rebuild, walk
 from pytreefit._posterior import as_prior
 
+from ._harmonics import MOST_HARMONICS, harmonics_needed
 from ._priors import default_priors
+from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .kernel import latitude_nodes
 from .process import LightCurve
 from .solvers import Layout, _fourier as fourier, lay_out
+from .solvers._quasiseparable import tile_size
 from .terms import AbstractTerm
+from .visibility import AbstractVisibility
 
+SOLVERS = ("auto", "dense", "banded", "fourier", "quasiseparable")
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
 _MOST_MODES = 6000  # a matrix of 1.2 GB
 _FINE_LAGS = 8192  # at which the kernel is taken to count the modes
 _warned_of_float32 = False
+
+
+def said_or(names) -> str:
+    """``'a', 'b' or 'c'``."""
+    *first, last = (repr(name) for name in names)
+    return f"{', '.join(first)} or {last}"
 
 
 def as_array(value):
@@ -228,6 +240,8 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     light_curve = rebuild(light_curve, fields)
     if solver == "fourier":
         return _with_modes(light_curve, np.asarray(time), limits, reach, tolerance)
+    if solver == "quasiseparable":
+        return _with_harmonics(light_curve, priors, tolerance)
     return light_curve
 
 
@@ -310,6 +324,66 @@ def _with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: 
     lags = math.ceil(8 * modes * reach / period) + 1
     fields = {"sums": sums, "modes": modes, "lags": lags, "reach": as_array(reach)}
     return rebuild(light_curve, fields)
+
+
+def quasiseparable_obstacle(light_curve: LightCurve, priors) -> str | None:
+    """Why the quasiseparable solver is not for a light curve, or None where it is.
+
+    Parameters
+    ----------
+    light_curve
+        With concrete values.
+    priors
+        Of the free parameters, by path.
+    """
+    model = light_curve.model
+    if not isinstance(model.envelope, ExponentialEnvelope | ExponentialAsymmetricEnvelope):
+        return (
+            f"the autocorrelation of a {type(model.envelope).__name__} is no sum of exponentials: "
+            "it takes an ExponentialEnvelope or an ExponentialAsymmetricEnvelope"
+        )
+    if "model.visibility.kappa" in priors:
+        return "kappa is free, but it takes stars without shear: start at kappa = 0 without a prior"
+    if float(model.visibility.kappa) != 0.0:
+        return f"kappa = {float(model.visibility.kappa):g}, but it takes stars without shear"
+    if type(model.visibility).omega0 is not AbstractVisibility.omega0:
+        return f"{type(model.visibility).__name__} has a law of rotation of its own"
+    if light_curve.amplitude is not None:
+        return "it takes a constant amplitude, no NonstationaryAnalyticKernel"
+    for name, term in light_curve.terms.items():
+        if not isinstance(term.tinygp_kernel(), tinygp.kernels.quasisep.Quasisep):
+            return f"terms[{name!r}] is a {type(term).__name__}, none of tinygp's quasisep kernels"
+    return None
+
+
+def quasiseparable_harmonics(light_curve: LightCurve, tolerance: float) -> tuple[int, ...] | None:
+    """The harmonics that were asked for, or that a tolerance asks for; None if too many."""
+    if light_curve.orders is not None:
+        return tuple(sorted(light_curve.orders))
+    weight = 1.0 / (light_curve.flux_err**2 + light_curve.jitter**2)
+    model, nodes = light_curve.model, light_curve.nodes
+    return harmonics_needed(model, nodes, light_curve.time, weight, tolerance)
+
+
+def _with_harmonics(light_curve: LightCurve, priors, tolerance: float):
+    """The light curve in tiles, with as many harmonics as the tolerance asks for."""
+    obstacle = quasiseparable_obstacle(light_curve, priors)
+    if obstacle:
+        raise ValueError(f"solver = 'quasiseparable' is not for this light curve: {obstacle}.")
+    # a margin, for parameters at which the signal is farther above the noise
+    harmonics = quasiseparable_harmonics(light_curve, tolerance / 2.0)
+    if harmonics is None:
+        raise ValueError(
+            f"solver = 'quasiseparable' needs more than {MOST_HARMONICS} harmonics to keep the "
+            f"error of the log-likelihood below {tolerance:g}: the signal is too far above the "
+            "noise. Name the harmonics in an AnalyticKernel(model, orders=...), or use another "
+            "solver."
+        )
+    n, size = light_curve.time.size, tile_size(light_curve.states(harmonics).size)
+    layout = (-(-n // size), size, 0)
+    return rebuild(
+        light_curve, {"harmonics": harmonics, "layout": layout, "reach": as_array(np.inf)}
+    )
 
 
 def check_inside(wanted, light_curve: LightCurve):

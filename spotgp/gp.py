@@ -15,6 +15,7 @@ from pytreefit import Posterior
 from pytreefit._param import is_traced
 
 from ._setup import (
+    SOLVERS,
     as_array,
     as_times,
     check_inside,
@@ -23,6 +24,7 @@ from ._setup import (
     choose_priors,
     explain,
     free_columns,
+    said_or,
     short_names,
     sized,
     warn_of_float32,
@@ -76,19 +78,24 @@ class GPSolver(eqx.Module):
         ``"fourier"`` is an approximation whose cost does not depend on the number of points, see
         ``tolerance``, for many points of moderate signal to noise over a few months. It is for
         spots alone, its priors must bound the kernel's support and the jitter, and it does not
-        extrapolate.
+        extrapolate. ``"quasiseparable"`` takes a time proportional to the number of points, for
+        spots with one of the two envelopes that are exponential without a plateau, on stars without
+        shear (kappa 0 and fixed); ``tolerance`` decides on the number of harmonics unless an
+        `AnalyticKernel` names them, and with these it is exact.
     knots, nodes
         Of the kernel's table and of its average over latitude; by default from the periods, shears
         and supports around the model's.
     tolerance
-        Error that the ``"fourier"`` solver's log-likelihood may have at the model's values; it
-        decides on the number of modes. Elsewhere see `likelihood_error`.
+        Error that the log-likelihood of the ``"fourier"`` and ``"quasiseparable"`` solvers may have
+        at the model's values; it decides on the number of modes or harmonics. Elsewhere see
+        `likelihood_error`.
 
     Raises
     ------
     ValueError, TypeError
         For data of unequal lengths, without two finite points, with errors that are not positive,
-        segments without points, a prior for no parameter, or a band that saves nothing.
+        segments without points, a prior for no parameter, a band that saves nothing, or a solver
+        that is not for this star.
     """
 
     posterior: Posterior
@@ -123,8 +130,8 @@ class GPSolver(eqx.Module):
             raise TypeError(
                 f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
             )
-        if solver not in ("auto", "dense", "banded", "fourier"):
-            raise ValueError(f"solver = {solver!r} must be 'auto', 'dense', 'banded' or 'fourier'.")
+        if solver not in SOLVERS:
+            raise ValueError(f"solver = {solver!r} must be {said_or(SOLVERS)}.")
         if not tolerance > 0:
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
@@ -240,7 +247,7 @@ class GPSolver(eqx.Module):
             return value
         if not np.isfinite(value):
             raise ValueError(explain(self.light_curve_at(theta)))
-        if self.light_curve.sums is not None:
+        if self.light_curve.approximate:
             error = float(self.likelihood_error(theta))
             if not error <= 2.0 * self.tolerance:
                 warnings.warn(
@@ -352,6 +359,8 @@ class GPSolver(eqx.Module):
         how = "dense" if tiles == 1 else f"band of {band} in {tiles} tiles of {size}"
         if light_curve.sums is not None:
             how = f"{2 * light_curve.modes} Fourier modes"
+        if light_curve.harmonics is not None:
+            how = f"quasiseparable with {len(light_curve.harmonics)} harmonics"
         return (
             f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
         )

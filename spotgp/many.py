@@ -217,13 +217,17 @@ def fit_many(
     Raises
     ------
     ValueError
-        If there are no stars, or the solver is ``"fourier"``, which has nothing to share.
+        If there are no stars, or the solver is ``"fourier"`` or ``"quasiseparable"``, whose
+        programs differ from star to star.
     """
     stars = list(stars)
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
-    if kwargs.get("solver") == "fourier":
-        raise ValueError("fit_many works with the exact solvers: leave solver='fourier' out.")
+    solver = kwargs.get("solver")
+    if solver in ("fourier", "quasiseparable"):
+        raise ValueError(
+            f"fit_many works with exact solvers that share programs: leave solver={solver!r} out."
+        )
     tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
     rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
     done = 0
