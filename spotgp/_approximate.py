@@ -5,12 +5,17 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tinygp
 
 from pytreefit._model import rebuild
 
+from ._harmonics import MOST_HARMONICS, harmonics_needed
+from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .process import LightCurve
 from .solvers import _fourier as fourier, _local as local
 from .solvers._layout import fastest
+from .solvers._quasiseparable import tile_size
+from .visibility import AbstractVisibility
 
 _MOST_MODES = 6000  # a matrix of 1.2 GB
 _FINE_LAGS = 8192  # at which the kernel is taken to count the modes
@@ -133,6 +138,65 @@ def _call_table(table):
 @jax.jit
 def _look_up(table, lag):
     return table(lag)
+
+
+def quasiseparable_obstacle(light_curve: LightCurve, priors) -> str | None:
+    """Why the quasiseparable solver is not for a light curve, or None where it is.
+
+    Parameters
+    ----------
+    light_curve
+        With concrete values.
+    priors
+        Of the free parameters, by path.
+    """
+    model = light_curve.model
+    if not isinstance(model.envelope, ExponentialEnvelope | ExponentialAsymmetricEnvelope):
+        return (
+            f"the autocorrelation of a {type(model.envelope).__name__} is no sum of exponentials: "
+            "it takes an ExponentialEnvelope or an ExponentialAsymmetricEnvelope"
+        )
+    if "model.visibility.kappa" in priors:
+        return "kappa is free, but it takes stars without shear: start at kappa = 0 without a prior"
+    if float(model.visibility.kappa) != 0.0:
+        return f"kappa = {float(model.visibility.kappa):g}, but it takes stars without shear"
+    if type(model.visibility).omega0 is not AbstractVisibility.omega0:
+        return f"{type(model.visibility).__name__} has a law of rotation of its own"
+    if light_curve.amplitude is not None:
+        return "it takes a constant amplitude, no NonstationaryAnalyticKernel"
+    for name, term in light_curve.terms.items():
+        if not isinstance(term.tinygp_kernel(), tinygp.kernels.quasisep.Quasisep):
+            return f"terms[{name!r}] is a {type(term).__name__}, none of tinygp's quasisep kernels"
+    return None
+
+
+def quasiseparable_harmonics(light_curve: LightCurve, tolerance: float) -> tuple[int, ...] | None:
+    """The harmonics that were asked for, or that a tolerance asks for; None if too many."""
+    if light_curve.orders is not None:
+        return tuple(sorted(light_curve.orders))
+    weight = 1.0 / (light_curve.flux_err**2 + light_curve.jitter**2)
+    model, nodes = light_curve.model, light_curve.nodes
+    return harmonics_needed(model, nodes, light_curve.time, weight, tolerance)
+
+
+def with_harmonics(light_curve: LightCurve, priors, tolerance: float):
+    """The light curve in tiles, with as many harmonics as the tolerance asks for."""
+    obstacle = quasiseparable_obstacle(light_curve, priors)
+    if obstacle:
+        raise ValueError(f"solver = 'quasiseparable' is not for this light curve: {obstacle}.")
+    # a margin, for parameters at which the signal is farther above the noise
+    harmonics = quasiseparable_harmonics(light_curve, tolerance / 2.0)
+    if harmonics is None:
+        raise ValueError(
+            f"solver = 'quasiseparable' needs more than {MOST_HARMONICS} harmonics to keep the "
+            f"error of the log-likelihood below {tolerance:g}: the signal is too far above the "
+            "noise. Name the harmonics in an AnalyticKernel(model, orders=...), or use another "
+            "solver."
+        )
+    n, size = light_curve.time.size, tile_size(light_curve.states(harmonics).size)
+    layout = (-(-n // size), size, 0)
+    reach = jnp.asarray(np.inf, jnp.result_type(float))
+    return rebuild(light_curve, {"harmonics": harmonics, "layout": layout, "reach": reach})
 
 
 def check_inside(wanted, light_curve: LightCurve):

@@ -11,7 +11,7 @@ import numpy as np
 from pytreefit._model import lookup_parameter, rebuild, walk
 from pytreefit._posterior import as_prior
 
-from ._approximate import with_bins, with_modes
+from ._approximate import with_bins, with_harmonics, with_modes
 from ._priors import default_priors
 from .kernel import latitude_nodes
 from .process import LightCurve
@@ -19,9 +19,15 @@ from .solvers import Layout, lay_out
 from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
-SOLVERS = ("auto", "exact", "dense", "banded", "fourier", "local")
+SOLVERS = ("auto", "exact", "dense", "banded", "quasiseparable", "fourier", "local")
 _EXACT_UP_TO = 3000  # points: within a second for a value and its gradient
 _warned_of_float32 = False
+
+
+def said_or(names) -> str:
+    """``'a', 'b' or 'c'``."""
+    *first, last = (repr(name) for name in names)
+    return f"{', '.join(first)} or {last}"
 
 
 def as_array(value):
@@ -236,6 +242,8 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
         return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
     if solver == "fourier":
         return with_modes(light_curve, np.asarray(time), limits, reach, tolerance)
+    if solver == "quasiseparable":
+        return with_harmonics(light_curve, priors, tolerance)
     return light_curve
 
 

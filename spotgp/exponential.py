@@ -15,7 +15,7 @@ from .envelope import AbstractEnvelope, stopped, to_float
 from .symbolic import symbols
 
 
-def _two_decays(em, dec, s):
+def two_decays(em, dec, s):
     r""":math:`(e^{-s/d} - e^{-s/e}) / (1/e - 1/d)`, smooth where both times are equal."""
     rate_em, rate_dec = 1.0 / em, 1.0 / dec
     half = 0.5 * s * (rate_em - rate_dec)
@@ -61,7 +61,7 @@ class _AbstractExponential(AbstractEnvelope):
         s = jnp.abs(to_float(lag))
         em, plateau, dec = self._lengths()
         beyond = jnp.maximum(s - plateau, 0.0)
-        total = jnp.maximum(plateau - s, 0.0) + _two_decays(em, dec, beyond)
+        total = jnp.maximum(plateau - s, 0.0) + two_decays(em, dec, beyond)
         for tau in (em, dec):
             total = total + tau * (jnp.exp(-beyond / tau) - 0.5 * jnp.exp(-s / tau))
         return total

@@ -24,6 +24,7 @@ from ._setup import (
     choose_priors,
     explain,
     free_columns,
+    said_or,
     short_names,
     sized,
     warn_of_float32,
@@ -79,6 +80,11 @@ class GPSolver(eqx.Module):
         Exact: ``"dense"``, ``"banded"`` (for light curves much longer than the spots' lives, whose
         priors must bound the kernel's support), or the faster one of these, ``"exact"``.
 
+        ``"quasiseparable"`` takes a time proportional to the number of points, for spots with one
+        of the two envelopes that are exponential without a plateau, on stars without shear (kappa 0
+        and fixed); ``tolerance`` decides on the number of harmonics unless an `AnalyticKernel`
+        names them, and with these it is exact.
+
         Approximate, at a cost that does not depend on the number of points, for spots alone, with
         priors that bound the kernel's support and the jitter: ``"local"`` works with polynomials in
         bins, at a cost in proportion to the time span; ``"fourier"`` with Fourier modes over some
@@ -88,13 +94,14 @@ class GPSolver(eqx.Module):
         and supports around the model's.
     tolerance
         Error that an approximate log-likelihood may have at the model's values; it decides on the
-        number of modes, or on the width of the bins. Elsewhere see `likelihood_error`.
+        number of modes or harmonics, or on the width of the bins. Elsewhere see `likelihood_error`.
 
     Raises
     ------
     ValueError, TypeError
         For data of unequal lengths, without two finite points, with errors that are not positive,
-        segments without points, a prior for no parameter, or a band that saves nothing.
+        segments without points, a prior for no parameter, a band that saves nothing, or a solver
+        that is not for this star.
     """
 
     posterior: Posterior
@@ -130,7 +137,7 @@ class GPSolver(eqx.Module):
                 f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
             )
         if solver not in SOLVERS:
-            raise ValueError(f"solver = {solver!r} must be one of {', '.join(SOLVERS)}.")
+            raise ValueError(f"solver = {solver!r} must be {said_or(SOLVERS)}.")
         if not tolerance > 0:
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
@@ -246,7 +253,7 @@ class GPSolver(eqx.Module):
             return value
         if not np.isfinite(value):
             raise ValueError(explain(self.light_curve_at(theta)))
-        if self.light_curve.sums is not None:
+        if self.light_curve.approximate:
             error = float(self.likelihood_error(theta))
             if not error <= 2.0 * self.tolerance:
                 warnings.warn(
@@ -265,9 +272,7 @@ class GPSolver(eqx.Module):
         light_curve = self.light_curve_at(theta)
         if light_curve.in_bins:
             return jnp.asarray(error_in_bins(light_curve))
-        if light_curve.in_modes:
-            return _neglected(light_curve)
-        return jnp.zeros(())
+        return _neglected(light_curve) if light_curve.approximate else jnp.zeros(())
 
     def log_posterior(self, theta=None) -> Float[Array, ""]:
         """Logarithm of likelihood times prior density of the physical parameters."""
@@ -362,7 +367,7 @@ class GPSolver(eqx.Module):
         ------
         ValueError
             If the covariance is not positive definite to rounding, or beyond the solver's reach,
-            and with the local solver.
+            and with the local and the quasiseparable solver.
 
         Notes
         -----
@@ -370,9 +375,9 @@ class GPSolver(eqx.Module):
         equations 5.10 to 5.12; with free columns the limit of a wide prior of their amplitudes.
         """
         light_curve = self.light_curve_at(theta)
-        if light_curve.in_bins:
+        if light_curve.in_bins or light_curve.harmonics is not None:
             raise ValueError(
-                "solver = 'local' keeps no single points to leave out: use another solver."
+                "leave_one_out works with the exact solvers and with 'fourier': use another solver."
             )
         found = leave_one_out(light_curve)
         if not is_traced(found.variance) and np.isnan(found.variance).any():
@@ -407,6 +412,8 @@ class GPSolver(eqx.Module):
             how = f"{2 * light_curve.modes} Fourier modes"
         if light_curve.in_bins:
             how = f"bins of {float(light_curve.sums.width):.3g} days in {tiles} tiles of {size}"
+        if light_curve.harmonics is not None:
+            how = f"quasiseparable with {len(light_curve.harmonics)} harmonics"
         return (
             f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
         )

@@ -217,14 +217,17 @@ def fit_many(
     Raises
     ------
     ValueError
-        If there are no stars, or the solver is not an exact one: those have nothing to share.
+        If there are no stars, or the solver is neither dense nor banded: the others' programs
+        differ from star to star.
     """
     stars = list(stars)
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
     solver = kwargs.setdefault("solver", "exact")
-    if solver in ("fourier", "local"):
-        raise ValueError(f"fit_many works with the exact solvers: leave solver={solver!r} out.")
+    if solver not in ("exact", "dense", "banded"):
+        raise ValueError(
+            f"fit_many works with exact solvers that share programs: leave solver={solver!r} out."
+        )
     tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
     rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
     done = 0

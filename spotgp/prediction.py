@@ -9,7 +9,12 @@ from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
 
 from .process import LightCurve
-from .solvers import _fourier as fourier, _local as local
+from .solvers import (
+    Blocks,
+    _fourier as fourier,
+    _local as local,
+    _quasiseparable as quasiseparable,
+)
 from .solvers._block import forward_solve
 
 
@@ -27,7 +32,10 @@ _CHUNK = 256
 @eqx.filter_jit
 def information_of(light_curve: LightCurve):
     """Information matrix of the free columns' amplitudes, and its product with these."""
-    if light_curve.in_bins:
+    if light_curve.harmonics is not None:
+        states = light_curve.states(light_curve.harmonics)
+        solved = quasiseparable.gather(states, light_curve.blocks())
+    elif light_curve.in_bins:
         solved = light_curve.solved_bins().first
     else:
         solved = light_curve.solved_modes() if light_curve.in_modes else light_curve.factor()
@@ -36,7 +44,9 @@ def information_of(light_curve: LightCurve):
 
 def _columns_at(light_curve: LightCurve, wanted):
     """The free columns at other times: the segment of the nearest point, and the trend."""
-    nearest = jnp.argmin(jnp.abs(wanted[:, None] - light_curve.time[None, :]), axis=1)
+    time = light_curve.time
+    after = jnp.clip(jnp.searchsorted(time, wanted), 1, time.size - 1)
+    nearest = after - (wanted - time[after - 1] <= time[after] - wanted).astype(after.dtype)
     steps = light_curve.columns.shape[1] - light_curve.trend
     scaled = wanted / (0.5 * light_curve.span)
     powers = [(scaled**power)[:, None] for power in range(1, light_curve.trend + 1)]
@@ -46,6 +56,8 @@ def _columns_at(light_curve: LightCurve, wanted):
 @eqx.filter_jit
 def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
     """The process at times since the epoch, see `GPSolver.predict`."""
+    if light_curve.harmonics is not None:
+        return _predict_from_states(light_curve, wanted, parts, return_cov)
     low = jnp.minimum(jnp.min(wanted), light_curve.time[0])
     reach = jnp.maximum(jnp.max(wanted), light_curve.time[-1]) - low
     if light_curve.in_modes:
@@ -58,6 +70,50 @@ def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Predict
     padded = jnp.pad(wanted, (0, chunks * _CHUNK - wanted.size), mode="edge")
     mean, variance = jax.lax.map(moments, padded.reshape(chunks, _CHUNK))
     return Prediction(mean.ravel()[: wanted.size], variance.ravel()[: wanted.size])
+
+
+def _predict_from_states(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
+    states = light_curve.states(light_curve.harmonics)
+    blocks = light_curve.blocks()
+    if return_cov:
+        found, known, variance = quasiseparable.through(states, blocks, wanted, parts)
+    else:
+        everywhere, at = _with_times(light_curve, wanted)
+        found, smoothed = quasiseparable.smooth(states, everywhere, parts)
+        known, variance = smoothed.through[at], smoothed.variance[at]
+    mean, projected = known[:, 0], -known[:, 1:]
+    if parts is None:
+        mean = mean + light_curve.mean_at(wanted)
+        projected = projected + _columns_at(light_curve, wanted)
+    mean = mean + projected @ found.amplitudes
+    free = jnp.linalg.solve(found.normal, projected.T) if found.moment.size else projected.T
+    if return_cov:
+        return Prediction(mean, variance + projected @ free)
+    return Prediction(mean, jnp.maximum(variance + jnp.sum(projected.T * free, axis=0), 0.0))
+
+
+def _with_times(light_curve: LightCurve, wanted):
+    """Data in tiles with other times among them, and where those then are."""
+    n, size = light_curve.time.size, light_curve.layout[1]
+    order = jnp.argsort(jnp.concatenate([light_curve.time, wanted]), stable=True)
+    tiles = -(-order.size // size)
+    more = tiles * size - order.size
+
+    def merged(values, fill):
+        others = jnp.full((wanted.size, *values.shape[1:]), fill, values.dtype)
+        wide = jnp.concatenate([values, others])[order]
+        wide = jnp.pad(wide, ((0, more),) + ((0, 0),) * (wide.ndim - 1))
+        return wide.reshape(tiles, size, *values.shape[1:])
+
+    time = jnp.pad(jnp.concatenate([light_curve.time, wanted])[order], (0, more), mode="edge")
+    blocks = Blocks(
+        time=time.reshape(tiles, size),
+        real=merged(jnp.ones_like(light_curve.time), 0.0),
+        variance=merged(light_curve.flux_err**2 + light_curve.jitter**2, 1.0),
+        residual=merged(light_curve.flux - light_curve.mean_at(light_curve.time), 0.0),
+        columns=merged(light_curve.columns, 0.0),
+    )
+    return blocks, jnp.argsort(order)[n:]
 
 
 def _exactly(light_curve: LightCurve, covariance):

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
+from . import _harmonics
 from ._table import KernelTable, tabulate
 from .kernel import AnalyticKernel
 from .model import SpotEvolutionModel
@@ -30,6 +31,7 @@ from .solvers import (
     Factor,
     _fourier as fourier,
     _local as local,
+    _quasiseparable as quasiseparable,
     factorize,
     log_likelihood,
 )
@@ -122,6 +124,8 @@ class LightCurve(Model):
     knots: int = eqx.field(static=True)
     modes: int = eqx.field(static=True)  # slower Fourier modes beside the constant
     lags: int = eqx.field(static=True)  # at which their variances take the kernel
+    # that the quasiseparable solver keeps; None for the other solvers
+    harmonics: tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     def mean_at(self, time) -> Float[Array, "n"]:
         """The mean function at times since the epoch, without the free columns."""
@@ -198,6 +202,8 @@ class LightCurve(Model):
         elif self.in_bins:
             kernel = self.covariance(self.span)
             value = local.log_likelihood(self.sums, kernel, self.jitter**2, self.layout)
+        elif self.harmonics is not None:
+            value = quasiseparable.log_likelihood(self.states(self.harmonics), self.blocks())
         else:
             covariance = self.covariance(self.span)
             value = log_likelihood(covariance, self.blocks(), self.layout[2])
@@ -237,8 +243,44 @@ class LightCurve(Model):
         """What the data say of the Fourier modes."""
         return fourier.solve(self.sums, self.mode_variances(2), self.jitter**2)
 
+    def states(self, harmonics: tuple[int, ...]) -> quasiseparable.States:
+        """The covariance with some harmonics, for the quasiseparable solver."""
+        model = self.model
+        emergence, decay = _harmonics.decays(model.envelope)
+        spots = quasiseparable.Spots(
+            emergence=emergence,
+            decay=decay,
+            omega=model.visibility.omega0(jnp.zeros_like(self.jitter)),
+            powers=_harmonics.harmonic_powers(model, harmonics, self.nodes),
+            orders=harmonics,
+        )
+        terms = {name: term.tinygp_kernel() for name, term in self.terms.items()}
+        return quasiseparable.states_of({"spots": spots, **terms})
+
+    @property
+    def approximate(self) -> bool:
+        """Whether `log_likelihood` has an error, which `neglected` estimates."""
+        return self.sums is not None or (self.harmonics is not None and self.orders is None)
+
+    def _neglected_harmonics(self) -> Float[Array, ""]:
+        """What the next harmonics change, and what is expected of those beyond them."""
+        orders, kept = _harmonics.candidates(self.model), len(self.harmonics or ())
+        more = min(kept + max(2, kept // 2), len(orders))
+        weight = 1.0 / (self.flux_err**2 + self.jitter**2)
+        losses = _harmonics.losses(self.model, orders, self.nodes, self.time, weight)
+        without, wider = (
+            quasiseparable.log_likelihood(self.states(orders[:number]), self.blocks())
+            for number in (kept, more)
+        )
+        change, expected = jnp.abs(wider - without), losses[kept - 1]
+        positive = expected > 0.0
+        ratio = jnp.where(positive, change / jnp.where(positive, expected, 1.0), 1.0)
+        return change + jnp.maximum(ratio, 1.0) * losses[more - 1]
+
     def neglected(self) -> Float[Array, ""]:
-        """Estimate of the error of `log_likelihood` in Fourier modes."""
+        """Estimate of the error of `log_likelihood` for Fourier modes and harmonics."""
+        if self.harmonics is not None:
+            return self._neglected_harmonics()
         return fourier.neglected(self.sums, self.mode_variances(8), self.jitter**2)
 
 

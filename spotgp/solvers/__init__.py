@@ -1,7 +1,8 @@
-"""Exact Gaussian likelihoods and predictions, dense or banded."""
+"""Gaussian likelihoods and predictions: dense, banded, quasiseparable, from Fourier modes."""
 
 from ._block import Blocks, Factor, factorize, log_likelihood
 from ._layout import Layout, bandwidth, fastest, lay_out
+from ._quasiseparable import quasiseparable_cost
 
 __all__ = [
     "Blocks",
@@ -12,4 +13,5 @@ __all__ = [
     "fastest",
     "lay_out",
     "log_likelihood",
+    "quasiseparable_cost",
 ]
