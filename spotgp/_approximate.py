@@ -96,7 +96,7 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
     span = float(time[-1] - time[0])
     step = max(float(np.median(np.diff(time))), span / (4.0 * time.size))
     width = min(span, 0.25 * reach)
-    while (error := error_in_bins(light_curve, width)) > tolerance:
+    while not (error := error_in_bins(light_curve, width)) <= tolerance:
         width *= _NARROWER
         if width < local.KEPT * step:
             raise ValueError(

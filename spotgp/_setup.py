@@ -236,7 +236,8 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     if solver == "auto" and time.size > _EXACT_UP_TO:
         try:
             return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
-        except ValueError:
+        except ValueError as reason:
+            warnings.warn(f"An exact solver is taken, as {reason}", stacklevel=4)
             return light_curve
     if solver == "local":
         return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)

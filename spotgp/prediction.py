@@ -47,6 +47,8 @@ def _columns_at(light_curve: LightCurve, wanted):
     time = light_curve.time
     after = jnp.clip(jnp.searchsorted(time, wanted), 1, time.size - 1)
     nearest = after - (wanted - time[after - 1] <= time[after] - wanted).astype(after.dtype)
+    # the first of several at the same time: what fills a light curve up comes after it
+    nearest = jnp.searchsorted(time, time[nearest])
     steps = light_curve.columns.shape[1] - light_curve.trend
     scaled = wanted / (0.5 * light_curve.span)
     powers = [(scaled**power)[:, None] for power in range(1, light_curve.trend + 1)]

@@ -138,6 +138,20 @@ def test_what_it_refuses(star):
         processes(star, solvers=("local",), terms=terms)
 
 
+def test_auto_takes_it_where_it_can(star):
+    t = np.linspace(0.0, 20.0, 3500)
+    flux = 1.0 + 0.01 * np.sin(t)
+    options = {"jitter": 3e-4, "priors": PRIORS}
+    chosen = GPSolver(t, flux, 1e-3, star, **options)
+    assert chosen.light_curve.in_bins
+    assert not GPSolver(t, flux, 1e-3, star, solver="exact", **options).light_curve.in_bins
+    assert not GPSolver(t[::2], flux[::2], 1e-3, star, **options).light_curve.in_bins
+    terms = {"granulation": spotgp.Matern32Term(sigma=1e-3, rho=0.5)}
+    with pytest.warns(UserWarning, match="An exact solver is taken, as solver = 'local' is for"):
+        exact = GPSolver(t, flux, 1e-3, star, terms=terms, **options)
+    assert exact.light_curve.sums is None
+
+
 def test_no_point_can_be_left_out(both):
     with pytest.raises(ValueError, match="works with the exact solvers"):
         both[1].leave_one_out()
