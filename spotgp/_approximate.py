@@ -19,7 +19,8 @@ from .visibility import AbstractVisibility
 
 _MOST_MODES = 6000  # a matrix of 1.2 GB
 _FINE_LAGS = 8192  # at which the kernel is taken to count the modes
-_NARROWER = 0.8  # from one trial of the bins' width to the next
+_ROTATIONS = 2.5  # to either side in which errors of polynomials in bins are looked for
+_NARROWER = 1.1  # how far the bins' width may be from the widest that keeps the tolerance
 
 
 def with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: float):
@@ -95,15 +96,22 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
     noise = _largest_noise("local", light_curve, limits, reach)
     span = float(time[-1] - time[0])
     step = max(float(np.median(np.diff(time))), span / (4.0 * time.size))
-    width = min(span, 0.25 * reach)
-    while not (error := error_in_bins(light_curve, width)) <= tolerance:
-        width *= _NARROWER
+    error_at = _errors_in_bins(light_curve)
+    width = too_wide = min(span, 0.25 * reach)
+    while not (error := error_at(width)) <= tolerance:
+        too_wide, width = width, 0.5 * width
         if width < local.KEPT * step:
             raise ValueError(
                 f"solver = 'local' cannot keep the error of the log-likelihood below {tolerance:g} "
-                f"(it would be {error:.2g} in bins of {width / _NARROWER:.3g} days): the signal is "
-                "too far above the noise. Use solver='banded', or a larger tolerance."
+                f"(it would be {error:.2g} in bins of {too_wide:.3g} days): the signal is too far "
+                "above the noise. Use solver='banded', or a larger tolerance."
             )
+    while too_wide > _NARROWER * width:
+        middle = math.sqrt(width * too_wide)
+        if error_at(middle) <= tolerance:
+            width = middle
+        else:
+            too_wide = middle
     bins = int(span / width) + 1
     residual = np.asarray(light_curve.flux - light_curve.mean_at(light_curve.time), float)
     variance = np.asarray(light_curve.flux_err, float) ** 2
@@ -118,19 +126,29 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
     return rebuild(light_curve, fields)
 
 
-def error_in_bins(light_curve: LightCurve, width: float | None = None) -> float:
-    """Estimate of the error of a log-likelihood in bins, of the light curve's own by default."""
+def error_in_bins(light_curve: LightCurve) -> float:
+    """Estimate of the error of a log-likelihood in the light curve's bins."""
+    return _errors_in_bins(light_curve)(float(light_curve.sums.width))
+
+
+def _errors_in_bins(light_curve: LightCurve):
+    """A function of the bins' width: the estimate of the error."""
     time = np.asarray(light_curve.time, float)
     variance = np.asarray(light_curve.flux_err, float) ** 2 + float(light_curve.jitter) ** 2
-    table = light_curve.covariance(light_curve.span)
-    width = float(light_curve.sums.width) if width is None else width
-    reach = min(float(light_curve.model.envelope.kernel_support()), float(light_curve.span))
-    return local.neglected(time, variance, _call_table(table), width, reach)
+    kernel = _call_table(light_curve.covariance(light_curve.span))
+    # what repeats itself with every rotation ties bins to those some rotations before
+    reach = min(_ROTATIONS * float(light_curve.model.visibility.peq), float(light_curve.span))
+    return lambda width: local.neglected(time, variance, kernel, width, reach)
 
 
 def _call_table(table):
     def kernel(lag):
-        return np.asarray(_look_up(table, jnp.asarray(lag)), float)
+        # to few different shapes, as each compiles
+        size = 1 << max(lag.size - 1, 0).bit_length()
+        padded = np.zeros(size)
+        padded[: lag.size] = lag.ravel()
+        values = np.asarray(_look_up(table, jnp.asarray(padded)), float)
+        return values[: lag.size].reshape(lag.shape)
 
     return kernel
 

@@ -36,7 +36,7 @@ def information_of(light_curve: LightCurve):
         states = light_curve.states(light_curve.harmonics)
         solved = quasiseparable.gather(states, light_curve.blocks())
     elif light_curve.in_bins:
-        solved = light_curve.solved_bins().first
+        solved = light_curve.solved_bins()
     else:
         solved = light_curve.solved_modes() if light_curve.in_modes else light_curve.factor()
     return solved.normal, solved.moment
@@ -65,7 +65,8 @@ def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Predict
     if light_curve.in_modes:
         moments = _from_modes(light_curve, parts, return_cov)
     else:
-        moments = _from_tiles(light_curve, light_curve.covariance(reach, parts), parts, return_cov)
+        prepare = _from_bins if light_curve.in_bins else _from_tiles
+        moments = prepare(light_curve, light_curve.covariance(reach, parts), parts, return_cov)
     if return_cov or light_curve.sums is None or wanted.size <= _CHUNK:
         return Prediction(*moments(wanted))
     chunks = -(-wanted.size // _CHUNK)
@@ -118,60 +119,75 @@ def _with_times(light_curve: LightCurve, wanted):
     return blocks, jnp.argsort(order)[n:]
 
 
-def _exactly(light_curve: LightCurve, covariance):
-    """The factor, and the process's covariance with it and with nothing else."""
-    blocks = light_curve.blocks()
-    nothing = jnp.zeros((0, 1 + light_curve.columns.shape[1]), light_curve.time.dtype)
+def _completed(light_curve: LightCurve, times, parts, mean, projected, found, amplitudes):
+    """The mean with the free columns and the mean function, and what the columns' errors add.
 
-    def cross(times):
-        one = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
-        return one(blocks.time, blocks.real), jnp.zeros((0, times.size), times.dtype)
+    ``projected`` is minus the covariance with the columns through the data; the last of what is
+    returned are the columns' shares and those times their covariance.
+    """
+    if parts is None:
+        columns = _columns_at(light_curve, times)
+        mean = mean + columns @ amplitudes + light_curve.mean_at(times)
+        projected = projected + columns
+    free = jnp.linalg.solve(found.normal, projected.T) if found.moment.size else projected.T
+    return mean, projected, free
 
-    return light_curve.factor(), nothing, cross
+
+def _amplitudes(found):
+    """Of the free columns."""
+    if not found.moment.size:
+        return found.moment
+    return jnp.linalg.solve(found.normal, found.moment[:, None])[:, 0]
 
 
-def _in_bins(light_curve: LightCurve, covariance):
-    """The same for first elements of bins, and the other ones, whitened."""
-    solved = light_curve.solved_bins()
-
-    def cross(times):
-        since = times - light_curve.time[0]
-        first, others = local.against_bins(
-            light_curve.sums, solved, covariance, light_curve.layout, since
-        )
-        return first, others.reshape(-1, times.size)
-
-    return solved.first, solved.others.reshape(-1, solved.others.shape[-1]), cross
+def _moments(covariance, times, mean, reduction, projected, free, return_cov: bool):
+    """Mean and variance or covariance; ``reduction`` is a matrix or its diagonal."""
+    if return_cov:
+        return mean, covariance.block(times, times) - reduction + projected @ free
+    diagonal = jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(times)
+    spread = jnp.sum(projected.T * free, axis=0)
+    return mean, jnp.maximum(diagonal - reduction + spread, 0.0)
 
 
 def _from_tiles(light_curve: LightCurve, covariance, parts, return_cov: bool):
     """Mean and variance as a function of times, from the factorised covariance."""
-    prepare = _in_bins if light_curve.in_bins else _exactly
-    factor, others, cross_covariance = prepare(light_curve, covariance)
-    amplitudes = factor.moment
-    if amplitudes.size:
-        amplitudes = jnp.linalg.solve(factor.normal, factor.moment[:, None])[:, 0]
+    factor, blocks = light_curve.factor(), light_curve.blocks()
+    amplitudes = _amplitudes(factor)
 
     def moments(times):
-        cross, further = cross_covariance(times)
-        mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
-        mean = mean + further.T @ (others[:, 0] - others[:, 1:] @ amplitudes)
+        one = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
+        cross = one(blocks.time, blocks.real)
         solved = forward_solve(factor.panels, cross).reshape(-1, times.size)
-        solved = jnp.concatenate([solved, further])
+        mean = jnp.einsum("bsm,bs->m", cross, factor.weights)
         projected = -jnp.einsum("bsm,bsc->mc", cross, factor.inverse[..., 1:])
-        projected = projected - further.T @ others[:, 1:]
-        if parts is None:
-            columns = _columns_at(light_curve, times)
-            mean = mean + columns @ amplitudes + light_curve.mean_at(times)
-            projected = projected + columns
-        free = jnp.linalg.solve(factor.normal, projected.T) if factor.moment.size else projected.T
-        if return_cov:
-            reduction = solved.T @ solved
-            return mean, covariance.block(times, times) - reduction + projected @ free
-        diagonal = jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(times)
-        reduction = jnp.sum(solved**2, axis=0)
-        spread = jnp.sum(projected.T * free, axis=0)
-        return mean, jnp.maximum(diagonal - reduction + spread, 0.0)
+        reduction = solved.T @ solved if return_cov else jnp.sum(solved**2, axis=0)
+        mean, projected, free = _completed(
+            light_curve, times, parts, mean, projected, factor, amplitudes
+        )
+        return _moments(covariance, times, mean, reduction, projected, free, return_cov)
+
+    return moments
+
+
+def _from_bins(light_curve: LightCurve, covariance, parts, return_cov: bool):
+    """Mean and variance as a function of times, from polynomials in bins."""
+    found = light_curve.solved_bins()
+    amplitudes = _amplitudes(found)
+
+    def moments(times):
+        since = times - light_curve.time[0]
+        cross = local.against_bins(light_curve.sums, found.system, covariance, since)
+        mean = jnp.einsum("bpm,bp->m", cross, found.weights)
+        projected = -jnp.einsum("bpm,bpc->mc", cross, found.columns)
+        # from below, and so the variance from above, to fourth order in what the first step leaves
+        trial = found.system.nearly_solved(cross)
+        trial = trial + found.system.nearly_solved(cross - found.system.times(trial))
+        rest = 2.0 * cross - found.system.times(trial)
+        reduction = jnp.einsum("bpm,bpn->mn" if return_cov else "bpm,bpm->m", trial, rest)
+        mean, projected, free = _completed(
+            light_curve, times, parts, mean, projected, found, amplitudes
+        )
+        return _moments(covariance, times, mean, reduction, projected, free, return_cov)
 
     return moments
 

@@ -157,10 +157,8 @@ def _solved(covariance, blocks: Blocks, band: int):
     right = jnp.concatenate([blocks.residual[..., None], blocks.columns], axis=-1)
     right = right * blocks.real[..., None]
     inverse = backward_solve(panels, forward_solve(panels, right))
-    tiles, size = blocks.time.shape
-    diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
     products = jnp.einsum("kic,kid->cd", right, inverse)
-    return panels, inverse, products, 2.0 * jnp.sum(jnp.log(diagonal))
+    return panels, inverse, products, _log_determinant(panels, blocks)
 
 
 def factorize(covariance, blocks: Blocks, band: int) -> Factor:
@@ -244,26 +242,10 @@ def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, "
     array
         Scalar.
     """
-    products, log_determinant = products_and_determinant(covariance, blocks, band)
+    arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
+    products, log_determinant = _differentiable(rest, band, arrays, blocks)
     number = jnp.sum(blocks.real)
     return marginal(products, log_determinant, number, _without_points(blocks))
-
-
-def products_and_determinant(covariance: Any, blocks: Blocks, band: int):
-    """R^T K^-1 R of the residual and the columns R, and ln |K|; differentiable by the same means.
-
-    Parameters
-    ----------
-    covariance, blocks, band
-        As for `factorize`.
-
-    Returns
-    -------
-    tuple
-        Shapes (1+c, 1+c) and ().
-    """
-    arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
-    return _differentiable(rest, band, arrays, blocks)
 
 
 def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
@@ -318,6 +300,56 @@ def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
     return jax.lax.fori_loop(0, used, step, (carry, window))[0]
 
 
+def determinant(covariance: Any, blocks: Blocks, band: int):
+    """Log determinant, differentiable like `log_likelihood`, and the panels of the Cholesky factor.
+
+    Parameters
+    ----------
+    covariance, blocks, band
+        As for `factorize`; residuals and columns do not matter.
+
+    Returns
+    -------
+    tuple
+        A scalar and the panels, which are constants to derivatives.
+    """
+    arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
+    value, panels = _determinant(rest, band, arrays, blocks)
+    return value, jax.lax.stop_gradient(panels)
+
+
+def _log_determinant(panels, blocks: Blocks):
+    tiles, size = blocks.time.shape
+    diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
+    return 2.0 * jnp.sum(jnp.log(diagonal))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _determinant(rest, band, arrays, blocks):
+    return _determinant_forward(rest, band, arrays, blocks)[0]
+
+
+def _determinant_forward(rest, band, arrays, blocks):
+    panels = _factor_of(eqx.combine(arrays, rest), blocks, band)
+    return (_log_determinant(panels, blocks), panels), (arrays, blocks, panels)
+
+
+def _determinant_backward(rest, band, saved, cotangents):
+    arrays, blocks, panels = saved
+    total, variance = _pulled(
+        eqx.combine(arrays, rest),
+        blocks,
+        band,
+        panels,
+        lambda j, selected: cotangents[0] * selected,
+    )
+    zero = jax.tree.map(jnp.zeros_like, blocks)
+    return total, zero._replace(variance=variance * blocks.real)
+
+
+_determinant.defvjp(_determinant_forward, _determinant_backward)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _differentiable(rest, band, arrays, blocks):
     return _forward(rest, band, arrays, blocks)[0]
@@ -331,31 +363,15 @@ def _forward(rest, band, arrays, blocks):
 def _backward(rest, band, saved, cotangents):
     arrays, blocks, panels, inverse = saved
     of_products, of_determinant = cotangents
-    covariance = eqx.combine(arrays, rest)
-    size = blocks.time.shape[1]
-    panel = _panels(blocks, band)
     of_products = 0.5 * (of_products + of_products.T)
     weighted = inverse @ of_products
     left = jnp.pad(weighted, ((0, band), (0, 0), (0, 0)))
 
-    def pull(j, selected):
-        """Of the block column of the inverse: cotangents of the covariance and the variances."""
+    def matrix(j, selected):
         before = dynamic_slice_in_dim(left, j, band + 1).reshape(-1, left.shape[-1])
-        matrix = of_determinant * selected - before @ inverse[j].T
-        twice = jnp.concatenate([matrix[:size], 2.0 * matrix[size:]])
-        here = panel(j)
-        time, real = here.time.ravel(), here.real.ravel()
-        twice = twice * (real[:, None] * here.real[0][None, :])
-        pulled = covariance.pull(time, here.time[0], twice)
-        return eqx.filter(pulled, eqx.is_inexact_array), jnp.diagonal(matrix[:size])
+        return of_determinant * selected - before @ inverse[j].T
 
-    def visit(j, selected, carry):
-        total, variance = carry
-        pulled, on_diagonal = pull(j, selected)
-        return jax.tree.map(jnp.add, total, pulled), variance.at[j].set(on_diagonal)
-
-    start = (jax.tree.map(jnp.zeros_like, arrays), jnp.zeros_like(blocks.time))
-    total, variance = fold_inverse(panels, blocks, band, visit, start)
+    total, variance = _pulled(eqx.combine(arrays, rest), blocks, band, panels, matrix)
     return total, Blocks(
         time=jnp.zeros_like(blocks.time),
         real=jnp.zeros_like(blocks.real),
@@ -363,6 +379,30 @@ def _backward(rest, band, saved, cotangents):
         residual=2.0 * weighted[..., 0] * blocks.real,
         columns=2.0 * weighted[..., 1:] * blocks.real[..., None],
     )
+
+
+def _pulled(covariance, blocks: Blocks, band: int, panels, matrix: Callable):
+    """Cotangents of the covariance's leaves and of the variances.
+
+    ``matrix`` makes those of block column j of the covariance from ``(j, selected)``, see
+    `fold_inverse`.
+    """
+    panel, size = _panels(blocks, band), blocks.time.shape[1]
+
+    def visit(j, selected, carry):
+        total, variance = carry
+        column = matrix(j, selected)
+        twice = jnp.concatenate([column[:size], 2.0 * column[size:]])
+        here = panel(j)
+        time, real = here.time.ravel(), here.real.ravel()
+        twice = twice * (real[:, None] * here.real[0][None, :])
+        pulled = eqx.filter(covariance.pull(time, here.time[0], twice), eqx.is_inexact_array)
+        total = jax.tree.map(jnp.add, total, pulled)
+        return total, variance.at[j].set(jnp.diagonal(column[:size]))
+
+    arrays = eqx.filter(covariance, eqx.is_inexact_array)
+    start = (jax.tree.map(jnp.zeros_like, arrays), jnp.zeros_like(blocks.time))
+    return fold_inverse(panels, blocks, band, visit, start)
 
 
 _differentiable.defvjp(_forward, _backward)
