@@ -29,6 +29,7 @@ from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
 
 from ._block import Blocks, Factor, factorize, marginal, products_and_determinant
+from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
 
 # Elements of a bin that are solved together with those of other bins, and all of them.
@@ -358,7 +359,7 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
     Returns
     -------
     float
-        Mean plus two standard deviations for all data, scaled from the subset.
+        Mean plus three standard deviations for all data, scaled from the subset.
     """
     time = np.asarray(time - time[0])
     index = (time / width).astype(int)
@@ -387,7 +388,8 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
         root = roots[np.searchsorted(near, centre)]
         left = power * np.sum(1.0 / variance[here]) - np.sum((root.T @ covariances[0]) * root.T)
         mean += share * (max(lost, 0.0) + 0.25 * max(left, 0.0) ** 2)
-    return mean + 2.0 * math.sqrt(2.0 * mean)
+    # of a log-likelihood ratio with this mean
+    return mean + DEVIATIONS * math.sqrt(2.0 * mean)
 
 
 def _root_of(time, variance, index, which: int, width: float):
