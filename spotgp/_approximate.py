@@ -33,13 +33,14 @@ def with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: f
     lag = step * np.arange(_FINE_LAGS)
     kernel = np.where(lag <= support, light_curve.spot_kernel().kernel(lag), 0.0)
     variance = np.asarray(light_curve.flux_err, float) ** 2
+    # a margin, for what the data's own power adds to the error that is stated
     modes = fourier.modes_needed(
         time - time[0],
         variance + float(light_curve.jitter) ** 2,
         fourier.cosine_variances(kernel, size),
         period,
         _MOST_MODES,
-        tolerance,
+        0.75 * tolerance,
     )
     if modes is None:
         raise ValueError(
