@@ -204,10 +204,11 @@ def evaluate(gp, theta):
 def deviations(gp):
     """Of each parameter, the others fixed, from the curvature; a tenth of its value at most."""
     centre, sigma = plain(gp.values()), []
+    slope = evaluate(gp, None)[1]
     for k, (name, value) in enumerate(centre.items()):
         step = 1e-3 * value
-        up, down = (evaluate(gp, {**centre, name: value + s})[1][k] for s in (step, -step))
-        curvature = max((down - up) / (2.0 * step), 1e-300)
+        moved = evaluate(gp, {**centre, name: value + step})[1][k]
+        curvature = max((slope[k] - moved) / step, 1e-300)
         sigma.append(min(curvature**-0.5, 0.1 * value))
     return np.array(sigma)
 
@@ -271,7 +272,7 @@ def climb(case, solvers):
             stated = float(gp.likelihood_error(theta))
             slope = float(np.max(np.abs(gradient - slope) * sigma))
             change = 0.0
-            if where == "star":
+            if where == "star" and stated > 0.0:
                 change = float(np.max(np.abs(changes(gp, sigma) - changed)))
             rows.append(Row(solver, case, where, "", float(value - wanted), change, slope, stated))
     for row in rows:
@@ -341,12 +342,12 @@ def test_a_few_cases(solver):
 @pytest.mark.slow
 def test_many_cases():
     number = int(os.environ.get("LADDER", "100"))
-    points = (600, 600, 600, 1500, 3000)
+    points = (600, 600, 600, 600, 600, 1500, 1500, 3000)
     rows = []
     # without Fourier modes in half of them: nearly every number of modes compiles anew
     for solvers in (("exact", "banded", "local", "auto", "auto, long"), ("fourier", "local")):
         rows += draw((number + 1) // 2, cases(points), solvers)
-    solvers = ("quasiseparable", "local", "auto")
+    solvers = ("quasiseparable", "auto")
     rows += draw((number + 2) // 3, cases(points, RIGID, (0.0,)), solvers)
     print("\n" + summary(rows))
     check(rows)
