@@ -221,7 +221,7 @@ def child(which, path):
                 answer = {"found": getattr(solver, wanted)()}
         except Exception as error:  # a code that fails is a row of the table too
             text = str(error)
-            short = "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError)
+            short = isinstance(error, MemoryError) or "memory" in text.lower()
             answer = {"failed": "out of memory" if short else f"{type(error).__name__}: {text}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
