@@ -136,7 +136,7 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
     Returns
     -------
     array
-        Mean plus three standard deviations, shape (orders,): for one harmonic kept, two ...
+        Mean and standard deviation, shape (2, orders): for the first harmonic kept, two ...
     """
     powers = harmonic_powers(model, orders, nodes)
     rest = jnp.maximum(total_power(model, nodes) - jnp.sum(powers), 0.0)
@@ -159,7 +159,7 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
     x = beyond / (kept + 1.0 / density)
     scale = 0.5 * duration / jnp.pi
     mean = scale * (measure @ (x - jnp.log1p(x)))
-    return mean + DEVIATIONS * jnp.sqrt(scale * (measure @ x**2))
+    return jnp.stack([mean, jnp.sqrt(scale * (measure @ x**2))])
 
 
 def harmonics_needed(
@@ -180,7 +180,8 @@ def harmonics_needed(
         At least 0 and 1; None where even the most are too few.
     """
     orders = candidates(model)
-    loss = np.asarray(jax.jit(losses, static_argnums=(1, 2))(model, orders, nodes, time, weight))
-    enough = loss <= tolerance
+    loss = jax.jit(losses, static_argnums=(1, 2))(model, orders, nodes, time, weight)
+    mean, deviation = np.asarray(loss)
+    enough = mean + DEVIATIONS * deviation <= tolerance
     enough[0] = False
     return orders[: int(np.argmax(enough)) + 1] if enough.any() else None
