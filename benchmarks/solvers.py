@@ -16,6 +16,7 @@ celerite2, tinygp and scipy.
 "plot" draws what it found.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import numpy as np
 
@@ -131,11 +133,10 @@ class Rotation:
         t, flux = jnp.asarray(data["time"]), jnp.asarray(data["flux"])
 
         def celerite(p):
-            from celerite2.jax import GaussianProcess, terms
-
+            module = importlib.import_module("celerite2.jax")
             sigma, period, q0, dq, f = (jnp.exp(x) for x in p[:5])
-            kernel = terms.RotationTerm(sigma=sigma, period=period, Q0=q0, dQ=dq, f=f)
-            gp = GaussianProcess(kernel, mean=p[5])
+            kernel = module.terms.RotationTerm(sigma=sigma, period=period, Q0=q0, dQ=dq, f=f)
+            gp = module.GaussianProcess(kernel, mean=p[5])
             gp.compute(t, diag=jnp.full(t.size, SIGMA**2), check_sorted=False)
             return gp.log_likelihood(flux)
 
@@ -197,12 +198,13 @@ def child(which, path):
 
     jax.config.update("jax_enable_x64", True)
     if which in ("celerite2", "tinygp"):
-        import celerite2.jax  # noqa: F401
-        import tinygp  # noqa: F401
+        importlib.import_module("celerite2.jax")
+        importlib.import_module("tinygp")
     else:
-        import spotgp  # noqa: F401
+        importlib.import_module("spotgp")
     jax.block_until_ready(jax.numpy.zeros(1))
-    before, solver = memory(), None
+    before = memory()
+    solver: Any = None
     for line in sys.stdin:
         wanted, began = line.strip(), time.perf_counter()
         try:
@@ -238,9 +240,9 @@ class Player:
         self.process = subprocess.Popen(command, text=True, env=environment, **pipes)
         self.name, self.which, self.failed = name, which, ""
         self.times = {"value": [], "gradient": []}
-        self.found = {}
+        self.found: dict[str, Any] = {}
 
-    def ask(self, what, limit=LIMIT):
+    def ask(self, what, limit=LIMIT) -> Any:
         """Its answer, or None where it failed or took too long."""
         if self.failed:
             return None
@@ -282,7 +284,7 @@ def compare(n, rivals):
         for player in players:
             player.found = player.ask("build") or {}
             if not player.failed and not player.which.startswith("spotgp"):
-                player.found |= (player.ask("extra") or {}).get("found", {})
+                player.found.update((player.ask("extra") or {}).get("found", {}))
         for _ in range(RUNS):
             for player in players:
                 player.run("value")
