@@ -138,7 +138,8 @@ class Ladder:
     """A light curve that is a draw of a star's process, and the solvers for it."""
 
     def __init__(self, case):
-        rng = np.random.default_rng(case.seed)
+        self.seed = case.seed
+        rng = np.random.default_rng(self.seed)
         bounds = ENVELOPES[case.envelope]
         place = 0.2 + 0.5 * case.scale
         scales = {name: low + place * (high - low) for name, (low, high) in bounds.items()}
@@ -184,13 +185,12 @@ class Ladder:
                 **STATIC,
             )
 
-    def elsewhere(self):
-        """Parameters some standard deviations away from those of the star."""
-        values = plain(self.dense.values())
-        change = {"sigma_k": 0.9, "peq": 1.01, "tau_spot": 1.05, "tau_dec": 1.05, "jitter": 1.2}
-        return {
-            name: value * change.get(name.rpartition(".")[2], 1.0) for name, value in values.items()
-        }
+    def elsewhere(self, sigma):
+        """Parameters a standard deviation away from those of the star, each to one side."""
+        signs = np.random.default_rng(self.seed).choice([-1.0, 1.0], sigma.size)
+        values = plain(self.dense.values()).items()
+        shifted = zip(values, signs * sigma, strict=True)
+        return {name: value + shift for (name, value), shift in shifted}
 
 
 def plain(values):
@@ -253,10 +253,9 @@ class Row(NamedTuple):
 def climb(case, solvers):
     """A row for each solver and set of parameters."""
     ladder = Ladder(case)
-    places = {"star": None, "elsewhere": ladder.elsewhere()}
+    sigma, changed, rows = deviations(ladder.dense), None, []
+    places = {"star": None, "elsewhere": ladder.elsewhere(sigma)}
     expected = {where: evaluate(ladder.dense, theta) for where, theta in places.items()}
-    sigma, rows = deviations(ladder.dense), []
-    changed = None
     for solver in solvers:
         with pytest.MonkeyPatch.context() as patch:
             # modes cost their number's cube: beyond some it is refused, earlier than for users
