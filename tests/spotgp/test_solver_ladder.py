@@ -2,7 +2,8 @@
 
 Times, errors, signal to noise, envelope, shear and inclination are drawn, and the data are a draw
 of the process itself, for which the approximate solvers state their errors. Three things have to be
-within the error that is stated, at the star's parameters and at others:
+within the error that is stated, at the star's parameters in all cases, at parameters a standard
+deviation away in nearly all:
 
 - the log-likelihood;
 - its change over a standard deviation of each parameter to both sides, the others fixed;
@@ -323,10 +324,14 @@ def draw(number, strategy, solvers, **how):
 
 def check(rows):
     """Within what is stated, or refused for a documented reason by a solver that often is not."""
-    too_far = [row for row in rows if not row.refused and not row.worst <= 1.0]
+    # the data are a draw at the star's parameters, and the error elsewhere is for a draw there
+    limit = {"star": 1.0, "elsewhere": 1.5}
+    too_far = [row for row in rows if not row.refused and not row.worst <= limit[row.where]]
     assert not too_far, "\n".join(map(str, too_far))
     for solver in {row.solver for row in rows}:
         own = [row for row in rows if row.solver == solver]
+        beyond = [row for row in own if row.worst > 1.0]
+        assert len(beyond) <= 0.05 * len(own), "\n".join(map(str, beyond))
         refusals = [row for row in own if row.refused]
         for row in refusals:
             assert re.search(REASONS[solver], row.refused), row
