@@ -34,14 +34,14 @@ def with_modes(light_curve: LightCurve, time, limits, reach: float, tolerance: f
     lag = step * np.arange(_FINE_LAGS)
     kernel = np.where(lag <= support, light_curve.spot_kernel().kernel(lag), 0.0)
     variance = np.asarray(light_curve.flux_err, float) ** 2
-    # a margin, for parameters whose spectrum falls more slowly
+    # a margin, for what the data's own power adds to the error that is stated
     modes = fourier.modes_needed(
         time - time[0],
         variance + float(light_curve.jitter) ** 2,
         fourier.cosine_variances(kernel, size),
         period,
         _MOST_MODES,
-        tolerance / 2.0,
+        0.75 * tolerance,
     )
     if modes is None:
         raise ValueError(
@@ -202,8 +202,7 @@ def with_harmonics(light_curve: LightCurve, priors, tolerance: float):
     obstacle = quasiseparable_obstacle(light_curve, priors)
     if obstacle:
         raise ValueError(f"solver = 'quasiseparable' is not for this light curve: {obstacle}.")
-    # a margin, for parameters at which the signal is farther above the noise
-    harmonics = quasiseparable_harmonics(light_curve, tolerance / 2.0)
+    harmonics = quasiseparable_harmonics(light_curve, tolerance)
     if harmonics is None:
         raise ValueError(
             f"solver = 'quasiseparable' needs more than {MOST_HARMONICS} harmonics to keep the "

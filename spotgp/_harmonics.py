@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .latitude import latitude_rule
 from .model import SpotEvolutionModel
+from .solvers._stated import DEVIATIONS
 from .visibility import EdgeOnVisibilityFunction
 
 MOST_HARMONICS = 64
@@ -135,7 +136,7 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
     Returns
     -------
     array
-        Mean plus one standard deviation, shape (orders,): for the first harmonic kept, two ...
+        Mean and standard deviation, shape (2, orders): for the first harmonic kept, two ...
     """
     powers = harmonic_powers(model, orders, nodes)
     rest = jnp.maximum(total_power(model, nodes) - jnp.sum(powers), 0.0)
@@ -158,7 +159,7 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
     x = beyond / (kept + 1.0 / density)
     scale = 0.5 * duration / jnp.pi
     mean = scale * (measure @ (x - jnp.log1p(x)))
-    return mean + jnp.sqrt(scale * (measure @ x**2))
+    return jnp.stack([mean, jnp.sqrt(scale * (measure @ x**2))])
 
 
 def harmonics_needed(
@@ -179,7 +180,8 @@ def harmonics_needed(
         At least 0 and 1; None where even the most are too few.
     """
     orders = candidates(model)
-    loss = np.asarray(jax.jit(losses, static_argnums=(1, 2))(model, orders, nodes, time, weight))
-    enough = loss <= tolerance
+    loss = jax.jit(losses, static_argnums=(1, 2))(model, orders, nodes, time, weight)
+    mean, deviation = np.asarray(loss)
+    enough = mean + DEVIATIONS * deviation <= tolerance
     enough[0] = False
     return orders[: int(np.argmax(enough)) + 1] if enough.any() else None

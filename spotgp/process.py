@@ -35,6 +35,7 @@ from .solvers import (
     factorize,
     log_likelihood,
 )
+from .solvers._stated import DEVIATIONS
 from .terms import AbstractTerm
 
 
@@ -267,15 +268,17 @@ class LightCurve(Model):
         orders, kept = _harmonics.candidates(self.model), len(self.harmonics or ())
         more = min(kept + max(2, kept // 2), len(orders))
         weight = 1.0 / (self.flux_err**2 + self.jitter**2)
-        losses = _harmonics.losses(self.model, orders, self.nodes, self.time, weight)
+        loss = _harmonics.losses(self.model, orders, self.nodes, self.time, weight)
         without, wider = (
             quasiseparable.log_likelihood(self.states(orders[:number]), self.blocks())
             for number in (kept, more)
         )
-        change, expected = jnp.abs(wider - without), losses[kept - 1]
-        positive = expected > 0.0
-        ratio = jnp.where(positive, change / jnp.where(positive, expected, 1.0), 1.0)
-        return change + jnp.maximum(ratio, 1.0) * losses[more - 1]
+        change, typical = jnp.abs(wider - without), loss[0] + loss[1]
+        expected = typical[kept - 1] - typical[more - 1]
+        ratio = jnp.where(expected > 0.0, change / jnp.where(expected > 0.0, expected, 1.0), 0.0)
+        stated = loss[0, more - 1] + DEVIATIONS * loss[1, more - 1]
+        # in proportion, where the data have not the power that the star should have there
+        return change + jnp.maximum(stated, ratio * typical[more - 1])
 
     def neglected(self) -> Float[Array, ""]:
         """Estimate of the error of `log_likelihood` for Fourier modes and harmonics."""

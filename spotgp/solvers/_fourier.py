@@ -36,6 +36,7 @@ import numpy as np
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
+from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
 
 _WIDTH = 14  # points that a datum is spread over: 1e-13 of the largest sum
@@ -343,7 +344,8 @@ def neglected(sums: Sums, variances, noise) -> Float[Array, ""]:
     the squared slopes of the faster modes exceed what the model expects, and by
     :math:`x - \ln(1 + x)`. For modes beyond the faster ones that is the error. The faster ones are
     not independent of each other because of gaps, and because the data do not fill the period:
-    :math:`\sum x^2 \sum_{n \ne 0} |u_n / u_0|^2` with the window u.
+    :math:`\sum x^2 \sum_{n \ne 0} |u_n / u_0|^2` with the window u, and the same sum with
+    :math:`x^4` as a variance.
 
     Parameters
     ----------
@@ -355,7 +357,7 @@ def neglected(sums: Sums, variances, noise) -> Float[Array, ""]:
     Returns
     -------
     array
-        All of this together, scalar.
+        Mean plus three standard deviations of all of this together, scalar.
     """
     m = (sums.window.shape[2] - 1) // 4
     found = solve(sums, variances[: 2 * m + 1], noise)
@@ -366,8 +368,11 @@ def neglected(sums: Sums, variances, noise) -> Float[Array, ""]:
     ratio = jnp.sum(found.slope**2) / jnp.sum(expected)
     x = 0.5 * weight * jnp.maximum(variances, 0.0)
     beyond = x[2 * m + 1 :]
-    first = jnp.sum(beyond) * jnp.abs(ratio - 1.0) + jnp.sqrt(jnp.sum(beyond**2))
-    return first + jnp.sum(beyond - jnp.log1p(beyond)) + mixing * jnp.sum(x[m + 1 : 2 * m + 1] ** 2)
+    faster = x[m + 1 : 2 * m + 1] ** 2
+    first = jnp.sum(beyond) * jnp.abs(ratio - 1.0)
+    second = jnp.sum(beyond - jnp.log1p(beyond)) + mixing * jnp.sum(faster)
+    variance = jnp.sum(beyond**2) + mixing * jnp.sum(faster**2)
+    return first + second + DEVIATIONS * jnp.sqrt(variance)
 
 
 def modes_needed(time, noise_variance, variances, period: float, most: int, tolerance: float):
@@ -394,10 +399,12 @@ def modes_needed(time, noise_variance, variances, period: float, most: int, tole
     weight = 1.0 / noise_variance
     most = min(most, (np.size(variances) - 2) // 2)
     x = 0.5 * np.sum(weight) * np.maximum(np.asarray(variances), 0.0)
-    second, square = (np.cumsum(part[::-1])[::-1] for part in (x - np.log1p(x), x**2))
+    parts = x - np.log1p(x), x**2, x**4
+    second, square, fourth = (np.cumsum(part[::-1])[::-1] for part in parts)
     window = np.abs(transform(time, weight[:, None], period, most)[:, 0] / np.sum(weight)) ** 2
     m = np.arange(1, most + 1)
     mixing = 2.0 * np.cumsum(window[1:])
-    error = mixing * square[m + 1] + second[2 * m + 1] + np.sqrt(square[2 * m + 1])
-    enough = error <= tolerance
+    mean = mixing * square[m + 1] + second[2 * m + 1]
+    variance = mixing * fourth[m + 1] + square[2 * m + 1]
+    enough = mean + DEVIATIONS * np.sqrt(variance) <= tolerance
     return int(m[np.argmax(enough)]) if enough.any() else None

@@ -34,6 +34,7 @@ from jaxtyping import Array, Complex, Float
 from scipy.fft import next_fast_len
 
 from ._block import Blocks, backward_solve, determinant, forward_solve, marginal
+from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
 
 # Elements of a bin whose determinant is taken together with other bins', all of them, and the
@@ -329,7 +330,7 @@ class System(eqx.Module):
 
 def _period_of(bins: int, layout) -> int:
     """Number of bins after which the convolution may repeat itself."""
-    return next_fast_len(bins + (layout[2] + 1) * layout[1], real=True)
+    return int(next_fast_len(bins + (layout[2] + 1) * layout[1], real=True) or 0)
 
 
 def _prepared(sums: Sums, kernel, noise, layout):
@@ -441,7 +442,7 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
     :math:`\tfrac12 \ln(|R| / |R'|)` with their covariances R' and R with and without these. In
     each bin, what the polynomials leave over is no white noise, and they go on to higher degrees:
     :math:`\tfrac14 \mathrm{tr}\, (C_0^{-1} (C - C_0))^2` on average in a log-likelihood ratio, C
-    and C_0 the covariances of its data, and two standard deviations of such a ratio are added.
+    and C_0 the covariances of its data, and three standard deviations of such a ratio are added.
 
     Parameters
     ----------
@@ -485,7 +486,7 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
         determinant += share * max(_lost(roots, near, at, covariances), 0.0)
         ratio += share * _within(*data[at], kernel, covariances[0], width)
     # a third more for the bins that were not looked at
-    return 1.3 * determinant + ratio + 2.0 * math.sqrt(2.0 * ratio)
+    return 1.3 * determinant + ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
 
 
 def _data_of(time, variance, index, which: int, width: float):
