@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def problem(path, crop=CROP):
         "disk.position_angle": (POSITION_ANGLE - 60.0, POSITION_ANGLE + 60.0),
         "disk.radial.alpha_in": dist.LogUniform(1.0, 100.0),
         "disk.radial.alpha_out": (-40.0, -1.2),
-        "disk.vertical.scale_height": dist.LogUniform(0.002 * RADIUS, 0.15 * RADIUS),
+        "disk.vertical.scale_height": (0.002 * RADIUS, 0.15 * RADIUS),
         "disk.offset_x": dist.Normal(0.0, 0.05 * RADIUS),
         "disk.offset_y": dist.Normal(0.0, 0.05 * RADIUS),
         "disk.flux": dist.LogUniform(flux / 100.0, flux * 100.0),
@@ -97,7 +98,7 @@ def ours(args):
     from pytreefit import fit, sample
 
     data, posterior = problem(args.data / FILE)
-    result = {"parameters": posterior.dim, "pixels": data.n_used}
+    result: dict[str, Any] = {"parameters": posterior.dim, "pixels": data.n_used}
     clock = Clock()
     best = fit(posterior)
     result["fit, first call"] = clock.read()
@@ -111,8 +112,8 @@ def ours(args):
     clock = Clock()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # so few draws are for the compilation
-        few = {"chains": 1, "warmup": 20, "draws": 4, "progress": False}
-        sample(posterior, jax.random.key(1), start=best, **few)
+        key = jax.random.key(1)
+        sample(posterior, key, start=best, chains=args.chains, warmup=20, draws=4, progress=False)
     result["sampler, first call"] = clock.read()
     clock = Clock()
 
@@ -232,8 +233,8 @@ def request(data, model, folder):
 class GraterJax:
     """GRaTeR-JAX's likelihood of a vector: plain parameters, then the logarithms of the others."""
 
-    PLAIN = ("sma", "inclination", "position_angle", "alpha_out", "x_center", "y_center")
-    POSITIVE = ("alpha_in", "ksi0", "flux_scaling")
+    PLAIN = ("sma", "inclination", "position_angle", "alpha_out", "ksi0", "x_center", "y_center")
+    POSITIVE = ("alpha_in", "flux_scaling")
 
     def __init__(self, folder):
         import jax.numpy as jnp
@@ -304,15 +305,14 @@ class GraterJax:
         return np.asarray(self.optimizer.get_model(), float)
 
     def log_prior(self, theta):
-        """As in the other fit, but for the flux, which has no prior here."""
-        sma, inclination, position_angle, alpha_out = theta[:4]
-        alpha_in, ksi0 = np.exp(theta[6:8])
+        """As in the other fit, but that the flux has no prior here."""
+        sma, inclination, position_angle, alpha_out, ksi0 = theta[:5]
         inside = (
             0.6 * RADIUS < sma < 1.5 * RADIUS
             and INCLINATION - 30.0 < inclination < 89.5
             and abs(position_angle - POSITION_ANGLE) < 60.0
             and -40.0 < alpha_out < -1.2
-            and 1.0 < alpha_in < 100.0
+            and 1.0 < np.exp(theta[7]) < 100.0
             and 0.002 * RADIUS < ksi0 < 0.15 * RADIUS
             and 0.1 < np.exp(theta[-1]) < 20.0
         )
@@ -323,10 +323,7 @@ class GraterJax:
     def prior_residuals(self, theta):
         """The ring's offset on the sky turned back into the disk's plane, and the knots."""
         pixel = self.given["pixel"] * self.given["distance"]
-        x, y = (
-            (theta[4] - self.given["center"][0]) * pixel,
-            (theta[5] - self.given["center"][1]) * pixel,
-        )
+        x, y = (theta[5:7] - np.array(self.given["center"])) * pixel
         angle, cosine = np.deg2rad(theta[2]), np.cos(np.deg2rad(theta[1]))
         along = -x * np.sin(angle) + y * np.cos(angle)
         across = (x * np.cos(angle) + y * np.sin(angle)) / cosine
