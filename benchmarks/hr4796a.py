@@ -10,7 +10,7 @@ two components of an eccentricity), flux, six values of the phase function and t
 noise. First this package fits and samples; both are timed with everything compiled. Then
 GRaTeR-JAX is fitted with SciPy from there, and emcee runs for a fixed time from draws of the
 Gaussian approximation about that, so that it has no burn-in to do. In so short a chain emcee's
-autocorrelation time is a lower limit; how long it is at least is measured on a Gaussian of as many
+autocorrelation time is a lower limit; it is measured on a Gaussian instead, of as many
 dimensions with as many walkers.
 """
 
@@ -415,7 +415,7 @@ def rival(folder, minutes, seed):
     gauss = emcee.EnsembleSampler(
         WALKERS, theta.size, lambda x: -0.5 * np.sum(x**2, axis=1), vectorize=True
     )
-    gauss.run_mcmc(random.normal(size=(WALKERS, theta.size)), 20_000)
+    gauss.run_mcmc(random.normal(size=(WALKERS, theta.size)), 50_000)
     result["autocorrelation time of a Gaussian"] = float(
         np.mean(emcee.autocorr.integrated_time(gauss.get_chain()))
     )
@@ -487,7 +487,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--minutes", type=float, default=10.0, help="of emcee")
     parser.add_argument("--chains", type=int, default=4)
-    parser.add_argument("--warmup", type=int, default=200)
+    parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--acceptance", type=float, default=0.9, help="that NUTS aims at")
     parser.add_argument("--seed", type=int, default=0)
