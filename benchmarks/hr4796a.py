@@ -44,7 +44,7 @@ def psf_image():
     return image / image.sum()
 
 
-def problem(path, crop=CROP):
+def problem(path, accuracy=1e-4, crop=CROP):
     """The observation, and the posterior from a rough start."""
     import numpyro.distributions as dist
 
@@ -63,7 +63,8 @@ def problem(path, crop=CROP):
         phase_normalization="right_angle",
         density_normalization="column",
     )
-    scene = grater.Scene(disk, grid=data.grid, psf=grater.ImagePSF(psf_image()))
+    psf = grater.ImagePSF(psf_image())
+    scene = grater.Scene(disk, grid=data.grid, psf=psf, accuracy=accuracy)
     scene = data.scaled_to_data(scene)
     flux = float(scene.get("disk.flux"))
     priors = {
@@ -98,7 +99,7 @@ def ours(args):
 
     from pytreefit import fit, sample
 
-    data, posterior = problem(args.data / FILE)
+    data, posterior = problem(args.data / FILE, args.accuracy)
     result: dict[str, Any] = {"parameters": posterior.dim, "pixels": data.n_used}
     clock = Clock()
     best = fit(posterior)
@@ -164,7 +165,7 @@ def gradient_memory(path):
     import equinox as eqx
     import jax
 
-    data, posterior = problem(path, 281)
+    data, posterior = problem(path, crop=281)
     u = posterior.unconstrain(posterior.initial)
 
     def density(u, posterior):
@@ -486,13 +487,14 @@ def main():
     parser.add_argument("rivals", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--minutes", type=float, default=10.0, help="of emcee")
+    parser.add_argument("--accuracy", type=float, default=1e-4, help="of this package's images")
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--acceptance", type=float, default=0.9, help="that NUTS aims at")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ours", action="store_true", help="this package alone")
-    parser.add_argument("--rival", action="store_true", help="the rival alone, after the other")
+    parser.add_argument("--ours", action="store_true", help="this package alone, again")
+    parser.add_argument("--rival", action="store_true", help="the rival alone, again")
     parser.add_argument("--inner", choices=["ours", "rival", "memory"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     folder = args.output.absolute()
@@ -513,10 +515,11 @@ def main():
         child([*sys.argv[1:], "--inner", "memory"])
         child([*sys.argv[1:], "--inner", "ours"])
         print((folder / "memory.json").read_text(), (folder / "ours.json").read_text(), sep="\n")
-    if args.ours:
+    if not args.ours:
+        child([*sys.argv[1:], "--inner", "rival"], environment(args.rivals.absolute()))
+        print((folder / "answer.json").read_text())
+    if not (folder / "answer.json").exists():
         return
-    child([*sys.argv[1:], "--inner", "rival"], environment(args.rivals.absolute()))
-    print((folder / "answer.json").read_text())
     mine, theirs = (json.loads((folder / n).read_text()) for n in ("ours.json", "answer.json"))
     print(table(mine, theirs))
     (folder / "hr4796a.inc").write_text(table(mine, theirs))
