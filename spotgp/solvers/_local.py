@@ -31,7 +31,6 @@ import numpy as np
 from jax.lax import dynamic_slice_in_dim
 from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Complex, Float
-from scipy.fft import next_fast_len
 
 from ._block import Blocks, backward_solve, determinant, forward_solve, marginal
 from ._stated import DEVIATIONS
@@ -330,7 +329,7 @@ class System(eqx.Module):
 
 def _period_of(bins: int, layout) -> int:
     """Number of bins after which the convolution may repeat itself."""
-    return int(next_fast_len(bins + (layout[2] + 1) * layout[1], real=True) or 0)
+    return 1 << (bins + (layout[2] + 1) * layout[1] - 1).bit_length()
 
 
 def _prepared(sums: Sums, kernel, noise, layout):
