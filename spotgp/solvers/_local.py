@@ -29,7 +29,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import dynamic_slice_in_dim
-from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Complex, Float
 
 from ._block import Blocks, backward_solve, determinant, forward_solve, marginal
@@ -195,9 +194,8 @@ def at_white_noise(sums: Sums, noise) -> Bins:
     *parts, log_weights = parts
     gram, mixed, moments, products, weights = (part / total for part in parts)
     absent = (1.0 - sums.used)[:, :, None] * jnp.eye(ELEMENTS, dtype=gram.dtype)[None]
-    lower = jnp.linalg.cholesky(gram + absent)
-    z = triangular_solve(lower, moments, left_side=True, lower=True)
-    root = triangular_solve(lower, mixed, left_side=False, lower=True, transpose_a=True)
+    inverse = _inverse_factors(gram + absent)
+    z, root = inverse @ moments, mixed @ jnp.swapaxes(inverse, 1, 2)
     left = products - jnp.einsum("bpc,bpd->bcd", z, z)
     log_weights = log_weights - jnp.sum(sums.counts) * jnp.log(total)
     return Bins(root, z, left, weights, log_weights)
@@ -279,10 +277,14 @@ class System(eqx.Module):
 
     def times(self, values):
         """A times vectors, of shape (bins, p, n)."""
-        bins = len(self.root)
-        length = _period_of(bins, self.layout)
-        waves = jnp.fft.rfft(self.root @ values, n=length, axis=0)
-        signal = jnp.fft.irfft(self.spectrum @ waves, n=length, axis=0)[:bins]
+        bins, _, n = values.shape
+        signal = self.root @ jnp.pad(values, ((0, 0), (0, 0), (0, n % 2)))
+        signal = jnp.pad(signal, ((0, len(self.spectrum) - bins), (0, 0), (0, 0)))
+        # two real vectors are the parts of a complex one
+        half = signal.shape[2] // 2
+        waves = _waves(jax.lax.complex(signal[..., :half], signal[..., half:]))
+        signal = _from_waves(self.spectrum @ waves)[:bins]
+        signal = jnp.concatenate([signal.real, signal.imag], axis=2)[..., :n]
         return values + jnp.swapaxes(self.root, 1, 2) @ signal
 
     def nearly_solved(self, values):
@@ -332,6 +334,84 @@ def _period_of(bins: int, layout) -> int:
     return 1 << (bins + (layout[2] + 1) * layout[1] - 1).bit_length()
 
 
+def _factors_of_waves(length: int, dtype):
+    """Matrices of the Fourier transform of a power of two, taken in two steps."""
+    first = 1 << (length.bit_length() - 1) // 2
+    rest = length // first
+
+    def roots(a, b, period):
+        return jnp.asarray(
+            np.exp(-2j * np.pi * np.outer(np.arange(a), np.arange(b)) / period), dtype
+        )
+
+    return roots(first, first, first), roots(first, rest, length), roots(rest, rest, rest)
+
+
+def _waves(values):
+    """Fourier transform along the first axis, frequencies in an order of their own.
+
+    By products of matrices: batches of XLA's own transforms can wait for each other for ever on a
+    CPU when they run in several threads.
+    """
+    length, *shape = values.shape
+    first, twist, rest = _factors_of_waves(length, values.dtype)
+    values = values.reshape(len(first), len(rest), -1)
+    values = jnp.tensordot(first, values, axes=1) * twist[:, :, None]
+    return jnp.einsum("klm,lq->kqm", values, rest).reshape(length, *shape)
+
+
+def _from_waves(values):
+    """The inverse of `_waves`."""
+    length, *shape = values.shape
+    first, twist, rest = (part.conj() for part in _factors_of_waves(length, values.dtype))
+    values = values.reshape(len(first), len(rest), -1)
+    values = jnp.einsum("kqm,lq->klm", values, rest) * twist[:, :, None]
+    return jnp.tensordot(first.T, values, axes=1).reshape(length, *shape) / length
+
+
+@jax.custom_jvp
+def _inverse_factors(matrices):
+    """Inverses of the Cholesky factors of many small matrices.
+
+    By elimination in all of them at once. jaxlib 0.10 spreads LAPACK's calls for a batch over the
+    threads of a CPU and waits for them in one of these threads: two such calls at the same time can
+    wait for each other for ever.
+    """
+    size = matrices.shape[-1]
+    rows = jnp.arange(size)
+    eye = jnp.broadcast_to(jnp.eye(size, dtype=matrices.dtype), matrices.shape)
+
+    def eliminate(j, both):
+        row = both[:, j]
+        below = jnp.where((rows > j)[None], both[:, :, j] / row[:, j, None], 0.0)
+        return both - below[:, :, None] * row[:, None, :]
+
+    both = jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrices, eye], axis=2))
+    pivots = jnp.diagonal(both, axis1=1, axis2=2)
+    return both[:, :, size:] / jnp.sqrt(pivots)[:, :, None]
+
+
+@_inverse_factors.defjvp
+def _inverse_factors_jvp(primals, tangents):
+    inverse = _inverse_factors(*primals)
+    change = inverse @ tangents[0] @ jnp.swapaxes(inverse, 1, 2)
+    diagonal = jnp.diagonal(change, axis1=1, axis2=2)
+    half = jnp.tril(change) - 0.5 * diagonal[:, :, None] * jnp.eye(diagonal.shape[1])[None]
+    return inverse, -half @ inverse
+
+
+@jax.custom_vjp
+def _derived_after(value, other):
+    """The value, not to be differentiated before the other is there, see `_inverse_factors`."""
+    return value
+
+
+_derived_after.defvjp(
+    lambda value, other: (value, other),
+    lambda other, cotangent: (cotangent + 0.0 * other.ravel()[0], jnp.zeros_like(other)),
+)
+
+
 def _prepared(sums: Sums, kernel, noise, layout):
     """The elements' covariance, what the data say of them, and ln of the determinant of all data.
 
@@ -339,17 +419,13 @@ def _prepared(sums: Sums, kernel, noise, layout):
     """
     bins = at_white_noise(sums, noise)
     covariances = coefficient_covariances(kernel, sums.width, (layout[2] + 1) * layout[1])
-    first = _with_panel(covariances, bins.root[:, :, :KEPT], layout)
-    together, panels = determinant(first, _tiles_of(len(bins.root), layout), layout[2])
-
     # within a bin
     signal = jnp.swapaxes(bins.root, 1, 2) @ covariances[0] @ bins.root
     eye = jnp.eye(ELEMENTS, dtype=signal.dtype)
-    factor = jnp.linalg.cholesky(signal + eye[None])
-    others = triangular_solve(
-        factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True
-    )
-    others = jax.lax.stop_gradient(others[:, KEPT:])
+    inverse = _inverse_factors(signal + eye[None])
+    others = jax.lax.stop_gradient(inverse[:, KEPT:])
+    first = _with_panel(covariances, bins.root[:, :, :KEPT], layout)
+    together, panels = determinant(first, _tiles_of(len(bins.root), layout), layout[2])
 
     length = _period_of(len(bins.root), layout)
     circle = (
@@ -357,13 +433,13 @@ def _prepared(sums: Sums, kernel, noise, layout):
     )
     back = jnp.swapaxes(covariances[1:], 1, 2)
     circle = circle.at[length - len(back) :].add(back[::-1])
-    spectrum = jnp.fft.rfft(circle, axis=0)
+    spectrum = _waves(jax.lax.complex(circle, jnp.zeros_like(circle)))
     system = System(bins.root, spectrum, panels, jnp.swapaxes(others, 1, 2) @ others, layout)
 
     left, excess = _left_over(sums, bins, signal, kernel(jnp.zeros_like(noise)))
     products = jnp.einsum("bcd,b->cd", bins.products, 1.0 / (1.0 + excess))
-    pivots = jnp.diagonal(factor, axis1=1, axis2=2)[:, KEPT:]
-    log_determinant = together + 2.0 * jnp.sum(jnp.log(pivots)) - bins.log_weights
+    pivots = jnp.diagonal(inverse, axis1=1, axis2=2)[:, KEPT:]
+    log_determinant = together - 2.0 * jnp.sum(jnp.log(pivots)) - bins.log_weights
     return system, bins.moments, products, log_determinant + jnp.sum(left * jnp.log1p(excess))
 
 
@@ -396,6 +472,7 @@ def log_likelihood(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
     """
     system, moments, products, log_determinant = _prepared(sums, kernel, noise, layout)
     products = products + _products(system, moments)[0]
+    log_determinant = _derived_after(log_determinant, products)
     value = marginal(products, log_determinant, jnp.sum(sums.counts))
     return jnp.where(noise <= sums.most_noise, value, jnp.nan)
 
