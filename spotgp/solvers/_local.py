@@ -350,8 +350,7 @@ def _factors_of_waves(length: int, dtype):
 def _waves(values):
     """Fourier transform along the first axis, frequencies in an order of their own.
 
-    By products of matrices: batches of XLA's own transforms can wait for each other for ever on a
-    CPU when they run in several threads.
+    By products of matrices, which never wait for the threads of a CPU, see `_inverse_factors`.
     """
     length, *shape = values.shape
     first, twist, rest = _factors_of_waves(length, values.dtype)
