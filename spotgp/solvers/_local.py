@@ -560,8 +560,8 @@ def neglected(time, variance, kernel, width: float, reach: float) -> float:
         roots = np.stack([_elements(*one)[1] for one in data])
         determinant += share * max(_lost(roots, near, at, covariances), 0.0)
         ratio += share * _within(*data[at], kernel, covariances[0], width)
-    # a third more for the bins that were not looked at
-    return 1.3 * determinant + ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
+    # half as much again for the bins that were not looked at
+    return 1.5 * determinant + ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
 
 
 def _data_of(time, variance, index, which: int, width: float):
