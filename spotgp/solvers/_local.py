@@ -209,7 +209,7 @@ def _projection(degrees: int):
     return nodes, ((2.0 * degree + 1.0) / 2.0 * values * weights[:, None]).T
 
 
-def coefficient_covariances(kernel, width, lags: int, degrees: int = DEGREES):
+def coefficient_covariances(kernel, width, lags: int):
     """Covariances of the coefficients in a bin with those some bins earlier.
 
     Parameters
@@ -220,15 +220,13 @@ def coefficient_covariances(kernel, width, lags: int, degrees: int = DEGREES):
         Of the bins.
     lags
         How many: 0, 1, ... bins apart.
-    degrees
-        Number of polynomials.
 
     Returns
     -------
     array
-        Shape (lags, p, p), the later bin first.
+        Shape (lags, d, d), the later bin first.
     """
-    nodes, project = _projection(degrees)
+    nodes, project = _projection(DEGREES)
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
     bins = jnp.arange(lags, dtype=width.dtype)
     lag = jnp.abs(bins[:, None, None] + jnp.asarray(apart, width.dtype)[None]) * width
