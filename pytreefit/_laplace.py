@@ -1,5 +1,6 @@
 """The Gaussian approximation of a posterior at its maximum."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -66,7 +67,8 @@ class Laplace(eqx.Module):
     @property
     def correlation(self) -> Float[Array, "size size"]:
         """Correlation of the physical values, in the order of ``components``."""
-        width = jnp.sqrt(jnp.diag(self.covariance))
+        variance = jnp.diag(self.covariance)
+        width = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))  # 0 of those held
         return self.covariance / (width[:, None] * width[None, :])
 
     def summary(self) -> Table:
@@ -87,7 +89,7 @@ class Laplace(eqx.Module):
         return Table(("parameter", "value", "std", "unit"), rows)
 
 
-def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
+def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ()) -> Laplace:
     r"""Approximate the posterior by a Gaussian at its maximum.
 
     .. math::
@@ -108,6 +110,9 @@ def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
         never indefinite, equal for models that are linear over the width of the posterior.
         ``"differences"`` takes central differences of the gradient, which a fit has compiled
         already: the choice for many data sets of one kind.
+    held
+        Names of parameters that are taken as known at their values there, with no width of their
+        own, such as the fit's ``at_edge``.
 
     Returns
     -------
@@ -118,21 +123,33 @@ def laplace(posterior, at, *, method: str = "hessian") -> Laplace:
     ------
     ValueError
         If the curvature is not positive in some direction (the message says which), a parameter
-        is at the edge of its prior, or the method is unknown or needs residuals.
+        is at the edge of its prior and not held, there is no parameter of a name that is held or
+        none left, or the method is unknown or needs residuals.
 
     Notes
     -----
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
-    edge = getattr(at, "at_edge", ())
+    names = np.array(coordinate_names(posterior))
+    unknown = set(held) - set(names)
+    if unknown or len(set(held)) == len(names):
+        raise ValueError(
+            f"held = {sorted(held)} must be some of, but not all, the free parameters: "
+            f"{', '.join(names)}."
+        )
+    edge = [name for name in getattr(at, "at_edge", ()) if name not in held]
     if edge:
         raise ValueError(
             f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
-            "there. Widen the prior, or fix the value."
+            f"there. Widen the prior, fix the value, or take it as known there: held={edge}."
         )
     u = start_coordinates(posterior, at)
     frame = Frame(u, natural_range(posterior)[1])
-    covariance_u = _inverse(posterior, curvature_at(posterior, frame, method), frame)
+    free = np.flatnonzero(~np.isin(names, held))
+    among = np.ix_(free, free)
+    curvature = curvature_at(posterior, frame, method)[among]
+    covariance_u = jnp.zeros((u.size, u.size), u.dtype)
+    covariance_u = covariance_u.at[among].set(_inverse(names[free], curvature, frame.scale[free]))
     slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
     return Laplace(
         model=posterior.model_from(u),
@@ -182,9 +199,8 @@ def _by_differences(posterior, frame: Frame) -> Float[Array, "dim dim"]:
     return jnp.asarray(0.5 * (np.array(rows) + np.transpose(rows)), dtype)
 
 
-def _inverse(posterior, curvature, frame: Frame) -> Float[Array, "dim dim"]:
+def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     """The covariance in u, or a ValueError that names the directions without curvature."""
-    names = coordinate_names(posterior)
     diagonal = np.diag(np.asarray(curvature))
     flat = [name for name, entry in zip(names, diagonal, strict=True) if not entry > _FLAT]
     if flat:
@@ -207,5 +223,5 @@ def _inverse(posterior, curvature, frame: Frame) -> Float[Array, "dim dim"]:
             f"{' '.join(parts)} (each in units of its own width): the data constrain only other "
             "combinations, or this is not a maximum. Fix one of these parameters, or fit further."
         )
-    half = (frame.scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
+    half = (scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
     return half @ half.T

@@ -39,8 +39,9 @@ class StarFit:
     fit
         The best of the fits, or None.
     errors
-        Standard deviation of each free parameter by path, from the curvature of the log posterior;
-        empty where that could not be had.
+        Standard deviation of each free parameter by path, from the curvature of the log posterior,
+        without those that ran to the edge of their prior, where the others' are given for these
+        values; empty where none could be had.
     log_density
         Logarithm of likelihood times prior density at the best values.
     agreeing, starts
@@ -390,8 +391,9 @@ def _fitted(name: str, gp: GPSolver, starts: int, steps: int, errors: bool) -> S
     period, slopes = _effective_period(gp.posterior, best.values)
     if errors:
         try:
-            approximation = laplace(gp.posterior, best, method="differences")
-            widths = {path: float(width) for path, width in approximation.std.items()}
+            approximation = laplace(gp.posterior, best, method="differences", held=best.at_edge)
+            deviations = approximation.std.items()
+            widths = {path: float(w) for path, w in deviations if path not in best.at_edge}
             along = np.array([float(slopes[path]) for path in best.names])
             error = math.sqrt(along @ np.asarray(approximation.covariance) @ along)
         except ValueError as problem:

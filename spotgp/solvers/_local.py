@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, Complex, Float
+from scipy.fft import next_fast_len
 
 from ._block import Blocks, backward_solve, determinant, forward_solve, marginal
 from ._stated import DEVIATIONS
@@ -80,49 +81,63 @@ class BinCovariance(eqx.Module):
 
     Parameters
     ----------
-    panel
-        Covariance of the coefficients of the first tile's bins with those of a panel's, in the
-        order (bin of the tile, bin and degree, degree).
+    covariances
+        Of the coefficients in bins some bins apart, from one less than a tile has bins earlier to
+        one less than a panel has later.
     roots
         The first columns of L, with bins beyond the last one for the last panel.
     """
 
-    panel: Float[Array, "b ap p"]
+    covariances: Float[Array, "lags p p"]
     roots: Float[Array, "bins p q"]
 
-    def _roots(self, t2):
-        """The first bin of a panel, the roots of the panel's bins and those of its first tile."""
-        tile, rows, degrees = self.panel.shape
-        first = (t2[0] / self.roots.shape[2] + 0.5).astype(int)
-        roots = dynamic_slice_in_dim(self.roots, first, rows // degrees)
-        return first, roots, roots[:tile]
+    def _roots(self, t1, t2):
+        """The first bin of a panel, the roots of the panel's bins, and those of its first tile.
+
+        The latter beside each other, of shape (p, bins q).
+        """
+        kept = self.roots.shape[2]
+        first = (t2[0] / kept + 0.5).astype(int)
+        roots = dynamic_slice_in_dim(self.roots, first, t1.size // kept)
+        columns = roots[: t2.size // kept].transpose(1, 0, 2)
+        return first, roots, columns.reshape(len(columns), -1)
 
     def _half(self, columns):
-        """The covariance with the columns' elements, shape (a, p, b q)."""
-        tile, _, degrees = self.panel.shape
-        half = jnp.matmul(self.panel, columns).reshape(tile, -1, degrees, columns.shape[2])
-        return half.transpose(1, 2, 0, 3).reshape(-1, degrees, tile * columns.shape[2])
+        """The covariance with the columns' elements, shape (bins of the panel, p, bins q)."""
+        lags, degrees, _ = self.covariances.shape
+        half = self.covariances.reshape(-1, degrees) @ columns
+        half = half.reshape(lags, degrees, -1, self.roots.shape[2])
+        tile = half.shape[2]
+        parts = [half[tile - 1 - b : lags - b, :, b] for b in range(tile)]
+        return jnp.concatenate(parts, axis=2)
+
+    def _by_lag(self, half):
+        """The transpose of taking the columns at their own lags in `_half`."""
+        tile = len(self.covariances) - len(half) + 1
+        parts = jnp.split(half, tile, axis=2)
+        wide = [jnp.pad(p, ((tile - 1 - b, b), (0, 0), (0, 0))) for b, p in enumerate(parts)]
+        return jnp.concatenate(wide, axis=2).reshape(-1, half.shape[2])
 
     def block(self, t1, t2):
         """Covariance matrix of a panel's elements with those of its first tile."""
-        _, rows, columns = self._roots(t2)
+        _, rows, columns = self._roots(t1, t2)
         covariance = jnp.matmul(rows.transpose(0, 2, 1), self._half(columns))
         return covariance.reshape(t1.size, t2.size)
 
     def pull(self, t1, t2, matrix):
         """Cotangents of the leaves, given those of the covariance matrix `block`."""
-        first, rows, columns = self._roots(t2)
+        first, rows, columns = self._roots(t1, t2)
         number, degrees, kept = rows.shape
         matrix = matrix.reshape(number, kept, t2.size)
-        left = jnp.matmul(rows, matrix).reshape(number, degrees, len(columns), kept)
-        left = left.transpose(2, 0, 1, 3).reshape(len(columns), number * degrees, kept)
-        of_panel = jnp.matmul(left, columns.transpose(0, 2, 1))
-        of_columns = jnp.matmul(self.panel.transpose(0, 2, 1), left)
+        left = self._by_lag(jnp.matmul(rows, matrix))
+        of_covariances = (left @ columns.T).reshape(self.covariances.shape)
+        of_columns = self.covariances.reshape(-1, degrees).T @ left
+        of_columns = of_columns.reshape(degrees, -1, kept).transpose(1, 0, 2)
         of_rows = jnp.matmul(self._half(columns), matrix.transpose(0, 2, 1))
-        of_rows = of_rows.at[: len(columns)].add(of_columns)
+        of_rows = of_rows.at[: len(of_columns)].add(of_columns)
         zero = jnp.zeros_like(self.roots)
         roots = jax.lax.dynamic_update_slice(zero, of_rows, (first, 0, 0))
-        return BinCovariance(of_panel, roots)
+        return BinCovariance(of_covariances, roots)
 
 
 def gather(time, residual, columns, variance, most_noise: float, width: float, bins: int) -> Sums:
@@ -233,18 +248,13 @@ def coefficient_covariances(kernel, width, lags: int):
     return jnp.einsum("pm,lmn,qn->lpq", project, kernel(lag), project)
 
 
-def _with_panel(covariances, roots, layout):
+def _with_lags(covariances, roots, layout):
     """The covariance of the first elements, for a layout in tiles of bins."""
     tiles, size, band = layout
-    rows, columns = np.arange((band + 1) * size), np.arange(size)
-    lag = rows[:, None] - columns[None, :]
-    forward = covariances[np.maximum(lag, 0)]
-    backward = jnp.swapaxes(covariances[np.maximum(-lag, 0)], -1, -2)
-    panel = jnp.where((lag >= 0)[:, :, None, None], forward, backward)
+    earlier = jnp.swapaxes(covariances[1:size], 1, 2)[::-1]
     padding = (tiles + band) * size - roots.shape[0]
     roots = jnp.pad(roots, ((0, padding), (0, 0), (0, 0)))
-    panel = panel.swapaxes(0, 1).reshape(size, -1, panel.shape[-1])
-    return BinCovariance(panel, roots)
+    return BinCovariance(jnp.concatenate([earlier, covariances]), roots)
 
 
 def _tiles_of(bins: int, layout) -> Blocks:
@@ -272,17 +282,13 @@ class System(eqx.Module):
     panels: Float[Array, "t a b"]  # of the first elements' factor
     own: Float[Array, "bins p p"]  # the rest of the inverse of A_0, within bins
     layout: tuple[int, int, int] = eqx.field(static=True)
+    period: int = eqx.field(static=True)  # bins after which the convolution repeats itself
 
     def times(self, values):
         """A times vectors, of shape (bins, p, n)."""
-        bins, _, n = values.shape
-        signal = self.root @ jnp.pad(values, ((0, 0), (0, 0), (0, n % 2)))
-        signal = jnp.pad(signal, ((0, len(self.spectrum) - bins), (0, 0), (0, 0)))
-        # two real vectors are the parts of a complex one
-        half = signal.shape[2] // 2
-        waves = _waves(jax.lax.complex(signal[..., :half], signal[..., half:]))
-        signal = _from_waves(self.spectrum @ waves)[:bins]
-        signal = jnp.concatenate([signal.real, signal.imag], axis=2)[..., :n]
+        bins = len(values)
+        waves = jnp.fft.rfft(self.root @ values, n=self.period, axis=0)
+        signal = jnp.fft.irfft(self.spectrum @ waves, n=self.period, axis=0)[:bins]
         return values + jnp.swapaxes(self.root, 1, 2) @ signal
 
     def nearly_solved(self, values):
@@ -325,45 +331,6 @@ class System(eqx.Module):
         start = jnp.zeros_like(right), right, guess, whole, jnp.asarray(0)
         found, *_, left, _ = jax.lax.while_loop(unfinished, step, start)
         return jnp.where(left <= _CONVERGED * whole, found, jnp.nan)
-
-
-def _period_of(bins: int, layout) -> int:
-    """Number of bins after which the convolution may repeat itself."""
-    return 1 << (bins + (layout[2] + 1) * layout[1] - 1).bit_length()
-
-
-def _factors_of_waves(length: int, dtype):
-    """Matrices of the Fourier transform of a power of two, taken in two steps."""
-    first = 1 << (length.bit_length() - 1) // 2
-    rest = length // first
-
-    def roots(a, b, period):
-        return jnp.asarray(
-            np.exp(-2j * np.pi * np.outer(np.arange(a), np.arange(b)) / period), dtype
-        )
-
-    return roots(first, first, first), roots(first, rest, length), roots(rest, rest, rest)
-
-
-def _waves(values):
-    """Fourier transform along the first axis, frequencies in an order of their own.
-
-    By products of matrices, which never wait for the threads of a CPU, see `_inverse_factors`.
-    """
-    length, *shape = values.shape
-    first, twist, rest = _factors_of_waves(length, values.dtype)
-    values = values.reshape(len(first), len(rest), -1)
-    values = jnp.tensordot(first, values, axes=1) * twist[:, :, None]
-    return jnp.einsum("klm,lq->kqm", values, rest).reshape(length, *shape)
-
-
-def _from_waves(values):
-    """The inverse of `_waves`."""
-    length, *shape = values.shape
-    first, twist, rest = (part.conj() for part in _factors_of_waves(length, values.dtype))
-    values = values.reshape(len(first), len(rest), -1)
-    values = jnp.einsum("kqm,lq->klm", values, rest) * twist[:, :, None]
-    return jnp.tensordot(first.T, values, axes=1).reshape(length, *shape) / length
 
 
 @jax.custom_jvp
@@ -421,17 +388,18 @@ def _prepared(sums: Sums, kernel, noise, layout):
     eye = jnp.eye(ELEMENTS, dtype=signal.dtype)
     inverse = _inverse_factors(signal + eye[None])
     others = jax.lax.stop_gradient(inverse[:, KEPT:])
-    first = _with_panel(covariances, bins.root[:, :, :KEPT], layout)
+    first = _with_lags(covariances, bins.root[:, :, :KEPT], layout)
     together, panels = determinant(first, _tiles_of(len(bins.root), layout), layout[2])
 
-    length = _period_of(len(bins.root), layout)
-    circle = (
-        jnp.zeros((length, DEGREES, DEGREES), signal.dtype).at[: len(covariances)].set(covariances)
-    )
-    back = jnp.swapaxes(covariances[1:], 1, 2)
-    circle = circle.at[length - len(back) :].add(back[::-1])
-    spectrum = _waves(jax.lax.complex(circle, jnp.zeros_like(circle)))
-    system = System(bins.root, spectrum, panels, jnp.swapaxes(others, 1, 2) @ others, layout)
+    # zeros between the bins' two ends and the largest lag, as a convolution is periodic
+    _, size, band = layout
+    lags = covariances[: min(len(bins.root), max(band, 1) * size + 1)]
+    period = next_fast_len(len(bins.root) + len(lags) - 1, real=True)
+    between = jnp.zeros((period - 2 * len(lags) + 1, DEGREES, DEGREES), signal.dtype)
+    circle = jnp.concatenate([lags, between, jnp.swapaxes(lags[:0:-1], 1, 2)])
+    spectrum = jnp.fft.rfft(circle, axis=0)
+    own = jnp.swapaxes(others, 1, 2) @ others
+    system = System(bins.root, spectrum, panels, own, layout, period)
 
     left, excess = _left_over(sums, bins, signal, kernel(jnp.zeros_like(noise)))
     products = jnp.einsum("bcd,b->cd", bins.products, 1.0 / (1.0 + excess))

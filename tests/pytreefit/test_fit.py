@@ -194,6 +194,16 @@ def test_a_parameter_at_the_edge_of_its_prior_is_reported(optimizer):
     np.testing.assert_allclose(result.values["x"], 0.5, atol=1e-3)
     with pytest.raises(ValueError, match="x ran to the edge of the prior"):
         laplace(posterior, result)
+    given = laplace(posterior, result, held=result.at_edge)
+    alone = banana({"y": (-5, 5)}, start=(result.values["x"], 0.2))
+    known = laplace(alone, fit(alone, progress=False))
+    assert given.std["x"] == 0.0
+    np.testing.assert_allclose(given.std["y"], known.std["y"], rtol=1e-3)
+    np.testing.assert_allclose(given.correlation, np.diag([0.0, 1.0]), rtol=1e-12)
+    with pytest.raises(ValueError, match="must be some of, but not all"):
+        laplace(posterior, result, held=("x", "y"))
+    with pytest.raises(ValueError, match="free parameters: x, y"):
+        laplace(posterior, result, held=("z",))
 
 
 def test_a_maximum_near_an_edge_is_not_called_the_edge():

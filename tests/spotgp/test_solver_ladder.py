@@ -2,8 +2,7 @@
 
 Times, errors, signal to noise, envelope, shear and inclination are drawn, and the data are a draw
 of the process itself, for which the approximate solvers state their errors. Three things have to be
-within the error that is stated, at the star's parameters in all cases, at parameters a standard
-deviation away in nearly all:
+within the error that is stated, at the star's parameters and a standard deviation away:
 
 - the log-likelihood;
 - its change over a standard deviation of each parameter to both sides, the others fixed;
@@ -304,7 +303,7 @@ def summary(rows):
 
 def draw(number, strategy, solvers, **how):
     """Rows of so many cases."""
-    rows = []
+    rows, seen = [], []
 
     @settings(
         max_examples=number,
@@ -317,6 +316,9 @@ def draw(number, strategy, solvers, **how):
     @given(case=strategy)
     def run(case):
         rows.extend(climb(case, solvers))
+        seen.append(case)
+        if len(seen) % 8 == 0:
+            jax.clear_caches()  # a process may hold so many programs and no more
 
     run()
     return rows
@@ -324,14 +326,10 @@ def draw(number, strategy, solvers, **how):
 
 def check(rows):
     """Within what is stated, or refused for a documented reason by a solver that often is not."""
-    # the data are a draw at the star's parameters, and the error elsewhere is for a draw there
-    limit = {"star": 1.0, "elsewhere": 1.5}
-    too_far = [row for row in rows if not row.refused and not row.worst <= limit[row.where]]
+    too_far = [row for row in rows if not row.refused and not row.worst <= 1.0]
     assert not too_far, "\n".join(map(str, too_far))
     for solver in {row.solver for row in rows}:
         own = [row for row in rows if row.solver == solver]
-        beyond = [row for row in own if row.worst > 1.0]
-        assert len(beyond) <= 0.05 * len(own), "\n".join(map(str, beyond))
         refusals = [row for row in own if row.refused]
         for row in refusals:
             assert re.search(REASONS[solver], row.refused), row

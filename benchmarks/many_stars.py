@@ -1,0 +1,116 @@
+"""How fast are many stars fitted, how good are the fits, and are they those of each star alone?
+
+    python benchmarks/many_stars.py --number 100 --alone 4
+
+The truth of each star is drawn from the priors. Its light curve is simulated spot by spot at
+Kepler's long cadence over a quarter, with gaps, and thinned; the stars have between 240 and 460
+points. `fit_many` fits them with four starts each and estimates errors. Some stars are then fitted
+one by one, each in programs of its own, which takes a compilation each.
+"""
+
+import argparse
+import json
+import os
+import time
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+import numpyro.distributions as dist  # noqa: E402
+
+import spotgp  # noqa: E402
+
+PRIORS = {
+    "peq": dist.LogUniform(1.5, 20.0),
+    "kappa": dist.Uniform(0.0, 0.4),
+    "inc": spotgp.IsotropicInclination(0.1, np.pi / 2),
+    "lspot": dist.LogUniform(3.0, 40.0),
+    "tau_spot": dist.LogUniform(1.0, 10.0),
+    "sigma_k": dist.LogUniform(5e-4, 5e-2),
+}
+DAYS, CADENCE, ERROR = 90.0, 29.4244 / 1440.0, 3e-4
+MODEL = spotgp.SpotEvolutionModel(
+    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=3.0),
+    visibility=spotgp.VisibilityFunction(peq=5.0, kappa=0.1, inc=1.0),
+    sigma_k=3e-3,
+)
+
+
+def simulated(number):
+    """A star's parameters and its light curve."""
+    rng = np.random.default_rng(number)
+    *keys, spot_key = jax.random.split(jax.random.key(number), len(PRIORS) + 1)
+    truth = {
+        name: float(prior.sample(key))
+        for (name, prior), key in zip(PRIORS.items(), keys, strict=True)
+    }
+    star = MODEL.set({MODEL.paths[name]: value for name, value in truth.items()})
+    t = np.arange(0.0, DAYS, CADENCE)[:: int(rng.integers(9, 16))]
+    for begin in rng.uniform(0.0, DAYS, 2):
+        t = t[(t < begin) | (t > begin + rng.uniform(0.5, 4.0))]
+    curve = spotgp.LightcurveModel.from_spot_model(
+        star, nspot_rate=3.0, fspot=0.0, t=t, key=spot_key
+    )
+    flux = np.asarray(curve.flux) + ERROR * rng.normal(size=t.size)
+    error = np.full(t.size, ERROR)
+    return star, spotgp.TimeSeriesData(t, flux, error, name=f"star {number}").normalize()
+
+
+def alone(data, shared):
+    """The best fit of a star in programs of its own, of the accuracy that the others had."""
+    first = spotgp.many._first_guess(data, MODEL, PRIORS)
+    static = {"knots": shared.fit.model.knots, "nodes": shared.fit.model.nodes}
+    gp = spotgp.GPSolver.from_data(data, first, priors=PRIORS, solver="exact", **static)
+    best = spotgp.search(gp, number=4, progress=False).best
+    values = {name: float(value) for name, value in best.values.items()}
+    moved = [abs(values[n] - shared.values[n]) / e for n, e in shared.errors.items()]
+    return abs(float(best.log_density) - shared.log_density), max(moved, default=0.0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--number", type=int, default=100)
+    parser.add_argument("--alone", type=int, default=4)
+    parser.add_argument("--output", help="JSON file for the figures")
+    args = parser.parse_args()
+
+    truths, stars = zip(*map(simulated, range(args.number)), strict=True)
+    result = spotgp.fit_many(stars, MODEL, priors=PRIORS)
+    print(result.table())
+    truth = np.array([float(star.effective_period()) for star in truths])
+    period = np.array([star.effective_period for star in result])
+    error = np.array([star.effective_period_error for star in result])
+    found = {
+        "cores": len(os.sched_getaffinity(0)),
+        "stars": args.number,
+        "points": [int(min(d.time.size for d in stars)), int(max(d.time.size for d in stars))],
+        "programs": result.compilations,
+        "seconds": result.seconds,
+        "seconds in the stars": sum(star.seconds for star in result),
+        "failed": len(result.failed),
+        "with errors": int(np.isfinite(error).sum()),
+        "at the edge of a prior": sum(bool(s.fit and s.fit.at_edge) for s in result),
+        "period within 10 %": int(np.sum(np.abs(period / truth - 1.0) < 0.1)),
+        "period within 2 standard deviations": int(np.sum(np.abs(period - truth) < 2.0 * error)),
+    }
+    print(json.dumps(found, indent=1), flush=True)
+    chosen = np.linspace(0, args.number - 1, args.alone).round().astype(int)
+    rows = []
+    for k in chosen:
+        began = time.perf_counter()
+        density, moved = alone(stars[k], result[k])
+        rows.append((int(k), density, moved, time.perf_counter() - began))
+        print(
+            f"star {k} alone: log density differs by {density:.1e}, its values by at most "
+            f"{moved:.1e} of their errors, {rows[-1][-1]:.0f} s",
+            flush=True,
+        )
+    if args.output:
+        with open(args.output, "w") as file:
+            json.dump({**found, "alone": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
