@@ -2,6 +2,7 @@
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from pytreefit._model import rebuild
 from ._harmonics import MOST_HARMONICS, harmonics_needed
 from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .process import LightCurve
-from .solvers import _fourier as fourier, _local as local
+from .solvers import _fourier as fourier, _local as local, _local_error as local_error
 from .solvers._layout import fastest
 from .solvers._quasiseparable import tile_size
 from .visibility import AbstractVisibility
@@ -96,7 +97,11 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
     noise = _largest_noise("local", light_curve, limits, reach)
     span = float(time[-1] - time[0])
     step = max(float(np.median(np.diff(time))), span / (4.0 * time.size))
-    error_at = _errors_in_bins(light_curve)
+    errors_at = _errors_in_bins(light_curve)
+
+    def error_at(width):
+        return errors_at(width).total
+
     width = too_wide = min(span, 0.25 * reach)
     while not (error := error_at(width)) <= tolerance:
         too_wide, width = width, 0.5 * width
@@ -128,17 +133,25 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
 
 def error_in_bins(light_curve: LightCurve) -> float:
     """Estimate of the error of a log-likelihood in the light curve's bins."""
-    return _errors_in_bins(light_curve)(float(light_curve.sums.width))
+    within = _errors_in_bins(light_curve)(float(light_curve.sums.width)).within
+    return within + float(_determinant_error(light_curve))
+
+
+@eqx.filter_jit
+def _determinant_error(light_curve):
+    kernel = light_curve.covariance(light_curve.span)
+    noise = light_curve.jitter**2
+    return local.determinant_error(light_curve.sums, kernel, noise, light_curve.layout)
 
 
 def _errors_in_bins(light_curve: LightCurve):
-    """A function of the bins' width: the estimate of the error."""
+    """A function of the bins' width: estimates of the errors."""
     time = np.asarray(light_curve.time, float)
     variance = np.asarray(light_curve.flux_err, float) ** 2 + float(light_curve.jitter) ** 2
     kernel = _call_table(light_curve.covariance(light_curve.span))
     # what repeats itself with every rotation ties bins to those some rotations before
     reach = min(_ROTATIONS * float(light_curve.model.visibility.peq), float(light_curve.span))
-    return lambda width: local.neglected(time, variance, kernel, width, reach)
+    return lambda width: local_error.neglected(time, variance, kernel, width, reach)
 
 
 def _call_table(table):

@@ -179,9 +179,10 @@ def _from_bins(light_curve: LightCurve, covariance, parts, return_cov: bool):
         cross = local.against_bins(light_curve.sums, found.system, covariance, since)
         mean = jnp.einsum("bpm,bp->m", cross, found.weights)
         projected = -jnp.einsum("bpm,bpc->mc", cross, found.columns)
-        # from below, and so the variance from above, to fourth order in what the first step leaves
+        # from below, and so the variance from above, to sixth order in what the first step leaves
         trial = found.system.nearly_solved(cross)
-        trial = trial + found.system.nearly_solved(cross - found.system.times(trial))
+        for _ in range(2):
+            trial = trial + found.system.nearly_solved(cross - found.system.times(trial))
         rest = 2.0 * cross - found.system.times(trial)
         reduction = jnp.einsum("bpm,bpn->mn" if return_cov else "bpm,bpm->m", trial, rest)
         mean, projected, free = _completed(

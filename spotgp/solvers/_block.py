@@ -137,6 +137,21 @@ def forward_solve(panels, right):
     return jax.lax.scan(step, moved, jnp.arange(tiles))[1]
 
 
+def factor_times(panels, right):
+    """L times right, for right-hand sides of shape (tiles, size, n)."""
+    tiles, size, n = right.shape
+    if tiles == 1:
+        return (jnp.tril(panels[0]) @ right[0])[None]
+
+    def step(moved, j):
+        here = panels[j] @ right[j]
+        here = here.at[:-size].add(moved)
+        return here[size:], here[:size]
+
+    moved = jnp.zeros((panels.shape[1] - size, n), right.dtype)
+    return jax.lax.scan(step, moved, jnp.arange(tiles))[1]
+
+
 def backward_solve(panels, right):
     """The solution x of L^T x = right, for right-hand sides of shape (tiles, size, n)."""
     tiles, size, n = right.shape

@@ -32,18 +32,18 @@ from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, Complex, Float
 from scipy.fft import next_fast_len
 
-from ._block import Blocks, backward_solve, determinant, forward_solve, marginal
+from ._block import Blocks, backward_solve, determinant, factor_times, forward_solve, marginal
 from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
 
 # Elements of a bin whose determinant is taken together with other bins', all of them, and the
 # polynomials that they are made of: few data at random times mix them with higher degrees.
-KEPT, ELEMENTS, DEGREES = 8, 20, 28
+KEPT, ELEMENTS, _FEW_DEGREES, _MANY_DEGREES = 6, 24, 32, 44
 _MORE_NODES = 8  # of the quadrature that projects the kernel on polynomials
 _CONVERGED = 1e-11  # relative size of what conjugate gradients leave of a quadratic form
 _MOST_ITERATIONS = 60
-_SUBSET = 8  # bins from which `neglected` infers
-_MOST_DATA = 200  # in each of them
+_LARGEST_SQUARE, _TINY = 0.8, 1e-300
+_FEWEST_PROBES, _MOST_PROBES, _PROBED_BINS = 8, 32, 1000
 
 
 class Sums(NamedTuple):
@@ -140,6 +140,11 @@ class BinCovariance(eqx.Module):
         return BinCovariance(of_covariances, roots)
 
 
+def degrees_for(points: float) -> int:
+    """Number of polynomials for so many points in a bin: few points mix those of all degrees."""
+    return _FEW_DEGREES if points > 1.5 * _FEW_DEGREES else _MANY_DEGREES
+
+
 def gather(time, residual, columns, variance, most_noise: float, width: float, bins: int) -> Sums:
     """All sums over the data that the likelihood needs.
 
@@ -157,7 +162,8 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
         Days of a bin, and the number of bins.
     """
     index = np.minimum((time / width).astype(int), bins - 1)
-    basis = np.polynomial.legendre.legvander(2.0 * (time / width - index) - 1.0, DEGREES - 1)
+    degrees = degrees_for(len(time) / bins)
+    basis = np.polynomial.legendre.legvander(2.0 * (time / width - index) - 1.0, degrees - 1)
     typical = float(np.exp(np.mean(np.log(variance))))
     right = np.column_stack([residual, columns])
     ends = np.searchsorted(index, np.arange(bins + 1))
@@ -176,7 +182,9 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
         return sums
 
     tables: list[Any] = []
-    for extra in chebyshev_noise(variance, 1.00001 * most_noise, typical):
+    # with room for what is taken to be white of the star
+    most_noise = 1.00001 * most_noise + 0.01 * float(np.min(variance))
+    for extra in chebyshev_noise(variance, most_noise, typical):
         weight = (typical + extra) / (variance + extra)
         weighted = weight[:, None] * right
         tables.append(
@@ -191,7 +199,7 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
         )
     series = as_series(tables)
     used = np.arange(ELEMENTS)[None, :] < counts[:, None]
-    scalars = (np.asarray(value, float) for value in (width, typical, 1.00001 * most_noise))
+    scalars = (np.asarray(value, float) for value in (width, typical, most_noise))
     counts, used = counts.astype(float), used.astype(float)
     return Sums(*map(jnp.asarray, (*scalars, *series, counts, used)))
 
@@ -216,7 +224,7 @@ def at_white_noise(sums: Sums, noise) -> Bins:
     return Bins(root, z, left, weights, log_weights)
 
 
-def _projection(degrees: int):
+def projection(degrees: int):
     """Nodes on (-1, 1), and the matrix from values there to Legendre coefficients."""
     nodes, weights = np.polynomial.legendre.leggauss(degrees + _MORE_NODES)
     degree = np.arange(degrees)
@@ -224,7 +232,7 @@ def _projection(degrees: int):
     return nodes, ((2.0 * degree + 1.0) / 2.0 * values * weights[:, None]).T
 
 
-def coefficient_covariances(kernel, width, lags: int):
+def coefficient_covariances(kernel, width, lags: int, degrees: int):
     """Covariances of the coefficients in a bin with those some bins earlier.
 
     Parameters
@@ -233,15 +241,15 @@ def coefficient_covariances(kernel, width, lags: int):
         Function of the lag in days.
     width
         Of the bins.
-    lags
-        How many: 0, 1, ... bins apart.
+    lags, degrees
+        How many: 0, 1, ... bins apart, and polynomials.
 
     Returns
     -------
     array
         Shape (lags, d, d), the later bin first.
     """
-    nodes, project = _projection(DEGREES)
+    nodes, project = projection(degrees)
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
     bins = jnp.arange(lags, dtype=width.dtype)
     lag = jnp.abs(bins[:, None, None] + jnp.asarray(apart, width.dtype)[None]) * width
@@ -269,18 +277,22 @@ def _tiles_of(bins: int, layout) -> Blocks:
 def _left_over(sums: Sums, bins: Bins, signal, power):
     """Number of data beyond the polynomials in each bin, and signal to noise in their variance."""
     left = jnp.maximum(sums.counts - ELEMENTS, 0.0)
-    # their sum is not known better than to the rounding of the table and its projection
-    excess = (1.0 - 1e-5) * power * bins.weights - jnp.trace(signal, axis1=1, axis2=2)
+    excess = power * bins.weights - jnp.trace(signal, axis1=1, axis2=2)
     return left, jnp.where(left > 0, jnp.maximum(excess, 0.0) / jnp.maximum(left, 1.0), 0.0)
 
 
 class System(eqx.Module):
-    """Covariance A of all elements, and what stands for its inverse."""
+    """Covariance A of all elements, and A_0 = (G G^T)^-1 in its place.
+
+    G^T is the inverse of the Cholesky factor of the first elements, and for the others the last
+    rows of that of each bin's own covariance.
+    """
 
     root: Float[Array, "bins d p"]
     spectrum: Complex[Array, "f d d"]  # of the coefficients' covariance, over bins
     panels: Float[Array, "t a b"]  # of the first elements' factor
-    own: Float[Array, "bins p p"]  # the rest of the inverse of A_0, within bins
+    within: Float[Array, "bins p p"]  # A within bins
+    inverse: Float[Array, "bins p p"]  # of the Cholesky factor of that
     layout: tuple[int, int, int] = eqx.field(static=True)
     period: int = eqx.field(static=True)  # bins after which the convolution repeats itself
 
@@ -291,14 +303,44 @@ class System(eqx.Module):
         signal = jnp.fft.irfft(self.spectrum @ waves, n=self.period, axis=0)[:bins]
         return values + jnp.swapaxes(self.root, 1, 2) @ signal
 
+    def others(self, values):
+        """The part of A_0^-1 times vectors that is within bins."""
+        last = self.inverse[:, KEPT:]
+        return jnp.swapaxes(last, 1, 2) @ (last @ values)
+
+    def whitened(self, values):
+        """G^T times vectors, of shape (bins, p, n)."""
+        first = self._in_bins(forward_solve(self.panels, self._in_tiles(values)), values)
+        return jnp.concatenate([first, self.inverse[:, KEPT:] @ values], axis=1)
+
+    def from_first(self, values):
+        """What G makes of the first elements of vectors, with nothing in the others."""
+        first = self._in_bins(backward_solve(self.panels, self._in_tiles(values)), values)
+        return jnp.zeros_like(values).at[:, :KEPT].set(first)
+
+    def from_whitened(self, values):
+        """G times vectors."""
+        last = jnp.swapaxes(self.inverse[:, KEPT:], 1, 2)
+        return self.from_first(values) + last @ values[:, KEPT:]
+
     def nearly_solved(self, values):
-        """The inverse of A_0 times vectors, of shape (bins, p, n)."""
-        bins, _, n = values.shape
+        """A_0^-1 times vectors."""
+        return self.from_whitened(self.whitened(values))
+
+    def coloured(self, values):
+        """G^-T times vectors."""
+        first = self._in_bins(factor_times(self.panels, self._in_tiles(values)), values)
+        others, known = self.inverse[:, KEPT:], self.within @ jnp.swapaxes(self.inverse, 1, 2)
+        rest = values[:, KEPT:] - others[:, :, :KEPT] @ first
+        return jnp.concatenate([first, known[:, KEPT:, KEPT:] @ rest], axis=1)
+
+    def _in_tiles(self, values):
         tiles, size, _ = self.layout
-        first = jnp.pad(values[:, :KEPT], ((0, tiles * size - bins), (0, 0), (0, 0)))
-        first = forward_solve(self.panels, first.reshape(tiles, size * KEPT, n))
-        first = backward_solve(self.panels, first).reshape(-1, KEPT, n)[:bins]
-        return (self.own @ values).at[:, :KEPT].add(first)
+        first = jnp.pad(values[:, :KEPT], ((0, tiles * size - len(values)), (0, 0), (0, 0)))
+        return first.reshape(tiles, size * KEPT, -1)
+
+    def _in_bins(self, tiles, like):
+        return tiles.reshape(-1, KEPT, tiles.shape[2])[: len(like)]
 
     def solved(self, right):
         """The inverse of A times vectors by conjugate gradients, NaN where these do not converge.
@@ -381,13 +423,18 @@ def _prepared(sums: Sums, kernel, noise, layout):
 
     The products are those of what is beyond the polynomials.
     """
-    bins = at_white_noise(sums, noise)
-    covariances = coefficient_covariances(kernel, sums.width, (layout[2] + 1) * layout[1])
+    degrees = sums.mixed.shape[2]
+    covariances = coefficient_covariances(kernel, sums.width, (layout[2] + 1) * layout[1], degrees)
+    power = kernel(jnp.zeros_like(noise))
+    # what no degree describes is white, as far as the sums allow
+    norms = jnp.asarray(1.0 / (2.0 * np.arange(degrees) + 1.0), covariances.dtype)
+    beyond = power - norms @ jnp.diagonal(covariances[0])
+    beyond = jnp.clip(beyond, 0.0, jnp.maximum(sums.most_noise - noise, 0.0))
+    bins = at_white_noise(sums, noise + beyond)
     # within a bin
     signal = jnp.swapaxes(bins.root, 1, 2) @ covariances[0] @ bins.root
-    eye = jnp.eye(ELEMENTS, dtype=signal.dtype)
-    inverse = _inverse_factors(signal + eye[None])
-    others = jax.lax.stop_gradient(inverse[:, KEPT:])
+    within = signal + jnp.eye(ELEMENTS, dtype=signal.dtype)[None]
+    inverse = _inverse_factors(within)
     first = _with_lags(covariances, bins.root[:, :, :KEPT], layout)
     together, panels = determinant(first, _tiles_of(len(bins.root), layout), layout[2])
 
@@ -395,17 +442,93 @@ def _prepared(sums: Sums, kernel, noise, layout):
     _, size, band = layout
     lags = covariances[: min(len(bins.root), max(band, 1) * size + 1)]
     period = next_fast_len(len(bins.root) + len(lags) - 1, real=True)
-    between = jnp.zeros((period - 2 * len(lags) + 1, DEGREES, DEGREES), signal.dtype)
+    between = jnp.zeros((period - 2 * len(lags) + 1, degrees, degrees), signal.dtype)
     circle = jnp.concatenate([lags, between, jnp.swapaxes(lags[:0:-1], 1, 2)])
     spectrum = jnp.fft.rfft(circle, axis=0)
-    own = jnp.swapaxes(others, 1, 2) @ others
-    system = System(bins.root, spectrum, panels, own, layout, period)
+    system = System(bins.root, spectrum, panels, within, inverse, layout, period)
 
-    left, excess = _left_over(sums, bins, signal, kernel(jnp.zeros_like(noise)))
+    left, excess = _left_over(sums, bins, signal, power - beyond)
     products = jnp.einsum("bcd,b->cd", bins.products, 1.0 / (1.0 + excess))
     pivots = jnp.diagonal(inverse, axis1=1, axis2=2)[:, KEPT:]
     log_determinant = together - 2.0 * jnp.sum(jnp.log(pivots)) - bins.log_weights
-    return system, bins.moments, products, log_determinant + jnp.sum(left * jnp.log1p(excess))
+    log_determinant = log_determinant + jnp.sum(left * jnp.log1p(excess))
+    return system, bins.moments, products, log_determinant
+
+
+def probes_for(bins: int) -> int:
+    """Number of random vectors for the determinant."""
+    return min(max(_FEWEST_PROBES, _PROBED_BINS // bins), _MOST_PROBES)
+
+
+def log_ratios(system: System):
+    r"""Estimates of :math:`\ln |A| - \ln |A_0|`, one for each of some random vectors.
+
+    They are :math:`z^T f(M) z` with :math:`M = G^T A G - I`, :math:`f(x) = \ln(1 + x) - x` and
+    random signs z: their mean is the trace of f, and that of M vanishes. From
+    :math:`\mu_k = z^T M^k z` and with :math:`\lambda^2 = \mu_4 / \mu_2`
+
+    .. math::
+        z^T f(M) z \approx \frac{\mu_2}{2 \lambda^2} \ln(1 - \lambda^2)
+            + \frac{\mu_3}{\lambda^3} (\operatorname{artanh} \lambda - \lambda),
+
+    right to the fourth order and for eigenvalues 0, :math:`\lambda` and :math:`-\lambda`. The
+    slopes are those of the traces of :math:`M^k`. The second result estimates the next orders.
+    """
+    moving, system = system, jax.lax.stop_gradient(system)
+    bins, elements, _ = system.inverse.shape
+    signs = np.random.default_rng(0).integers(0, 2, (bins, elements, probes_for(bins)))
+    z = jnp.asarray(2.0 * signs - 1.0, system.root.dtype)
+
+    def dot(a, b):
+        return jnp.sum(a * b, axis=(0, 1))
+
+    along = system.from_whitened(z)
+    image = system.times(along)
+    once = system.whitened(image) - z
+    along_once = system.from_whitened(once)
+    image_once = system.times(along_once)
+    twice = system.whitened(image_once) - once
+    powers = dot(once, once), dot(once, twice), dot(twice, twice)
+    ratios, pull = jax.vjp(_log_ratio, *powers)
+    parts = [part[None, None, :] for part in pull(jnp.ones_like(ratios))]
+
+    # d tr M^k = k tr M^(k-1) dM is the mean of vectors to both sides of dM = d(G^T A G), where
+    # that of A_0^-1 = G G^T is known
+    left = 2.0 * parts[0] * once + 3.0 * parts[1] * twice, 4.0 * parts[2] * twice
+    left, right = jnp.concatenate(left, axis=2), jnp.concatenate([z, once], axis=2)
+    further = jnp.concatenate([once, twice], axis=2)
+    along = jnp.concatenate([along, along_once], axis=2)
+    image = jnp.concatenate([image, image_once], axis=2)
+    together = moving.times(jnp.concatenate([along, system.from_first(right + further)], axis=2))
+    slopes = dot(system.from_whitened(left), together[..., : z.shape[2] * 2])
+    slopes = slopes - dot(system.from_first(left), together[..., z.shape[2] * 2 :])
+    slopes = slopes + dot(system.coloured(left), moving.others(image))
+    slopes = slopes[: z.shape[2]] + slopes[z.shape[2] :]
+    return _with_slopes_of(ratios, slopes), powers[2] * _square(*powers) / 6.0
+
+
+def _square(second, third, fourth):
+    """Of the eigenvalues, far enough from 1."""
+    return jnp.clip(fourth / jnp.maximum(second, _TINY), 1e-6, _LARGEST_SQUARE)
+
+
+def _log_ratio(second, third, fourth):
+    """The trace of ln(1 + M) - M, from the traces of powers of M."""
+    square = _square(second, third, fourth)
+    root = jnp.sqrt(square)
+    even = 0.5 * second * jnp.log1p(-square) / square
+    return even + third * (jnp.arctanh(root) - root) / (root * square)
+
+
+@jax.custom_jvp
+def _with_slopes_of(value, other):
+    """The value, with the derivatives of the other."""
+    return value
+
+
+@_with_slopes_of.defjvp
+def _with_slopes_of_jvp(primals, tangents):
+    return primals[0], tangents[1]
 
 
 def _products(system: System, moments):
@@ -436,10 +559,23 @@ def log_likelihood(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
         Scalar, NaN where there is more white noise than the sums are made for.
     """
     system, moments, products, log_determinant = _prepared(sums, kernel, noise, layout)
+    log_determinant = log_determinant + jnp.mean(log_ratios(system)[0])
+    # one after the other, see `_inverse_factors`
+    moments = moments + 0.0 * jax.lax.stop_gradient(log_determinant)
     products = products + _products(system, moments)[0]
     log_determinant = _derived_after(log_determinant, products)
     value = marginal(products, log_determinant, jnp.sum(sums.counts))
     return jnp.where(noise <= sums.most_noise, value, jnp.nan)
+
+
+def determinant_error(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
+    """Estimate of the error that the determinant makes in the log-likelihood.
+
+    Three standard deviations of the mean over random vectors, and the next orders.
+    """
+    ratios, rest = log_ratios(_prepared(sums, kernel, noise, layout)[0])
+    scatter = jnp.std(ratios, ddof=1) / math.sqrt(ratios.size)
+    return 0.5 * (DEVIATIONS * scatter + jnp.mean(rest))
 
 
 class Solved(NamedTuple):
@@ -468,118 +604,8 @@ def against_bins(sums: Sums, system: System, kernel, times):
 
     ``times`` are days since the first bin began, shape (m,).
     """
-    nodes, project = _projection(DEGREES)
+    nodes, project = projection(system.root.shape[1])
     middle = jnp.arange(len(system.root), dtype=times.dtype)[:, None]
     at = (middle + jnp.asarray(0.5 * (nodes + 1.0), times.dtype)[None, :]) * sums.width
     coefficients = project @ kernel(jnp.abs(at[:, :, None] - times[None, None, :]))
     return jnp.swapaxes(system.root, 1, 2) @ coefficients
-
-
-def neglected(time, variance, kernel, width: float, reach: float) -> float:
-    r"""Estimate of the error of the log-likelihood, by a subset of the bins.
-
-    For the determinant it is the information that each bin's other elements have in the elements
-    of the bins before and in the first ones of those after, given the first ones of their own bin,
-    :math:`\tfrac12 \ln(|R| / |R'|)` with their covariances R' and R with and without these. In
-    each bin, what the polynomials leave over is no white noise, and they go on to higher degrees:
-    :math:`\tfrac14 \mathrm{tr}\, (C_0^{-1} (C - C_0))^2` on average in a log-likelihood ratio, C
-    and C_0 the covariances of its data, and three standard deviations of such a ratio are added.
-
-    Parameters
-    ----------
-    time, variance
-        Of the data, shape (n,), ascending; of white noise altogether.
-    kernel
-        NumPy function of the lag in days.
-    width
-        Of the bins.
-    reach
-        Days to either side in which other bins are looked at.
-
-    Returns
-    -------
-    float
-        For all data, scaled from the subset.
-    """
-    time = np.asarray(time - time[0])
-    index = (time / width).astype(int)
-    occupied, counts = np.unique(index, return_counts=True)
-    full = occupied[counts > KEPT]
-    if full.size == 0:
-        return 0.0
-    # those with most information speak for themselves, some of the others for the rest
-    information = np.bincount(index, weights=1.0 / variance)[full]
-    full = full[np.argsort(information)[::-1]]
-    rest = np.sort(full[_SUBSET // 4 :])
-    some = rest[np.linspace(0, rest.size - 1, min(_SUBSET, rest.size)).round().astype(int)]
-    shares = [(b, 1.0) for b in full[: _SUBSET // 4]] + [(b, rest.size / some.size) for b in some]
-    lags = math.ceil(reach / width)
-    nodes, project = _projection(DEGREES)
-    apart = 0.5 * (nodes[:, None] - nodes[None, :])
-    lag = np.abs(np.arange(2 * lags + 1)[:, None, None] + apart) * width
-    covariances = project @ np.asarray(kernel(lag)) @ project.T
-    determinant = ratio = 0.0
-    for centre, share in shares:
-        near = occupied[np.abs(occupied - centre) <= lags]
-        data = [_data_of(time, variance, index, b, width) for b in near]
-        at = int(np.searchsorted(near, centre))
-        roots = np.stack([_elements(*one)[1] for one in data])
-        determinant += share * max(_lost(roots, near, at, covariances), 0.0)
-        ratio += share * _within(*data[at], kernel, covariances[0], width)
-    # half as much again for the bins that were not looked at
-    return 1.5 * determinant + ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
-
-
-def _data_of(time, variance, index, which: int, width: float):
-    """Times in a bin, from -1 to 1, and variances, of at most some hundred points."""
-    first, last = np.searchsorted(index, [which, which + 1])
-    every = -(-(last - first) // _MOST_DATA)
-    here = slice(first, last, every)
-    return 2.0 * (time[here] / width - which) - 1.0, variance[here] / every
-
-
-def _elements(x, variance, mode="reduced"):
-    """A bin's elements from whitened data, if ``complete`` with what is left of these, and L."""
-    scaled = np.polynomial.legendre.legvander(x, DEGREES - 1) / np.sqrt(variance)[:, None]
-    whole = np.linalg.qr(scaled[:, :ELEMENTS], mode)[0]
-    root = np.zeros((DEGREES, ELEMENTS))
-    root[:, : x.size] = scaled.T @ whole[:, :ELEMENTS]
-    return whole, root
-
-
-def _within(x, variance, kernel, covariance, width: float) -> float:
-    """Information in the data of one bin that polynomials and white noise do not describe."""
-    whole, root = _elements(x, variance, "complete")
-    lag = np.abs(x[:, None] - x[None, :]) * (0.5 * width)
-    scale = 1.0 / np.sqrt(variance)
-    exact = whole.T @ (kernel(lag) * scale[:, None] * scale[None, :]) @ whole
-    number = min(x.size, ELEMENTS)
-    found = np.zeros_like(exact)
-    found[:number, :number] = (root.T @ covariance @ root)[:number, :number]
-    left = max(np.trace(exact) - np.trace(found), 0.0) / max(x.size - number, 1)
-    rest = np.arange(number, x.size)
-    found[rest, rest] = left
-    wrong = np.linalg.solve(found + np.eye(x.size), exact - found)
-    return 0.25 * float(np.sum(wrong * wrong.T))
-
-
-def _lost(roots, near, at: int, covariances) -> float:
-    """Information on the other elements of a bin in its neighbours' that is not used."""
-    number, degrees = len(near), ELEMENTS
-    lag = near[:, None] - near[None, :]
-    between = covariances[np.abs(lag)]
-    between = np.where((lag >= 0)[..., None, None], between, np.swapaxes(between, -1, -2))
-    half = np.matmul(between, roots[None])
-    together = np.matmul(np.swapaxes(roots, 1, 2)[:, None], half)
-    together = together.transpose(0, 2, 1, 3).reshape(number * degrees, number * degrees)
-    together += np.eye(number * degrees)
-    elements = np.arange(number * degrees).reshape(number, degrees)
-    own, other = elements[at, :KEPT], elements[at, KEPT:]
-    known = np.concatenate([elements[:, :KEPT].ravel(), elements[:at, KEPT:].ravel()])
-
-    def left(chosen):
-        lower = np.linalg.cholesky(together[np.ix_(chosen, chosen)])
-        half = np.linalg.solve(lower, together[np.ix_(chosen, other)])
-        return np.linalg.slogdet(together[np.ix_(other, other)] - half.T @ half)[1]
-
-    return 0.5 * float(left(own) - left(known))
