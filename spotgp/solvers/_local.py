@@ -13,9 +13,10 @@ where the covariance of coefficients depends on b - a alone, so that products wi
 convolutions. The quadratic forms :math:`X^T A^{-1} X` of the likelihood are solved for by conjugate
 gradients. What starts and guides them is the covariance :math:`A_0` in which the first elements of
 all bins are correlated as they are, with a band of tiles, and the others depend on the first ones
-of their own bin only, as in a composite likelihood (Vecchia 1988). Its determinant stands for that
-of A, and what is left of the data beyond the polynomials is taken to be white, of the variance that
-the kernel says: these two are the errors, which `neglected` estimates.
+of their own bin only, as in a composite likelihood (Vecchia 1988). The determinant is that of A_0
+with a correction, see `log_ratios`. What no degree describes and what the elements leave over of
+the data is taken to be white, of the variance that the kernel says. The errors of both are what
+`_local_error` and `determinant_error` estimate.
 
 The sums over the data do not depend on the star, and on white noise beyond the stated errors as
 Chebyshev series.
@@ -36,8 +37,8 @@ from ._block import Blocks, backward_solve, determinant, factor_times, forward_s
 from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
 
-# Elements of a bin whose determinant is taken together with other bins', all of them, and the
-# polynomials that they are made of: few data at random times mix them with higher degrees.
+# Elements of a bin that A_0 correlates with other bins', all of them, and the polynomials that they
+# are made of: few data at random times mix them with higher degrees.
 KEPT, ELEMENTS, _FEW_DEGREES, _MANY_DEGREES = 6, 24, 32, 44
 _MORE_NODES = 8  # of the quadrature that projects the kernel on polynomials
 _CONVERGED = 1e-11  # relative size of what conjugate gradients leave of a quadratic form
@@ -441,7 +442,8 @@ def _prepared(sums: Sums, kernel, noise, layout):
     # zeros between the bins' two ends and the largest lag, as a convolution is periodic
     _, size, band = layout
     lags = covariances[: min(len(bins.root), max(band, 1) * size + 1)]
-    period = next_fast_len(len(bins.root) + len(lags) - 1, real=True)
+    least = len(bins.root) + len(lags) - 1
+    period = int(next_fast_len(least, real=True))  # pyright: ignore[reportArgumentType]
     between = jnp.zeros((period - 2 * len(lags) + 1, degrees, degrees), signal.dtype)
     circle = jnp.concatenate([lags, between, jnp.swapaxes(lags[:0:-1], 1, 2)])
     spectrum = jnp.fft.rfft(circle, axis=0)
@@ -504,20 +506,24 @@ def log_ratios(system: System):
     slopes = slopes - dot(system.from_first(left), together[..., z.shape[2] * 2 :])
     slopes = slopes + dot(system.coloured(left), moving.others(image))
     slopes = slopes[: z.shape[2]] + slopes[z.shape[2] :]
-    return _with_slopes_of(ratios, slopes), powers[2] * _square(*powers) / 6.0
+    return _with_slopes_of(ratios, slopes), powers[2] * _square(powers[0], powers[2]) / 6.0
 
 
-def _square(second, third, fourth):
-    """Of the eigenvalues, far enough from 1."""
-    return jnp.clip(fourth / jnp.maximum(second, _TINY), 1e-6, _LARGEST_SQUARE)
+def _square(second, fourth):
+    """Of the eigenvalues."""
+    return jnp.maximum(fourth / jnp.maximum(second, _TINY), 1e-6)
 
 
 def _log_ratio(second, third, fourth):
-    """The trace of ln(1 + M) - M, from the traces of powers of M."""
-    square = _square(second, third, fourth)
-    root = jnp.sqrt(square)
-    even = 0.5 * second * jnp.log1p(-square) / square
-    return even + third * (jnp.arctanh(root) - root) / (root * square)
+    """The trace of ln(1 + M) - M, from the traces of powers of M.
+
+    Where it does not converge it grows no faster than it does for eigenvalues far above 1.
+    """
+    square = _square(second, fourth)
+    root, inner = jnp.sqrt(square), jnp.minimum(square, _LARGEST_SQUARE)
+    even = jnp.minimum(0.5 * jnp.log1p(-inner), jnp.log1p(root) - root)
+    odd = jnp.arctanh(jnp.sqrt(inner)) - jnp.sqrt(inner)
+    return (second * even + third / root * odd) / square
 
 
 @jax.custom_jvp

@@ -107,6 +107,8 @@ def test_rows(many, data):
         assert abs(period[k] / truth - 1.0) < 0.1
         assert abs(period[k] - truth) < 5.0 * result.errors("peq")[k]
         assert result[k].effective_period_error > 0
+    for star in (star for star in result if star.fit is not None):
+        assert set(star.errors) == set(star.values) - set(star.fit.at_edge)
     with pytest.raises(ValueError, match="'period' is no free parameter"):
         result.values("period")
 
