@@ -32,7 +32,7 @@ import numpy as np
 RUNS = 5
 LONGEST = 60.0  # seconds after which a code makes no further runs of a kind
 LIMIT = 600.0  # seconds until the first value and gradient, compilation included
-MEMORY = 14 << 30  # bytes that a process may take
+MEMORY = 16 << 30  # bytes that a process may take
 CADENCE = 29.4244 / 1440.0
 SIGMA = 1e-3
 STAR = {"peq": 5.0, "kappa": 0.2, "inc": 1.0}
@@ -193,7 +193,6 @@ def child(which, path):
     """Answer each line on the standard input by one line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the packages print goes elsewhere
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -229,6 +228,12 @@ def child(which, path):
         answers.flush()
 
 
+def resident(pid):
+    """Bytes of memory that a process holds."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
 class Player:
     """A code in a process of its own."""
 
@@ -250,9 +255,15 @@ class Player:
         assert self.process.stdout
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        ready, _, _ = select.select([self.process.stdout], [], [], limit)
-        line = self.process.stdout.readline() if ready else ""
-        answer = json.loads(line) if line else {"failed": "ended" if ready else "did not finish"}
+        answer, end = {"failed": f"not done in {limit:.0f} s"}, time.perf_counter() + limit
+        while time.perf_counter() < end:
+            if select.select([self.process.stdout], [], [], 0.5)[0]:
+                line = self.process.stdout.readline()
+                answer = json.loads(line) if line else {"failed": "ended"}
+                break
+            if resident(self.process.pid) > MEMORY:
+                answer = {"failed": f"more than {MEMORY >> 30} GB"}
+                break
         if "failed" in answer:
             self.failed = answer["failed"][:60]
             self.close()

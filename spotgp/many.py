@@ -25,6 +25,9 @@ from .observations import TimeSeriesData
 from .solvers import bandwidth, fastest
 from .starts import first_guess, search
 
+# up to so many points a dense matrix costs hardly more than a banded one
+_SMALL = 600
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StarFit:
@@ -325,11 +328,17 @@ def _groups(items: list) -> list[list]:
     for item in items:
         gp = item[2]
         priors = jax.tree.structure(gp.posterior.priors)
-        kinds[gp.posterior.names, priors, _width(gp) > 0].append(item)
+        banded = _width(gp) > 0 and gp.light_curve.time.size > _SMALL
+        kinds[gp.posterior.names, priors, banded].append(item)
+
+    def table(light_curve):
+        # one with fewer samples than the matrix has elements costs little
+        return max(light_curve.knots * light_curve.nodes, light_curve.time.size**2 // 2)
+
     return [
         group
         for kind in kinds.values()
-        for similar in _classes(kind, lambda lc: lc.knots * lc.nodes, 4.0)
+        for similar in _classes(kind, table, 4.0)
         for group in _classes(similar, lambda lc: lc.time.size, 2.0)
     ]
 
@@ -352,7 +361,8 @@ def _alike(items: list) -> list:
     light_curves = [gp.light_curve for _, _, gp in items]
     n = max(light_curve.time.size for light_curve in light_curves)
     columns = max(light_curve.columns.shape[1] for light_curve in light_curves)
-    width = max(_width(gp) for _, _, gp in items)
+    widths = [_width(gp) for _, _, gp in items]
+    width = max(widths) if all(widths) else 0
     static = {
         "layout": tuple(fastest(n, width, dense=False)) if width else (1, n, 0),
         "knots": max(light_curve.knots for light_curve in light_curves),

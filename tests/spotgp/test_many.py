@@ -9,7 +9,7 @@ from pytreefit import Posterior, fit, laplace
 from pytreefit._optimize import _searches
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
 from spotgp._setup import filled_up
-from spotgp.many import _first_guess, _with
+from spotgp.many import _alike, _groups, _first_guess, _with
 from spotgp.solvers import bandwidth, fastest
 
 PRIORS = {
@@ -70,6 +70,22 @@ def test_filling_up_changes_nothing(solver, star):
     wanted = np.array([3.0, 30.0, 59.0])
     for a, b in zip(wide.predict(wanted), gp.predict(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8)
+
+
+def test_small_stars_share_a_program_whether_banded_or_not(data, star):
+    priors = {"lspot": (1.0, 8.0), "tau_spot": (0.5, 2.0)}
+    star = star.set({"envelope.lspot": 4.0, "envelope.tau_spot": 1.0})
+    items = [
+        (k, one.name, GPSolver.from_data(one, star, priors=priors, solver=solver))
+        for k, (one, solver) in enumerate(zip(data, ("dense", "banded", "banded"), strict=True))
+    ]
+    assert [gp.light_curve.layout[0] > 1 for _, _, gp in items] == [False, True, True]
+    groups = _groups(items)
+    assert len(groups) == 1
+    for k, _, shared in _alike(groups[0]):
+        assert shared.light_curve.layout == (1, 60, 0)
+        expected = items[k][2].log_posterior()
+        assert float(shared.log_posterior()) == pytest.approx(float(expected), abs=1e-8)
 
 
 def test_the_same_as_one_by_one(data, many, star):
