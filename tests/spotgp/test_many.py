@@ -9,7 +9,7 @@ from pytreefit import Posterior, fit, laplace
 from pytreefit._optimize import _searches
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
 from spotgp._setup import filled_up
-from spotgp.many import _alike, _groups, _first_guess, _with
+from spotgp.many import _alike, _first_guess, _groups, _with
 from spotgp.solvers import bandwidth, fastest
 
 PRIORS = {
