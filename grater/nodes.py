@@ -70,34 +70,30 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
     distance = x**2 + y**2
     radii = jnp.sqrt(jnp.min(distance)), jnp.sqrt(jnp.max(distance))
     tested = _lines_to_test(view, support, height, radii)
-    number = tested[0].size
-    all_x, all_y = (jnp.append(pixels, t) for pixels, t in zip((x, y), tested, strict=True))
-
-    def parted(lines):
-        """The arrays of the pixels, and those of the lines of sight to test."""
-
-        def pixels(value):
-            kept = value[..., :-number]
-            return kept.reshape(*kept.shape[:-1], *x.shape)
-
-        def is_along(value):
-            return value.ndim > 0 and value.shape[-1] == all_x.size
-
-        own = jax.tree.map(lambda v: pixels(v) if is_along(v) else v, lines)
-        return own, jax.tree.map(lambda v: v[..., -number:] if is_along(v) else v, lines)
 
     def light(l):
         return jax.vmap(brightness, (None, None, 0))(*tested, l)
 
     largest, softened = Steps.for_profile(vertical, moving, rule.accuracy, x.dtype)
-    slabs, few = parted(cut_slabs(view, height, support.q_peak, largest, all_x, all_y))
+    few = cut_slabs(view, height, support.q_peak, largest, *tested)
     steps, error, by_slabs = choose_steps(few, largest, softened, light, rule.accuracy)
+    slabs = cut_slabs(view, height, support.q_peak, largest, x, y)
 
     def lines():
-        placed = place_lines(
-            view, support, lambda q: support.extent * height(q), all_x, all_y, rule
-        )
-        return choose_nodes(*parted(placed), light, rule)
+        # all of them together, since the program that places them is long
+        number = tested[0].size
+        places = (jnp.append(pixels, t) for pixels, t in zip((x, y), tested, strict=True))
+        placed = place_lines(view, support, lambda q: support.extent * height(q), *places, rule)
+        along = x.size + number
+
+        def part(value, which, shape):
+            if value.ndim == 0 or value.shape[-1] != along:
+                return value
+            return value[..., which].reshape(*value.shape[:-1], *shape)
+
+        own = jax.tree.map(lambda v: part(v, slice(x.size), x.shape), placed)
+        few = jax.tree.map(lambda v: part(v, slice(x.size, along), (number,)), placed)
+        return choose_nodes(own, few, light, rule)
 
     def no_lines():
         return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(lines))

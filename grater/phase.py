@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -374,10 +375,15 @@ def _monotone_slopes(x, y):
     if x.size == 2:
         return jnp.broadcast_to(secant, (2,))
     before, after = secant[:-1], secant[1:]
-    alike = before * after > 0
+    alike = jnp.sign(before) * jnp.sign(after) > 0
+    # in units of the steeper one: neither the slopes nor their derivatives overflow
+    unit = jax.lax.stop_gradient(jnp.maximum(jnp.abs(before), jnp.abs(after)))
+    unit = jnp.where(alike, unit, 1.0)
+    before, after = before / unit, after / unit
     weight = 2.0 * step[1:] + step[:-1], step[1:] + 2.0 * step[:-1]
-    ratio = weight[0] / jnp.where(alike, before, 1.0) + weight[1] / jnp.where(alike, after, 1.0)
-    inner = jnp.where(alike, (weight[0] + weight[1]) / jnp.where(alike, ratio, 1.0), 0.0)
+    total = jnp.where(alike, weight[0] * after + weight[1] * before, 1.0)
+    mean = (weight[0] + weight[1]) * before * after / total
+    inner = jnp.where(alike, unit * mean, 0.0)
 
     def end(h0, h1, s0, s1):
         slope = ((2.0 * h0 + h1) * s0 - h0 * s1) / (h0 + h1)

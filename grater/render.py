@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._math import inverse_sqrt
+from ._math import computed_once, inverse_sqrt
 from .nodes import Nodes, most_nodes, place_nodes
 from .quadrature import SMALLEST_RADIUS, Rule, View
 from .slabs import in_each_number
@@ -82,8 +82,12 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
     array
         :math:`\int \rho f p / d^2\, dl` in 1 / au, of the shape of x_sky.
     """
+    shape = jnp.shape(x_sky)
+    # in one dimension, where the compiler leaves no end of a row to be done number by number
+    x_sky, y_sky = jnp.ravel(x_sky), jnp.ravel(y_sky)
     arguments = _separate(orbit, radial, vertical, phase, x_sky, y_sky)
-    return _integral(*arguments, orbit=jax.lax.stop_gradient(orbit), rule=rule)
+    integral = _integral(*arguments, orbit=jax.lax.stop_gradient(orbit), rule=rule)
+    return integral.reshape(shape)
 
 
 def integration_error(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, rule: Rule):
@@ -168,7 +172,7 @@ def _place_sample(ellipse: Ellipse, x, y, l, innermost):
 
 
 def _radius(ellipse: Ellipse, x_d, y_d, r):
-    return (r + ellipse.e_cos * x_d + ellipse.e_sin * y_d) / ellipse.parameter
+    return (r + ellipse.e_cos * x_d + ellipse.e_sin * y_d) * (1.0 / ellipse.parameter)
 
 
 def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
@@ -219,7 +223,7 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
         *(("offset_y", "height", "distance") if y_dot is not None else ()),
     }
     names = sorted(of_ellipse | of_sky)
-    innermost = SMALLEST_RADIUS * unit
+    innermost, per_parameter = SMALLEST_RADIUS * unit, 1.0 / ellipse.parameter
 
     def geometry(l):
         x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
@@ -230,7 +234,8 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
         along = jnp.ones_like(q)
         density, density_q = jax.jvp(dust.radial.density, (q,), (along,))
         height, height_q = jax.jvp(dust.vertical.height, (q,), (along,))
-        t = jnp.abs(z) / height
+        per_height = 1.0 / height
+        t = jnp.abs(z) * per_height
         profile, profile_t = jax.jvp(dust.vertical.profile, (t,), (along,))
         phase, phase_c = jax.jvp(dust.phase, (cos_scatter,), (along,))
         # of the radial profile, the height, the vertical profile and the phase function
@@ -240,7 +245,7 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
             in_each_number(lambda part: part.profile(t), dust.vertical, dust_dot.vertical),
             in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase),
         )
-        slope = profile_t / height
+        slope = profile_t * per_height
         in_height = -t * slope
         in_z = jnp.sign(z) * slope
         return density, density_q, profile, in_height, height_q, in_z, phase, phase_c, numbers
@@ -257,20 +262,20 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
         )
 
     def add_sample(sums, l, weight):
-        y_d, z, q, per_r, per_d = _computed_once(geometry, l)
-        *parts, phase_c, numbers = _computed_once(components, q, z, l * per_d)
-        total, in_q, in_z, factors = _computed_once(products, weight, per_d, *parts)
+        y_d, z, q, per_r, per_d = computed_once(geometry, l)
+        *parts, phase_c, numbers = computed_once(components, q, z, l * per_d)
+        total, in_q, in_z, factors = computed_once(products, weight, per_d, *parts)
         x_d, dense = x - ellipse.offset_x, factors[-1]
         geometric = {
             "inclination": lambda: (
-                in_q * (y_d * per_r + ellipse.e_sin) * (z / ellipse.parameter)
+                in_q * (y_d * per_r + ellipse.e_sin) * (z * per_parameter)
                 - in_z * (y_d + ellipse.offset_y)
             ),
             "parameter": lambda: in_q * q,
             "e_cos": lambda: in_q * x_d,
             "e_sin": lambda: in_q * y_d,
-            "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) / ellipse.parameter,
-            "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) / ellipse.parameter,
+            "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) * per_parameter,
+            "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) * per_parameter,
             "height": lambda: in_z,
             "distance": lambda: (total + 0.5 * dense * phase_c * (l * per_d)) * per_d**2,
         }
@@ -293,9 +298,9 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     image_dot = jnp.zeros_like(x)
     factors = {
         "inclination": jnp.deg2rad(1.0),
-        "parameter": -1.0 / ellipse.parameter,
-        "e_cos": 1.0 / ellipse.parameter,
-        "e_sin": 1.0 / ellipse.parameter,
+        "parameter": -per_parameter,
+        "e_cos": per_parameter,
+        "e_sin": per_parameter,
         "offset_x": -1.0,
         "offset_y": -1.0,
     }
@@ -310,18 +315,6 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     for number, total in zip(numbers, sums[len(names) :], strict=True):
         image_dot = image_dot + total * number
     return image, image_dot
-
-
-def _computed_once(function, *arguments):
-    """The function's arrays, in memory: XLA's CPU backend would work them out for each use anew."""
-    # always true, of NaN as well, which must come out as NaN; but the compiler does not know
-    use = ~(arguments[0].ravel()[0] > jnp.inf)
-    out = jax.eval_shape(function, *arguments)
-
-    def nothing(*_):
-        return jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), out)
-
-    return jax.lax.cond(use, function, nothing, *arguments)
 
 
 def _plain_jvp(primals, tangents, nodes, unit, rule):

@@ -18,6 +18,7 @@ import numpy as np
 from jax.extend.core import Literal
 from jaxtyping import Array, Bool, Float, Int
 
+from ._math import computed_once
 from .quadrature import SMALLEST_RADIUS, View, tolerance, vertical_extent
 
 # the finest steps, and how many of them the coarser ones take at once
@@ -42,14 +43,16 @@ class Slabs(NamedTuple):
 
     def node(self, t):
         """Position on the lines where they cross a surface, and its derivative in t."""
-        tan_i = self.sin_i / self.cos_i
-        tilt = t * self.opening * tan_i
-        rest = 1.0 - t * tilt * tan_i
+        # products with reciprocals: of many numbers a quotient costs several times as much
+        per_cos = 1.0 / self.cos_i
+        tan_i = self.sin_i * per_cos
+        tilt = (t * tan_i) * self.opening
+        rest = 1.0 - (t * tan_i) * tilt
         shift = tilt * self.crossing
         slope = (shift + jnp.sqrt(shift**2 + rest * self.height**2)) / rest
         z = t * slope
         step = slope**2 / (slope - tilt * (self.crossing + z * tan_i))
-        return (z + self.y * self.sin_i) / self.cos_i, step / jnp.abs(self.cos_i)
+        return (z + self.y * self.sin_i) * per_cos, step * jnp.abs(per_cos)
 
 
 class Steps(NamedTuple):
@@ -123,18 +126,22 @@ def cut_slabs(view: View, height, q_peak, largest, x, y) -> Slabs:
         Sky coordinates as for `place_lines`.
     """
     e, cos_i = view.eccentricity, kept_off_zero(view.cos_i)
-    x0, y0 = x - view.offset_x, y / cos_i - view.offset_y
-    radius = jnp.maximum(jnp.hypot(x0, y0), SMALLEST_RADIUS)
-    q = (radius + e * (x0 * view.cos_omega + y0 * view.sin_omega)) / (1.0 - e**2)
-    at_crossing, flaring = jax.jvp(height, (q,), (q,))
-    flaring = jnp.clip(flaring / at_crossing, 0.0, 1.0)
-    # in the hole of a disk that flares strongly still as high as the ring
-    cone = jnp.where(q < q_peak, height(q_peak) * q / q_peak, 0.0)
-    at_crossing = jnp.maximum(at_crossing, cone)
+    x0, y0 = x - view.offset_x, y * (1.0 / cos_i) - view.offset_y
+    highest = height(q_peak) / q_peak
+
+    def at(x0, y0):
+        radius = jnp.maximum(jnp.sqrt(x0**2 + y0**2), SMALLEST_RADIUS)
+        q = (radius + e * (x0 * view.cos_omega + y0 * view.sin_omega)) * (1.0 / (1.0 - e**2))
+        at_crossing, flaring = jax.jvp(height, (q,), (q,))
+        flaring = jnp.clip(flaring / at_crossing, 0.0, 1.0)
+        # in the hole of a disk that flares strongly still as high as the ring
+        at_crossing = jnp.maximum(at_crossing, jnp.where(q < q_peak, highest * q, 0.0))
+        return at_crossing, flaring * (at_crossing / radius) ** 2
+
+    at_crossing, opening = computed_once(at, x0, y0)
     # no wider than lets every line of sight meet every surface once on either side
     widest = 0.6 * (cos_i / (largest * jnp.maximum(view.sin_i, _STEEPEST))) ** 2
-    opening = jnp.minimum(flaring * (at_crossing / radius) ** 2, widest)
-    return Slabs(y, y0, at_crossing, opening, view.sin_i, cos_i)
+    return Slabs(y, y0, at_crossing, jnp.minimum(opening, widest), view.sin_i, cos_i)
 
 
 def kept_off_zero(cosine):

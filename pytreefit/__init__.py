@@ -8,6 +8,7 @@ from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
 from ._laplace import Laplace, laplace
+from ._memory import keep_freed_blocks
 from ._model import Model
 from ._param import ParamInfo, param
 from ._posterior import Posterior
@@ -34,3 +35,5 @@ __all__ = [
     "save",
     "vary",
 ]
+
+keep_freed_blocks()

@@ -32,6 +32,7 @@ import numpy as np
 from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, Complex, Float
 from scipy.fft import next_fast_len
+from scipy.special import ndtr, stdtrit
 
 from ._block import Blocks, backward_solve, determinant, factor_times, forward_solve, marginal
 from ._stated import DEVIATIONS
@@ -577,11 +578,13 @@ def log_likelihood(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
 def determinant_error(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
     """Estimate of the error that the determinant makes in the log-likelihood.
 
-    Three standard deviations of the mean over random vectors, and the next orders.
+    Three standard deviations of the mean over random vectors, or what Student's distribution has in
+    their place for so few of them, and the next orders.
     """
     ratios, rest = log_ratios(_prepared(sums, kernel, noise, layout)[0])
     scatter = jnp.std(ratios, ddof=1) / math.sqrt(ratios.size)
-    return 0.5 * (DEVIATIONS * scatter + jnp.mean(rest))
+    deviations = float(stdtrit(ratios.size - 1, ndtr(DEVIATIONS)))
+    return 0.5 * (deviations * scatter + jnp.mean(rest))
 
 
 class Solved(NamedTuple):

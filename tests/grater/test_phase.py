@@ -224,6 +224,13 @@ def test_table_is_constant_outside():
     np.testing.assert_allclose(value, [9.0, 9.0, 1.1, 1.1], rtol=1e-13)
 
 
+def test_table_gradients_of_hardly_any_light_are_finite():
+    values = jnp.asarray([17.0, 0.0, 3e-299, 1.0, 3e-160, 2e-160])
+    c = jnp.cos(jnp.deg2rad(jnp.asarray([10.0, 45.0, 95.0, 130.0, 172.0])))
+    curve = jax.jacobian(lambda v: grater.TabulatedPhase(jnp.asarray(ANGLES), v)(c))
+    assert np.all(np.isfinite(curve(values)))
+
+
 def test_table_gradients_are_finite_differences():
     c = jnp.cos(jnp.deg2rad(jnp.asarray([10.0, 30.0, 80.0, 120.0, 150.0])))
     # no two values alike: where they are, a monotone curve has a kink in its values
