@@ -3,12 +3,12 @@
 Models are immutable Equinox modules; a parameter is a field declared with :func:`param`.
 """
 
+from . import _memory
 from ._batch import grid, map_models, vary
 from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
 from ._laplace import Laplace, laplace
-from ._memory import keep_freed_blocks
 from ._model import Model
 from ._param import ParamInfo, param
 from ._posterior import Posterior
@@ -36,4 +36,4 @@ __all__ = [
     "vary",
 ]
 
-keep_freed_blocks()
+_memory.keep_freed_blocks()
