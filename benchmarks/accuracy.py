@@ -106,9 +106,10 @@ for precision in ("float64", "float32"):
         errors, estimates = np.array(errors), np.array(estimates)
         for k, setting in enumerate(settings):
             over = errors[:, k] > setting
-            said = estimates[over, k] > 0.2 * setting
-            ratio = errors[:, k] / np.maximum(estimates[:, k], 0.1 * setting)
+            said = estimates[over, k] > 0.9 * setting
+            ratio = errors[:, k] / estimates[:, k]
             print(
                 f"accuracy {setting:g}: {np.sum(over)} of {args.number} have a larger error, the "
-                f"estimate says so of {np.sum(said)}; error over estimate at most {ratio.max():.1f}"
+                f"estimate says so of {np.sum(said)}; error over estimate {ratio.min():.2f} to "
+                f"{ratio.max():.2f}"
             )

@@ -114,7 +114,7 @@ def _lines_to_test(view: View, support, height, radii):
     dtype = radii[0].dtype
     cos_i = kept_off_zero(view.cos_i)
     # from the hole, across which the halo of the ring is seen, outwards
-    low = radii[0]
+    low = jnp.maximum(radii[0], 0.1 * support.q_peak)
     high = jnp.maximum(jnp.minimum(support.q_high, radii[1] / jnp.abs(cos_i)), low)
     spread = jnp.asarray(np.linspace(0.0, 1.0, 10), dtype)
     ring = jnp.asarray([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], dtype) * support.log_width

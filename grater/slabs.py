@@ -180,10 +180,15 @@ def choose_steps(slabs: Slabs, largest, softened, brightness, accuracy: float):
 
     finest = Steps(largest, softened, jnp.asarray(1))
     found = _integrals(light, finest)
-    errors = jnp.max(jnp.abs(found[:-1] - found[-1:]), axis=1) / jnp.max(jnp.abs(found[-1]))
-    enough = errors <= tolerance(accuracy, errors.dtype)
+    peak = jnp.max(jnp.abs(found[-1]))
+    errors = jnp.max(jnp.abs(found[:-1] - found[-1:]), axis=1) / peak
+    # left out beyond the last surfaces: in a disk's hole these may end within its ring's halo
+    beyond = jnp.max(jnp.sum(jnp.abs(light(largest * jnp.array([-1.0, 1.0]))), axis=0)) / peak
+    allowed = tolerance(accuracy, errors.dtype)
+    enough = (errors <= allowed) & (beyond <= 2.0 * allowed)
     which = jnp.argmax(enough)
-    return finest._replace(stride=jnp.asarray(_STRIDES)[which]), errors[which], jnp.any(enough)
+    stride = jnp.asarray(_STRIDES)[which]
+    return finest._replace(stride=stride), errors[which] + beyond, jnp.any(enough)
 
 
 def _integrals(values, finest: Steps):

@@ -195,15 +195,28 @@ def test_vmap_equals_loop():
 
 @pytest.mark.parametrize("inclination", [45.0, 70.0, 88.0])
 def test_estimate_of_the_error(inclination):
-    """The measured error tells the true one's size, but for the faint light that is left out."""
+    """The stated error is the true one, to a few per cent."""
     disk = small_disk(inclination=inclination, alpha_in=15.0)
     truth = np.asarray(render(grater.Scene(disk, grid=GRID, accuracy=1e-8)))
     scene = grater.Scene(disk, grid=GRID, accuracy=1e-3)
     (estimate,) = np.asarray(scene.integration_error())
-    assert 1e-7 < estimate <= 0.2e-3
     true = np.max(np.abs(np.asarray(render(scene)) - truth)) / truth.max()
-    assert true < 5.0 * estimate + 0.2e-3
-    assert true < 1e-3
+    np.testing.assert_allclose(estimate, true, rtol=0.05)
+    assert 1e-7 < true < 1e-3
+
+
+def test_halo_in_the_hole_of_a_flared_disk():
+    """Surfaces that follow the low height in the hole would end within the halo of the ring."""
+    disk = grater.Disk(
+        40.0, 123.6, 218.5, alpha_in=22.4, alpha_out=-3.3, scale_height=1.44, gamma=1.0, beta=1.49,
+        offset_x=3.2, offset_y=1.7, phase=grater.HenyeyGreenstein(0.38),
+    )  # fmt: skip
+    grid = grater.Grid((40, 40), 0.045, 72.8)
+    rough, fine = (
+        np.asarray(render(grater.Scene(disk, grid=grid, accuracy=setting)))
+        for setting in (1e-4, 1e-9)
+    )
+    assert np.max(np.abs(rough - fine)) < 1e-4 * np.max(fine)
 
 
 def test_estimate_says_where_no_number_of_nodes_is_enough():
