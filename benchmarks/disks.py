@@ -50,7 +50,7 @@ CASES = {
     "gradient, 200 pixels": {"gradient": True, "size": 200},
     "gradient, i = 88": {"gradient": True, "inclination": 88.0},
 }
-OURS = {"5e-4": 5e-4, "1e-4": 1e-4, "1e-6": 1e-6}
+OURS = {"2e-3": 2e-3, "1e-4": 1e-4, "1e-6": 1e-6}
 SLICES = {"49": 25, "199": 100}
 
 
