@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .quadrature import Lines, Rule, View, choose_nodes, measure_support, place_lines
+from .quadrature import Lines, Rule, View, choose_nodes, measure_support, measure_wedge, place_lines
 from .slabs import MOST_SURFACES, Slabs, Steps, choose_steps, cut_slabs, kept_off_zero
 
 
@@ -62,7 +62,7 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
     rule
         Accuracy.
     """
-    support = measure_support(radial, vertical, rule.truncation, unit)
+    support = measure_support(radial, rule.truncation, x.dtype)
 
     def height(q):
         return vertical.height(q) / unit
@@ -83,7 +83,8 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
         # all of them together, since the program that places them is long
         number = tested[0].size
         places = (jnp.append(pixels, t) for pixels, t in zip((x, y), tested, strict=True))
-        placed = place_lines(view, support, lambda q: support.extent * height(q), *places, rule)
+        wedge = measure_wedge(vertical, support, rule.truncation, unit)
+        placed = place_lines(view, support, wedge, height, *places, rule)
         along = x.size + number
 
         def part(value, which, shape):

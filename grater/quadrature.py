@@ -72,9 +72,14 @@ class Support(NamedTuple):
     q_peak: Float[Array, ""]
     q_high: Float[Array, ""]
     log_width: Float[Array, ""]
-    extent: Float[Array, ""]
-    height_constant: Float[Array, ""]
-    height_slope: Float[Array, ""]
+
+
+class Wedge(NamedTuple):
+    """The heights that hold the vertical profile, of a disk seen nearly edge-on (all scalars)."""
+
+    extent: Float[Array, ""]  # K, in scale heights
+    constant: Float[Array, ""]  # K^2 h^2 <= constant + slope q^2, lengths in a
+    slope: Float[Array, ""]
 
 
 class View(NamedTuple):
@@ -145,20 +150,24 @@ def vertical_extent(vertical, truncation: float, dtype) -> Float[Array, ""]:
     return t[jnp.minimum(t.size - jnp.argmax(inside[::-1]), t.size - 1)]
 
 
-def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Support:
-    """Measure a disk's profiles on a grid: any profile will do, none has to know its own extent.
+def _radii(dtype):
+    """Logarithms of the elliptic radii on which profiles are measured, in semi-major axes."""
+    return jnp.asarray(np.linspace(math.log(SMALLEST_RADIUS), math.log(1e3), 1201), dtype)
+
+
+def measure_support(radial, truncation: float, dtype) -> Support:
+    """Measure a radial profile on a grid: any will do, none has to know its own extent.
 
     Parameters
     ----------
-    radial, vertical
-        The disk's profiles.
+    radial
+        The disk's radial profile.
     truncation
         Densities below this fraction of the largest are left out.
-    semi_major_axis
-        In au, shape ().
+    dtype
+        Of the image.
     """
-    dtype = jnp.asarray(semi_major_axis).dtype
-    log_q = jnp.asarray(np.linspace(math.log(SMALLEST_RADIUS), math.log(1e3), 1201), dtype)
+    log_q = _radii(dtype)
     q = jnp.exp(log_q)
     density = jax.vmap(radial.density)(q)
     # the illumination falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need
@@ -175,40 +184,47 @@ def measure_support(radial, vertical, truncation: float, semi_major_axis) -> Sup
         jnp.where(bright, slope, jnp.inf)
     )
     log_width = 2.0 / jnp.maximum(steepness, 0.1)
+    return Support(q[first], q[jnp.argmax(lit)], q[last], log_width)
 
+
+def measure_wedge(vertical, support: Support, truncation: float, semi_major_axis) -> Wedge:
+    """Measure how high a disk is: the tightest of a tangent and a cone over its support.
+
+    Parameters
+    ----------
+    vertical
+        The disk's vertical profile.
+    support
+        Of its radial profile.
+    truncation
+        Densities below this fraction of the largest are left out.
+    semi_major_axis
+        In au, shape ().
+    """
+    dtype = support.q_peak.dtype
+    q = jnp.exp(_radii(dtype))
     extent = vertical_extent(vertical, truncation, dtype)
-
-    # K^2 h^2 <= constant + slope q^2 over the support: the tightest of a tangent and a cone
     squared = (extent * jax.vmap(vertical.height)(q) / semi_major_axis) ** 2
-    used = (jnp.arange(q.size) >= first) & (jnp.arange(q.size) <= last)
-    peak = jnp.argmax(lit)
-    q_peak, t_axis = q[peak], q**2
+    used = (q >= support.q_low) & (q <= support.q_high)
+    peak = jnp.argmax(q >= support.q_peak)
+    t_axis = q**2
     low, high = squared[peak - 1], squared[peak + 1]
     tangent = jnp.maximum((high - low) / (t_axis[peak + 1] - t_axis[peak - 1]), 0.0)
     shift = jnp.max(jnp.where(used, squared - tangent * t_axis, 0.0))
     cone = jnp.max(jnp.where(used, squared / t_axis, 0.0))
     is_cone = cone * t_axis[peak] < shift + tangent * t_axis[peak]
-    return Support(
-        q[first],
-        q_peak,
-        q[last],
-        log_width,
-        extent,
-        jnp.where(is_cone, 0.0, shift),
-        jnp.where(is_cone, cone, tangent),
-    )
+    return Wedge(extent, jnp.where(is_cone, 0.0, shift), jnp.where(is_cone, cone, tangent))
 
 
-def place_lines(view: View, support: Support, wedge, x, y, rule: Rule) -> Lines:
+def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: Rule) -> Lines:
     """Cut every line of sight into four segments that hold the disk.
 
     Parameters
     ----------
-    view, support
+    view, support, wedge
         The disk.
-    wedge
-        Function of q: the height K h(q) that holds the vertical profile, in units of the
-        semi-major axis.
+    height
+        Function of q: the scale height h(q) in units of the semi-major axis.
     x, y
         Sky coordinates of the pixels along the disk's major and minor axis from the star, in units
         of the semi-major axis, any shape.
@@ -241,8 +257,8 @@ def place_lines(view: View, support: Support, wedge, x, y, rule: Rule) -> Lines:
     hole_2, c2, high = jnp.where(met, (-a1 + root) / (a2 * slant), nearest[None])
 
     # the wedge
-    kappa = support.height_slope / (1.0 - e) ** 2
-    constant = support.height_constant
+    kappa = wedge.slope / (1.0 - e) ** 2
+    constant = wedge.constant
     wa = cos_i**2 - kappa * sin_i**2
     wb = sin_i * (cos_i * y + kappa * y0)
     wc = (sin_i * y) ** 2 - constant - kappa * (x0**2 + y0**2)
@@ -272,7 +288,9 @@ def place_lines(view: View, support: Support, wedge, x, y, rule: Rule) -> Lines:
     crossed = (midplane > low) & (midplane < high)
 
     def outside(lengths):
-        return jnp.abs((lengths - midplane[None]) * side) - wedge(jax.vmap(q_at)(lengths))
+        return jnp.abs((lengths - midplane[None]) * side) - wedge.extent * height(
+            jax.vmap(q_at)(lengths)
+        )
 
     def tighten(end):
         start = jnp.where(crossed[None], midplane[None], end)
