@@ -80,7 +80,11 @@ def data(case):
 
 
 def ours(case, setting):
-    """A function without arguments that renders or differentiates, and the image."""
+    """A function without arguments that renders or differentiates, and the image.
+
+    A spline is differentiated in the values at its knots, as in a fit; the image that is compared
+    with others is that of GRaTeR-JAX's own curve through them.
+    """
     import equinox as eqx
     import jax
     import jax.numpy as jnp
@@ -100,7 +104,11 @@ def ours(case, setting):
         grater.from_grater_jax(disk, spf, misc), grid=grid, psf=psf, accuracy=OURS[setting]
     )
     image, error = (jnp.asarray(a, float) for a in data(case))
-    moving, rest = eqx.partition(scene.disk, eqx.is_inexact_array)
+    fitted = grater.from_grater_jax(disk, spf, misc, spline="free")
+    moves = jax.tree.map(eqx.is_inexact_array, fitted)
+    if isinstance(fitted.phase, grater.SplinePhase):
+        moves = eqx.tree_at(lambda m: m.phase.knots, moves, False)
+    moving, rest = eqx.partition(fitted, moves)
 
     @jax.jit
     def value_and_gradient(moving, scene):
