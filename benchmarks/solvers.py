@@ -39,8 +39,8 @@ STAR = {"peq": 5.0, "kappa": 0.2, "inc": 1.0}
 SPOT = {"lspot": 10.0, "tau_spot": 4.0}
 # the same for spotgp 1.4 and this package: they decide how far a solver's band has to reach
 BOUNDS = {
-    "peq": (2.0, 20.0), "kappa": (0.0, 0.9), "inc": (0.01, 1.57), "lspot": (2.0, 20.0),
-    "tau_spot": (1.0, 8.0), "sigma_k": (1e-4, 0.1),
+    "peq": (2.0, 20.0), "kappa": (0.0, 0.9), "inc": (0.01, 1.57), "lspot": (2.0, 12.0),
+    "tau_spot": (1.0, 5.0), "sigma_k": (1e-4, 0.1),
 }  # fmt: skip
 OURS = ("auto", "exact", "local", "fourier")
 
