@@ -91,6 +91,7 @@ def ours(case, setting):
     import jax.numpy as jnp
 
     import grater
+    import pytreefit
 
     misc, disk = case["misc"], case["disk"]
     grid = grater.Grid(
@@ -111,7 +112,7 @@ def ours(case, setting):
         moves = eqx.tree_at(lambda m: m.phase.knots, moves, False)
     moving, rest = eqx.partition(fitted, moves)
 
-    @jax.jit
+    @pytreefit.jit
     def value_and_gradient(moving, scene):
         def log_likelihood(moving):
             residual = (eqx.tree_at(lambda s: s.disk, scene, eqx.combine(moving, rest)).image()

@@ -1,12 +1,11 @@
 """Quantities that papers quote, derived from a disk's parameters."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Table, map_models
+from pytreefit import Table, jit, map_models
 
 from .disk import Disk
 
@@ -68,7 +67,7 @@ def _root(function, low, high, *arguments):
     return root - function(root, *arguments) / safe
 
 
-@eqx.filter_jit
+@jit
 def _ring(disk: Disk):
     """Peak, inner and outer half maximum of the surface density, in reference radii."""
 
@@ -252,7 +251,7 @@ def derived_draws(samples, path: str = "disk") -> dict[str, np.ndarray]:
     return {name: np.asarray(values[name]) for name in DERIVED_UNITS}
 
 
-@eqx.filter_jit
+@jit
 def _derived_of_draws(samples, path):
     # all in one compiled function, so that only the disk of each draw is ever built
     return map_models(derived, samples.models().get(path), batch_size=64)

@@ -11,6 +11,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from pytreefit import jit
+
 from .data import Observation
 from .scene import Grid, Scene
 
@@ -227,7 +229,7 @@ def plot_phase_function(
     return figure
 
 
-@eqx.filter_jit
+@jit
 def _phase_curves(source, path, cosine):
     """Phase function relative to 90 deg, and inclination of its disk (NaN without one)."""
     draws = hasattr(source, "models")

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import Model, jit, param
 
 from .disk import Disk
 from .noise import AbstractNoise, GaussianNoise
@@ -255,7 +255,7 @@ class Scene(Model):
         return _image(self)
 
 
-@eqx.filter_jit
+@jit
 def _image(scene: Scene) -> Float[Array, "ny nx"]:
     image = scene.sharp_image()
     if scene.transmission is not None:
@@ -267,7 +267,7 @@ def _image(scene: Scene) -> Float[Array, "ny nx"]:
     return image
 
 
-@eqx.filter_jit
+@jit
 def _integration_error(scene: Scene) -> Float[Array, " disks"]:
     x, y, inside = scene.sky_coordinates()
     rules = Rule(scene.accuracy), Rule(max(0.01 * scene.accuracy, 1e-10))

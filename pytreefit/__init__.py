@@ -8,6 +8,7 @@ from ._batch import grid, map_models, vary
 from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
+from ._jit import jit
 from ._laplace import Laplace, laplace
 from ._model import Model
 from ._param import ParamInfo, param
@@ -27,6 +28,7 @@ __all__ = [
     "Table",
     "fit",
     "grid",
+    "jit",
     "laplace",
     "load",
     "map_models",

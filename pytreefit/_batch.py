@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._jit import jit
 from ._model import Model, convert_value, lookup_parameter, replace
 from ._param import check_value, is_traced
 from ._threads import cores, in_threads
@@ -166,7 +167,7 @@ def _map_on_all_cores(f, models, batch_size):
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:length], *done)
 
 
-@eqx.filter_jit
+@jit
 def _map(f, models, batch_size):
     arrays, static = eqx.partition(models, eqx.is_array)
     return jax.lax.map(lambda a: f(eqx.combine(a, static)), arrays, batch_size=batch_size)

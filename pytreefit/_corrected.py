@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import _io
+from ._jit import jit
 from ._pareto import pareto_smoothed
 from ._posterior import Posterior
 from ._progress import Pace, Reporter, duration
@@ -268,7 +269,7 @@ def _check(samples, exact: Posterior) -> None:
             raise ValueError(f"{name!r} has shape {wanted} in exact but was drawn in {drawn}.")
 
 
-@eqx.filter_jit
+@jit
 def _log_density(exact: Posterior, values):
     """Log density of physical values."""
     log_prior = exact.log_prior(values)

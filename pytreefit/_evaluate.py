@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._jit import jit
 from ._space import prior_only
 from ._threads import in_threads
 
@@ -37,8 +37,8 @@ class Rowwise:
     """
 
     def __init__(self, function):
-        self._one = eqx.filter_jit(function)
-        self._all = eqx.filter_jit(
+        self._one = jit(function)
+        self._all = jit(
             lambda posterior, frame, rows, *constants: jax.vmap(
                 lambda row: function(posterior, frame, row, *constants)
             )(rows)
@@ -110,7 +110,7 @@ def _hessian(posterior, frame: Frame, z):
 hessian = Rowwise(_hessian)
 
 
-@eqx.filter_jit
+@jit
 def log_volume(prior, us: Float[Array, "row dim"]):
     """Log volume element of the unconstrained coordinates, and its gradient, for each row.
 
@@ -123,7 +123,7 @@ def log_volume(prior, us: Float[Array, "row dim"]):
     return jax.vmap(jax.value_and_grad(function))(us)
 
 
-@eqx.filter_jit
+@jit
 def log_volume_curvature(prior, frame: Frame) -> Float[Array, "dim dim"]:
     """Minus the second derivatives of :func:`log_volume` in z, at the frame's offset."""
 

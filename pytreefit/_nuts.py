@@ -3,7 +3,6 @@
 import importlib
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from . import _jumps
 from ._evaluate import Frame, at_once, log_volume
+from ._jit import jit
 from ._jumps import Mixture
 from ._lenient import lenient
 from ._optimize import value_and_gradient
@@ -280,10 +280,10 @@ def _chain(
     return jax.lax.fori_loop(0, count, body, (hmc, empty))
 
 
-_one_chain = eqx.filter_jit(_chain)
+_one_chain = jit(_chain)
 
 
-@eqx.filter_jit
+@jit
 def _all_chains(posterior, whitening, key, hmc, *rest, max_depth):
     def chain(k):
         return _chain(posterior, whitening, key, hmc, *rest, k, max_depth=max_depth)
@@ -291,7 +291,7 @@ def _all_chains(posterior, whitening, key, hmc, *rest, max_depth):
     return jax.vmap(chain)(jnp.arange(len(hmc.position), dtype=jnp.int32))
 
 
-@eqx.filter_jit
+@jit
 def _adapt(chains: Chains, stage, acceptance, target_acceptance, dense: bool) -> Chains:
     averaging, welford = _algorithms(target_acceptance, dense)
     start_averaging, update_averaging, final_averaging = averaging

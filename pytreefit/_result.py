@@ -15,6 +15,7 @@ from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from . import _io, _plots
 from ._corrected import Corrected, correct
+from ._jit import jit
 from ._model import lookup_parameter, replace
 from ._posterior import Posterior
 from ._space import indexed_names
@@ -399,7 +400,7 @@ class Samples(eqx.Module):
         return samples
 
 
-@eqx.filter_jit
+@jit
 def _constrain(posterior, u):
     return jax.vmap(jax.vmap(lambda u: (posterior.constrain(u), posterior.log_volume(u))))(u)
 

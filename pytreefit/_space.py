@@ -7,6 +7,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
+from ._jit import jit
+
 _PRIOR_DRAWS = 256
 
 
@@ -20,7 +22,7 @@ def prior_only(posterior):
     return eqx.tree_at(lambda p: p.log_likelihood, posterior, replace=_no_likelihood)
 
 
-@eqx.filter_jit
+@jit
 def prior_draws(posterior, keys) -> Float[Array, "number dim"]:
     """One draw from the prior per key, in unconstrained coordinates.
 
@@ -51,7 +53,7 @@ def natural_range(posterior) -> tuple[Float[Array, " dim"], Float[Array, " dim"]
     return jnp.asarray(middle, low.dtype), jnp.asarray(width, low.dtype)
 
 
-@eqx.filter_jit
+@jit
 def _central_range(posterior):
     ends = []
     for name, prior in posterior.priors.items():

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ._jit import jit
 from ._space import coordinate_names
 
 
-@eqx.filter_jit
+@jit
 def _likelihood_and_gradient(posterior, u):
     return jax.value_and_grad(lambda u: posterior.log_likelihood_of(posterior.model_from(u)))(u)
 

@@ -2,12 +2,12 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tinygp
 
+from pytreefit import jit
 from pytreefit._model import rebuild
 
 from ._harmonics import MOST_HARMONICS, harmonics_needed
@@ -137,7 +137,7 @@ def error_in_bins(light_curve: LightCurve) -> float:
     return within + float(_determinant_error(light_curve))
 
 
-@eqx.filter_jit
+@jit
 def _determinant_error(light_curve):
     kernel = light_curve.covariance(light_curve.span)
     noise = light_curve.jitter**2

@@ -4,11 +4,12 @@ import functools
 import math
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from pytreefit import jit
 
 from ._trig import cos_sin
 
@@ -50,7 +51,7 @@ def _edges(area: Profile, below, above, threshold):
     return jax.lax.fori_loop(0, 3, narrowed, (below, above))[0]
 
 
-@eqx.filter_jit
+@jit
 def measured_breakpoints(profile: Profile) -> Float[Array, " k"]:
     """Edges of panels on which a profile of unknown make can be integrated.
 
@@ -117,7 +118,7 @@ def _panels(breakpoints):
     return jnp.concatenate([inner.ravel(), breakpoints[-1:]])
 
 
-@eqx.filter_jit
+@jit
 def autocorrelation(profile: Profile, breakpoints, lag):
     r"""R(lag) of the squared profile, by Gauss-Legendre quadrature.
 
@@ -173,7 +174,7 @@ def _legendre_projection(nodes: int) -> np.ndarray:
     return (2.0 * np.arange(nodes) + 1.0)[:, None] * (weight[:, None] * values).T
 
 
-@eqx.filter_jit
+@jit
 def transform(profile: Profile, breakpoints, omega):
     r"""Fourier transform of the squared profile, as accurate at high frequencies as at low ones.
 
@@ -201,7 +202,7 @@ def transform(profile: Profile, breakpoints, omega):
     return map_lags(single, omega)
 
 
-@eqx.filter_jit
+@jit
 def last_lag(autocorrelation: Callable, longest):
     """The first of finely spaced lags beyond which R stays below `NEGLIGIBLE_R` of R(0)."""
     longest = jnp.asarray(longest, jnp.result_type(float))

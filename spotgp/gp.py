@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Posterior
+from pytreefit import Posterior, jit
 from pytreefit._param import is_traced
 
 from ._approximate import check_inside, error_in_bins
@@ -420,12 +420,12 @@ class GPSolver(eqx.Module):
         )
 
 
-@eqx.filter_jit
+@jit
 def _neglected(light_curve):
     return light_curve.neglected()
 
 
-@eqx.filter_jit
+@jit
 def _log_likelihood(posterior, values):
     return posterior.log_likelihood_of(posterior.model_at(values))
 
@@ -434,11 +434,11 @@ def _density(values, posterior):
     return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
 
 
-@eqx.filter_jit
+@jit
 def _log_posterior(posterior, values):
     return _density(values, posterior)
 
 
-@eqx.filter_jit
+@jit
 def _value_and_gradient(posterior, values):
     return jax.value_and_grad(_density)(values, posterior)

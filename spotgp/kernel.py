@@ -11,6 +11,7 @@ import numpy as np
 import tinygp
 from jaxtyping import Array, Float
 
+from pytreefit import jit
 from pytreefit._param import is_traced
 
 from ._table import KernelTable, tabulate
@@ -232,7 +233,7 @@ def _at_latitude(kernel: AnalyticKernel, lag, phi):
     return model.variance * model.envelope.R_Gamma(lag) * correlation
 
 
-@eqx.filter_jit
+@jit
 def _compiled(function, kernel, lag):
     return function(kernel, lag)
 
@@ -249,7 +250,7 @@ def _on_lags(function, kernel, lag):
     return _compiled(function, kernel, padded)[: lag.size].reshape(lag.shape)
 
 
-@eqx.filter_jit
+@jit
 def _psd(kernel: AnalyticKernel, omega, orders: tuple[int, ...]):
     model, visibility = kernel.model, kernel.model.visibility
     phi, weight = latitude_rule(model.latitude, visibility.panels(), kernel.nodes)

@@ -16,11 +16,12 @@ residuals r from the mean function:
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
+
+from pytreefit import jit
 
 from .process import LightCurve
 from .solvers import _fourier as fourier
@@ -69,7 +70,7 @@ class LeaveOneOut(NamedTuple):
         return jnp.sum(jnp.where(jnp.isfinite(self.variance), self.log_density, 0.0))
 
 
-@eqx.filter_jit
+@jit
 def leave_one_out(light_curve: LightCurve) -> LeaveOneOut:
     """See `GPSolver.leave_one_out`; NaN in all variances where the likelihood is not finite."""
     modes = light_curve.in_modes

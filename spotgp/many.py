@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit import Fit, Table, laplace
+from pytreefit import Fit, Table, jit, laplace
 from pytreefit._model import lookup_parameter
 from pytreefit._progress import Reporter, duration
 from pytreefit._threads import in_threads
@@ -378,7 +378,7 @@ def _with(gp: GPSolver, light_curve) -> GPSolver:
     return eqx.tree_at(lambda gp: gp.posterior.model, gp, light_curve)
 
 
-@eqx.filter_jit
+@jit
 def _effective_period(posterior, values):
     """The effective period and its derivatives."""
     return jax.value_and_grad(lambda v: posterior.model_at(v).model.effective_period())(values)

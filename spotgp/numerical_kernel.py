@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model
+from pytreefit import Model, jit
 
 from .model import SpotEvolutionModel
 from .simulate import sampling, simulate
@@ -171,7 +170,7 @@ class NumericalKernel(Model):
         return jnp.interp(lag, self.lag, self.covariance, right=np.nan)
 
 
-@eqx.filter_jit
+@jit
 def _covariance(flux):
     n, m = flux.shape
     mean = jnp.mean(flux)

@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Float
+
+from pytreefit import jit
 
 from .process import LightCurve
 from .solvers import (
@@ -29,7 +30,7 @@ class Prediction(NamedTuple):
 _CHUNK = 256
 
 
-@eqx.filter_jit
+@jit
 def information_of(light_curve: LightCurve):
     """Information matrix of the free columns' amplitudes, and its product with these."""
     if light_curve.harmonics is not None:
@@ -55,7 +56,7 @@ def _columns_at(light_curve: LightCurve, wanted):
     return jnp.concatenate([light_curve.columns[nearest, :steps], *powers], axis=1)
 
 
-@eqx.filter_jit
+@jit
 def predict(light_curve: LightCurve, wanted, parts, return_cov: bool) -> Prediction:
     """The process at times since the epoch, see `GPSolver.predict`."""
     if light_curve.harmonics is not None:
@@ -222,7 +223,7 @@ def _from_modes(light_curve: LightCurve, parts, return_cov: bool):
     return moments
 
 
-@eqx.filter_jit
+@jit
 def prior_moments(light_curve: LightCurve, wanted) -> Prediction:
     """Mean and covariance matrix of the process at times since the epoch, without data."""
     reach = jnp.max(wanted) - jnp.min(wanted)
@@ -230,7 +231,7 @@ def prior_moments(light_curve: LightCurve, wanted) -> Prediction:
     return Prediction(light_curve.mean_at(wanted), covariance)
 
 
-@eqx.filter_jit
+@jit
 def draw(moments: Prediction, key, n: int):
     """Draws of a Gaussian whose covariance may be singular to rounding."""
     values, vectors = jnp.linalg.eigh(moments.variance)

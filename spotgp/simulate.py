@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model
+from pytreefit import Model, jit
 from pytreefit._param import is_traced
 
 from ._trig import cos_sin
@@ -122,7 +122,7 @@ def _padded(array, size: int, block: int, mode: str):
     return jnp.pad(array, (0, extra), mode=mode).reshape(-1, block)
 
 
-@eqx.filter_jit
+@jit
 def _light_curve(envelope, visibility, spots, t):
     return _flux(envelope, visibility, support(envelope), spots, t)
 
@@ -375,7 +375,7 @@ def simulate(
     return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
 
 
-@eqx.filter_jit
+@jit
 def _simulate(recipe, envelope, visibility, ages, keys, t):
     # one after the other: side by side, no block of spots could be passed over
     return jax.lax.map(lambda k: _flux(envelope, visibility, ages, recipe.draw(k)[0], t), keys)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import Model, jit, param
 from pytreefit._param import is_traced
 
 from .envelope import AbstractEnvelope
@@ -81,7 +81,7 @@ class Spots(Model):
             )
 
 
-@eqx.filter_jit
+@jit
 def support(envelope: AbstractEnvelope) -> Float[Array, " 2"]:
     """First and last age (days) at which a spot is seen."""
     return jax.lax.stop_gradient(envelope.breakpoints()[jnp.asarray([0, -1])])
@@ -259,7 +259,7 @@ def draw_spots(
     return draw(recipe, key)[0]
 
 
-@eqx.filter_jit
+@jit
 def draw(recipe: Recipe, key: Array) -> tuple[Spots, Any]:
     """`Recipe.draw`, compiled."""
     return recipe.draw(key)

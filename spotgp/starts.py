@@ -10,12 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit import Fit, Table, fit
+from pytreefit import Fit, Table, fit, jit
 from pytreefit._threads import in_threads
 
 from ._setup import inside, prior_limits
@@ -136,7 +135,7 @@ def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
     return np.concatenate([np.asarray(part) for part in found])[: len(starts)]
 
 
-@eqx.filter_jit
+@jit
 def _variances(posterior, stacked):
     """Variance of the spots' light curve, for each row of values."""
 
@@ -146,7 +145,7 @@ def _variances(posterior, stacked):
     return jax.lax.map(variance, stacked)
 
 
-@eqx.filter_jit
+@jit
 def _log_densities(posterior, stacked):
     """Log posterior density of the physical values, for each row of values."""
 
