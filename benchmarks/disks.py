@@ -1,6 +1,7 @@
 """Disk images side by side with GRaTeR-JAX, VIP and skyscapes: time, and error at that time.
 
     python benchmarks/disks.py FOLDER [--output FOLDER] [--runs 15]
+    python benchmarks/disks.py FOLDER --batches
 
 The rivals are installed into environments of their own in FOLDER, unless they are there already.
 Every code runs in a process of its own, all kept alive; of each case they take turns, so that all
@@ -80,11 +81,11 @@ def data(case):
     return np.random.default_rng(0).normal(1.0, 0.3, shape), np.full(shape, 0.3)
 
 
-def ours(case, setting):
+def ours(case, setting, spline="free"):
     """A function without arguments that renders or differentiates, and the image.
 
-    A spline is differentiated in the values at its knots, as in a fit; the image that is compared
-    with others is that of GRaTeR-JAX's own curve through them.
+    A spline is `grater.SplinePhase` and is differentiated in the values at its knots, as in a fit;
+    "tabulated" is GRaTeR-JAX's own curve through them.
     """
     import equinox as eqx
     import jax
@@ -102,11 +103,17 @@ def ours(case, setting):
     )
     psf = grater.ImagePSF(psf_image()) if case["psf"] else None
     spf = case["spf"]
+    fitted = grater.from_grater_jax(disk, spf, misc, spline=spline)
+    # of a gradient it is known by which rule, as in a fit of a disk of which something is known
+    rule = {60.0: "surfaces", 88.0: "segments"}[disk["inclination"]]
     scene = grater.Scene(
-        grater.from_grater_jax(disk, spf, misc), grid=grid, psf=psf, accuracy=OURS[setting]
+        fitted,
+        grid=grid,
+        psf=psf,
+        accuracy=OURS[setting],
+        nodes_on=rule if case["gradient"] else "auto",
     )
     image, error = (jnp.asarray(a, float) for a in data(case))
-    fitted = grater.from_grater_jax(disk, spf, misc, spline="free")
     moves = jax.tree.map(eqx.is_inexact_array, fitted)
     if isinstance(fitted.phase, grater.SplinePhase):
         moves = eqx.tree_at(lambda m: m.phase.knots, moves, False)
@@ -288,17 +295,18 @@ def environments(folder):
     return pythons
 
 
-def converged(case):
-    """The image that all are compared with, by this package in double precision."""
+def converged(case, spline):
+    """The image that others are compared with, by this package in double precision."""
     code = (
         "import sys, json, numpy as np; sys.path.insert(0, sys.argv[1]); import disks;"
         "disks.OURS['truth'] = 1e-8; case = json.loads(sys.argv[2]);"
-        "np.save(sys.argv[3], np.asarray(disks.ours({**case, 'gradient': False}, 'truth')[1]()))"
+        "case['gradient'] = False; image = disks.ours(case, 'truth', sys.argv[4])[1]();"
+        "np.save(sys.argv[3], np.asarray(image))"
     )
     target = pathlib.Path(case["folder"], "truth.npy")
     here = str(pathlib.Path(__file__).parent)
     subprocess.run(
-        [sys.executable, "-c", code, here, json.dumps(case), str(target)],
+        [sys.executable, "-c", code, here, json.dumps(case), str(target), spline],
         env={**os.environ, "JAX_ENABLE_X64": "1"},
         check=True,
     )
@@ -321,7 +329,7 @@ def difference(image, truth, case):
 def measure(pythons, name, case, runs, folder):
     """Rows of one case: code, setting, first call, quartiles of the time, error."""
     case = {**full(case), "folder": str(folder)}
-    truth = converged(case)
+    truths = {spline: converged(case, spline) for spline in ("free", "tabulated")}
     workers = {}
     rows = {}
     for code in CODES:
@@ -337,6 +345,7 @@ def measure(pythons, name, case, runs, folder):
                 worker.stop()
                 continue
             workers[code, setting] = worker
+            truth = truths["free" if code == "ours" else "tabulated"]
             error, shape = difference(np.load(target), truth, case)
             # its units and the normalisation of its phase function are its own
             error = None if code in ("vip", "skyscapes") else error
@@ -408,13 +417,56 @@ def plot(results, path):
     figure.savefig(path, dpi=120)
 
 
+def batches(runs):
+    """Images, and values with gradients, of a hundred different disks per second, on all cores."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+
+    import pytreefit
+
+    some = np.random.default_rng(0)
+    values = {
+        "disk.inclination": some.uniform(50.0, 70.0, 100),
+        "disk.radial.alpha_in": some.uniform(4.0, 8.0, 100),
+        "disk.vertical.scale_height": some.uniform(2.0, 3.0, 100),
+    }
+    case = full({"gradient": True})
+    image, error = (jnp.asarray(a, float) for a in data(case))
+
+    def gradient(scene):
+        def log_likelihood(disk):
+            model = eqx.tree_at(lambda s: s.disk, scene, disk).image()
+            return -0.5 * jnp.sum(((model - image) / error) ** 2)
+
+        return eqx.filter_value_and_grad(log_likelihood)(scene.disk)
+
+    def picture(scene):
+        return scene.image()
+
+    for setting in OURS:
+        scenes = pytreefit.vary(ours(case, setting)[1].__self__, values)
+        for name, function in (("images", picture), ("gradients", gradient)):
+            seconds = []
+            for _ in range(runs + 1):
+                began = time.perf_counter()
+                jax.block_until_ready(pytreefit.map_models(function, scenes))
+                seconds.append(time.perf_counter() - began)
+            rates = 100.0 / np.percentile(seconds[1:], [75, 50, 25])
+            print("accuracy {}: {} per second {:.0f}, {:.0f}, {:.0f}".format(setting, name, *rates))
+
+
 def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--batches", action="store_true", help="only a hundred disks at once")
     args = parser.parse_args()
+    if args.batches:
+        batches(args.runs)
+        return
     args.folder.mkdir(parents=True, exist_ok=True)
     args.output.mkdir(parents=True, exist_ok=True)
     pythons = environments(args.folder.absolute())

@@ -38,7 +38,8 @@ def _power_jvp(power):
             dot = dot + slope * base_dot
         # only where it is asked for: a fixed exponent costs no logarithm
         if not isinstance(exponent_dot, jax.custom_derivatives.SymbolicZero):
-            dot = dot + jnp.where(positive, value * jnp.log(safe), 0.0) * exponent_dot
+            # the same logarithm as the value's, so that it is taken once
+            dot = dot + jnp.where(positive, value * jnp.log(base), 0.0) * exponent_dot
         return value, dot
 
     return jvp
@@ -67,3 +68,18 @@ def computed_once(function, *arguments):
         return jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), out)
 
     return jax.lax.cond(use, function, nothing, *arguments)
+
+
+def added_together(sums, terms):
+    """The sum of each pair of arrays of one shape, by one kernel for all pairs.
+
+    XLA's CPU backend makes a kernel of each array that a program needs, which reads all that the
+    array is made of. A reduction of several arrays is one kernel: here, of two rows each.
+    """
+    first = jax.lax.broadcasted_iota(jnp.int32, (2, *sums[0].shape), 0) == 0
+    rows = [jnp.where(first, a[None], b[None]) for a, b in zip(sums, terms, strict=True)]
+
+    def add(left, right):
+        return tuple(a + b for a, b in zip(left, right, strict=True))
+
+    return list(jax.lax.reduce(tuple(rows), tuple(jnp.zeros((), a.dtype) for a in sums), add, (0,)))

@@ -5,12 +5,13 @@ import abc
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
-from ._math import inverse_sqrt, power, usual_power
+from ._math import power, usual_power
 
 
 class AbstractRadialProfile(Model):
@@ -57,11 +58,43 @@ class TwoPowerLaw(AbstractRadialProfile):
     )
 
     def density(self, q):
-        # neither power is formed by itself: both overflow where the other one rules
-        log_q = jnp.log(q)
-        steep = jnp.exp(-2.0 * (self.alpha_in - self.alpha_out) * jnp.abs(log_q))
-        ruling = jnp.minimum(self.alpha_in * log_q, self.alpha_out * log_q)
-        return jnp.exp(ruling) * inverse_sqrt(0.5 + 0.5 * steep)
+        return _two_powers(q, self.alpha_in, self.alpha_out)
+
+
+@jax.custom_jvp
+def _two_powers(q, alpha_in, alpha_out):
+    # neither power is formed by itself: both overflow where the other one rules
+    log_q, _, larger = _shares(q, alpha_in, alpha_out)
+    ruling = log_q * jnp.where(log_q < 0, alpha_in, alpha_out)
+    return jnp.exp(ruling) * jnp.sqrt(2.0 * larger)
+
+
+def _shares(q, alpha_in, alpha_out):
+    """Logarithm of q; of the sum of both powers the inner one's share, and the larger share."""
+    log_q = jnp.log(q)
+    smaller = jnp.exp(-2.0 * (alpha_in - alpha_out) * jnp.abs(log_q))
+    larger = 1.0 / (1.0 + smaller)
+    return log_q, jnp.where(log_q < 0, larger, smaller * larger), larger
+
+
+def _two_powers_jvp(primals, tangents):
+    q, alpha_in, alpha_out = primals
+    value = _two_powers(*primals)
+    log_q, inner, _ = _shares(*primals)
+    dot = jnp.zeros_like(value)
+    for number, tangent in enumerate(tangents):
+        if isinstance(tangent, SymbolicZero):
+            continue
+        slope = (
+            (alpha_out + (alpha_in - alpha_out) * inner) / q,
+            log_q * inner,
+            log_q * (1.0 - inner),
+        )[number]
+        dot = dot + value * slope * tangent
+    return value, dot
+
+
+_two_powers.defjvp(_two_powers_jvp, symbolic_zeros=True)
 
 
 class GaussianRing(AbstractRadialProfile):
@@ -144,4 +177,5 @@ class VerticalExponential(AbstractVerticalProfile):
     def profile(self, t):
         # nothing is left where the power is e^9, and far beyond it would not be a number
         limit = jnp.exp(9.0 / jax.lax.stop_gradient(self.gamma))
-        return jnp.exp(-usual_power(jnp.minimum(t, limit), self.gamma))
+        # not the minimum, whose derivative takes a division
+        return jnp.exp(-usual_power(jnp.where(t < limit, t, limit), self.gamma))

@@ -12,24 +12,33 @@ from .slabs import MOST_SURFACES, Slabs, Steps, choose_steps, cut_slabs, kept_of
 
 
 class Nodes(NamedTuple):
-    """Nodes on surfaces of equal height where some number of them is enough, else on segments."""
+    """Nodes on surfaces of equal height where some number of them is enough, else on segments.
 
-    by_slabs: Bool[Array, ""]
+    What a rule never uses is None.
+    """
+
+    enough: Bool[Array, ""]  # surfaces
     number: Int[Array, ""]
     error: Float[Array, ""]  # largest that was found on a hundred lines of sight, of the peak
-    steps: Steps
-    slabs: Slabs
-    lines: Lines
+    surfaces: tuple[Steps, Slabs] | None
+    lines: Lines | None
 
     def node(self, index):
         """Position and weight of one node on all lines of sight, in semi-major axes."""
+        if self.surfaces is None:
+            assert self.lines is not None
+            return self.lines.node(index)
+        steps, slabs = self.surfaces
 
         def on_surface():
-            t, weight = self.steps.at(index)
-            l, step = self.slabs.node(t)
+            t, weight = steps.at(index)
+            l, step = slabs.node(t)
             return l, weight * step
 
-        return jax.lax.cond(self.by_slabs, on_surface, lambda: self.lines.node(index))
+        if self.lines is None:
+            return on_surface()
+        lines = self.lines
+        return jax.lax.cond(self.enough, on_surface, lambda: lines.node(index))
 
 
 def most_nodes(rule: Rule) -> int:
@@ -74,11 +83,6 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
     def light(l):
         return jax.vmap(brightness, (None, None, 0))(*tested, l)
 
-    largest, softened = Steps.for_profile(vertical, moving, rule.accuracy, x.dtype)
-    few = cut_slabs(view, height, support.q_peak, largest, *tested)
-    steps, error, by_slabs = choose_steps(few, largest, softened, light, rule.accuracy)
-    slabs = cut_slabs(view, height, support.q_peak, largest, x, y)
-
     def lines():
         # all of them together, since the program that places them is long
         number = tested[0].size
@@ -96,17 +100,29 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
         few = jax.tree.map(lambda v: part(v, slice(x.size, along), (number,)), placed)
         return choose_nodes(own, few, light, rule)
 
+    if rule.nodes_on == "segments":
+        placed, error = lines()
+        return Nodes(jnp.asarray(False), 4 * placed.number, error, None, placed)
+
+    largest, softened = Steps.for_profile(vertical, moving, rule.accuracy, x.dtype)
+    few = cut_slabs(view, height, support.q_peak, largest, *tested)
+    steps, error, enough = choose_steps(few, largest, softened, light, rule.accuracy)
+    slabs = cut_slabs(view, height, support.q_peak, largest, x, y)
+    if rule.nodes_on == "surfaces":
+        return Nodes(enough, steps.number, error, (steps, slabs), None)
+    if rule.nodes_on == "surfaces or none":
+        return Nodes(enough, jnp.where(enough, steps.number, 0), error, (steps, slabs), None)
+
     def no_lines():
         return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(lines))
 
-    lines, line_error = jax.lax.cond(by_slabs, no_lines, lines)
+    placed, line_error = jax.lax.cond(enough, no_lines, lines)
     return Nodes(
-        by_slabs,
-        jnp.where(by_slabs, steps.number, 4 * lines.number),
-        jnp.where(by_slabs, error, line_error),
-        steps,
-        slabs,
-        lines,
+        enough,
+        jnp.where(enough, steps.number, 4 * placed.number),
+        jnp.where(enough, error, line_error),
+        (steps, slabs),
+        placed,
     )
 
 

@@ -168,6 +168,10 @@ class TwoHenyeyGreenstein(AbstractPhaseFunction):
         return jnp.ones(())
 
 
+# of the cosine, over which a spline bends into a constant outside of its knots
+_BEND = 0.25
+
+
 class _SplineCurve(eqx.Module):
     """Exponential of a natural cubic spline, continued outside of its knots."""
 
@@ -179,14 +183,19 @@ class _SplineCurve(eqx.Module):
     def __call__(self, cos_scatter):
         first, last = self.knots[0], self.knots[-1]
         # truncated powers: no search for the interval and no gather, which are slow on every device
-        inside = jnp.clip(cos_scatter, first, last)
+        below, above = -_positive(first - cos_scatter), _positive(cos_scatter - last)
+        inside = cos_scatter - below - above
         log_p = self.value_slope[0] + self.value_slope[1] * (inside - first)
         for k in range(self.knots.size - 1):
-            log_p = log_p + self.jumps[k] * jnp.maximum(inside - self.knots[k], 0.0) ** 3
-        beyond = self.last_slope * jnp.maximum(cos_scatter - last, 0.0)
-        # forward: straight up, or an exponential down, which meets it in value and slope
-        grown = 1.0 + jnp.maximum(beyond, 0.0)
-        return jnp.exp(log_p + jnp.minimum(beyond, 0.0)) * grown
+            log_p = log_p + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
+        beyond = self.value_slope[1] * below + self.last_slope * above
+        bend = inverse_sqrt(1.0 + ((below + above) / _BEND) ** 2)
+        return jnp.exp(log_p + beyond * bend)
+
+
+def _positive(x):
+    # not jnp.maximum, whose derivative takes a division
+    return jnp.where(x > 0, x, 0.0)
 
 
 class SplinePhase(AbstractPhaseFunction):
@@ -195,10 +204,13 @@ class SplinePhase(AbstractPhaseFunction):
     .. math:: p(c) = \exp S(c), \quad S(c_k) = \ln v_k, \quad S(0) = 0
 
     with :math:`S` the natural cubic spline in :math:`c = \cos\theta` through all knots and through
-    the value 1 at 90 deg, which fixes the scale. It is positive between the knots whatever their
-    values. Outside of the outermost knots it is constant towards backward scattering and goes on
-    in a straight line towards forward scattering (as GRaTeR-JAX does) where it rises, or as an
-    exponential of the same slope where it falls, so that it stays positive there too.
+    the value 1 at 90 deg, which fixes the scale. It is positive whatever the values. Outside of the
+    outermost knots :math:`S` goes on with its slope :math:`S'` there and bends into a constant,
+
+    .. math:: S(c) = S(c_k) + S'(c_k) \frac{c - c_k}{\sqrt{1 + ((c - c_k) / 0.25)^2}},
+
+    without a jump in its first two derivatives: dust above the midplane scatters at angles a little
+    outside of the knots, and at a kink there the integral would need several times the nodes.
 
     Parameters
     ----------

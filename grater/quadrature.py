@@ -17,7 +17,7 @@ the image are quadratures of the derivatives of the integrand.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -29,6 +29,9 @@ from jaxtyping import Array, Float, Int
 SMALLEST_RADIUS = 1e-3
 
 
+NodesOn = Literal["auto", "surfaces", "segments", "surfaces or none"]
+
+
 class Rule(eqx.Module):
     """How finely a line of sight is sampled, from the error that an image may have.
 
@@ -36,11 +39,20 @@ class Rule(eqx.Module):
     ----------
     accuracy
         Error relative to the peak of the image, 1e-10 to 0.1.
+    nodes_on
+        Where the nodes lie: "surfaces" of equal height, "segments" of the lines of sight, or
+        "auto", which goes by what is accurate enough. "surfaces or none" makes an image of NaN
+        where they are not.
     """
 
     accuracy: float = eqx.field(static=True)
+    nodes_on: NodesOn = eqx.field(static=True, default="auto")
 
     def __check_init__(self):
+        if self.nodes_on not in get_args(NodesOn):
+            raise ValueError(
+                f"nodes_on = {self.nodes_on!r} is unknown. Choose one of {get_args(NodesOn)}."
+            )
         if not 1e-10 <= self.accuracy <= 0.1:
             raise ValueError(
                 f"accuracy = {self.accuracy} is outside [1e-10, 0.1]. It is the error of the image "
@@ -168,23 +180,21 @@ def measure_support(radial, truncation: float, dtype) -> Support:
         Of the image.
     """
     log_q = _radii(dtype)
-    q = jnp.exp(log_q)
+    q = jnp.asarray(np.geomspace(SMALLEST_RADIUS, 1e3, log_q.size), dtype)
     density = jax.vmap(radial.density)(q)
     # the illumination falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need
     # not come near the star, so nothing may be gained there from the light being stronger
     lit = density / jnp.maximum(q, 1.0) ** 2
-    seen = lit > truncation * jnp.max(lit)
+    peak = jnp.argmax(lit)
+    seen = lit > truncation * lit[peak]
     first, last = jnp.argmax(seen), seen.size - 1 - jnp.argmax(seen[::-1])
     first, last = jnp.maximum(first - 1, 0), jnp.minimum(last + 1, seen.size - 1)
-    bright = lit[1:-1] > 0.05 * jnp.max(lit)
-    tiny = jnp.finfo(dtype).tiny
-    log_lit = jnp.log(jnp.maximum(lit, tiny))
-    slope = (log_lit[2:] - log_lit[:-2]) / (log_q[2:] - log_q[:-2])
-    steepness = jnp.max(jnp.where(bright, slope, -jnp.inf)) - jnp.min(
-        jnp.where(bright, slope, jnp.inf)
-    )
-    log_width = 2.0 / jnp.maximum(steepness, 0.1)
-    return Support(q[first], q[jnp.argmax(lit)], q[last], log_width)
+    bright = lit[1:-1] > 0.05 * lit[peak]
+    log_lit = jnp.log(jnp.maximum(lit, jnp.finfo(dtype).tiny))
+    slope = (log_lit[2:] - log_lit[:-2]) * (0.5 / (log_q[1] - log_q[0]))
+    rise, fall = jnp.max(jnp.where(bright[None], jnp.stack([slope, -slope]), -jnp.inf), axis=1)
+    log_width = 2.0 / jnp.maximum(rise + fall, 0.1)
+    return Support(q[first], q[peak], q[last], log_width)
 
 
 def measure_wedge(vertical, support: Support, truncation: float, semi_major_axis) -> Wedge:
@@ -236,25 +246,28 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     sin_i, cos_i, e = view.sin_i, view.cos_i, view.eccentricity
     # near face-on the radial limits do not matter, and a small number would cost float32 dearly
     slant = jnp.maximum(sin_i, jnp.asarray(0.05, dtype))
+    # products with reciprocals: a quotient is dear, and the compiler makes a kernel of each
+    per_slant = 1.0 / slant
     x0, y0 = x - view.offset_x, y * cos_i - view.offset_y
     e_sin = e * view.sin_omega
     e0 = e * (x0 * view.cos_omega + y0 * view.sin_omega)
     a2 = 1.0 - e_sin**2
+    per_parameter, per_a2 = 1.0 / (1.0 - e**2), per_slant / a2
 
     def q_at(length):
-        radius = jnp.hypot(x0, y0 + length * sin_i)
-        return (radius + e0 + e_sin * sin_i * length) / (1.0 - e**2)
+        radius = jnp.sqrt(x0**2 + (y0 + length * sin_i) ** 2)
+        return (radius + e0 + e_sin * sin_i * length) * per_parameter
 
     # where q = level: two points, or the nearest one twice where the line of sight stays outside
-    nearest = (-y0 - e_sin * jnp.abs(x0) / jnp.sqrt(a2)) / slant
+    nearest = -(y0 + (e_sin / jnp.sqrt(a2)) * jnp.abs(x0)) * per_slant
     levels = jnp.stack([support.q_low, support.q_peak, support.q_high])
     p = levels.reshape((3,) + (1,) * x.ndim) * (1.0 - e**2) - e0[None]
     a1 = y0[None] + p * e_sin
     squared = a1**2 - a2 * ((x0**2 + y0**2)[None] - p**2)
     root = jnp.sqrt(jnp.maximum(squared, 0.0))
     met = squared > 0
-    hole_1, c1, low = jnp.where(met, (-a1 - root) / (a2 * slant), nearest[None])
-    hole_2, c2, high = jnp.where(met, (-a1 + root) / (a2 * slant), nearest[None])
+    hole_1, c1, low = jnp.where(met, (-a1 - root) * per_a2, nearest[None])
+    hole_2, c2, high = jnp.where(met, (-a1 + root) * per_a2, nearest[None])
 
     # the wedge
     kappa = wedge.slope / (1.0 - e) ** 2
@@ -267,7 +280,7 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     root = jnp.sqrt(jnp.maximum(squared, 0.0))
     larger = wb + jnp.where(wb < 0, -root, root)
     larger = jnp.where(jnp.abs(larger) < tiny**2, tiny**2, larger)
-    r1, r2 = larger / wa, wc / larger
+    r1, r2 = larger * (1.0 / wa), wc / larger
     w_low, w_high = jnp.minimum(r1, r2), jnp.maximum(r1, r2)
     closed = wa > 0
     low = jnp.where(closed, jnp.maximum(low, w_low), low)
@@ -284,7 +297,7 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     # the true end of the wedge, where |z| = K h, lies between the midplane and an end outside; as
     # h is convex along the line (or nearly), a chord's root stays outside and never cuts too much
     side = jnp.where(jnp.abs(cos_i) < tiny, jnp.where(cos_i < 0, -tiny, tiny), cos_i)
-    midplane = y * sin_i / side
+    midplane = y * (sin_i / side)
     crossed = (midplane > low) & (midplane < high)
 
     def outside(lengths):
@@ -310,11 +323,13 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     # the ring's crossings and how far from them the density changes
     half = 0.5 * (c2 - c1) * slant
     reach = jnp.maximum(support.q_peak, jnp.abs(x0))
-    scale = (jnp.sqrt(half**2 + 2.0 * support.log_width * reach**2) - half) / slant
+    scale = jnp.sqrt(half**2 + 2.0 * support.log_width * reach**2) - half
     # never 0, not even where the pixel's centre is the ring's
-    distance = jnp.maximum(jnp.hypot(x0, y), SMALLEST_RADIUS) / slant
-    scale = scale / jnp.hypot(distance, half / slant)
-    u1, u2 = _arcsinh((jnp.stack([c1, c2]) - nearest[None]) / distance[None])
+    squared = jnp.maximum(x0**2 + y**2, SMALLEST_RADIUS**2)
+    distance = jnp.sqrt(squared) * per_slant
+    per_distance, per_scale = 1.0 / distance, jnp.sqrt(squared + half**2) / scale
+    scale = 1.0 / per_scale
+    u1, u2 = _arcsinh((jnp.stack([c1, c2]) - nearest[None]) * per_distance[None])
 
     # two pieces, in front of the hole and behind it, or twice the only one that is left
     has_1, has_2 = jnp.minimum(hole_1, high) > low, high > jnp.maximum(hole_2, low)
@@ -332,8 +347,8 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     # each cut at the midplane, or half way
     midplane = jnp.clip(midplane[None], start, end)
     lengths = jnp.stack([start, midplane, end])
-    u = _arcsinh((lengths - nearest[None, None]) / distance[None, None])
-    v0, vm, v1 = _arcsinh((u - centre[None]) / scale[None, None])
+    u = _arcsinh((lengths - nearest[None, None]) * per_distance[None, None])
+    v0, vm, v1 = _arcsinh((u - centre[None]) * per_scale[None, None])
     cut = jnp.where((midplane > start) & (midplane < end), vm, 0.5 * (v0 + v1))
     # the only piece takes all four segments
     halves = 0.5 * (v0 + cut)[0], 0.5 * (cut + v1)[0]

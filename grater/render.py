@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._math import computed_once, inverse_sqrt
+from ._math import added_together, computed_once, inverse_sqrt
 from .nodes import Nodes, most_nodes, place_nodes
 from .quadrature import SMALLEST_RADIUS, Rule, View
 from .slabs import in_each_number
@@ -52,12 +52,10 @@ def sky_to_disk(position_angle, x_sky, y_sky):
 def _unit(angle):
     """Sine and cosine of an angle in degrees, exact at 0, 90 and 180 in value and derivative."""
     folded = jnp.where(angle > 90.0, 180.0 - angle, angle)
-    sine = jnp.where(
-        folded > 45.0, jnp.cos(jnp.deg2rad(90.0 - folded)), jnp.sin(jnp.deg2rad(folded))
-    )
-    cosine = jnp.where(
-        folded > 45.0, jnp.sin(jnp.deg2rad(90.0 - folded)), jnp.cos(jnp.deg2rad(folded))
-    )
+    steep = folded > 45.0
+    small = jnp.deg2rad(jnp.where(steep, 90.0 - folded, folded))
+    sine, cosine = jnp.sin(small), jnp.cos(small)
+    sine, cosine = jnp.where(steep, cosine, sine), jnp.where(steep, sine, cosine)
     return sine, jnp.where(angle > 90.0, -cosine, cosine)
 
 
@@ -157,13 +155,15 @@ def _place_nodes(primals, moving, orbit: Orbit, rule: Rule) -> Nodes:
     def brightness(x, y, l):
         return _brightness(ellipse, dust, a * x, a * y, a * l, SMALLEST_RADIUS * a)
 
-    nodes = place_nodes(view, dust.radial, dust.vertical, moving, brightness, a, x / a, y / a, rule)
+    per_a = 1.0 / a
+    places = x * per_a, y * per_a
+    nodes = place_nodes(view, dust.radial, dust.vertical, moving, brightness, a, *places, rule)
     return jax.lax.stop_gradient(nodes)
 
 
-def _place_sample(ellipse: Ellipse, x, y, l, innermost):
+def _place_sample(ellipse: Ellipse, tilt, x, y, l, innermost):
     """Disk-plane coordinates, height and distance from the ring's centre of a sample."""
-    sin_i, cos_i = _unit(ellipse.inclination)
+    sin_i, cos_i = tilt
     x_d = x - ellipse.offset_x
     y_d = y * cos_i + l * sin_i - ellipse.offset_y
     # kept off 0, where neither the radius nor its logarithm has a derivative
@@ -176,7 +176,7 @@ def _radius(ellipse: Ellipse, x_d, y_d, r):
 
 
 def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
-    x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
+    x_d, y_d, z, r = _place_sample(ellipse, _unit(ellipse.inclination), x, y, l, innermost)
     per_d = inverse_sqrt(x**2 + y**2 + l**2)
     density = dust.density(_radius(ellipse, x_d, y_d, r), z)
     return density * dust.phase(l * per_d) * per_d**2
@@ -200,7 +200,10 @@ def _integral(ellipse, dust, x, y, *, orbit, rule):
     def add_sample(total, l, weight):
         return total + weight * _brightness(ellipse, dust, x, y, l, SMALLEST_RADIUS * unit)
 
-    return _sweep(jnp.zeros_like(x), add_sample, nodes, unit)
+    integral = _sweep(jnp.zeros_like(x), add_sample, nodes, unit)
+    if rule.nodes_on == "surfaces or none":
+        return jnp.where(nodes.enough, integral, jnp.nan)
+    return integral
 
 
 @_integral.def_jvp
@@ -224,13 +227,13 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     }
     names = sorted(of_ellipse | of_sky)
     innermost, per_parameter = SMALLEST_RADIUS * unit, 1.0 / ellipse.parameter
+    sin_i, cos_i = tilt = _unit(ellipse.inclination)
 
-    def geometry(l):
-        x_d, y_d, z, r = _place_sample(ellipse, x, y, l, innermost)
+    def add_sample(l, weight, *sums):
+        x_d, y_d, z, r = _place_sample(ellipse, tilt, x, y, l, innermost)
+        q, per_r = _radius(ellipse, x_d, y_d, r), 1.0 / r
         per_d = inverse_sqrt(x**2 + y**2 + l**2)
-        return y_d, z, _radius(ellipse, x_d, y_d, r), 1.0 / r, per_d
-
-    def components(q, z, cos_scatter):
+        cos_scatter = l * per_d
         along = jnp.ones_like(q)
         density, density_q = jax.jvp(dust.radial.density, (q,), (along,))
         height, height_q = jax.jvp(dust.vertical.height, (q,), (along,))
@@ -238,34 +241,15 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
         t = jnp.abs(z) * per_height
         profile, profile_t = jax.jvp(dust.vertical.profile, (t,), (along,))
         phase, phase_c = jax.jvp(dust.phase, (cos_scatter,), (along,))
-        # of the radial profile, the height, the vertical profile and the phase function
-        numbers = (
-            in_each_number(lambda part: part.density(q), dust.radial, dust_dot.radial),
-            in_each_number(lambda part: part.height(q), dust.vertical, dust_dot.vertical),
-            in_each_number(lambda part: part.profile(t), dust.vertical, dust_dot.vertical),
-            in_each_number(lambda part: part(cos_scatter), dust.phase, dust_dot.phase),
-        )
         slope = profile_t * per_height
         in_height = -t * slope
-        in_z = jnp.sign(z) * slope
-        return density, density_q, profile, in_height, height_q, in_z, phase, phase_c, numbers
 
-    def products(weight, per_d, density, density_q, profile, in_height, height_q, in_z, phase):
         light = weight * per_d**2
         lit, dense = light * phase, light * density
         flat = lit * density
-        return (
-            flat * profile,
-            lit * (density_q * profile + density * in_height * height_q),
-            flat * in_z,
-            (lit * profile, flat * in_height, flat, dense * profile),
-        )
-
-    def add_sample(sums, l, weight):
-        y_d, z, q, per_r, per_d = computed_once(geometry, l)
-        *parts, phase_c, numbers = computed_once(components, q, z, l * per_d)
-        total, in_q, in_z, factors = computed_once(products, weight, per_d, *parts)
-        x_d, dense = x - ellipse.offset_x, factors[-1]
+        dense, total = dense * profile, flat * profile
+        in_q = lit * (density_q * profile + density * in_height * height_q)
+        in_z = flat * (jnp.sign(z) * slope)
         geometric = {
             "inclination": lambda: (
                 in_q * (y_d * per_r + ellipse.e_sin) * (z * per_parameter)
@@ -277,11 +261,16 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
             "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) * per_parameter,
             "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) * per_parameter,
             "height": lambda: in_z,
-            "distance": lambda: (total + 0.5 * dense * phase_c * (l * per_d)) * per_d**2,
+            "distance": lambda: (total + 0.5 * dense * phase_c * cos_scatter) * per_d**2,
         }
         of_radial, of_height, of_profile, of_phase = (
-            [factor * derivative for derivative in derivatives]
-            for factor, derivatives in zip(factors, numbers, strict=True)
+            [factor * derivative for derivative in in_each_number(function, part, dot)]
+            for factor, function, part, dot in (
+                (lit * profile, lambda p: p.density(q), dust.radial, dust_dot.radial),
+                (flat * in_height, lambda p: p.height(q), dust.vertical, dust_dot.vertical),
+                (flat, lambda p: p.profile(t), dust.vertical, dust_dot.vertical),
+                (dense, lambda p: p(cos_scatter), dust.phase, dust_dot.phase),
+            )
         )
         of_vertical = [sum(both) for both in zip(of_height, of_profile, strict=True)]
         terms = [
@@ -289,12 +278,14 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
             *(geometric[name]() for name in names),
             *(of_radial + of_vertical + of_phase),
         ]
-        return [total + term for total, term in zip(sums, terms, strict=True)]
+        return added_together(sums, terms)
+
+    def add_once(sums, l, weight):
+        return computed_once(add_sample, l, weight, *sums)
 
     count = 1 + len(names) + sum(dot.size for dot in moving)
-    image, *sums = _sweep([jnp.zeros_like(x)] * count, add_sample, nodes, unit)
+    image, *sums = _sweep([jnp.zeros_like(x)] * count, add_once, nodes, unit)
     slope = dict(zip(names, sums, strict=False))
-    sin_i, cos_i = _unit(ellipse.inclination)
     image_dot = jnp.zeros_like(x)
     factors = {
         "inclination": jnp.deg2rad(1.0),

@@ -85,14 +85,15 @@ class Steps(NamedTuple):
             return jnp.stack([vertical.profile(t), *moved], axis=1)
 
         largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
-        equal, softened = (cls(largest, jnp.asarray(k), jnp.asarray(1)) for k in (False, True))
-        truth = _integrals(columns, softened)[-1]
-        middle = len(_STRIDES) // 2
-        errors = [
-            jnp.max(jnp.abs(_integrals(columns, steps)[middle] - truth))
-            for steps in (equal, softened)
-        ]
-        return largest, errors[1] < errors[0]
+        # both kinds at once: what counts here is how much there is to compile
+        kinds = cls(largest, jnp.array([[False], [True]]), jnp.asarray(1))
+        t, weight = (part.ravel() for part in kinds.at(jnp.arange(_INTERVALS - 1)[None]))
+        values = (columns(t) * weight[:, None]).reshape(2, _INTERVALS - 1, -1)
+        strides = np.array([_STRIDES[len(_STRIDES) // 2], 1])
+        found = jnp.einsum("st,ktc->skc", jnp.asarray(_sums(strides), dtype), values)
+        truth = found[1, 1]
+        error = jnp.max(jnp.abs(found[0] - truth[None]), axis=1)
+        return largest, error[1] < error[0]
 
     @property
     def number(self) -> Int[Array, ""]:
@@ -173,29 +174,31 @@ def choose_steps(slabs: Slabs, largest, softened, brightness, accuracy: float):
     enough
         Whether there is a number of surfaces that is enough.
     """
-
-    def light(t):
-        l, step = jax.vmap(slabs.node)(t)
-        return brightness(l) * step
-
     finest = Steps(largest, softened, jnp.asarray(1))
-    found = _integrals(light, finest)
-    peak = jnp.max(jnp.abs(found[-1]))
-    errors = jnp.max(jnp.abs(found[:-1] - found[-1:]), axis=1) / peak
-    # left out beyond the last surfaces: in a disk's hole these may end within its ring's halo
-    beyond = jnp.max(jnp.sum(jnp.abs(light(largest * jnp.array([-1.0, 1.0]))), axis=0)) / peak
+    t, weight = finest.at(jnp.arange(_INTERVALS - 1))
+    # and at the last surfaces, beyond which light is left out: there may be some in a disk's hole
+    one = jnp.ones(2, t.dtype)
+    t = jnp.concatenate([t, largest * jnp.array([-1.0, 1.0], t.dtype)])
+    l, step = jax.vmap(slabs.node)(t)
+    sums = np.pad(_sums(np.array([*_STRIDES, 1, 0])), [(0, 0), (0, 2)])
+    sums[-1, -2:] = 1.0
+    weighted = brightness(l) * step * jnp.concatenate([weight, one])[:, None]
+    found = jnp.asarray(sums, t.dtype) @ weighted
+    truth = found[-2:-1]
+    worst = jnp.max(jnp.abs(jnp.concatenate([found[:-2] - truth, found[-2:]])), axis=1)
+    errors, beyond = worst[:-2] / worst[-2], worst[-1] / worst[-2]
     allowed = tolerance(accuracy, errors.dtype)
     enough = (errors <= allowed) & (beyond <= 2.0 * allowed)
-    which = jnp.argmax(enough)
+    # where none is enough the most are the best there is
+    which = jnp.where(jnp.any(enough), jnp.argmax(enough), errors.size - 1)
     stride = jnp.asarray(_STRIDES)[which]
     return finest._replace(stride=stride), errors[which] + beyond, jnp.any(enough)
 
 
-def _integrals(values, finest: Steps):
-    """Integrals of a function of the height with every stride, shape (strides + 1, ...)."""
-    t, weight = finest.at(jnp.arange(_INTERVALS - 1))
-    used = np.array([(np.arange(1, _INTERVALS) % s == 0) * s for s in (*_STRIDES, 1)])
-    return jnp.asarray(used, t.dtype) @ (values(t) * weight[:, None])
+def _sums(strides):
+    """What sums up the finest steps with each stride, shape (strides, steps); 0 is no step."""
+    step = np.arange(1, _INTERVALS)
+    return np.array([(step % s == 0) * s if s else 0.0 * step for s in strides], float)
 
 
 def in_each_number(function, component, tangent):

@@ -21,6 +21,18 @@ def _outside():
         return pool.submit(get_opaque_trace_state).result()
 
 
+@functools.cache
+def _known() -> bool:
+    """Whether there is a CPU whose compiler takes the option: it belongs to no stable interface."""
+    if jax.default_backend() != "cpu":
+        return False
+    try:
+        jax.jit(lambda x: x, compiler_options=_WIDE).lower(0.0).compile()
+    except Exception:
+        return False
+    return True
+
+
 def jit(function: _F) -> _F:
     """``equinox.filter_jit``, which on a CPU lets the compiler use the widest vectors.
 
@@ -54,7 +66,6 @@ def jit(function: _F) -> _F:
     @functools.wraps(function)
     def call(*args, **kwargs):
         outermost = get_opaque_trace_state() == _outside()
-        usable = outermost and jax.default_backend() == "cpu"
-        return (wide if usable else plain)(*args, **kwargs)
+        return (wide if outermost and _known() else plain)(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]

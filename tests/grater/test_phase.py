@@ -168,24 +168,21 @@ def test_spline_is_positive_for_wild_values():
         assert np.all(value > 0)
 
 
-def test_spline_goes_on_constant_backward():
-    value = evaluate(PHASES["spline"], [-1.0, -0.9, -0.8])
-    np.testing.assert_allclose(value, 1.4, rtol=1e-13)
-
-
-@pytest.mark.parametrize("last", [6.0, 0.5])
-def test_spline_goes_on_forward(last):
-    values = (*VALUES[:-1], last)
-    phase = grater.SplinePhase(KNOTS, values)
-    log_slope = float(natural(values=values)(0.9, 1))
-    assert np.sign(log_slope) == (1 if last > 1 else -1)
-    beyond = np.array([0.0, 0.03, 0.1])
-    straight, exponential = 1 + log_slope * beyond, np.exp(log_slope * beyond)
-    expected = last * (straight if log_slope > 0 else exponential)
-    np.testing.assert_allclose(evaluate(phase, 0.9 + beyond), expected, rtol=1e-11)
-    # continuous in the slope as well
-    slopes = jax.jit(jax.vmap(jax.grad(phase)))(jnp.asarray([0.9 - 1e-9, 0.9 + 1e-9]))
-    np.testing.assert_allclose(slopes, last * log_slope, rtol=1e-6)
+@pytest.mark.parametrize(("knot", "side"), [(-0.8, -1.0), (0.9, 1.0)])
+def test_spline_goes_on_with_its_slope_and_bends_into_a_constant(knot, side):
+    phase = PHASES["spline"]
+    curve = natural()
+    beyond = side * np.array([0.0, 0.01, 0.1])
+    bent = beyond / np.sqrt(1 + (beyond / 0.25) ** 2)
+    expected = np.exp(curve(knot) + curve(knot, 1) * bent)
+    np.testing.assert_allclose(evaluate(phase, knot + beyond), expected, rtol=1e-11)
+    # no jump in the first two derivatives
+    near = jnp.asarray([knot - 1e-7, knot + 1e-7])
+    logarithm = lambda c: jnp.log(phase(c))  # noqa: E731
+    slope = jax.jit(jax.vmap(jax.grad(logarithm)))(near)
+    np.testing.assert_allclose(slope, curve(knot, 1), rtol=1e-5)
+    bend = jax.jit(jax.vmap(jax.grad(jax.grad(logarithm))))(near)
+    np.testing.assert_allclose(bend, 0.0, atol=1e-4)
 
 
 def test_spline_knots_over_what_an_inclination_shows():

@@ -226,6 +226,36 @@ def test_estimate_says_where_no_number_of_nodes_is_enough():
     assert np.asarray(scene.integration_error())[0] > 1e-6
 
 
+@pytest.mark.parametrize(("inclination", "rule"), [(63.0, "surfaces"), (89.0, "segments")])
+def test_rule_that_is_settled_is_the_one_that_auto_takes(inclination, rule):
+    scene = grater.Scene(small_disk(inclination=inclination, gamma=2.0), grid=GRID)
+    settled = grater.Scene(scene.disk, grid=GRID, nodes_on=rule)
+    compiled = np.asarray(render(scene))
+    np.testing.assert_allclose(render(settled), compiled, rtol=1e-10, atol=1e-12 * compiled.max())
+    # outside of compiled functions: one rule after the other
+    np.testing.assert_allclose(scene.image(), compiled, rtol=1e-10, atol=1e-12 * compiled.max())
+
+
+def test_image_of_two_disks_of_which_one_is_edge_on():
+    disks = [small_disk(gamma=2.0), small_disk(inclination=89.0, gamma=2.0)]
+    scene = grater.Scene(disks, grid=GRID)
+    total = sum(np.asarray(render(grater.Scene(disk, grid=GRID))) for disk in disks)
+    np.testing.assert_allclose(scene.image(), total, atol=1e-4 * total.max())
+
+
+def test_constant_scene_in_a_compiled_function():
+    scene = grater.Scene(small_disk(gamma=2.0), grid=GRID)
+    twice = jax.jit(lambda factor: factor * scene.image())(2.0)
+    np.testing.assert_allclose(twice, 2.0 * np.asarray(render(scene)), rtol=1e-10)
+
+
+def test_surfaces_where_they_are_not_enough_say_so():
+    scene = grater.Scene(small_disk(inclination=89.9), grid=GRID, nodes_on="surfaces")
+    assert float(scene.integration_error()[0]) > 1e-3
+    image = np.asarray(scene.image())
+    assert np.all(np.isfinite(image))
+
+
 def test_accuracy_out_of_range():
     with pytest.raises(ValueError, match=r"accuracy = 0.5 is outside \[1e-10, 0.1\]"):
         grater.Scene(small_disk(), grid=GRID, accuracy=0.5)

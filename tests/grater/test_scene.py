@@ -172,6 +172,7 @@ def test_float32(image):
         (dict(inner_radius=0.0), ValueError, "inner_radius = 0.0 is not .* > 0"),
         (dict(inner_radius=np.nan), ValueError, "inner_radius = nan is not .* > 0"),
         (dict(accuracy=1.0), ValueError, r"accuracy = 1.0 is outside \[1e-10, 0.1\]"),
+        (dict(nodes_on="planes"), ValueError, "nodes_on = 'planes' is unknown. Choose one of"),
         (dict(of=3.0), TypeError, "Scene.disk = 3.0 is not a Disk, nor"),
         (dict(of={}), TypeError, "Scene.disk = .* is not a Disk, nor"),
         (dict(of=[disk(), 1]), TypeError, "is not a Disk, nor"),
