@@ -5,6 +5,7 @@ life times. A search from the periods that the data suggest, with a grid of the 
 of them far more often than random starts do.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from .periods import autocorrelation, lomb_scargle
 
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
+_CLOSELY = 1e-9  # tolerance of the last fit, about the rounding of log densities
 
 
 class Search(NamedTuple):
@@ -192,7 +194,7 @@ def search(
     steps: int = 200,
     progress: bool | Callable[[str], object] = True,
 ) -> Search:
-    """Fit from the best of many starts.
+    """Fit from the best of many starts, and go on, closely, where the best of these fits ended.
 
     Parameters
     ----------
@@ -203,7 +205,7 @@ def search(
     number
         How many of them to fit.
     steps
-        Most steps of each.
+        Most steps of each, and as many where it goes on.
     progress
         As for `pytreefit.fit`.
 
@@ -225,10 +227,35 @@ def search(
     fits: list[Fit] = []
     for values in _spread(starts, number):
         fits.append(fit(gp.posterior, start=values, steps=steps, progress=progress))
-        if fits[-1].message.startswith("Interrupted"):
+        if _interrupted(fits[-1]):
             break
-    density = np.array([float(result.log_density) for result in fits])
+    density = _densities(fits)
+    for k in np.flatnonzero(density > np.max(density) - _AGREE):
+        if not any(map(_interrupted, fits)):
+            fits[k] = _closer(gp, fits[k], steps, progress)
+    density = _densities(fits)
     return Search(fits[int(np.argmax(density))], tuple(fits), density)
+
+
+def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
+    """Go on from where a fit ended.
+
+    Within its tolerance that is where rounding has it, and often farther from a maximum at the edge
+    of a prior, where steps taken before are no measure of the curvature.
+    """
+    closer = fit(gp.posterior, start=found, steps=steps, tolerance=_CLOSELY, progress=progress)
+    if found.converged and not (closer.converged or closer.at_edge or _interrupted(closer)):
+        # rounding stopped it before its own tolerance was reached, not before the first one's
+        return dataclasses.replace(closer, converged=True, message=found.message)
+    return closer
+
+
+def _interrupted(result: Fit) -> bool:
+    return result.message.startswith("Interrupted")
+
+
+def _densities(fits: Sequence[Fit]) -> np.ndarray:
+    return np.array([float(result.log_density) for result in fits])
 
 
 def _spread(starts, number: int):

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -56,3 +57,17 @@ def star():
         visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.2, inc=1.0),
         sigma_k=0.01,
     )
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """The function of each program that has been compiled, such as "jit(sin)": a growing list."""
+    names = []
+
+    def listen(event, seconds, **details):
+        del seconds
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return names

@@ -210,15 +210,16 @@ def test_a_light_curve_is_saved_and_loaded(plain, tmp_path):
     np.testing.assert_array_equal(again.flux, plain.light_curve.flux)
 
 
-def test_second_star_compiles_nothing(data, plain, star):
-    from spotgp.gp import _log_posterior
-
+def test_second_star_compiles_nothing(data, plain, star, compiled):
     t, flux, error, _ = data
     plain.log_posterior()
-    before = _log_posterior._cached._cache_size()
+    before = compiled.count("jit(_log_posterior)")
     other = GPSolver(t + 3.0, flux[::-1], 1.1 * error, star.set({"visibility.peq": 4.0}), mean=1.1)
     other.log_posterior()
-    assert _log_posterior._cached._cache_size() == before
+    assert compiled.count("jit(_log_posterior)") == before
+    # another length is another program
+    GPSolver(t[:-1], flux[:-1], error[:-1], star).log_posterior()
+    assert compiled.count("jit(_log_posterior)") == before + 1
 
 
 def test_layout_counts_true_lags():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pytreefit import Posterior, fit, laplace
-from pytreefit._optimize import _searches
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
 from spotgp._setup import filled_up
 from spotgp.many import _alike, _first_guess, _groups, _with
@@ -38,15 +37,16 @@ def data(star):
 
 
 @pytest.fixture(scope="module")
-def many(data, star):
+def many(data, star, compiled):
     def broken():
         raise OSError("no such file")
 
-    _searches._one._cached.clear_cache()
+    jax.clear_caches()
+    before = compiled.count("jit(_advance)")
     stars = [data[0], (data[1].time, data[1].flux, data[1].flux_err), broken, lambda: data[2]]
     lines = []
     result = fit_many(stars, star, priors=PRIORS, starts=2, progress=lines.append)
-    return result, _searches._one._cached._cache_size(), lines
+    return result, compiled.count("jit(_advance)") - before, lines
 
 
 @pytest.mark.parametrize("solver", ["dense", "banded"])
@@ -89,8 +89,8 @@ def test_small_stars_share_a_program_whether_banded_or_not(data, star):
 
 
 def test_the_same_as_one_by_one(data, many, star):
-    result, compiled, _ = many
-    assert compiled == result.compilations == 1
+    result, programs, _ = many
+    assert programs == result.compilations == 1
     for k, one in ((0, data[0]), (3, data[2])):
         shared = result[k].fit.model
         first = _first_guess(one, star, PRIORS)
@@ -104,6 +104,18 @@ def test_the_same_as_one_by_one(data, many, star):
         for name, value in best.values.items():
             assert result[k].values[name] == pytest.approx(float(value), rel=1e-6)
             assert result[k].errors[name] == pytest.approx(float(errors[name]), rel=1e-3)
+
+
+def test_filling_up_changes_no_fit_at_the_edge_of_a_prior(data, star):
+    priors = {**PRIORS, "lspot": (1.0, 4.0)}
+    gp = GPSolver.from_data(data[0], star.set({"envelope.lspot": 3.0}), priors=priors)
+    wide = _with(gp, filled_up(gp.light_curve, 90, 1, layout=(1, 90, 0)))
+    alone, among_others = (search(one, number=2, progress=False).best for one in (gp, wide))
+    assert "model.envelope.lspot" in alone.at_edge
+    assert float(alone.values["model.envelope.lspot"]) == pytest.approx(4.0, rel=1e-6)
+    assert float(among_others.log_density) == pytest.approx(float(alone.log_density), abs=1e-6)
+    for name, value in alone.values.items():
+        assert float(among_others.values[name]) == pytest.approx(float(value), rel=1e-6)
 
 
 def test_rows(many, data):
