@@ -20,8 +20,8 @@ from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
 SOLVERS = ("auto", "exact", "dense", "banded", "quasiseparable", "fourier", "local")
-_KERNEL_ERROR = 5e-7  # relative to the variance, or less, such that a log-likelihood
-_LITTLE = 1e-4  # is off by no more than about this
+_KERNEL_ERROR = 5e-7  # relative to the variance, or less where that costs too much:
+_DIVERGENCE = 1e-4  # between the two processes, some 0.015 in a log-likelihood
 _EXACT_UP_TO = 3000  # points: within a second for a value and its gradient
 _warned_of_float32 = False
 
@@ -206,15 +206,16 @@ def _largest_kernel_error(light_curve: LightCurve, time, lags: float) -> float:
     r"""The error of the kernel, relative to the variance, that a log-likelihood can bear.
 
     An error :math:`\epsilon k(0)` in the covariance of all pairs of points that are correlated
-    costs at most :math:`\tfrac14 \mathrm{tr} (K^{-1} \delta K)^2`, with the white noise in the
-    place of K: what is far above the noise needs an accurate kernel. In steps of a factor of four,
-    so that most light curves share a program.
+    makes a Kullback-Leibler divergence of at most :math:`D = \tfrac14 \mathrm{tr} (K^{-1}
+    \delta K)^2` with the white noise in the place of K, and changes a log-likelihood by some
+    :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel. In steps of a factor
+    of four, so that most light curves share a program.
     """
     noise = np.asarray(light_curve.flux_err, float) ** 2 + float(light_curve.jitter) ** 2
     ends = np.searchsorted(time, time + lags)
     pairs = 2.0 * np.sum(ends - np.arange(time.size))
     ratio = np.var(np.asarray(light_curve.flux, float)) / np.median(noise)
-    finer = _KERNEL_ERROR * ratio * math.sqrt(pairs / (4.0 * _LITTLE))
+    finer = _KERNEL_ERROR * ratio * math.sqrt(pairs / (4.0 * _DIVERGENCE))
     return _KERNEL_ERROR * 0.25 ** max(math.ceil(math.log(max(finer, 1.0), 4.0)), 0)
 
 
