@@ -20,6 +20,8 @@ from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
 SOLVERS = ("auto", "exact", "dense", "banded", "quasiseparable", "fourier", "local")
+_KERNEL_ERROR = 5e-7  # relative to the variance, or less where that costs too much:
+_DIVERGENCE = 1e-4  # between the two processes, some 0.015 in a log-likelihood
 _EXACT_UP_TO = 3000  # points: within a second for a value and its gradient
 _warned_of_float32 = False
 
@@ -200,6 +202,23 @@ def inside(value: float, low: float, high: float) -> float:
     return min(max(value, low + margin, low * 1.01), high - margin)
 
 
+def _largest_kernel_error(light_curve: LightCurve, time, lags: float) -> float:
+    r"""The error of the kernel, relative to the variance, that a log-likelihood can bear.
+
+    An error :math:`\epsilon k(0)` in the covariance of all pairs of points that are correlated
+    makes a Kullback-Leibler divergence of at most :math:`D = \tfrac14 \mathrm{tr} (K^{-1}
+    \delta K)^2` with the white noise in the place of K, and changes a log-likelihood by some
+    :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel. In steps of a factor
+    of four, so that most light curves share a program.
+    """
+    noise = np.asarray(light_curve.flux_err, float) ** 2 + float(light_curve.jitter) ** 2
+    ends = np.searchsorted(time, time + lags)
+    pairs = 2.0 * np.sum(ends - np.arange(time.size))
+    ratio = np.var(np.asarray(light_curve.flux, float)) / np.median(noise)
+    finer = _KERNEL_ERROR * ratio * math.sqrt(pairs / (4.0 * _DIVERGENCE))
+    return _KERNEL_ERROR * 0.25 ** max(math.ceil(math.log(max(finer, 1.0), 4.0)), 0)
+
+
 def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     """The light curve with the layout, table and quadrature that parameters in the priors need."""
     priors = {
@@ -225,11 +244,13 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     kappa = float(model.visibility.kappa)
     shear = min(limits.get("model.visibility.kappa", (kappa, kappa))[1], 1.5 * kappa + 0.1)
     lags = min(span, reach, 3.0 * start)
+    error = _largest_kernel_error(light_curve, time, lags)
     if knots is None:
-        knots = int(min(max(512, 40.0 * lags / fastest), 16384))
+        finer = (_KERNEL_ERROR / error) ** 0.25  # a cubic spline's is of the fourth order
+        knots = int(min(max(512, 40.0 * lags / fastest) * finer, 16384))
     if nodes is None:
         extreme = model.set({"visibility.peq": fastest, "visibility.kappa": min(shear, 0.99)})
-        nodes = latitude_nodes(extreme, lags, 5e-7)
+        nodes = latitude_nodes(extreme, lags, error)
     fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
     fields["reach"] = as_array(np.inf if layout.tiles == 1 else reach)
     light_curve = rebuild(light_curve, fields)

@@ -91,7 +91,7 @@ class GPSolver(eqx.Module):
         months, and it does not extrapolate.
     knots, nodes
         Of the kernel's table and of its average over latitude; by default from the periods, shears
-        and supports around the model's.
+        and supports around the model's, and from how far the light curve is above its noise.
     tolerance
         Error that an approximate log-likelihood may have at the model's values; it decides on the
         number of modes or harmonics, or on the width of the bins. Elsewhere see `likelihood_error`.

@@ -65,6 +65,26 @@ def marginal(flux, covariance, columns):
     ), projector
 
 
+def test_what_is_far_above_the_noise_gets_an_accurate_kernel():
+    star = spotgp.SpotEvolutionModel(
+        spotgp.TrapezoidSymmetricEnvelope(38.7, 1.5),
+        spotgp.VisibilityFunction(5.36, 0.1, 1.1),
+        sigma_k=4e-3,
+    )
+    rng = np.random.default_rng(0)
+    t, error = np.sort(rng.uniform(0.0, 90.0, 300)), 1e-5
+    options = {"solver": "dense", "priors": {"sigma_k": (1e-4, 0.1)}}
+    accurate = {"knots": 8192, "nodes": 512}
+    nothing = GPSolver(t, np.ones(t.size), error, star, **options, **accurate)
+    flux = np.asarray(nothing.sample_prior(t, jax.random.key(0))[0]) + error * rng.normal(size=300)
+    exact = GPSolver(t, flux, error, star, **options, **accurate)
+    chosen = GPSolver(t, flux, error, star, **options)
+    assert float(chosen.log_likelihood()) == pytest.approx(float(exact.log_likelihood()), abs=0.02)
+    faint = GPSolver(t, flux, 1e-2, star, **options).light_curve
+    assert faint.knots < chosen.light_curve.knots < accurate["knots"]
+    assert faint.nodes < chosen.light_curve.nodes < accurate["nodes"]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_log_likelihood_of_the_reference(reference, case):
     parameters, arrays = reference[case]
