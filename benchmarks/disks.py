@@ -16,6 +16,7 @@ multiplied with the factor that suits it best (a flux that is fitted does that).
 # pyright: reportMissingImports=false
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -119,7 +120,7 @@ def ours(case, setting, spline="free"):
         moves = eqx.tree_at(lambda m: m.phase.knots, moves, False)
     moving, rest = eqx.partition(fitted, moves)
 
-    @pytreefit.jit
+    @functools.partial(pytreefit.jit, threads=False)
     def value_and_gradient(moving, scene):
         def log_likelihood(moving):
             residual = (eqx.tree_at(lambda s: s.disk, scene, eqx.combine(moving, rest)).image()

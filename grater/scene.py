@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import copy
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -278,20 +279,23 @@ class Scene(Model):
         return _image(_with_nodes_on(self, "segments") if len(self.disks) == 1 else self)
 
 
+_on_one_core = functools.partial(jit, threads=False)
+
+
 def _with_nodes_on(scene: Scene, nodes_on: NodesOn) -> Scene:
     changed = copy.copy(scene)
     object.__setattr__(changed, "nodes_on", nodes_on)
     return changed
 
 
-@jit
+@_on_one_core
 def _attempt(scene: Scene):
     """The image, and whether it has anything that is not a number."""
     image = _image(scene)
     return image, jnp.any(jnp.isnan(image))
 
 
-@jit
+@_on_one_core
 def _image(scene: Scene) -> Float[Array, "ny nx"]:
     image = scene.sharp_image()
     if scene.transmission is not None:

@@ -1,5 +1,6 @@
 """Many models at once: lists and grids of parameter values, and functions mapped over them."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -167,7 +168,7 @@ def _map_on_all_cores(f, models, batch_size):
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:length], *done)
 
 
-@jit
+@functools.partial(jit, threads=False)
 def _map(f, models, batch_size):
     arrays, static = eqx.partition(models, eqx.is_array)
     return jax.lax.map(lambda a: f(eqx.combine(a, static)), arrays, batch_size=batch_size)

@@ -11,7 +11,9 @@ from jax.extend.core import get_opaque_trace_state
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 # XLA takes half of the widest vectors by default; where there are no wider ones nothing changes
-_WIDE = {"xla_cpu_prefer_vector_width": 512}
+_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+# threads that wait for each other at every step may take twice the time of one
+_ONE_CORE: dict[str, Any] = {"xla_cpu_multi_thread_eigen": False}
 
 
 @functools.cache
@@ -27,13 +29,14 @@ def _known() -> bool:
     if jax.default_backend() != "cpu":
         return False
     try:
-        jax.jit(lambda x: x, compiler_options=_WIDE).lower(0.0).compile()
+        options = {**_WIDE, **_ONE_CORE}
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except Exception:
         return False
     return True
 
 
-def jit(function: _F) -> _F:
+def jit(function: _F, *, threads: bool = True) -> _F:
     """``equinox.filter_jit``, which on a CPU lets the compiler use the widest vectors.
 
     Where the processor has vectors of 512 bits (AVX-512), XLA uses half of them unless it is told
@@ -45,6 +48,10 @@ def jit(function: _F) -> _F:
     ----------
     function
         Takes and returns PyTrees; arrays in them are traced, all else is static.
+    threads
+        Whether the program may use several cores of a CPU. One core is faster where there are many
+        small steps, as in images, and where several programs run at once; large matrices gain by
+        more of them.
 
     Returns
     -------
@@ -61,7 +68,8 @@ def jit(function: _F) -> _F:
     6.0
     """
     plain = eqx.filter_jit(function)
-    wide = eqx.filter_jit(function, compiler_options=_WIDE)
+    options = _WIDE if threads else {**_WIDE, **_ONE_CORE}
+    wide = eqx.filter_jit(function, compiler_options=options)
 
     @functools.wraps(function)
     def call(*args, **kwargs):

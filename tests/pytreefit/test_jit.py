@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Model, jit, param
-from pytreefit._jit import _WIDE
+from pytreefit._jit import _ONE_CORE, _WIDE
 
 
 class Line(Model):
@@ -48,7 +48,12 @@ def test_compiled_once_for_all_values():
     assert traced == ["line", "other"]
 
 
-def test_the_compiler_knows_the_option():
-    """Were it unknown, nothing would break, but everything would take twice the time."""
-    compiled = jax.jit(lambda x: x + 1, compiler_options=_WIDE).lower(1.0).compile()
+def test_on_one_core():
+    assert float(jit(lambda x: x + 1, threads=False)(1.0)) == 2.0
+
+
+def test_the_compiler_knows_the_options():
+    """Were they unknown, nothing would break, but everything would take twice the time."""
+    options = {**_WIDE, **_ONE_CORE}
+    compiled = jax.jit(lambda x: x + 1, compiler_options=options).lower(1.0).compile()
     assert float(compiled(1.0)) == 2.0
