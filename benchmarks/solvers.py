@@ -490,7 +490,8 @@ def plot(path, picture):
     axes[0].set(xlabel="points in 90 days", ylabel="value and gradient, s")
     axes[1].set(xlabel="days that hold 10,000 points")
     for snr, style in styles.items():
-        axes[1].plot([], [], style, color="0.4", label=f"signal to noise {snr}")
+        if any(row["snr"] == snr for row in rows):
+            axes[1].plot([], [], style, color="0.4", label=f"signal to noise {snr}")
     handles = axes[1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right center", frameon=False, fontsize=9)
     figure.savefig(picture, dpi=110)
