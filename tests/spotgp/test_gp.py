@@ -74,7 +74,7 @@ def test_what_is_far_above_the_noise_gets_an_accurate_kernel():
     rng = np.random.default_rng(0)
     t, error = np.sort(rng.uniform(0.0, 90.0, 300)), 1e-5
     options = {"solver": "dense", "priors": {"sigma_k": (1e-4, 0.1)}}
-    accurate = {"knots": 16384, "nodes": 1024}
+    accurate = {"knots": 16384, "nodes": 768}
     nothing = GPSolver(t, np.ones(t.size), error, star, **options, **accurate)
     flux = np.asarray(nothing.sample_prior(t, jax.random.key(0))[0]) + error * rng.normal(size=300)
     exact = GPSolver(t, flux, error, star, **options, **accurate)
