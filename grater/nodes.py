@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from .quadrature import Lines, Rule, View, choose_nodes, measure_support, measure_wedge, place_lines
+from .quadrature import (
+    Choice,
+    Lines,
+    Rule,
+    View,
+    choose_nodes,
+    measure_shells,
+    measure_support,
+    measure_wedge,
+    place_lines,
+    sees_shells,
+)
 from .slabs import MOST_SURFACES, Slabs, Steps, choose_steps, cut_slabs, kept_off_zero
 
 
@@ -19,15 +30,15 @@ class Nodes(NamedTuple):
 
     enough: Bool[Array, ""]  # surfaces
     number: Int[Array, ""]
-    error: Float[Array, ""]  # largest that was found on a hundred lines of sight, of the peak
     surfaces: tuple[Steps, Slabs] | None
-    lines: Lines | None
+    lines: tuple[Lines, Choice] | None
 
     def node(self, index):
         """Position and weight of one node on all lines of sight, in semi-major axes."""
         if self.surfaces is None:
             assert self.lines is not None
-            return self.lines.node(index)
+            lines, choice = self.lines
+            return lines.node(choice, index)
         steps, slabs = self.surfaces
 
         def on_surface():
@@ -37,8 +48,8 @@ class Nodes(NamedTuple):
 
         if self.lines is None:
             return on_surface()
-        lines = self.lines
-        return jax.lax.cond(self.enough, on_surface, lambda: lines.node(index))
+        lines, choice = self.lines
+        return jax.lax.cond(self.enough, on_surface, lambda: lines.node(choice, index))
 
 
 def most_nodes(rule: Rule) -> int:
@@ -46,8 +57,8 @@ def most_nodes(rule: Rule) -> int:
     return max(MOST_SURFACES, 4 * rule.numbers[-1])
 
 
-def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, rule: Rule) -> Nodes:
-    """Nodes for the lines of sight through a disk.
+class Plan:
+    """By which rule, and with how many nodes, the lines of sight through a disk are integrated.
 
     Surfaces of equal height are the rule where some number of them is accurate enough on a hundred
     lines of sight all over the disk, and segments are where none is.
@@ -71,59 +82,98 @@ def place_nodes(view: View, radial, vertical, moving, brightness, unit, x, y, ru
     rule
         Accuracy.
     """
-    support = measure_support(radial, rule.truncation, x.dtype)
 
-    def height(q):
-        return vertical.height(q) / unit
+    def __init__(self, view: View, radial, vertical, moving, brightness, unit, x, y, rule: Rule):
+        self.view, self.rule, self.dtype = view, rule, x.dtype
+        self.support = measure_support(radial, rule.truncation, x.dtype)
+        self.height = lambda q: vertical.height(q) / unit
+        distance = x**2 + y**2
+        radii = jnp.sqrt(jnp.min(distance)), jnp.sqrt(jnp.max(distance))
+        tested = self.tested = _lines_to_test(view, self.support, self.height, radii)
+        self.light = lambda l: jax.vmap(brightness, (None, None, 0))(*tested, l)
+        self.enough = jnp.asarray(False)
+        if self.cuts_segments:
+            self.wedge = measure_wedge(vertical, self.support, rule.truncation, unit)
+            fainter = 0.1 * rule.truncation
+            self.shells = measure_shells(radial, vertical, self.support, fainter, unit)
+        if rule.nodes_on == "segments":
+            return
+        self.largest, softened = Steps.for_profile(vertical, moving, rule.accuracy, x.dtype)
+        chosen = choose_steps(
+            self._slabs(*tested), self.largest, softened, self.light, rule.accuracy
+        )
+        self.steps, self.error_on_surfaces, self.enough = chosen
 
-    distance = x**2 + y**2
-    radii = jnp.sqrt(jnp.min(distance)), jnp.sqrt(jnp.max(distance))
-    tested = _lines_to_test(view, support, height, radii)
+    def _slabs(self, x, y):
+        return cut_slabs(self.view, self.height, self.support.q_peak, self.largest, x, y)
 
-    def light(l):
-        return jax.vmap(brightness, (None, None, 0))(*tested, l)
+    @property
+    def cuts_segments(self) -> bool:
+        """Whether segments may be the rule."""
+        return self.rule.nodes_on in ("segments", "auto")
 
-    def lines():
-        # all of them together, since the program that places them is long
-        number = tested[0].size
-        places = (jnp.append(pixels, t) for pixels, t in zip((x, y), tested, strict=True))
-        wedge = measure_wedge(vertical, support, rule.truncation, unit)
-        placed = place_lines(view, support, wedge, height, *places, rule)
-        along = x.size + number
+    def no_choice(self) -> Choice:
+        """Of nodes for segments, to begin with."""
+        return Choice.none(self.rule, self.dtype)
 
-        def part(value, which, shape):
-            if value.ndim == 0 or value.shape[-1] != along:
-                return value
-            return value[..., which].reshape(*value.shape[:-1], *shape)
+    def lit(self, x, y) -> Bool[Array, "*pixels"]:
+        """Which lines of sight see the disk at all, by the rule of segments; others give 0."""
+        return sees_shells(self.view, self.shells, x, y) | self.enough
 
-        own = jax.tree.map(lambda v: part(v, slice(x.size), x.shape), placed)
-        few = jax.tree.map(lambda v: part(v, slice(x.size, along), (number,)), placed)
-        return choose_nodes(own, few, light, rule)
+    def nodes(self, x, y, choice: Choice, first) -> tuple[Nodes, Choice]:
+        """Nodes for some of the lines of sight.
 
-    if rule.nodes_on == "segments":
-        placed, error = lines()
-        return Nodes(jnp.asarray(False), 4 * placed.number, error, None, placed)
+        Parameters
+        ----------
+        x, y
+            Of these lines, shape (n,).
+        choice
+            How many nodes each segment gets.
+        first
+            Whether that has not been chosen yet.
+        """
+        nodes_on = self.rule.nodes_on
 
-    largest, softened = Steps.for_profile(vertical, moving, rule.accuracy, x.dtype)
-    few = cut_slabs(view, height, support.q_peak, largest, *tested)
-    steps, error, enough = choose_steps(few, largest, softened, light, rule.accuracy)
-    slabs = cut_slabs(view, height, support.q_peak, largest, x, y)
-    if rule.nodes_on == "surfaces":
-        return Nodes(enough, steps.number, error, (steps, slabs), None)
-    if rule.nodes_on == "surfaces or none":
-        return Nodes(enough, jnp.where(enough, steps.number, 0), error, (steps, slabs), None)
+        def lines():
+            # the tested lines with all others, since the program that places them is long
+            places = (jnp.append(pixels, t) for pixels, t in zip((x, y), self.tested, strict=True))
+            placed = place_lines(self.view, self.support, self.wedge, self.height, *places)
+            own, tested = (
+                jax.tree.map(lambda v, part=part: v[..., part], placed)
+                for part in (slice(x.size), slice(x.size, None))
+            )
 
-    def no_lines():
-        return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(lines))
+            def choose():
+                return choose_nodes(tested, self.light, self.rule)
 
-    placed, line_error = jax.lax.cond(enough, no_lines, lines)
-    return Nodes(
-        enough,
-        jnp.where(enough, steps.number, 4 * placed.number),
-        jnp.where(enough, error, line_error),
-        (steps, slabs),
-        placed,
-    )
+            return own, jax.lax.cond(first, choose, lambda: choice)
+
+        if nodes_on == "segments":
+            placed, choice = lines()
+            return Nodes(self.enough, 4 * choice.number, None, (placed, choice)), choice
+
+        surfaces = self.steps, self._slabs(x, y)
+        if nodes_on == "surfaces":
+            return Nodes(self.enough, self.steps.number, surfaces, None), choice
+        if nodes_on == "surfaces or none":
+            number = jnp.where(self.enough, self.steps.number, 0)
+            return Nodes(self.enough, number, surfaces, None), choice
+
+        def no_lines():
+            return jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(lines))
+
+        placed, choice = jax.lax.cond(self.enough, no_lines, lines)
+        number = jnp.where(self.enough, self.steps.number, 4 * choice.number)
+        return Nodes(self.enough, number, surfaces, (placed, choice)), choice
+
+    def error(self) -> Float[Array, ""]:
+        """The largest that is found on the tested lines of sight, relative to the peak."""
+        if not self.cuts_segments:
+            return self.error_on_surfaces
+        _, choice = self.nodes(*self.tested, self.no_choice(), True)
+        if self.rule.nodes_on == "segments":
+            return choice.error
+        return jnp.where(self.enough, self.error_on_surfaces, choice.error)
 
 
 def _lines_to_test(view: View, support, height, radii):
@@ -134,7 +184,7 @@ def _lines_to_test(view: View, support, height, radii):
     low = jnp.maximum(radii[0], 0.1 * support.q_peak)
     high = jnp.maximum(jnp.minimum(support.q_high, radii[1] / jnp.abs(cos_i)), low)
     spread = jnp.asarray(np.linspace(0.0, 1.0, 10), dtype)
-    ring = jnp.asarray([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], dtype) * support.log_width
+    ring = jnp.asarray([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0], dtype) * support.log_width
     q = jnp.concatenate([low * (high / low) ** spread, support.q_peak * jnp.exp(ring)])
     # every other ring of them beside the midplane, which matters edge-on, and turned a little
     odd = np.repeat(np.arange(q.size) % 2, 8)

@@ -16,6 +16,7 @@ Nothing here is differentiated: nodes and weights are constants of the integral,
 the image are quadratures of the derivatives of the integrand.
 """
 
+import functools
 import math
 from typing import Literal, NamedTuple, get_args
 
@@ -27,7 +28,15 @@ from jaxtyping import Array, Float, Int
 
 # in reference radii: what is nearer to the ring's centre is taken to be there
 SMALLEST_RADIUS = 1e-3
-
+# elements of which long arrays have a multiple: the compiler's loops are over the widest vectors,
+# in each thread, and what is left over is done one by one, for several times as much
+ALIGNED = 64
+# points of the grids on which profiles are measured
+_MEASURED = 1216
+# sine of the inclination below which every line of sight is taken to see a disk
+_STEEP = 0.5
+# pieces of a disk, from the ring outwards, of each of which the height is known
+_SHELLS = 8
 
 NodesOn = Literal["auto", "surfaces", "segments", "surfaces or none"]
 
@@ -115,20 +124,32 @@ class Segments(NamedTuple):
     scale: Float[Array, "4 *pixels"]
 
 
+class Choice(NamedTuple):
+    """How many nodes each segment gets, and the error that was found for that."""
+
+    number: Int[Array, ""]
+    fractions: Float[Array, " n"]
+    weights: Float[Array, " n"]
+    error: Float[Array, ""]
+
+    @classmethod
+    def none(cls, rule: Rule, dtype):
+        row = jnp.zeros(rule.numbers[-1], dtype)
+        return cls(jnp.zeros((), int), row, row, row[0])
+
+
 class Lines(NamedTuple):
     """Lines of sight, l = nearest + distance sinh(u), and their segments; lengths in a."""
 
     nearest: Float[Array, "*pixels"]
     distance: Float[Array, "*pixels"]
     segments: Segments
-    number: Int[Array, ""]
-    fractions: Float[Array, " n"]
-    weights: Float[Array, " n"]
 
-    def node(self, index):
+    def node(self, choice: Choice, index):
         """Position and weight of one node on all of them."""
-        segment = jax.tree.map(lambda part: part[index // self.number], self.segments)
-        t, w = self.fractions[index % self.number], self.weights[index % self.number]
+        segment = jax.tree.map(lambda part: part[index // choice.number], self.segments)
+        inner = index % choice.number
+        t, w = choice.fractions[inner], choice.weights[inner]
         span = segment.end - segment.start
         sinh_v, cosh_v = _sinh_cosh(segment.start + t * span)
         sinh_u, cosh_u = _sinh_cosh(segment.centre + segment.scale * sinh_v)
@@ -157,14 +178,19 @@ def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def vertical_extent(vertical, truncation: float, dtype) -> Float[Array, ""]:
     """Height in scale heights above which a profile stays below a fraction of the midplane's."""
-    t = jnp.asarray(np.geomspace(0.1, 1e4, 1201), dtype)
+    t = _heights(dtype)
     inside = jax.vmap(vertical.profile)(t) > truncation
     return t[jnp.minimum(t.size - jnp.argmax(inside[::-1]), t.size - 1)]
 
 
+def _heights(dtype):
+    """Heights on which profiles are measured, in scale heights."""
+    return jnp.asarray(np.geomspace(0.1, 1e4, _MEASURED), dtype)
+
+
 def _radii(dtype):
     """Logarithms of the elliptic radii on which profiles are measured, in semi-major axes."""
-    return jnp.asarray(np.linspace(math.log(SMALLEST_RADIUS), math.log(1e3), 1201), dtype)
+    return jnp.asarray(np.linspace(math.log(SMALLEST_RADIUS), math.log(1e3), _MEASURED), dtype)
 
 
 def measure_support(radial, truncation: float, dtype) -> Support:
@@ -180,21 +206,92 @@ def measure_support(radial, truncation: float, dtype) -> Support:
         Of the image.
     """
     log_q = _radii(dtype)
-    q = jnp.asarray(np.geomspace(SMALLEST_RADIUS, 1e3, log_q.size), dtype)
-    density = jax.vmap(radial.density)(q)
-    # the illumination falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need
-    # not come near the star, so nothing may be gained there from the light being stronger
-    lit = density / jnp.maximum(q, 1.0) ** 2
+    lit = _illuminated(radial, dtype)
     peak = jnp.argmax(lit)
     seen = lit > truncation * lit[peak]
     first, last = jnp.argmax(seen), seen.size - 1 - jnp.argmax(seen[::-1])
     first, last = jnp.maximum(first - 1, 0), jnp.minimum(last + 1, seen.size - 1)
-    bright = lit[1:-1] > 0.05 * lit[peak]
     log_lit = jnp.log(jnp.maximum(lit, jnp.finfo(dtype).tiny))
-    slope = (log_lit[2:] - log_lit[:-2]) * (0.5 / (log_q[1] - log_q[0]))
-    rise, fall = jnp.max(jnp.where(bright[None], jnp.stack([slope, -slope]), -jnp.inf), axis=1)
+    slope = (jnp.roll(log_lit, -1) - jnp.roll(log_lit, 1)) * (0.5 / (log_q[1] - log_q[0]))
+    inner = (np.arange(lit.size) % (lit.size - 1)) > 0
+    bright = inner & (lit > 0.05 * lit[peak])
+    rise, fall = (jnp.max(jnp.where(bright, s, -jnp.inf)) for s in (slope, -slope))
     log_width = 2.0 / jnp.maximum(rise + fall, 0.1)
+    q = jnp.exp(log_q)
     return Support(q[first], q[peak], q[last], log_width)
+
+
+def _illuminated(radial, dtype):
+    """The density times the illumination on the grid of radii."""
+    q = jnp.asarray(np.geomspace(SMALLEST_RADIUS, 1e3, _MEASURED), dtype)
+    # it falls as 1 / d^2, with d ~ r outside the ring; inside, a line of sight need not come near
+    # the star, so nothing may be gained there from the light being stronger
+    return jax.vmap(radial.density)(q) / jnp.maximum(q, 1.0) ** 2
+
+
+class Shells(NamedTuple):
+    """Up to which height there is light in some ranges of the radius; lengths in a, shape (n,)."""
+
+    q: Float[Array, " n"]  # outer ends; the next one begins there
+    height: Float[Array, " n"]
+
+
+def measure_shells(radial, vertical, support: Support, truncation: float, unit) -> Shells:
+    """Measure where a disk is bright enough to matter at all.
+
+    Parameters
+    ----------
+    radial, vertical
+        The disk's profiles.
+    support
+        Of the radial one.
+    truncation
+        Light below this fraction of the largest is left out.
+    unit
+        Semi-major axis in au, shape ().
+    """
+    dtype = support.q_peak.dtype
+    q, lit = jnp.exp(_radii(dtype)), _illuminated(radial, dtype)
+    steps = np.arange(1, _SHELLS + 1) / _SHELLS
+    ends = support.q_peak * (support.q_high / support.q_peak) ** jnp.asarray(steps, dtype)
+    starts = jnp.concatenate([jnp.zeros(1, dtype), ends[:-1]])
+    # a step of the grid more on either side
+    step = math.exp(math.log(1e6) / (_MEASURED - 1))
+    within = (q[None] * step >= starts[:, None]) & (q[None] <= step * ends[:, None])
+    brightest = jnp.max(jnp.where(within, lit[None], 0.0), axis=1) / jnp.max(lit)
+    t = _heights(dtype)
+    seen = brightest[:, None] * jax.vmap(vertical.profile)(t)[None] > truncation
+    extent = t[jnp.minimum(t.size - jnp.argmax(seen[:, ::-1], axis=1), t.size - 1)]
+    extent = jnp.where(jnp.any(seen, axis=1), extent, t[0])
+    highest = jnp.max(jnp.where(within, jax.vmap(vertical.height)(q)[None] / unit, 0.0), axis=1)
+    return Shells(ends, extent * highest)
+
+
+def sees_shells(view: View, shells: Shells, x, y):
+    """Whether lines of sight come near enough to the midplane to see anything.
+
+    Parameters
+    ----------
+    view, shells
+        The disk.
+    x, y
+        Sky coordinates as for `place_lines`.
+    """
+    sin_i, cos_i, e = view.sin_i, view.cos_i, view.eccentricity
+    per_sin = 1.0 / jnp.maximum(sin_i, _STEEP)
+    x0, y0 = x - view.offset_x, y * cos_i - view.offset_y
+    e_sin = e * view.sin_omega
+    e0 = e * (x0 * view.cos_omega + y0 * view.sin_omega)
+    a2 = 1.0 - e_sin**2
+    p = shells.q.reshape((-1,) + (1,) * x.ndim) * (1.0 - e**2) - e0[None]
+    a1 = y0[None] + p * e_sin
+    squared = a1**2 - a2 * ((x0**2 + y0**2)[None] - p**2)
+    # height above the midplane where the line enters the ellipse, and where it leaves it
+    root = jnp.sqrt(jnp.maximum(squared, 0.0))
+    middle = -a1 * (cos_i * per_sin / a2) - (y * sin_i)[None]
+    half = root * jnp.abs(cos_i * per_sin / a2)
+    near = jnp.abs(middle) - half < shells.height.reshape(p.shape[:1] + (1,) * x.ndim)
+    return jnp.any((squared > 0) & near, axis=0) | (sin_i < _STEEP)
 
 
 def measure_wedge(vertical, support: Support, truncation: float, semi_major_axis) -> Wedge:
@@ -226,7 +323,7 @@ def measure_wedge(vertical, support: Support, truncation: float, semi_major_axis
     return Wedge(extent, jnp.where(is_cone, 0.0, shift), jnp.where(is_cone, cone, tangent))
 
 
-def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: Rule) -> Lines:
+def place_lines(view: View, support: Support, wedge: Wedge, height, x, y) -> Lines:
     """Cut every line of sight into four segments that hold the disk.
 
     Parameters
@@ -238,8 +335,6 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
     x, y
         Sky coordinates of the pixels along the disk's major and minor axis from the star, in units
         of the semi-major axis, any shape.
-    rule
-        Its largest number of nodes is taken for the time being.
     """
     dtype = x.dtype
     tiny = jnp.asarray(1e-6, dtype)
@@ -359,19 +454,16 @@ def place_lines(view: View, support: Support, wedge: Wedge, height, x, y, rule: 
         jnp.repeat(centre, 2, axis=0),
         jnp.broadcast_to(scale[None], (4, *scale.shape)),
     )
-    node, weight = (jnp.asarray(v, dtype) for v in gauss_legendre(rule.numbers[-1]))
-    return Lines(nearest, distance, segments, jnp.asarray(node.size), node, weight)
+    return Lines(nearest, distance, segments)
 
 
-def choose_nodes(lines: Lines, tested: Lines, brightness, rule: Rule):
+def choose_nodes(tested: Lines, brightness, rule: Rule) -> Choice:
     """The fewest nodes that are accurate enough on some lines of sight, or the most there are.
 
     Parameters
     ----------
-    lines
-        All lines of sight.
     tested
-        Some of them, shape (n,).
+        The lines of sight, shape (n,).
     brightness
         Function of positions along these, shape (m, n), in semi-major axes.
     rule
@@ -379,19 +471,17 @@ def choose_nodes(lines: Lines, tested: Lines, brightness, rule: Rule):
 
     Returns
     -------
-    lines
-        All lines with their number of nodes.
-    error
-        The largest error among the tested ones, relative to the largest integral.
+    Choice
+        Its error is the largest among the lines, relative to the largest integral.
     """
     most = rule.numbers[-1]
     tables = [gauss_legendre(number) for number in rule.numbers]
     padded = np.array([[np.pad(row, (0, most - row.size)) for row in table] for table in tables])
-    table = jnp.asarray(padded, lines.nearest.dtype)
+    table = jnp.asarray(padded, tested.nearest.dtype)
 
     def integral(table):
-        used = tested._replace(number=jnp.asarray(most), fractions=table[0], weights=table[1])
-        l, weight = jax.vmap(used.node)(jnp.arange(4 * most))
+        every = Choice(jnp.asarray(most), *table, error=table[0, 0])
+        l, weight = jax.vmap(functools.partial(tested.node, every))(jnp.arange(4 * most))
         return jnp.sum(brightness(l) * weight, axis=0)
 
     found = jax.lax.map(integral, table)
@@ -399,9 +489,5 @@ def choose_nodes(lines: Lines, tested: Lines, brightness, rule: Rule):
     enough = errors <= tolerance(rule.accuracy, errors.dtype)
     # where none is enough the most are taken, whose error is below that of the next
     which = jnp.where(jnp.any(enough), jnp.argmax(enough), errors.size)
-    chosen = lines._replace(
-        number=jnp.asarray(rule.numbers)[which],
-        fractions=table[which, 0],
-        weights=table[which, 1],
-    )
-    return chosen, errors[jnp.minimum(which, errors.size - 1)]
+    error = errors[jnp.minimum(which, errors.size - 1)]
+    return Choice(jnp.asarray(rule.numbers)[which], table[which, 0], table[which, 1], error)

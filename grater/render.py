@@ -10,6 +10,7 @@ the image: each is an image of its own, so that the memory of a gradient does no
 number of nodes.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,12 +19,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._math import added_together, computed_once, inverse_sqrt
-from .nodes import Nodes, most_nodes, place_nodes
-from .quadrature import SMALLEST_RADIUS, Rule, View
+from .nodes import Nodes, Plan, most_nodes
+from .quadrature import ALIGNED, SMALLEST_RADIUS, Rule, View
 from .slabs import in_each_number
 
 # components with more numbers than this are differentiated in reverse mode
 _MOST_DIRECTIONS = 48
+# lines of sight that are integrated at once, about
+_BLOCK = {"surfaces": 5120, "surfaces or none": 5120, "segments": 2048, "auto": 4096}
 
 
 class Orbit(NamedTuple):
@@ -80,12 +83,14 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
     array
         :math:`\int \rho f p / d^2\, dl` in 1 / au, of the shape of x_sky.
     """
-    shape = jnp.shape(x_sky)
-    # in one dimension, where the compiler leaves no end of a row to be done number by number
-    x_sky, y_sky = jnp.ravel(x_sky), jnp.ravel(y_sky)
+    shape, size = jnp.shape(x_sky), jnp.size(x_sky)
+    blocks = _number_of_blocks(size, rule)
+    spare = -size % (blocks * ALIGNED)
+    x_sky, y_sky = (jnp.pad(jnp.ravel(v), (0, spare), "edge") for v in (x_sky, y_sky))
     arguments = _separate(orbit, radial, vertical, phase, x_sky, y_sky)
-    integral = _integral(*arguments, orbit=jax.lax.stop_gradient(orbit), rule=rule)
-    return integral.reshape(shape)
+    orbit = jax.lax.stop_gradient(orbit)
+    integral = _integral(*arguments, orbit=orbit, rule=rule, blocks=blocks)
+    return integral[:size].reshape(shape)
 
 
 def integration_error(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, rule: Rule):
@@ -99,7 +104,7 @@ def integration_error(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, rule:
         Relative to the largest of the integrals, shape ().
     """
     arguments = _separate(orbit, radial, vertical, phase, x_sky, y_sky)
-    return _place_nodes(arguments, _none_moves(vertical), orbit, rule).error
+    return _plan(arguments, _none_moves(vertical), orbit, rule).error()
 
 
 def _separate(orbit: Orbit, radial, vertical, phase, x_sky, y_sky):
@@ -143,7 +148,7 @@ class Dust(NamedTuple):
         return self.radial.density(q) * self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
 
 
-def _place_nodes(primals, moving, orbit: Orbit, rule: Rule) -> Nodes:
+def _plan(primals, moving, orbit: Orbit, rule: Rule) -> Plan:
     """Nodes that do for derivatives in what is moving of the vertical profile, too."""
     ellipse, dust, x, y = jax.lax.stop_gradient(primals)
     a = orbit.semi_major_axis
@@ -155,10 +160,72 @@ def _place_nodes(primals, moving, orbit: Orbit, rule: Rule) -> Nodes:
     def brightness(x, y, l):
         return _brightness(ellipse, dust, a * x, a * y, a * l, SMALLEST_RADIUS * a)
 
-    per_a = 1.0 / a
-    places = x * per_a, y * per_a
-    nodes = place_nodes(view, dust.radial, dust.vertical, moving, brightness, a, *places, rule)
-    return jax.lax.stop_gradient(nodes)
+    return Plan(view, dust.radial, dust.vertical, moving, brightness, a, x / a, y / a, rule)
+
+
+def _number_of_blocks(size: int, rule: Rule) -> int:
+    return max(1, round(size / _BLOCK[rule.nodes_on]))
+
+
+def _integrate(sample, primals, moving, orbit: Orbit, rule: Rule, blocks: int, count: int):
+    """Sums of samples over the nodes of all lines of sight.
+
+    The lines of sight are taken in blocks, whose numbers stay in the processor's caches.
+
+    Parameters
+    ----------
+    sample
+        Function of the dust, the pixels x and y, the position along the line of sight, the weight
+        of the node and the sums so far that returns the new sums.
+    primals, moving, orbit, rule
+        As for `_plan`.
+    blocks
+        Number of equal blocks.
+    count
+        Number of sums.
+
+    Returns
+    -------
+    sums
+        Images, a list.
+    enough
+        Whether surfaces of equal height are accurate enough.
+    """
+    _, dust, x, y = primals
+    plan = _plan(primals, moving, orbit, rule)
+    unit = jax.lax.stop_gradient(orbit.semi_major_axis)
+
+    def through(x, y, choice, first):
+        places = jax.lax.stop_gradient((x / unit, y / unit))
+        nodes, choice = plan.nodes(*places, choice, first)
+        nodes, choice = jax.lax.stop_gradient((nodes, choice))
+        start = [jnp.zeros_like(x)] * count
+        return _sweep(start, functools.partial(sample, x, y), dust, nodes, unit), choice
+
+    if blocks == 1:
+        return through(x, y, plan.no_choice(), True)[0], plan.enough
+    size, used = x.size // blocks, blocks
+    if plan.cuts_segments:
+        # those that see the disk come first
+        lit = plan.lit(*jax.lax.stop_gradient((x / unit, y / unit)))
+        place = jnp.cumsum(lit) - 1
+        used = (place[-1] + size) // size
+        target = jnp.where(lit, place, x.size)
+        x, y = (v[-1:].repeat(v.size).at[target].set(v, mode="drop") for v in (x, y))
+
+    def block(index, state):
+        images, choice = state
+        own = (jax.lax.dynamic_slice(v, (index * size,), (size,)) for v in (x, y))
+        sums, choice = through(*own, choice, index == 0)
+        both = zip(images, sums, strict=True)
+        images = [jax.lax.dynamic_update_slice(i, s, (index * size,)) for i, s in both]
+        return images, choice
+
+    state = [jnp.zeros_like(x)] * count, plan.no_choice()
+    images, _ = jax.lax.fori_loop(0, used, block, state)
+    if plan.cuts_segments:
+        images = [jnp.where(lit, image.at[place].get(mode="clip"), 0.0) for image in images]
+    return images, plan.enough
 
 
 def _place_sample(ellipse: Ellipse, tilt, x, y, l, innermost):
@@ -182,54 +249,60 @@ def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
     return density * dust.phase(l * per_d) * per_d**2
 
 
-def _sweep(start, add_sample, nodes: Nodes, unit):
-    """Sum over all nodes of a weight times a function of the position along the line of sight."""
+def _sweep(start, sample, dust: Dust, nodes: Nodes, unit):
+    """Sums over all nodes of some lines of sight."""
 
-    def add_node(index, total):
-        l, step = nodes.node(index)
-        return add_sample(total, unit * l, unit * step)
+    def through(dust):
+        def add_node(index, sums):
+            l, step = nodes.node(index)
+            return sample(dust, unit * l, unit * step, sums)
 
-    return jax.lax.fori_loop(0, nodes.number, add_node, start)
+        return jax.lax.fori_loop(0, nodes.number, add_node, start)
+
+    cheaper = dust.vertical.cheaper()
+    if cheaper is None:
+        return through(dust)
+    holds, vertical = cheaper
+    return jax.lax.cond(
+        holds, lambda: through(dust._replace(vertical=vertical)), lambda: through(dust)
+    )
 
 
 @eqx.filter_custom_jvp
-def _integral(ellipse, dust, x, y, *, orbit, rule):
-    nodes = _place_nodes((ellipse, dust, x, y), _none_moves(dust.vertical), orbit, rule)
-    unit = orbit.semi_major_axis
+def _integral(ellipse, dust, x, y, *, orbit, rule, blocks):
+    innermost = SMALLEST_RADIUS * orbit.semi_major_axis
 
-    def add_sample(total, l, weight):
-        return total + weight * _brightness(ellipse, dust, x, y, l, SMALLEST_RADIUS * unit)
+    def sample(x, y, dust, l, weight, sums):
+        return [sums[0] + weight * _brightness(ellipse, dust, x, y, l, innermost)]
 
-    integral = _sweep(jnp.zeros_like(x), add_sample, nodes, unit)
-    if rule.nodes_on == "surfaces or none":
-        return jnp.where(nodes.enough, integral, jnp.nan)
-    return integral
+    primals = ellipse, dust, x, y
+    moving = _none_moves(dust.vertical)
+    (image,), enough = _integrate(sample, primals, moving, orbit, rule, blocks, 1)
+    return jnp.where(enough, image, jnp.nan) if rule.nodes_on == "surfaces or none" else image
 
 
 @_integral.def_jvp
-def _integral_jvp(primals, tangents, *, orbit, rule):
+def _integral_jvp(primals, tangents, *, orbit, rule, blocks):
     """The image and, in the same sweep, its derivative in every parameter that moves.
 
     All of them are sums over the nodes, as the image is, so that reverse mode is one product of
     images for each parameter and forward mode is no dearer. Of the components only derivatives of
     a function of one or two variables are needed, whoever wrote them.
     """
-    (ellipse, dust, x, y), (ellipse_dot, dust_dot, x_dot, y_dot) = primals, tangents
-    nodes = _place_nodes(primals, dust_dot.vertical, orbit, rule)
-    unit = orbit.semi_major_axis
+    (ellipse, _, x, y), (ellipse_dot, dust_dot, x_dot, y_dot) = primals, tangents
     moving = [dot for dot in jax.tree.leaves(dust_dot) if dot is not None]
     if sum(dot.size for dot in moving) > _MOST_DIRECTIONS:
-        return _plain_jvp(primals, tangents, nodes, unit, rule)
+        return _plain_jvp(primals, tangents, orbit, rule)
     of_ellipse = {name for name, dot in ellipse_dot._asdict().items() if dot is not None}
     of_sky = {
         *(("offset_x", "distance") if x_dot is not None else ()),
         *(("offset_y", "height", "distance") if y_dot is not None else ()),
     }
     names = sorted(of_ellipse | of_sky)
-    innermost, per_parameter = SMALLEST_RADIUS * unit, 1.0 / ellipse.parameter
+    innermost, per_parameter = SMALLEST_RADIUS * orbit.semi_major_axis, 1.0 / ellipse.parameter
     sin_i, cos_i = tilt = _unit(ellipse.inclination)
 
-    def add_sample(l, weight, *sums):
+    def add_sample(dust, x, y, l, weight, *sums):
         x_d, y_d, z, r = _place_sample(ellipse, tilt, x, y, l, innermost)
         q, per_r = _radius(ellipse, x_d, y_d, r), 1.0 / r
         per_d = inverse_sqrt(x**2 + y**2 + l**2)
@@ -280,11 +353,11 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
         ]
         return added_together(sums, terms)
 
-    def add_once(sums, l, weight):
-        return computed_once(add_sample, l, weight, *sums)
+    def sample(x, y, dust, l, weight, sums):
+        return computed_once(functools.partial(add_sample, dust), x, y, l, weight, *sums)
 
     count = 1 + len(names) + sum(dot.size for dot in moving)
-    image, *sums = _sweep([jnp.zeros_like(x)] * count, add_once, nodes, unit)
+    (image, *sums), _ = _integrate(sample, primals, dust_dot.vertical, orbit, rule, blocks, count)
     slope = dict(zip(names, sums, strict=False))
     image_dot = jnp.zeros_like(x)
     factors = {
@@ -308,8 +381,12 @@ def _integral_jvp(primals, tangents, *, orbit, rule):
     return image, image_dot
 
 
-def _plain_jvp(primals, tangents, nodes, unit, rule):
+def _plain_jvp(primals, tangents, orbit, rule):
     """By JAX's own rules, for components of so many numbers that an image for each is too much."""
+    unit = orbit.semi_major_axis
+    plan = _plan(primals, tangents[1].vertical, orbit, rule)
+    places = jax.lax.stop_gradient((primals[2] / unit, primals[3] / unit))
+    nodes = jax.lax.stop_gradient(plan.nodes(*places, plan.no_choice(), True)[0])
     moving, rest = eqx.partition(primals, eqx.is_inexact_array)
     dots = jax.tree.map(
         lambda value, dot: jnp.zeros_like(value) if dot is None else dot, moving, tangents

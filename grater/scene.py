@@ -271,7 +271,7 @@ class Scene(Model):
         if self.nodes_on != "auto" or traced:
             return _image(self)
         # one rule after the other: to compile both takes twice the time, and few need the second
-        image, failed = _attempt(_with_nodes_on(self, "surfaces or none"))
+        image, failed = _attempt(self)
         if isinstance(failed, Tracer):  # a constant in a function that is being compiled
             return _image(self)
         if not failed:
@@ -290,8 +290,8 @@ def _with_nodes_on(scene: Scene, nodes_on: NodesOn) -> Scene:
 
 @_on_one_core
 def _attempt(scene: Scene):
-    """The image, and whether it has anything that is not a number."""
-    image = _image(scene)
+    """The image by surfaces, and whether it has anything that is not a number."""
+    image = _image(_with_nodes_on(scene, "surfaces or none"))
     return image, jnp.any(jnp.isnan(image))
 
 

@@ -49,10 +49,9 @@ class Slabs(NamedTuple):
         tilt = (t * tan_i) * self.opening
         rest = 1.0 - (t * tan_i) * tilt
         shift = tilt * self.crossing
-        slope = (shift + jnp.sqrt(shift**2 + rest * self.height**2)) / rest
-        z = t * slope
-        step = slope**2 / (slope - tilt * (self.crossing + z * tan_i))
-        return (z + self.y * self.sin_i) * per_cos, step * jnp.abs(per_cos)
+        root = jnp.sqrt(shift**2 + rest * self.height**2)
+        slope = (shift + root) / rest
+        return (t * slope + self.y * self.sin_i) * per_cos, slope**2 / root * jnp.abs(per_cos)
 
 
 class Steps(NamedTuple):

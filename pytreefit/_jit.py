@@ -16,11 +16,21 @@ _WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
 _ONE_CORE: dict[str, Any] = {"xla_cpu_multi_thread_eigen": False}
 
 
+class _NotOnlyArrays(Exception):
+    """Of a result that ``jax.jit`` does not take."""
+
+
 @functools.cache
 def _outside():
     """The state of JAX outside of all its transformations, that of a new thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(get_opaque_trace_state).result()
+
+
+@functools.cache
+def _array() -> type:
+    """The class of arrays that are no tracers, traced alike by jax.jit and equinox.filter_jit."""
+    return type(jax.device_put(0.0))
 
 
 @functools.cache
@@ -70,10 +80,27 @@ def jit(function: _F, *, threads: bool = True) -> _F:
     plain = eqx.filter_jit(function)
     options = _WIDE if threads else {**_WIDE, **_ONE_CORE}
     wide = eqx.filter_jit(function, compiler_options=options)
+    mixed = False
+
+    def arrays(*args, **kwargs):
+        result = function(*args, **kwargs)
+        if not all(eqx.is_array(leaf) for leaf in jax.tree.leaves(result)):
+            raise _NotOnlyArrays
+        return result
+
+    # takes 20 us less for each call
+    direct = jax.jit(arrays, compiler_options=options)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        outermost = get_opaque_trace_state() == _outside()
-        return (wide if outermost and _known() else plain)(*args, **kwargs)
+        nonlocal mixed
+        if get_opaque_trace_state() != _outside() or not _known():
+            return plain(*args, **kwargs)
+        if not mixed and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
+            try:
+                return direct(*args, **kwargs)
+            except _NotOnlyArrays:
+                mixed = True
+        return wide(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]
