@@ -48,6 +48,24 @@ def test_compiled_once_for_all_values():
     assert traced == ["line", "other"]
 
 
+def test_what_is_no_array_comes_back_as_it_is():
+    @jit
+    def with_name(line):
+        return 2.0 * line.slope, "slope", 3
+
+    for slope in (1.0, 4.0):
+        value, name, number = with_name(Line(slope, name=None))
+        assert (float(value), name, number) == (2.0 * slope, "slope", 3)
+        assert isinstance(number, int)
+    # arguments that are arrays alone, and a result that is none
+    assert jit(lambda x: (x.shape, x))(jnp.ones(2))[0] == (2,)
+
+
+def test_numbers_stay_static():
+    """As in equinox.filter_jit: what is no array is part of the program."""
+    assert jit(lambda x, n: x * jnp.ones(n))(jnp.asarray(2.0), 3).shape == (3,)
+
+
 def test_on_one_core():
     assert float(jit(lambda x: x + 1, threads=False)(1.0)) == 2.0
 
