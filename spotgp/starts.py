@@ -25,6 +25,7 @@ from .periods import autocorrelation, lomb_scargle
 
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
+_AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
 _CLOSELY = 1e-9  # tolerance of the last fit, about the rounding of log densities
 
 
@@ -240,10 +241,19 @@ def search(
 def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
     """Go on from where a fit ended.
 
-    Within its tolerance that is where rounding has it, and often farther from a maximum at the edge
-    of a prior, where steps taken before are no measure of the curvature.
+    Within its tolerance that is where rounding has it. Where there is no maximum inside of a prior,
+    it is anywhere near the edge, since steps taken before are no measure of the slope there: begin
+    at the same distance from the edge always.
     """
-    closer = fit(gp.posterior, start=found, steps=steps, tolerance=_CLOSELY, progress=progress)
+    values = {name: float(value) for name, value in found.values.items()}
+    for name in found.at_edge:
+        low, high = prior_limits(gp.posterior.priors[name])
+        if math.isfinite(high - low):
+            edge = low if values[name] - low < high - values[name] else high
+            values[name] = edge + _AT_EDGE * (0.5 * (low + high) - edge)
+    closer = fit(gp.posterior, start=values, steps=steps, tolerance=_CLOSELY, progress=progress)
+    if closer.log_density < found.log_density and not _interrupted(closer):
+        return found
     if found.converged and not (closer.converged or closer.at_edge or _interrupted(closer)):
         # rounding stopped it before its own tolerance was reached, not before the first one's
         return dataclasses.replace(closer, converged=True, message=found.message)
