@@ -9,13 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
+from pytreefit._jit import outermost
 
 from .disk import Disk
 from .noise import AbstractNoise, GaussianNoise
@@ -267,13 +267,10 @@ class Scene(Model):
 
         Compiled once for all scenes of the same structure, shape and accuracy.
         """
-        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(self))
-        if self.nodes_on != "auto" or traced:
+        if self.nodes_on != "auto" or not outermost():
             return _image(self)
         # one rule after the other: to compile both takes twice the time, and few need the second
         image, failed = _attempt(self)
-        if isinstance(failed, Tracer):  # a constant in a function that is being compiled
-            return _image(self)
         if not failed:
             return image
         return _image(_with_nodes_on(self, "segments") if len(self.disks) == 1 else self)

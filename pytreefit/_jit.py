@@ -27,6 +27,11 @@ def _outside():
         return pool.submit(get_opaque_trace_state).result()
 
 
+def outermost() -> bool:
+    """Whether nothing is being compiled, differentiated or mapped: all arrays have values."""
+    return get_opaque_trace_state() == _outside()
+
+
 @functools.cache
 def _array() -> type:
     """The class of arrays that are no tracers, traced alike by jax.jit and equinox.filter_jit."""
@@ -94,7 +99,7 @@ def jit(function: _F, *, threads: bool = True) -> _F:
     @functools.wraps(function)
     def call(*args, **kwargs):
         nonlocal mixed
-        if get_opaque_trace_state() != _outside() or not _known():
+        if not outermost() or not _known():
             return plain(*args, **kwargs)
         if not mixed and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
             try:
