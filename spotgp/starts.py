@@ -26,7 +26,7 @@ from .periods import autocorrelation, lomb_scargle
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
 _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
-_CLOSELY = 1e-9  # tolerance of the last fit, about the rounding of log densities
+_CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log densities
 
 
 class Search(NamedTuple):
