@@ -290,8 +290,10 @@ def sees_shells(view: View, shells: Shells, x, y):
     root = jnp.sqrt(jnp.maximum(squared, 0.0))
     middle = -a1 * (cos_i * per_sin / a2) - (y * sin_i)[None]
     half = root * jnp.abs(cos_i * per_sin / a2)
-    near = jnp.abs(middle) - half < shells.height.reshape(p.shape[:1] + (1,) * x.ndim)
-    return jnp.any((squared > 0) & near, axis=0) | (sin_i < _STEEP)
+    highest = shells.height.reshape(p.shape[:1] + (1,) * x.ndim)
+    # so that lines of sight of a disk whose numbers are none are not dark, but come out as NaN
+    dark = (squared <= 0) | (jnp.abs(middle) - half >= highest)
+    return ~jnp.all(dark, axis=0) | (sin_i < _STEEP)
 
 
 def measure_wedge(vertical, support: Support, truncation: float, semi_major_axis) -> Wedge:

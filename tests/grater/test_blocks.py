@@ -72,6 +72,15 @@ def test_lines_that_see_nothing():
     np.testing.assert_allclose(coarse, fine, atol=1e-3 * np.max(fine))
 
 
+@pytest.mark.parametrize("nodes_on", ["segments", "auto"])
+def test_an_angle_that_is_no_number_gives_no_image(nodes_on):
+    """Not a dark one: a likelihood would take that for an answer."""
+    x, y = sky()
+    image = jax.jit(lambda i: intensity(i, nodes_on, x, y))
+    assert np.all(np.isnan(image(np.nan)))
+    assert np.all(np.isfinite(image(88.0)))
+
+
 def test_logarithm_in_double_precision():
     x = np.concatenate([np.geomspace(1e-300, 1e300, 1001), np.linspace(0.9, 1.1, 1001)])
     np.testing.assert_allclose(_math.log(jnp.asarray(x)), np.log(x), rtol=1e-15)
