@@ -229,7 +229,7 @@ def main():
     compare.set_defaults(run=speed)
     compare.add_argument("data")
     compare.add_argument("posterior", help="JSON file of the posterior")
-    compare.add_argument("--tolerances", type=float, nargs="+", default=[1.0, 4.0])
+    compare.add_argument("--tolerances", type=float, nargs="+", default=[1.4, 4.0])
     compare.add_argument("--points", type=int, default=7)
     for command in (draw, compare):
         command.add_argument("--output", help="JSON file for the figures")

@@ -48,13 +48,13 @@ class KernelTable(eqx.Module):
         """Covariance matrix of two sets of times."""
         return self(jnp.abs(t1[:, None] - t2[None, :]))
 
-    def pull(self, t1, t2, matrix):
-        """Cotangents of this table's leaves, given those of the covariance matrix `block`."""
+    def pull(self, total, t1, t2, matrix):
+        """Add to cotangents of this table's leaves those that the matrix `block` has."""
         lag = jnp.abs(t1[:, None] - t2[None, :])
         index, u = self._position(lag)
         weights = jnp.where(lag <= self.cut, matrix, 0.0) / 6.0
-        total = _transposed(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
-        return KernelTable(total, jnp.zeros_like(self.scale), jnp.zeros_like(self.cut))
+        more = _transposed(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
+        return KernelTable(total.coefficients + more, total.scale, total.cut)
 
 
 def _taps(u, weight):

@@ -59,8 +59,8 @@ class ScaledTable(eqx.Module):
         covariance = scale * self.table.block(t1, t2)
         return covariance if self.rest is None else covariance + self.rest.block(t1, t2)
 
-    def pull(self, t1, t2, matrix):
-        """Cotangents of the leaves, given those of the covariance matrix `block`."""
+    def pull(self, total, t1, t2, matrix):
+        """Add to cotangents of the leaves those that the covariance matrix `block` has."""
 
         def scale(amplitude):
             first, second = (amplitude(t + self.epoch) for t in (t1, t2))
@@ -68,11 +68,12 @@ class ScaledTable(eqx.Module):
 
         arrays, static = eqx.partition(self.amplitude, eqx.is_inexact_array)
         scaled, pull = jax.vjp(lambda a: scale(eqx.combine(a, static)), arrays)
+        (of_amplitude,) = pull(matrix * self.table.block(t1, t2))
         return ScaledTable(
-            table=self.table.pull(t1, t2, scaled * matrix),
-            rest=None if self.rest is None else self.rest.pull(t1, t2, matrix),
-            amplitude=pull(matrix * self.table.block(t1, t2))[0],
-            epoch=jnp.zeros_like(self.epoch),
+            table=self.table.pull(total.table, t1, t2, scaled * matrix),
+            rest=None if self.rest is None else self.rest.pull(total.rest, t1, t2, matrix),
+            amplitude=eqx.apply_updates(total.amplitude, of_amplitude),
+            epoch=total.epoch,
         )
 
 

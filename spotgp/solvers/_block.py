@@ -183,7 +183,8 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     ----------
     covariance
         Anything with a method ``block(t1, t2)``, the covariance of two sets of times, and for
-        derivatives ``pull(t1, t2, matrix)``, the cotangents of its leaves given those of a block.
+        derivatives ``pull(total, t1, t2, matrix)``, which adds to the cotangents of its leaves what
+        those of a block make them.
     blocks
         Data and noise variance.
     band
@@ -298,7 +299,7 @@ def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
         own, below = panels[j, :size], panels[j, size:]
         inverse = _solve(own, identity)
         coupled = jnp.roll(below @ inverse, (j + 1) * size, axis=0)
-        beside = -window @ coupled
+        beside = -(window @ coupled)
         diagonal = _solve(own, inverse, transpose=True) - coupled.T @ beside
         # rounding that is not symmetric would grow from tile to tile
         diagonal = 0.5 * (diagonal + diagonal.T)
@@ -411,13 +412,13 @@ def _pulled(covariance, blocks: Blocks, band: int, panels, matrix: Callable):
         here = panel(j)
         time, real = here.time.ravel(), here.real.ravel()
         twice = twice * (real[:, None] * here.real[0][None, :])
-        pulled = eqx.filter(covariance.pull(time, here.time[0], twice), eqx.is_inexact_array)
-        total = jax.tree.map(jnp.add, total, pulled)
+        total = covariance.pull(total, time, here.time[0], twice)
         return total, variance.at[j].set(jnp.diagonal(column[:size]))
 
-    arrays = eqx.filter(covariance, eqx.is_inexact_array)
-    start = (jax.tree.map(jnp.zeros_like, arrays), jnp.zeros_like(blocks.time))
-    return fold_inverse(panels, blocks, band, visit, start)
+    arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
+    start = eqx.combine(jax.tree.map(jnp.zeros_like, arrays), rest), jnp.zeros_like(blocks.time)
+    total, variance = fold_inverse(panels, blocks, band, visit, start)
+    return eqx.filter(total, eqx.is_inexact_array), variance
 
 
 _differentiable.defvjp(_forward, _backward)

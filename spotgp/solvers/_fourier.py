@@ -132,13 +132,15 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
     period, modes
         Length in days of a period and number of slower modes beside the constant.
     """
-    typical = float(np.exp(np.mean(np.log(variance))))
     right = np.column_stack([residual, columns])
     window: Any
     moments: Any
-    noise = chebyshev_noise(variance, 1.00001 * most_noise, typical)
+    # a hair more than the largest noise, which rounding must not take to be beyond
+    most_noise = 1.00001 * most_noise
+    extremes = (np.array([extreme(variance)]) for extreme in (np.min, np.max))
+    (typical,), noise = chebyshev_noise(*extremes, most_noise)
     tables: list[Any] = []
-    for extra in noise:
+    for extra in noise[:, 0]:
         weight = (typical + extra) / (variance + extra)
         window = transform(time, weight[:, None], period, 4 * modes)[:, 0]
         moments = transform(time, weight[:, None] * right, period, 2 * modes)
@@ -151,16 +153,15 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
             )
         )
     series = as_series(tables)
-    # a hair more than the largest noise, which rounding must not take to be beyond
-    scalars = (np.asarray(value, float) for value in (period, typical, 1.00001 * most_noise))
+    scalars = (np.asarray(value, float) for value in (period, typical, most_noise))
     return Sums(*map(jnp.asarray, (*scalars, *series, float(len(time)))))
 
 
 def _at_noise(sums: Sums, noise):
     """Window, moments, products and sum of log weights for a variance of white noise."""
     series = sums.window, sums.moments, sums.products, sums.log_weights
-    total, parts = at_noise(series, sums.variance, sums.most_noise, noise)
-    *parts, log_weights = parts
+    *parts, log_weights = at_noise(series, sums.variance, sums.most_noise, noise)
+    total = sums.variance + noise
     return *(part / total for part in parts), log_weights - sums.number * jnp.log(total)
 
 

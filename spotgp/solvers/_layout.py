@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MOST_TILES = 8  # before it that a tile is correlated with
+_MOST_TILES = 10  # before it that a tile is correlated with
 # of the time of a product of large tiles, per operation: a point's covariance, a step's overhead
 _ENTRY = 700.0
 _STEP = 1e6
@@ -30,8 +30,9 @@ def bandwidth(time: np.ndarray, reach: float) -> int:
 def _cost(layout: Layout) -> float:
     """Time of a likelihood and its gradient, in operations of a product of large tiles."""
     tiles, size, band = layout
-    products = 3 * band**2 + 6 * band + 3
-    column = products * size**3 * (1.0 + 32.0 / size) + _ENTRY * (band + 1) * size**2
+    # triangular solves count double
+    products = 3 * band**2 + 12 * band + 10
+    column = products * size**3 * (1.0 + 16.0 / size) + _ENTRY * (band + 1) * size**2
     return tiles * (column + _STEP * (band + 1))
 
 

@@ -40,10 +40,12 @@ from ._white_noise import as_series, at_noise, chebyshev_noise
 
 # Elements of a bin that A_0 correlates with other bins', all of them, and the polynomials that they
 # are made of: few data at random times mix them with higher degrees.
-KEPT, ELEMENTS, _FEW_DEGREES, _MANY_DEGREES = 6, 24, 32, 44
+KEPT, ELEMENTS, _FEW_DEGREES, _MANY_DEGREES = 8, 24, 32, 44
 _MORE_NODES = 8  # of the quadrature that projects the kernel on polynomials
-_CONVERGED = 1e-11  # relative size of what conjugate gradients leave of a quadratic form
+# relative size of what conjugate gradients leave of a quadratic form, and of that of free columns
+_CONVERGED, _COLUMNS_CONVERGED = 1e-11, 1e-6
 _MOST_ITERATIONS = 60
+_AT_ONCE = 32  # matrices to be inverted, as many as a core's cache holds
 _LARGEST_SQUARE, _TINY = 0.8, 1e-300
 _FEWEST_PROBES, _MOST_PROBES, _PROBED_BINS = 8, 32, 1000
 
@@ -51,19 +53,19 @@ _FEWEST_PROBES, _MOST_PROBES, _PROBED_BINS = 8, 32, 1000
 class Sums(NamedTuple):
     """Sums over the data in bins, as Chebyshev series in the white noise.
 
-    Weights are relative to 1 / (variance + jitter^2). The first column is the residual, the others
-    are the free columns of the mean.
+    Weights are relative to 1 / (variance + jitter^2), a bin's typical variance. The first column is
+    the residual, the others are the free columns of the mean.
     """
 
     width: Float[Array, ""]
-    variance: Float[Array, ""]  # a typical one of the data
+    variance: Float[Array, "bins"]
     most_noise: Float[Array, ""]  # largest jitter^2 that the series are made for
     gram: Float[Array, "k bins p p"]  # of functions that are orthonormal in the data
     mixed: Float[Array, "k bins d p"]  # of the polynomials with these
     moments: Float[Array, "k bins p 1+c"]
     products: Float[Array, "k bins 1+c 1+c"]
     weights: Float[Array, "k bins"]
-    log_weights: Float[Array, "k"]
+    log_weights: Float[Array, "k bins"]
     counts: Float[Array, "bins"]
     used: Float[Array, "bins p"]  # 0 for functions that a bin has too few data for
 
@@ -126,8 +128,8 @@ class BinCovariance(eqx.Module):
         covariance = jnp.matmul(rows.transpose(0, 2, 1), self._half(columns))
         return covariance.reshape(t1.size, t2.size)
 
-    def pull(self, t1, t2, matrix):
-        """Cotangents of the leaves, given those of the covariance matrix `block`."""
+    def pull(self, total, t1, t2, matrix):
+        """Add to cotangents of the leaves those that the covariance matrix `block` has."""
         first, rows, columns = self._roots(t1, t2)
         number, degrees, kept = rows.shape
         matrix = matrix.reshape(number, kept, t2.size)
@@ -137,9 +139,9 @@ class BinCovariance(eqx.Module):
         of_columns = of_columns.reshape(degrees, -1, kept).transpose(1, 0, 2)
         of_rows = jnp.matmul(self._half(columns), matrix.transpose(0, 2, 1))
         of_rows = of_rows.at[: len(of_columns)].add(of_columns)
-        zero = jnp.zeros_like(self.roots)
-        roots = jax.lax.dynamic_update_slice(zero, of_rows, (first, 0, 0))
-        return BinCovariance(of_covariances, roots)
+        here = dynamic_slice_in_dim(total.roots, first, number) + of_rows
+        roots = jax.lax.dynamic_update_slice_in_dim(total.roots, here, first, 0)
+        return BinCovariance(total.covariances + of_covariances, roots)
 
 
 def degrees_for(points: float) -> int:
@@ -166,13 +168,20 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
     index = np.minimum((time / width).astype(int), bins - 1)
     degrees = degrees_for(len(time) / bins)
     basis = np.polynomial.legendre.legvander(2.0 * (time / width - index) - 1.0, degrees - 1)
-    typical = float(np.exp(np.mean(np.log(variance))))
     right = np.column_stack([residual, columns])
     ends = np.searchsorted(index, np.arange(bins + 1))
     counts = np.diff(ends)
+    # with room for what is taken to be white of the star
+    most_noise = 1.00001 * most_noise + 0.01 * float(np.min(variance))
+    low, high = np.full(bins, np.inf), np.zeros(bins)
+    np.minimum.at(low, index, variance)
+    np.maximum.at(high, index, variance)
+    empty = counts == 0
+    low[empty] = high[empty] = np.median(variance)
+    references, noise = chebyshev_noise(low, high, most_noise)
     functions = np.zeros((len(time), ELEMENTS))
     for here in map(slice, ends[:-1], ends[1:]):
-        found = _orthonormal(basis[here, :ELEMENTS], variance[here] / typical)
+        found = _orthonormal(basis[here, :ELEMENTS], variance[here] / references[index[here]])
         functions[here, : found.shape[1]] = found
 
     def outer(left, right):
@@ -184,10 +193,8 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
         return sums
 
     tables: list[Any] = []
-    # with room for what is taken to be white of the star
-    most_noise = 1.00001 * most_noise + 0.01 * float(np.min(variance))
-    for extra in chebyshev_noise(variance, most_noise, typical):
-        weight = (typical + extra) / (variance + extra)
+    for extra in noise:
+        weight = (references + extra)[index] / (variance + extra[index])
         weighted = weight[:, None] * right
         tables.append(
             (
@@ -196,14 +203,14 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
                 outer(functions, weighted),
                 outer(weighted, right),
                 np.bincount(index, weights=weight, minlength=bins),
-                np.sum(np.log(weight)),
+                np.bincount(index, weights=np.log(weight), minlength=bins),
             )
         )
     series = as_series(tables)
     used = np.arange(ELEMENTS)[None, :] < counts[:, None]
-    scalars = (np.asarray(value, float) for value in (width, typical, most_noise))
+    noises = (np.asarray(value, float) for value in (width, references, most_noise))
     counts, used = counts.astype(float), used.astype(float)
-    return Sums(*map(jnp.asarray, (*scalars, *series, counts, used)))
+    return Sums(*map(jnp.asarray, (*noises, *series, counts, used)))
 
 
 def _orthonormal(basis, variance):
@@ -215,15 +222,15 @@ def _orthonormal(basis, variance):
 def at_white_noise(sums: Sums, noise) -> Bins:
     """The bins' data for a variance of white noise beyond the stated errors."""
     series = sums.gram, sums.mixed, sums.moments, sums.products, sums.weights, sums.log_weights
-    total, parts = at_noise(series, sums.variance, sums.most_noise, noise)
-    *parts, log_weights = parts
-    gram, mixed, moments, products, weights = (part / total for part in parts)
+    *parts, weights, log_weights = at_noise(series, sums.variance, sums.most_noise, noise)
+    total = sums.variance + noise
+    gram, mixed, moments, products = (part / total[:, None, None] for part in parts)
     absent = (1.0 - sums.used)[:, :, None] * jnp.eye(ELEMENTS, dtype=gram.dtype)[None]
     inverse = _inverse_factors(gram + absent)
     z, root = inverse @ moments, mixed @ jnp.swapaxes(inverse, 1, 2)
     left = products - jnp.einsum("bpc,bpd->bcd", z, z)
-    log_weights = log_weights - jnp.sum(sums.counts) * jnp.log(total)
-    return Bins(root, z, left, weights, log_weights)
+    log_weights = jnp.sum(log_weights - sums.counts * jnp.log(total))
+    return Bins(root, z, left, weights / total, log_weights)
 
 
 def projection(degrees: int):
@@ -344,22 +351,19 @@ class System(eqx.Module):
     def _in_bins(self, tiles, like):
         return tiles.reshape(-1, KEPT, tiles.shape[2])[: len(like)]
 
-    def solved(self, right):
+    def solved(self, right, guess):
         """The inverse of A times vectors by conjugate gradients, NaN where these do not converge.
 
-        A constant to derivatives.
+        The first vector is solved for more closely than the others. ``guess`` is A_0^-1 times the
+        vectors. The second result is what A makes of the first. Constants to derivatives.
         """
-        system, right = jax.lax.stop_gradient((self, right))
+        system, right, guess = jax.lax.stop_gradient((self, right, guess))
 
         def dot(a, b):
             return jnp.sum(a * b, axis=(0, 1), keepdims=True)
 
         def ratio(a, b):
             return jnp.where(b > 0.0, a / jnp.where(b > 0.0, b, 1.0), 0.0)
-
-        def unfinished(state):
-            *_, left, k = state
-            return (k < _MOST_ITERATIONS) & jnp.any(left > _CONVERGED * whole)
 
         def step(state):
             found, rest, along, left, k = state
@@ -370,11 +374,22 @@ class System(eqx.Module):
             now = dot(rest, guess)
             return found, rest, guess + ratio(now, left) * along, now, k + 1
 
-        guess = system.nearly_solved(right)
+        def until(enough, state):
+            def unfinished(state):
+                *_, left, k = state
+                return (k < _MOST_ITERATIONS) & jnp.any(left > enough)
+
+            return jax.lax.while_loop(unfinished, step, state)
+
         whole = dot(right, guess)
-        start = jnp.zeros_like(right), right, guess, whole, jnp.asarray(0)
-        found, *_, left, _ = jax.lax.while_loop(unfinished, step, start)
-        return jnp.where(left <= _CONVERGED * whole, found, jnp.nan)
+        relative = np.where(np.arange(right.shape[2]) == 0, _CONVERGED, _COLUMNS_CONVERGED)
+        enough = whole * jnp.asarray(relative, whole.dtype)[None, None, :]
+        # of the first vector not more than the others need, then that one alone
+        together = enough.at[..., 0].set(jnp.inf) if right.shape[2] > 1 else enough
+        *state, k = until(together, (jnp.zeros_like(right), right, guess, whole, jnp.asarray(0)))
+        first = until(enough[..., :1], (*(part[..., :1] for part in state), k))
+        found, rest, _, left = (a.at[..., :1].set(b) for a, b in zip(state, first, strict=False))
+        return jnp.where(left <= enough, found, jnp.nan), right - rest
 
 
 @jax.custom_jvp
@@ -385,18 +400,24 @@ def _inverse_factors(matrices):
     threads of a CPU and waits for them in one of these threads: two such calls at the same time can
     wait for each other for ever.
     """
-    size = matrices.shape[-1]
-    rows = jnp.arange(size)
-    eye = jnp.broadcast_to(jnp.eye(size, dtype=matrices.dtype), matrices.shape)
+    number, size, _ = matrices.shape
+    chunks = -(-number // _AT_ONCE)
+    rows, eye = jnp.arange(size), jnp.eye(size, dtype=matrices.dtype)
+    right = jnp.broadcast_to(eye, (_AT_ONCE, size, size))
 
-    def eliminate(j, both):
-        row = both[:, j]
-        below = jnp.where((rows > j)[None], both[:, :, j] / row[:, j, None], 0.0)
-        return both - below[:, :, None] * row[:, None, :]
+    def eliminated(matrices):
+        def eliminate(j, both):
+            row = both[:, j]
+            below = jnp.where((rows > j)[None], both[:, :, j] / row[:, j, None], 0.0)
+            return both - below[:, :, None] * row[:, None, :]
 
-    both = jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrices, eye], axis=2))
-    pivots = jnp.diagonal(both, axis1=1, axis2=2)
-    return both[:, :, size:] / jnp.sqrt(pivots)[:, :, None]
+        both = jax.lax.fori_loop(0, size, eliminate, jnp.concatenate([matrices, right], axis=2))
+        pivots = jnp.diagonal(both, axis1=1, axis2=2)
+        return both[:, :, size:] / jnp.sqrt(pivots)[:, :, None]
+
+    filling = jnp.broadcast_to(eye, (chunks * _AT_ONCE - number, size, size))
+    parts = jnp.concatenate([matrices, filling]).reshape(chunks, _AT_ONCE, size, size)
+    return jax.lax.map(eliminated, parts).reshape(-1, size, size)[:number]
 
 
 @_inverse_factors.defjvp
@@ -538,11 +559,32 @@ def _with_slopes_of_jvp(primals, tangents):
     return primals[0], tangents[1]
 
 
-def _products(system: System, moments):
-    """X^T A^-1 X of the moments X, with derivatives, and A^-1 X, a constant to these."""
-    solved = system.solved(moments)
+class Forms(NamedTuple):
+    """The quadratic forms of the residuals less some amplitudes of the columns."""
+
+    products: Float[Array, "1+c 1+c"]
+    solved: Float[Array, "bins p 1+c"]  # A^-1 times the elements, a constant to derivatives
+    amplitudes: Float[Array, "c"]  # constants
+
+
+def _quadratic_forms(system: System, moments, products) -> Forms:
+    """X^T A^-1 X of the moments X, and what is beyond the polynomials.
+
+    The residuals are those less nearly the best amplitudes of the columns: the likelihood is the
+    same, and what hardly depends on the columns does not ask for these to be solved for closely.
+    """
+    guess = jax.lax.stop_gradient(system.nearly_solved(moments))
+    cross = jax.lax.stop_gradient(jnp.einsum("bpc,bpd->cd", moments, guess) + products)
+    amplitudes, shift = cross[1:, 0], jnp.eye(len(cross), dtype=cross.dtype)
+    if amplitudes.size:
+        amplitudes = jnp.linalg.solve(cross[1:, 1:], amplitudes[:, None])[:, 0]
+        shift = shift.at[1:, 0].set(-amplitudes)
+    moments, guess = moments @ shift, guess @ shift
+    solved, again = system.solved(moments, guess)
     cross = jnp.einsum("bpc,bpd->cd", moments, solved)
-    return cross + cross.T - jnp.einsum("bpc,bpd->cd", solved, system.times(solved)), solved
+    whole = jnp.einsum("bpc,bpd->cd", solved, again)
+    whole = _with_slopes_of(whole, jnp.einsum("bpc,bpd->cd", solved, system.times(solved)))
+    return Forms(shift.T @ products @ shift + cross + cross.T - whole, solved, amplitudes)
 
 
 def log_likelihood(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
@@ -569,7 +611,7 @@ def log_likelihood(sums: Sums, kernel, noise, layout) -> Float[Array, ""]:
     log_determinant = log_determinant + jnp.mean(log_ratios(system)[0])
     # one after the other, see `_inverse_factors`
     moments = moments + 0.0 * jax.lax.stop_gradient(log_determinant)
-    products = products + _products(system, moments)[0]
+    products = _quadratic_forms(system, moments, products).products
     log_determinant = _derived_after(log_determinant, products)
     value = marginal(products, log_determinant, jnp.sum(sums.counts))
     return jnp.where(noise <= sums.most_noise, value, jnp.nan)
@@ -600,12 +642,12 @@ class Solved(NamedTuple):
 def solve(sums: Sums, kernel, noise, layout) -> Solved:
     """Solve for the data; parameters are those of `log_likelihood`."""
     system, moments, products, _ = _prepared(sums, kernel, noise, layout)
-    more, solved = _products(system, moments)
-    products = products + more
+    products, solved, removed = _quadratic_forms(system, moments, products)
     normal, moment = products[1:, 1:], products[1:, 0]
     amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
     columns = solved[..., 1:]
-    return Solved(system, columns, solved[..., 0] - columns @ amplitudes, normal, moment)
+    weights = solved[..., 0] - columns @ amplitudes
+    return Solved(system, columns, weights, normal, moment + normal @ removed)
 
 
 def against_bins(sums: Sums, system: System, kernel, times):
