@@ -2,7 +2,7 @@
 
     python benchmarks/solvers.py PYTHON-OF-SPOTGP-1.4 PYTHON-OF-CELERITE2 [ROW ...]
     python benchmarks/solvers.py long
-    python benchmarks/solvers.py map FILE.json
+    python benchmarks/solvers.py map FILE.json [SOLVER ...]
     python benchmarks/solvers.py plot FILE.json PICTURE.svg
 
 A ROW is a number of points: 1000, 3000, 10000 or 100000 (all of them by default). The times are
@@ -14,8 +14,8 @@ tinygp nothing is installed here: both environments are the reader's, the second
 celerite2, tinygp and scipy.
 
 "long" times solver="local" for up to a million points, TESS's cadence of two minutes included.
-"map" times our solvers over the number of points, the time span and the signal to noise;
-"plot" draws what it found.
+"map" times our solvers over the number of points, the time span and the signal to noise, all or
+those that are named, of which it renews the rows in the file; "plot" draws what it found.
 """
 
 import importlib
@@ -401,8 +401,7 @@ def mapped(n, days, snr, solver):
     import jax
 
     import spotgp
-    from spotgp.solvers import lay_out
-    from spotgp.solvers._layout import _cost
+    from spotgp.solvers import cost, lay_out
 
     rng = np.random.default_rng(3)
     t = np.linspace(0.0, days, n) + rng.uniform(-0.3, 0.3, n) * days / n
@@ -416,7 +415,7 @@ def mapped(n, days, snr, solver):
         at_zero = float(spotgp.AnalyticKernel(unit).kernel(np.zeros(1))[0])
         model = star(spotgp, snr * SIGMA / at_zero**0.5, envelope, kappa=0.0)
         bounds = {"peq": BOUNDS["peq"], "tau_spot": (1.0, 12.0), "sigma_k": (1e-5, 3.0)}
-    if solver == "exact" and _cost(lay_out(t, 36.0)) > 2e13:
+    if solver == "exact" and cost(lay_out(t, 36.0)) > 2e13:
         return {"refused": "too long for one core"}
     try:
         gp = spotgp.GPSolver(t, flux, SIGMA, model, solver=solver, priors=bounds)
@@ -436,14 +435,17 @@ def mapped(n, days, snr, solver):
     return {"seconds": float(np.median(runs)), "first": first, "stated": stated, "what": what}
 
 
-def make_map(path):
+def make_map(path, solvers):
     """Time all curves, one after the other, into a file."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
     rows = []
+    if os.path.exists(path):
+        with open(path) as file:
+            rows = [row for row in json.load(file) if row["solver"] not in solvers]
     for n, days, snr in CURVES:
-        for solver in MAPPED:
+        for solver in solvers:
             if solver == "exact" and snr != 10:
                 continue  # it costs the same
             found = mapped(n, days, snr, solver)
@@ -509,8 +511,8 @@ def main(arguments):
         np.savez(arguments[2], time=t, flux=flux, sigma_k=sigma_k)
     elif arguments == ["long"]:
         time_long()
-    elif arguments[:1] == ["map"] and len(arguments) == 2:
-        make_map(arguments[1])
+    elif arguments[:1] == ["map"] and len(arguments) >= 2 and {*arguments[2:]} <= {*MAPPED}:
+        make_map(arguments[1], arguments[2:] or MAPPED)
     elif arguments[:1] == ["plot"] and len(arguments) == 3:
         plot(*arguments[1:])
     elif len(arguments) >= 2:

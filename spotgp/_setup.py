@@ -15,14 +15,15 @@ from ._approximate import with_bins, with_harmonics, with_modes
 from ._priors import default_priors
 from .kernel import latitude_nodes
 from .process import LightCurve
-from .solvers import Layout, lay_out
+from .solvers import Layout, cost, lay_out
 from .terms import AbstractTerm
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
 SOLVERS = ("auto", "exact", "dense", "banded", "quasiseparable", "fourier", "local")
 _KERNEL_ERROR = 5e-7  # relative to the variance, or less where that costs too much:
 _DIVERGENCE = 1e-4  # between the two processes, some 0.015 in a log-likelihood
-_EXACT_UP_TO = 3000  # points: within a second for a value and its gradient
+# an exact value and its gradient: points that take less than a second, or a cost of about 0.1 s
+_EXACT_UP_TO, _EXACT_BELOW = 3000, 1e10
 _warned_of_float32 = False
 
 
@@ -254,7 +255,8 @@ def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     fields = {"layout": tuple(layout), "knots": knots, "nodes": nodes}
     fields["reach"] = as_array(np.inf if layout.tiles == 1 else reach)
     light_curve = rebuild(light_curve, fields)
-    if solver == "auto" and time.size > _EXACT_UP_TO:
+    many = time.size > _EXACT_UP_TO and cost(layout) > _EXACT_BELOW
+    if solver == "auto" and many:
         try:
             return with_bins(light_curve, np.asarray(time), limits, reach, tolerance)
         except ValueError as reason:

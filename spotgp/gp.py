@@ -74,7 +74,8 @@ class GPSolver(eqx.Module):
         Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed, and so is
         what stands at the edge of its range, such as ``kappa`` 0.
     solver
-        ``"auto"`` is exact up to 3,000 points and ``"local"`` above, where that keeps the
+        ``"auto"`` is exact up to 3,000 points, and above where that is fast, as the spots live for
+        a small part of the light curve; otherwise it is ``"local"``, where that keeps the
         ``tolerance``, or else exact.
 
         Exact: ``"dense"``, ``"banded"`` (for light curves much longer than the spots' lives, whose

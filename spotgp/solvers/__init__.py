@@ -1,7 +1,7 @@
 """Gaussian likelihoods and predictions: dense, banded, quasiseparable, from Fourier modes."""
 
 from ._block import Blocks, Factor, factorize, log_likelihood
-from ._layout import Layout, bandwidth, fastest, lay_out
+from ._layout import Layout, bandwidth, cost, fastest, lay_out
 from ._quasiseparable import quasiseparable_cost
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Factor",
     "Layout",
     "bandwidth",
+    "cost",
     "factorize",
     "fastest",
     "lay_out",

@@ -27,7 +27,7 @@ def bandwidth(time: np.ndarray, reach: float) -> int:
     return int(np.max(following - np.arange(time.size)))
 
 
-def _cost(layout: Layout) -> float:
+def cost(layout: Layout) -> float:
     """Time of a likelihood and its gradient, in operations of a product of large tiles."""
     tiles, size, band = layout
     # triangular solves count double
@@ -69,4 +69,4 @@ def fastest(n: int, width: int, *, dense: bool = True, unit: int = 1) -> Layout:
             found.append(Layout(tiles, -(-n // tiles), band))
     if dense or not found:
         found.append(Layout(1, n, 0))
-    return min(found, key=lambda layout: _cost(layout._replace(size=layout.size * unit)))
+    return min(found, key=lambda layout: cost(layout._replace(size=layout.size * unit)))

@@ -197,6 +197,8 @@ def test_auto_takes_it_where_it_can(star):
     assert chosen.light_curve.in_bins
     assert not GPSolver(t, flux, 1e-3, star, solver="exact", **options).light_curve.in_bins
     assert not GPSolver(t[::2], flux[::2], 1e-3, star, **options).light_curve.in_bins
+    # spots that live for a small part of the light curve: a narrow band
+    assert not GPSolver(100.0 * t, flux, 1e-3, star, **options).light_curve.in_bins
     terms = {"granulation": spotgp.Matern32Term(sigma=1e-3, rho=0.5)}
     with pytest.warns(UserWarning, match="An exact solver is taken, as solver = 'local' is for"):
         exact = GPSolver(t, flux, 1e-3, star, terms=terms, **options)

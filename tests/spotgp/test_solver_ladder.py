@@ -268,7 +268,9 @@ def climb(case, solvers):
         with pytest.MonkeyPatch.context() as patch:
             # modes cost their number's cube: beyond some it is refused, earlier than for users
             patch.setattr(_approximate, "_MOST_MODES", 800)
-            patch.setattr(_setup, "_EXACT_UP_TO", 100 if "long" in solver else 3000)
+            if "long" in solver:
+                patch.setattr(_setup, "_EXACT_UP_TO", 100)
+                patch.setattr(_setup, "_EXACT_BELOW", 0.0)
             try:
                 gp = ladder.solver(solver.partition(",")[0])
             except ValueError as reason:
