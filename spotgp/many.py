@@ -331,16 +331,14 @@ def _groups(items: list) -> list[list]:
         banded = _width(gp) > 0 and gp.light_curve.time.size > _SMALL
         kinds[gp.posterior.names, priors, banded].append(item)
 
-    def table(light_curve):
-        # one with fewer samples than the matrix has elements costs little
-        return max(light_curve.knots * light_curve.nodes, light_curve.time.size**2 // 2)
-
     return [
-        group
-        for kind in kinds.values()
-        for similar in _classes(kind, table, 4.0)
-        for group in _classes(similar, lambda lc: lc.time.size, 2.0)
+        group for kind in kinds.values() for group in _classes(kind, lambda lc: lc.time.size, 2.0)
     ]
+
+
+def _samples(light_curve) -> int:
+    """Of the kernel's table; fewer than the matrix has elements cost little."""
+    return max(light_curve.knots * light_curve.nodes, light_curve.time.size**2 // 2)
 
 
 def _classes(items: list, size: Callable[[Any], float], ratio: float) -> list[list]:
@@ -368,10 +366,23 @@ def _alike(items: list) -> list:
         "knots": max(light_curve.knots for light_curve in light_curves),
         "nodes": max(light_curve.nodes for light_curve in light_curves),
     }
-    return [
-        (k, name, _with(gp, filled_up(gp.light_curve, n, columns, **static)))
-        for k, name, gp in items
+    # the program has tables of some sizes, and each star fills one of these
+    classes = _classes(items, _samples, 4.0)
+    sizes = [
+        tuple(
+            max(getattr(item[2].light_curve, name) for item in some) for name in ("knots", "nodes")
+        )
+        for some in classes
     ]
+    if len(classes) > 1:
+        static["tables"] = tuple(sizes)
+    shared = []
+    for number, some in enumerate(classes):
+        which = {"table": jnp.asarray(number)} if len(classes) > 1 else {}
+        for k, name, gp in some:
+            light_curve = filled_up(gp.light_curve, n, columns, **static, **which)
+            shared.append((k, name, _with(gp, light_curve)))
+    return shared
 
 
 def _with(gp: GPSolver, light_curve) -> GPSolver:

@@ -12,13 +12,14 @@ flat prior and are integrated out, the covariance k of the spots and of further 
 noise of the standard deviation s, the jitter, beyond the stated errors.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pytreefit import Model, param
 
@@ -128,6 +129,9 @@ class LightCurve(Model):
     lags: int = eqx.field(static=True)  # at which their variances take the kernel
     # that the quasiseparable solver keeps; None for the other solvers
     harmonics: tuple[int, ...] | None = eqx.field(static=True, default=None)
+    # knots and nodes of the tables of stars that share a program, and which of them is this one's
+    tables: tuple[tuple[int, int], ...] = eqx.field(static=True, default=())
+    table: Int[Array, ""] | None = None
 
     def mean_at(self, time) -> Float[Array, "n"]:
         """The mean function at times since the epoch, without the free columns."""
@@ -138,6 +142,33 @@ class LightCurve(Model):
     def spot_kernel(self) -> AnalyticKernel:
         """The covariance of the spots."""
         return AnalyticKernel(self.model, self.orders, self.nodes)
+
+    @property
+    def table_size(self) -> tuple[int, int]:
+        """Knots and nodes of latitude of the kernel's table."""
+        return self.tables[int(self.table)] if self.tables else (self.knots, self.nodes)
+
+    def _tabulated(self, function, reach, cut=None):
+        """A table of a kernel, that ``function`` makes from the spots' kernel, for lags of days."""
+
+        def sized(knots, nodes):
+            return tabulate(
+                function(AnalyticKernel(self.model, self.orders, nodes)), reach, knots, cut
+            )
+
+        if not self.tables:
+            return sized(self.knots, self.nodes)
+        branches = [functools.partial(sized, *size) for size in self.tables]
+        longest = max(jax.eval_shape(branch).coefficients.size for branch in branches)
+
+        def filled(branch):
+            table = branch()
+            more = longest - table.coefficients.size
+            return eqx.tree_at(
+                lambda table: table.coefficients, table, jnp.pad(table.coefficients, (0, more))
+            )
+
+        return jax.lax.switch(self.table, [functools.partial(filled, b) for b in branches])
 
     def covariance(self, reach, parts=None):
         """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
@@ -157,19 +188,20 @@ class LightCurve(Model):
 
         if not spots:
             return tabulate(rest, reach, self.knots)
-        kernel = self.spot_kernel()
         support = jnp.asarray(self.model.envelope.kernel_support(), self.time.dtype)
         reach = _rounded_up(reach)
         inner = _rounded_up(jnp.minimum(support, reach))
         if self.amplitude is not None:
-            table = tabulate(
-                lambda lag: kernel.kernel(lag) / self.model.variance, inner, self.knots, support
-            )
+
+            def normalized(kernel):
+                return lambda lag: kernel.kernel(lag) / self.model.variance
+
+            table = self._tabulated(normalized, inner, support)
             others = tabulate(rest, reach, self.knots) if terms else None
             return ScaledTable(table, others, self.amplitude, self.epoch)
         if not terms:
-            return tabulate(kernel.kernel, inner, self.knots, support)
-        return tabulate(lambda lag: kernel.kernel(lag) + rest(lag), reach, self.knots)
+            return self._tabulated(lambda kernel: kernel.kernel, inner, support)
+        return self._tabulated(lambda kernel: lambda lag: kernel.kernel(lag) + rest(lag), reach)
 
     @property
     def span(self) -> Float[Array, ""]:

@@ -88,15 +88,34 @@ def test_small_stars_share_a_program_whether_banded_or_not(data, star):
         assert float(shared.log_posterior()) == pytest.approx(float(expected), abs=1e-8)
 
 
+def test_stars_with_tables_of_different_sizes_share_a_program(data, star, compiled):
+    sizes = (512, 32), (2048, 64), (4096, 256)
+    items = [
+        (k, one.name, GPSolver.from_data(one, star, priors=PRIORS, knots=knots, nodes=nodes))
+        for k, (one, (knots, nodes)) in enumerate(zip(data, sizes, strict=True))
+    ]
+    groups = _groups(items)
+    assert len(groups) == 1
+    shared = sorted(_alike(groups[0]), key=lambda item: item[0])
+    jax.clear_caches()
+    before = compiled.count("jit(_value_and_gradient)")
+    found = [gp.value_and_grad_log_posterior() for *_, gp in shared]
+    assert compiled.count("jit(_value_and_gradient)") == before + 1
+    for size, one, (*_, alone), (*_, among_others) in zip(sizes, found, items, shared, strict=True):
+        assert among_others.light_curve.table_size == size
+        value, gradient = alone.value_and_grad_log_posterior()
+        assert float(one[0]) == pytest.approx(float(value), abs=1e-8)
+        np.testing.assert_allclose(one[1], gradient, rtol=1e-8, atol=1e-8)
+
+
 def test_the_same_as_one_by_one(data, many, star):
     result, programs, _ = many
     assert programs == result.compilations == 1
     for k, one in ((0, data[0]), (3, data[2])):
         shared = result[k].fit.model
         first = _first_guess(one, star, PRIORS)
-        gp = GPSolver.from_data(
-            one, first, priors=PRIORS, knots=shared.knots, nodes=shared.nodes, solver="dense"
-        )
+        knots, nodes = shared.table_size
+        gp = GPSolver.from_data(one, first, priors=PRIORS, knots=knots, nodes=nodes, solver="dense")
         best = search(gp, number=2, progress=False).best
         assert result[k].log_density == pytest.approx(float(best.log_density), abs=1e-6)
         errors = laplace(gp.posterior, best).std
