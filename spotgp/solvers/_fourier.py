@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax.linalg import cholesky, triangular_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._stated import DEVIATIONS
 from ._white_noise import as_series, at_noise, chebyshev_noise
@@ -52,6 +52,7 @@ class Sums(NamedTuple):
     period: Float[Array, ""]
     variance: Float[Array, ""]  # a typical one of the data
     most_noise: Float[Array, ""]  # largest jitter^2 that the series are made for
+    logarithmic: Bool[Array, ""]  # in what they are made, see `chebyshev_noise`
     window: Float[Array, "k 2 4m+1"]  # of the weights alone, real and imaginary
     moments: Float[Array, "k 4m+1 1+c"]  # against the cosines from 0 on and the sines from 1 on
     products: Float[Array, "k 1+c 1+c"]
@@ -138,7 +139,7 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
     # a hair more than the largest noise, which rounding must not take to be beyond
     most_noise = 1.00001 * most_noise
     extremes = (np.array([extreme(variance)]) for extreme in (np.min, np.max))
-    (typical,), noise = chebyshev_noise(*extremes, most_noise)
+    (typical,), noise, logarithmic = chebyshev_noise(*extremes, most_noise)
     tables: list[Any] = []
     for extra in noise[:, 0]:
         weight = (typical + extra) / (variance + extra)
@@ -154,13 +155,13 @@ def gather(time, residual, columns, variance, most_noise: float, period: float, 
         )
     series = as_series(tables)
     scalars = (np.asarray(value, float) for value in (period, typical, most_noise))
-    return Sums(*map(jnp.asarray, (*scalars, *series, float(len(time)))))
+    return Sums(*map(jnp.asarray, (*scalars, logarithmic, *series, float(len(time)))))
 
 
 def _at_noise(sums: Sums, noise):
     """Window, moments, products and sum of log weights for a variance of white noise."""
     series = sums.window, sums.moments, sums.products, sums.log_weights
-    *parts, log_weights = at_noise(series, sums.variance, sums.most_noise, noise)
+    *parts, log_weights = at_noise(series, sums.variance, sums.most_noise, sums.logarithmic, noise)
     total = sums.variance + noise
     return *(part / total for part in parts), log_weights - sums.number * jnp.log(total)
 

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import dynamic_slice_in_dim
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 from scipy.fft import next_fast_len
 from scipy.special import ndtr, stdtrit
 
@@ -60,6 +60,7 @@ class Sums(NamedTuple):
     width: Float[Array, ""]
     variance: Float[Array, "bins"]
     most_noise: Float[Array, ""]  # largest jitter^2 that the series are made for
+    logarithmic: Bool[Array, ""]  # in what they are made, see `chebyshev_noise`
     gram: Float[Array, "k bins p p"]  # of functions that are orthonormal in the data
     mixed: Float[Array, "k bins d p"]  # of the polynomials with these
     moments: Float[Array, "k bins p 1+c"]
@@ -178,7 +179,7 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
     np.maximum.at(high, index, variance)
     empty = counts == 0
     low[empty] = high[empty] = np.median(variance)
-    references, noise = chebyshev_noise(low, high, most_noise)
+    references, noise, logarithmic = chebyshev_noise(low, high, most_noise)
     functions = np.zeros((len(time), ELEMENTS))
     for here in map(slice, ends[:-1], ends[1:]):
         found = _orthonormal(basis[here, :ELEMENTS], variance[here] / references[index[here]])
@@ -210,7 +211,7 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
     used = np.arange(ELEMENTS)[None, :] < counts[:, None]
     noises = (np.asarray(value, float) for value in (width, references, most_noise))
     counts, used = counts.astype(float), used.astype(float)
-    return Sums(*map(jnp.asarray, (*noises, *series, counts, used)))
+    return Sums(*map(jnp.asarray, (*noises, logarithmic, *series, counts, used)))
 
 
 def _orthonormal(basis, variance):
@@ -222,7 +223,9 @@ def _orthonormal(basis, variance):
 def at_white_noise(sums: Sums, noise) -> Bins:
     """The bins' data for a variance of white noise beyond the stated errors."""
     series = sums.gram, sums.mixed, sums.moments, sums.products, sums.weights, sums.log_weights
-    *parts, weights, log_weights = at_noise(series, sums.variance, sums.most_noise, noise)
+    *parts, weights, log_weights = at_noise(
+        series, sums.variance, sums.most_noise, sums.logarithmic, noise
+    )
     total = sums.variance + noise
     gram, mixed, moments, products = (part / total[:, None, None] for part in parts)
     absent = (1.0 - sums.used)[:, :, None] * jnp.eye(ELEMENTS, dtype=gram.dtype)[None]

@@ -10,6 +10,7 @@ import spotgp
 from pytreefit import fit
 from spotgp import GPSolver
 from spotgp.solvers import _fourier as fourier
+from spotgp.solvers._white_noise import as_series, at_noise, chebyshev_noise
 
 N, SPAN = 400, 40.0
 PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}
@@ -141,6 +142,22 @@ def test_a_fit_ends_where_the_dense_one_does(star):
         assert float(ends[1][name]) == pytest.approx(float(value), rel=0.02), name
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1.02, 10.0, 1e8])
+def test_weights_as_series_in_the_noise(ratio):
+    low = np.array([1e-6, 3e-6])
+    most = 1e-4
+    reference, extra, logarithmic = chebyshev_noise(low, ratio * low, most)
+    assert len(extra) <= (1 if ratio == 1.0 else 8 if ratio == 1.02 else 50)
+    assert logarithmic == (ratio == 1e8)
+    variance = low * ratio ** np.linspace(0.0, 1.0, 5)[:, None]
+    tables = [(((reference + noise) / (variance + noise)).T,) for noise in extra]
+    series = [jnp.asarray(part) for part in as_series(tables)]
+    for noise in np.linspace(0.0, most, 20):
+        (found,) = at_noise(series, jnp.asarray(reference), most, logarithmic, noise)
+        wanted = ((reference + noise) / (variance + noise)).T
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_refusals(star):
     with pytest.raises(ValueError, match="how far the kernel may reach"):
         processes(star, solvers=("fourier",), priors={"tau_spot": dist.LogNormal(1.0, 1.0)})
@@ -155,7 +172,7 @@ def test_refusals(star):
         processes(star, solvers=("fourier",), tolerance=0)
     t, error, _ = light_curve("random")
     with pytest.raises(ValueError, match="differ too much"):
-        fourier.gather(t, 0 * t, t[:, None], error**2 * np.logspace(0, 30, N), 1e3, 60.0, 4)
+        fourier.gather(t, 0 * t, t[:, None], error**2 * np.logspace(0, 30, N), 1e100, 60.0, 4)
     (modes,) = processes(star, solvers=("fourier",))
     with pytest.raises(ValueError, match="does not extrapolate"):
         modes.predict(np.array([99.0]))
