@@ -281,7 +281,7 @@ def filled_up(light_curve: LightCurve, n: int, columns: int, **static) -> Any:
     n, columns
         Lengths; what is added changes no result.
     **static
-        New values of static fields: ``layout``, ``knots``, ``nodes``.
+        New values of further fields: ``layout``, ``knots``, ``nodes``, ``tables``, ``table``.
     """
     more, wider = n - light_curve.time.size, columns - light_curve.columns.shape[1]
     steps = light_curve.columns.shape[1] - light_curve.trend

@@ -361,28 +361,18 @@ def _alike(items: list) -> list:
     columns = max(light_curve.columns.shape[1] for light_curve in light_curves)
     widths = [_width(gp) for _, _, gp in items]
     width = max(widths) if all(widths) else 0
-    static = {
-        "layout": tuple(fastest(n, width, dense=False)) if width else (1, n, 0),
-        "knots": max(light_curve.knots for light_curve in light_curves),
-        "nodes": max(light_curve.nodes for light_curve in light_curves),
-    }
     # the program has tables of some sizes, and each star fills one of these
     classes = _classes(items, _samples, 4.0)
-    sizes = [
-        tuple(
-            max(getattr(item[2].light_curve, name) for item in some) for name in ("knots", "nodes")
-        )
-        for some in classes
+    sizes = [[(gp.light_curve.knots, gp.light_curve.nodes) for *_, gp in some] for some in classes]
+    tables = tuple(tuple(map(max, zip(*some, strict=True))) for some in sizes)
+    knots, nodes = map(max, zip(*tables, strict=True))
+    layout = tuple(fastest(n, width, dense=False)) if width else (1, n, 0)
+    static = {"layout": layout, "knots": knots, "nodes": nodes, "tables": tables}
+    return [
+        (k, name, _with(gp, filled_up(gp.light_curve, n, columns, table=which, **static)))
+        for which, some in zip(jnp.arange(len(classes)), classes, strict=True)
+        for k, name, gp in some
     ]
-    if len(classes) > 1:
-        static["tables"] = tuple(sizes)
-    shared = []
-    for number, some in enumerate(classes):
-        which = {"table": jnp.asarray(number)} if len(classes) > 1 else {}
-        for k, name, gp in some:
-            light_curve = filled_up(gp.light_curve, n, columns, **static, **which)
-            shared.append((k, name, _with(gp, light_curve)))
-    return shared
 
 
 def _with(gp: GPSolver, light_curve) -> GPSolver:
