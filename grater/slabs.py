@@ -10,6 +10,7 @@ to the integrand, and equal steps converge exponentially. For a profile with a k
 sight.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -21,10 +22,11 @@ from jaxtyping import Array, Bool, Float, Int
 from ._math import computed_once
 from .quadrature import SMALLEST_RADIUS, View, tolerance, vertical_extent
 
-# the finest steps, and how many of them the coarser ones take at once
-_INTERVALS = 120
-_STRIDES = (15, 12, 10, 8, 6, 5, 4, 3, 2)
-MOST_SURFACES = _INTERVALS // _STRIDES[-1] - 1
+# steps through a disk that are tried, and those that are taken to be right
+_INTERVALS, _FINEST, _USUAL = (8, 10, 12, 15, 20, 24, 30, 40, 60), 120, 20
+# for images that need not be more accurate than this
+_LOOSE, _FEW_INTERVALS, _FINE = 5e-4, (5, 6, 7, 8, 9, 10, 12, 15, 20, 30), 60
+MOST_SURFACES = _INTERVALS[-1] - 1
 # delta squared, for 3-5 digits with 15-20 nodes at any vertical exponent from 1 to 4
 _SOFTENING = 0.5
 # cosine of the inclination below which lines of sight are taken not to cross the midplane
@@ -59,7 +61,7 @@ class Steps(NamedTuple):
 
     largest: Float[Array, ""]
     softened: Bool[Array, ""]
-    stride: Int[Array, ""]
+    intervals: Int[Array, ""]
 
     @classmethod
     def for_profile(cls, vertical, moving, accuracy: float, dtype):
@@ -85,11 +87,11 @@ class Steps(NamedTuple):
 
         largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
         # both kinds at once: what counts here is how much there is to compile
-        kinds = cls(largest, jnp.array([[False], [True]]), jnp.asarray(1))
-        t, weight = (part.ravel() for part in kinds.at(jnp.arange(_INTERVALS - 1)[None]))
-        values = (columns(t) * weight[:, None]).reshape(2, _INTERVALS - 1, -1)
-        strides = np.array([_STRIDES[len(_STRIDES) // 2], 1])
-        found = jnp.einsum("st,ktc->skc", jnp.asarray(_sums(strides), dtype), values)
+        kinds = cls(largest, jnp.array([[False], [True]]), jnp.asarray(_FINEST))
+        places, sums = _places((_USUAL, _FINEST), dtype)
+        t, slope = (part.ravel() for part in kinds.between(places[None]))
+        values = (columns(t) * slope[:, None]).reshape(2, places.size, -1)
+        found = jnp.einsum("st,ktc->skc", jnp.asarray(sums, dtype), values)
         truth = found[1, 1]
         error = jnp.max(jnp.abs(found[0] - truth[None]), axis=1)
         return largest, error[1] < error[0]
@@ -97,16 +99,20 @@ class Steps(NamedTuple):
     @property
     def number(self) -> Int[Array, ""]:
         """Of surfaces."""
-        return _INTERVALS // self.stride - 1
+        return self.intervals - 1
 
     def at(self, index):
         """Height and weight of one or several of them."""
-        s = (2.0 / _INTERVALS) * (self.stride * (index + 1)).astype(self.largest.dtype) - 1.0
-        width = (2.0 / _INTERVALS) * self.stride.astype(s.dtype) * self.largest
+        step = 2.0 / self.intervals.astype(self.largest.dtype)
+        t, slope = self.between(step * (index + 1).astype(step.dtype) - 1.0)
+        return t, slope * step
+
+    def between(self, s):
+        """Height at places between -1 and 1, and its derivative."""
         rest = s**2 / (s**2 + _SOFTENING)
         t = jnp.where(self.softened, (1.0 + _SOFTENING) * s * rest, s)
         slope = jnp.where(self.softened, (1.0 + _SOFTENING) * rest * (3.0 - 2.0 * rest), 1.0)
-        return self.largest * t, width * slope
+        return self.largest * t, self.largest * slope
 
 
 def cut_slabs(view: View, height, q_peak, largest, x, y) -> Slabs:
@@ -173,15 +179,18 @@ def choose_steps(slabs: Slabs, largest, softened, brightness, accuracy: float):
     enough
         Whether there is a number of surfaces that is enough.
     """
-    finest = Steps(largest, softened, jnp.asarray(1))
-    t, weight = finest.at(jnp.arange(_INTERVALS - 1))
+    loose = accuracy >= _LOOSE
+    intervals, finest = (_FEW_INTERVALS, _FINE) if loose else (_INTERVALS, _FINEST)
+    steps = Steps(largest, softened, jnp.asarray(finest))
+    places, sums = _places((*intervals, finest), largest.dtype)
+    t, slope = steps.between(places)
     # and at the last surfaces, beyond which light is left out: there may be some in a disk's hole
     one = jnp.ones(2, t.dtype)
     t = jnp.concatenate([t, largest * jnp.array([-1.0, 1.0], t.dtype)])
     l, step = jax.vmap(slabs.node)(t)
-    sums = np.pad(_sums(np.array([*_STRIDES, 1, 0])), [(0, 0), (0, 2)])
+    sums = np.pad(sums, [(0, 1), (0, 2)])
     sums[-1, -2:] = 1.0
-    weighted = brightness(l) * step * jnp.concatenate([weight, one])[:, None]
+    weighted = brightness(l) * step * jnp.concatenate([slope, one])[:, None]
     found = jnp.asarray(sums, t.dtype) @ weighted
     truth = found[-2:-1]
     worst = jnp.max(jnp.abs(jnp.concatenate([found[:-2] - truth, found[-2:]])), axis=1)
@@ -190,14 +199,19 @@ def choose_steps(slabs: Slabs, largest, softened, brightness, accuracy: float):
     enough = (errors <= allowed) & (beyond <= 2.0 * allowed)
     # where none is enough the most are the best there is
     which = jnp.where(jnp.any(enough), jnp.argmax(enough), errors.size - 1)
-    stride = jnp.asarray(_STRIDES)[which]
-    return finest._replace(stride=stride), errors[which] + beyond, jnp.any(enough)
+    chosen = steps._replace(intervals=jnp.asarray(intervals)[which])
+    return chosen, errors[which] + beyond, jnp.any(enough)
 
 
-def _sums(strides):
-    """What sums up the finest steps with each stride, shape (strides, steps); 0 is no step."""
-    step = np.arange(1, _INTERVALS)
-    return np.array([(step % s == 0) * s if s else 0.0 * step for s in strides], float)
+def _places(intervals, dtype):
+    """Places between -1 and 1 that some numbers of steps meet, and what sums up these with each.
+
+    Shapes (places,) and (numbers, places).
+    """
+    whole = math.lcm(*intervals)
+    met = np.unique(np.concatenate([np.arange(1, n) * (whole // n) for n in intervals]))
+    sums = np.array([(met * n % whole == 0) * (2.0 / n) for n in intervals])
+    return jnp.asarray(2.0 * met / whole - 1.0, dtype), sums
 
 
 def in_each_number(function, component, tangent):
