@@ -133,8 +133,8 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
 
 def error_in_bins(light_curve: LightCurve) -> float:
     """Estimate of the error of a log-likelihood in the light curve's bins."""
-    within = _errors_in_bins(light_curve)(float(light_curve.sums.width)).within
-    return within + float(_determinant_error(light_curve))
+    errors = _errors_in_bins(light_curve)(float(light_curve.sums.width))
+    return errors.degrees + errors.within + float(_determinant_error(light_curve))
 
 
 @jit

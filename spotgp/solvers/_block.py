@@ -96,24 +96,32 @@ def _factor_of(covariance, blocks: Blocks, band: int):
     if tiles == 1:
         return _decompose(_column_of(covariance, blocks), blocks)[None]
 
-    def column(j, panels):
+    def column(j, state):
+        panels, rows = state
         here = panel(j)
+        own = rows[j % band]
+        known = [
+            rows[(j + k) % band, :, : (band - k) * size] @ own[:, k * size :].T for k in range(band)
+        ]
         matrix = _column_of(covariance, here)
-        for k in range(1, band + 1):
-            # those before the first are the zeros at the end
-            before = panels[j - k, k * size :]
-            matrix = matrix.at[: before.shape[0]].add(-before @ before[:size].T)
+        matrix = matrix.at[:-size].add(-jnp.concatenate(known))
         lower = _decompose(matrix[:size], here)
         below = triangular_solve(
             lower, matrix[size:], left_side=False, lower=True, transpose_a=True
         )
+        for k in range(1, band + 1):
+            tile = below[None, (k - 1) * size : k * size]
+            place = (j + k) % band, 0, (band - k) * size
+            rows = jax.lax.dynamic_update_slice(rows, tile, place)
         # a single update, after everything is read: written in place
-        return panels.at[j].set(jnp.concatenate([lower, below]))
+        return panels.at[j].set(jnp.concatenate([lower, below])), rows
 
     # empty tiles at the end, of a light curve that was padded, stay the identity
     panels = jnp.zeros((tiles + band, (band + 1) * size, size), blocks.time.dtype)
     panels = panels.at[:tiles, :size].set(jnp.eye(size, dtype=panels.dtype))
-    return jax.lax.fori_loop(0, _number_in_use(blocks), column, panels)
+    # the rows of the factor that are not complete, tile i at i modulo the band
+    rows = jnp.zeros((band, size, band * size), panels.dtype)
+    return jax.lax.fori_loop(0, _number_in_use(blocks), column, (panels, rows))[0]
 
 
 def _number_in_use(blocks: Blocks):

@@ -64,9 +64,11 @@ def fastest(n: int, width: int, *, dense: bool = True, unit: int = 1) -> Layout:
     width, found = max(width, 1), []
     for band in range(1, _MOST_TILES + 1):
         # tiles that are farther apart must be uncorrelated: band * size >= width
-        tiles = n // -(-width // band)
+        least = -(-width // band)
+        tiles = n // least
         if tiles > band:
-            found.append(Layout(tiles, -(-n // tiles), band))
+            # all of them full, or a last one that is not
+            found += [Layout(tiles, -(-n // tiles), band), Layout(-(-n // least), least, band)]
     if dense or not found:
         found.append(Layout(1, n, 0))
     return min(found, key=lambda layout: cost(layout._replace(size=layout.size * unit)))

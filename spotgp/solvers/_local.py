@@ -12,11 +12,11 @@ polynomials' degree. Between the bins a and b
 where the covariance of coefficients depends on b - a alone, so that products with A are
 convolutions. The quadratic forms :math:`X^T A^{-1} X` of the likelihood are solved for by conjugate
 gradients. What starts and guides them is the covariance :math:`A_0` in which the first elements of
-all bins are correlated as they are, with a band of tiles, and the others depend on the first ones
-of their own bin only, as in a composite likelihood (Vecchia 1988). The determinant is that of A_0
-with a correction, see `log_ratios`. What no degree describes and what the elements leave over of
-the data is taken to be white, of the variance that the kernel says. The errors of both are what
-`_local_error` and `determinant_error` estimate.
+all bins are correlated as they are (through the lower degrees, between bins), with a band of tiles,
+and the others depend on the first ones of their own bin only, as in a composite likelihood (Vecchia
+1988). The determinant is that of A_0 with a correction, see `log_ratios`. What no degree describes
+and what the elements leave over of the data is taken to be white, of the variance that the kernel
+says. The errors of both are what `_local_error` and `determinant_error` estimate.
 
 The sums over the data do not depend on the star, and on white noise beyond the stated errors as
 Chebyshev series.
@@ -41,9 +41,10 @@ from ._white_noise import as_series, at_noise, chebyshev_noise
 # Elements of a bin that A_0 correlates with other bins', all of them, and the polynomials that they
 # are made of: few data at random times mix them with higher degrees.
 KEPT, ELEMENTS, _FEW_DEGREES, _MANY_DEGREES = 8, 24, 32, 44
+LOW_DEGREES = 20  # of the polynomials through which A_0 correlates different bins
 _MORE_NODES = 8  # of the quadrature that projects the kernel on polynomials
-# relative size of what conjugate gradients leave of a quadratic form, and of that of free columns
-_CONVERGED, _COLUMNS_CONVERGED = 1e-11, 1e-6
+# what conjugate gradients leave of a quadratic form, and of the log determinant of free columns
+_CONVERGED, _COLUMNS_CONVERGED = 3e-5, 5e-3
 _MOST_ITERATIONS = 60
 _AT_ONCE = 32  # matrices to be inverted, as many as a core's cache holds
 _LARGEST_SQUARE, _TINY = 0.8, 1e-300
@@ -91,10 +92,13 @@ class BinCovariance(eqx.Module):
         one less than a panel has later.
     roots
         The first columns of L, with bins beyond the last one for the last panel.
+    beyond
+        What further coefficients add within the bins.
     """
 
     covariances: Float[Array, "lags p p"]
     roots: Float[Array, "bins p q"]
+    beyond: Float[Array, "bins q q"]
 
     def _roots(self, t1, t2):
         """The first bin of a panel, the roots of the panel's bins, and those of its first tile.
@@ -125,9 +129,13 @@ class BinCovariance(eqx.Module):
 
     def block(self, t1, t2):
         """Covariance matrix of a panel's elements with those of its first tile."""
-        _, rows, columns = self._roots(t1, t2)
+        first, rows, columns = self._roots(t1, t2)
         covariance = jnp.matmul(rows.transpose(0, 2, 1), self._half(columns))
-        return covariance.reshape(t1.size, t2.size)
+        tile, kept = t2.size // rows.shape[2], rows.shape[2]
+        covariance = covariance.reshape(-1, kept, tile, kept)
+        own = dynamic_slice_in_dim(self.beyond, first, tile)
+        within = jnp.eye(tile, dtype=own.dtype)[:, None, :, None] * own[:, :, None, :]
+        return covariance.at[:tile].add(within).reshape(t1.size, t2.size)
 
     def pull(self, total, t1, t2, matrix):
         """Add to cotangents of the leaves those that the covariance matrix `block` has."""
@@ -140,9 +148,19 @@ class BinCovariance(eqx.Module):
         of_columns = of_columns.reshape(degrees, -1, kept).transpose(1, 0, 2)
         of_rows = jnp.matmul(self._half(columns), matrix.transpose(0, 2, 1))
         of_rows = of_rows.at[: len(of_columns)].add(of_columns)
-        here = dynamic_slice_in_dim(total.roots, first, number) + of_rows
-        roots = jax.lax.dynamic_update_slice_in_dim(total.roots, here, first, 0)
-        return BinCovariance(total.covariances + of_covariances, roots)
+        tile = t2.size // kept
+        within = matrix[:tile].reshape(tile, kept, tile, kept)
+        of_beyond = jnp.diagonal(within, axis1=0, axis2=2).transpose(2, 0, 1)
+
+        def added(whole, part):
+            here = dynamic_slice_in_dim(whole, first, len(part)) + part
+            return jax.lax.dynamic_update_slice_in_dim(whole, here, first, 0)
+
+        return BinCovariance(
+            total.covariances + of_covariances,
+            added(total.roots, of_rows),
+            added(total.beyond, of_beyond),
+        )
 
 
 def degrees_for(points: float) -> int:
@@ -268,13 +286,18 @@ def coefficient_covariances(kernel, width, lags: int, degrees: int):
     return jnp.einsum("pm,lmn,qn->lpq", project, kernel(lag), project)
 
 
-def _with_lags(covariances, roots, layout):
-    """The covariance of the first elements, for a layout in tiles of bins."""
+def _with_lags(covariances, roots, signal, layout):
+    """The covariance of the first elements, for a layout in tiles of bins.
+
+    ``signal`` is their covariance within bins.
+    """
     tiles, size, band = layout
+    covariances, roots = covariances[:, :LOW_DEGREES, :LOW_DEGREES], roots[:, :LOW_DEGREES]
+    beyond = signal - jnp.swapaxes(roots, 1, 2) @ covariances[0] @ roots
     earlier = jnp.swapaxes(covariances[1:size], 1, 2)[::-1]
-    padding = (tiles + band) * size - roots.shape[0]
-    roots = jnp.pad(roots, ((0, padding), (0, 0), (0, 0)))
-    return BinCovariance(jnp.concatenate([earlier, covariances]), roots)
+    padding = ((0, (tiles + band) * size - len(roots)), (0, 0), (0, 0))
+    lags = jnp.concatenate([earlier, covariances])
+    return BinCovariance(lags, jnp.pad(roots, padding), jnp.pad(beyond, padding))
 
 
 def _tiles_of(bins: int, layout) -> Blocks:
@@ -354,13 +377,15 @@ class System(eqx.Module):
     def _in_bins(self, tiles, like):
         return tiles.reshape(-1, KEPT, tiles.shape[2])[: len(like)]
 
-    def solved(self, right, guess):
+    def solved(self, right, guess, enough):
         """The inverse of A times vectors by conjugate gradients, NaN where these do not converge.
 
-        The first vector is solved for more closely than the others. ``guess`` is A_0^-1 times the
-        vectors. The second result is what A makes of the first. Constants to derivatives.
+        ``guess`` is A_0^-1 times the vectors, and ``enough`` what may be left of the quadratic form
+        of each. The first vector goes on alone after the others. The second result is what A makes
+        of the first. Constants to derivatives.
         """
         system, right, guess = jax.lax.stop_gradient((self, right, guess))
+        enough = enough[None, None, :]
 
         def dot(a, b):
             return jnp.sum(a * b, axis=(0, 1), keepdims=True)
@@ -385,8 +410,6 @@ class System(eqx.Module):
             return jax.lax.while_loop(unfinished, step, state)
 
         whole = dot(right, guess)
-        relative = np.where(np.arange(right.shape[2]) == 0, _CONVERGED, _COLUMNS_CONVERGED)
-        enough = whole * jnp.asarray(relative, whole.dtype)[None, None, :]
         # of the first vector not more than the others need, then that one alone
         together = enough.at[..., 0].set(jnp.inf) if right.shape[2] > 1 else enough
         *state, k = until(together, (jnp.zeros_like(right), right, guess, whole, jnp.asarray(0)))
@@ -461,7 +484,8 @@ def _prepared(sums: Sums, kernel, noise, layout):
     signal = jnp.swapaxes(bins.root, 1, 2) @ covariances[0] @ bins.root
     within = signal + jnp.eye(ELEMENTS, dtype=signal.dtype)[None]
     inverse = _inverse_factors(within)
-    first = _with_lags(covariances, bins.root[:, :, :KEPT], layout)
+    within_first = signal[:, :KEPT, :KEPT]
+    first = _with_lags(covariances, bins.root[:, :, :KEPT], within_first, layout)
     together, panels = determinant(first, _tiles_of(len(bins.root), layout), layout[2])
 
     # zeros between the bins' two ends and the largest lag, as a convolution is periodic
@@ -579,11 +603,15 @@ def _quadratic_forms(system: System, moments, products) -> Forms:
     guess = jax.lax.stop_gradient(system.nearly_solved(moments))
     cross = jax.lax.stop_gradient(jnp.einsum("bpc,bpd->cd", moments, guess) + products)
     amplitudes, shift = cross[1:, 0], jnp.eye(len(cross), dtype=cross.dtype)
+    enough = jnp.full_like(amplitudes, _CONVERGED, shape=len(cross))
     if amplitudes.size:
-        amplitudes = jnp.linalg.solve(cross[1:, 1:], amplitudes[:, None])[:, 0]
+        covariance = jnp.linalg.inv(cross[1:, 1:])
+        amplitudes = covariance @ amplitudes
         shift = shift.at[1:, 0].set(-amplitudes)
+        each = _COLUMNS_CONVERGED / amplitudes.size
+        enough = enough.at[1:].set(each / jnp.diagonal(covariance))
     moments, guess = moments @ shift, guess @ shift
-    solved, again = system.solved(moments, guess)
+    solved, again = system.solved(moments, guess, enough)
     cross = jnp.einsum("bpc,bpd->cd", moments, solved)
     whole = jnp.einsum("bpc,bpd->cd", solved, again)
     whole = _with_slopes_of(whole, jnp.einsum("bpc,bpd->cd", solved, system.times(solved)))

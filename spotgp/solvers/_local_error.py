@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._local import ELEMENTS, KEPT, degrees_for, probes_for, projection
+from ._local import ELEMENTS, KEPT, LOW_DEGREES, degrees_for, probes_for, projection
 from ._stated import DEVIATIONS
 
 _SUBSET = 8  # bins from which `neglected` infers
@@ -19,12 +19,13 @@ _MARGIN = 2.0  # of the information in the bins that are not looked at
 class Neglected(NamedTuple):
     """Estimates of the errors of a log-likelihood."""
 
-    determinant: float
+    correction: float  # of the determinant, from random vectors
+    degrees: float  # that the determinant leaves out between bins
     within: float  # from data that polynomials and white noise do not describe
 
     @property
     def total(self) -> float:
-        return self.determinant + self.within
+        return self.correction + self.degrees + self.within
 
 
 def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
@@ -35,7 +36,8 @@ def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
     first ones of their own bin, :math:`\tfrac12 \ln(|R| / |R'|)` with their covariances R' and R
     with and without these. A correction by K random vectors has a variance of
     :math:`\sum I^2 / K`, and neglects some :math:`\sum I^3`: eigenvalues of :math:`\pm\sqrt{2 I}`
-    in each bin.
+    in each bin. The covariance of the first ones between bins lacks high degrees, too, which
+    changes its determinant.
 
     In each bin, what the polynomials leave over is no white noise, and they go on to higher
     degrees: :math:`\tfrac14 \mathrm{tr}\, (C_0^{-1} (C - C_0))^2` on average in a log-likelihood
@@ -64,7 +66,7 @@ def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
     occupied, counts = np.unique(index, return_counts=True)
     full = occupied[counts > KEPT]
     if full.size == 0:
-        return Neglected(0.0, 0.0)
+        return Neglected(0.0, 0.0, 0.0)
     # those with most information speak for themselves, some of the others for the rest
     information = np.bincount(index, weights=1.0 / variance)[full]
     full = full[np.argsort(information)[::-1]]
@@ -76,19 +78,21 @@ def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
     lag = np.abs(np.arange(2 * lags + 1)[:, None, None] + apart) * width
     covariances = project @ np.asarray(kernel(lag)) @ project.T
-    scatter = further = ratio = 0.0
+    scatter = further = degrees = ratio = 0.0
     for centre, share in shares:
         near = occupied[np.abs(occupied - centre) <= lags]
         data = [_data_of(time, variance, index, b, width) for b in near]
         at = int(np.searchsorted(near, centre))
         roots = np.stack([_elements(*one, len(project))[1] for one in data])
-        lost = _MARGIN * max(_lost(roots, near, at, covariances), 0.0)
+        together = _covariance(roots, near, covariances)
+        lost = _MARGIN * max(_lost(together, at), 0.0)
         scatter += share * lost**2
         further += share * lost**3
+        degrees += share * _MARGIN * _of_high_degrees(together, roots, near, covariances)
         ratio += share * _within(*data[at], kernel, covariances[0], width)
     scatter = math.sqrt(scatter / probes_for(bins))
     within = ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
-    return Neglected(DEVIATIONS * scatter + further, within)
+    return Neglected(DEVIATIONS * scatter + further, degrees, within)
 
 
 def _data_of(time, variance, index, which: int, width: float):
@@ -129,16 +133,32 @@ def _within(x, variance, kernel, covariance, width: float) -> float:
     return 0.25 * float(np.sum(wrong * wrong.T))
 
 
-def _lost(roots, near, at: int, covariances) -> float:
-    """Information on the other elements of a bin in its neighbours' that is not used."""
-    number, degrees = len(near), ELEMENTS
+def _covariance(roots, near, covariances):
+    """Of the elements of some bins, without noise, shape (bins, p, bins, p)."""
     lag = near[:, None] - near[None, :]
     between = covariances[np.abs(lag)]
     between = np.where((lag >= 0)[..., None, None], between, np.swapaxes(between, -1, -2))
     half = np.matmul(between, roots[None])
-    together = np.matmul(np.swapaxes(roots, 1, 2)[:, None], half)
-    together = together.transpose(0, 2, 1, 3).reshape(number * degrees, number * degrees)
-    together += np.eye(number * degrees)
+    return np.matmul(np.swapaxes(roots, 1, 2)[:, None], half).transpose(0, 2, 1, 3)
+
+
+def _of_high_degrees(together, roots, near, covariances) -> float:
+    """What they change in half the log determinant of the first elements, for each bin."""
+    few = covariances[:, :LOW_DEGREES, :LOW_DEGREES]
+    low = _covariance(roots[:, :LOW_DEGREES, :KEPT], near, few)
+    full = together[:, :KEPT, :, :KEPT].copy()
+    bins = np.arange(len(near))
+    low[bins, :, bins] = full[bins, :, bins]
+    full, low = (part.reshape(KEPT * bins.size, -1) for part in (full, low))
+    full, low = (np.linalg.slogdet(part + np.eye(len(part)))[1] for part in (full, low))
+    return 0.5 * abs(full - low) / bins.size
+
+
+def _lost(together, at: int) -> float:
+    """Information on the other elements of a bin in its neighbours' that is not used."""
+    number, degrees = together.shape[:2]
+    together = together.reshape(number * degrees, number * degrees)
+    together = together + np.eye(number * degrees)
     elements = np.arange(number * degrees).reshape(number, degrees)
     own, other = elements[at, :KEPT], elements[at, KEPT:]
     known = np.concatenate([elements[:, :KEPT].ravel(), elements[:at, KEPT:].ravel()])
