@@ -313,3 +313,16 @@ def test_errors_name_the_class_that_is_built():
 
     with pytest.raises(ValueError, match=r"Special.g = 2 is outside"):
         Special(2)
+
+
+def test_bound_methods_are_those_of_equinox():
+    for phase in (Phase(0.3), Phase(0.5)):
+        method, wanted = phase.get, eqx.Module.__getattribute__(phase, "get")
+        assert type(method) is type(wanted)
+        assert jax.tree.structure(method) == jax.tree.structure(wanted)
+        assert (method.__name__, method.__doc__) == (wanted.__name__, wanted.__doc__)
+        assert float(method("g")) == float(phase.g)
+    # a PyTree: what it is bound to is traced
+    doubled = eqx.filter_jit(lambda method: 2.0 * method("g"))
+    assert float(doubled(Phase(0.25).get)) == 0.5
+    assert Disk.set.__qualname__ == "Model.set"
