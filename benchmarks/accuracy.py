@@ -19,6 +19,7 @@ import grater
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("folder", type=pathlib.Path, nargs="?")
 parser.add_argument("--number", type=int, default=200, help="of random disks")
+parser.add_argument("--polarized", action="store_true", help="only both intensities together")
 args = parser.parse_args()
 SETTINGS = (1e-3, 1e-4, 1e-6)
 
@@ -58,6 +59,17 @@ def error(case, accuracy, truth):
     return np.max(np.abs(image - truth)) / np.max(truth)
 
 
+def error_of_both(case, accuracy):
+    """Of the total and of the polarised intensity that are integrated together, the larger one."""
+    polarized = {**case, "spf": ["rayleigh_hg", *case["spf"][1:]]}
+    both = np.array(scene_of(polarized, accuracy).images(), dtype=float)
+    truths = [np.array(scene_of(of, 1e-10).image()) for of in (case, polarized)]
+    return max(
+        np.max(np.abs(image - truth)) / np.max(truth)
+        for image, truth in zip(both, truths, strict=True)
+    )
+
+
 def random_case(rng):
     edge = rng.uniform(85.0, 95.0)
     inclination = rng.choice([rng.uniform(0.0, 180.0), edge, 90.0, 0.0], p=[0.65, 0.25, 0.08, 0.02])
@@ -83,6 +95,18 @@ def random_case(rng):
 def row(name, errors):
     print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in errors) + " |")
 
+
+if args.polarized:
+    jax.config.update("jax_enable_x64", True)
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(args.number):
+        case = random_case(rng)
+        errors.append([error_of_both(case, setting) for setting in SETTINGS])
+    print(f"float64, both intensities: accuracy = {SETTINGS}")
+    for name, quantile in (("median", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("worst", 1.0)):
+        row(f"{args.number} random disks, {name}", np.quantile(errors, quantile, axis=0))
+    raise SystemExit
 
 for precision in ("float64", "float32"):
     jax.config.update("jax_enable_x64", precision == "float64")

@@ -41,6 +41,7 @@ from .plot import (
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
 )
+from .polarimetry import PolarimetricObservation as PolarimetricObservation
 from .psf import (
     AbstractPSF as AbstractPSF,
     GaussianPSF as GaussianPSF,
@@ -48,4 +49,10 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .quadrature import Rule as Rule
-from .scene import Grid as Grid, Scene as Scene, Star as Star, radial_map as radial_map
+from .scene import (
+    Grid as Grid,
+    Scene as Scene,
+    Star as Star,
+    TotalIntensity as TotalIntensity,
+    radial_map as radial_map,
+)

@@ -3,6 +3,7 @@
 # the constructor assigns what the converters of the fields take
 # pyright: reportAttributeAccessIssue=false
 
+from collections.abc import Sequence
 from typing import Literal
 
 import equinox as eqx
@@ -17,9 +18,9 @@ from .density import (
     TwoPowerLaw,
     VerticalExponential,
 )
-from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
+from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization, Polarized
 from .quadrature import Rule
-from .render import Orbit, integration_error, line_of_sight_integral
+from .render import Layer, Orbit, integration_error, line_of_sight_integrals
 
 DensityNormalization = Literal["midplane", "column"]
 
@@ -211,13 +212,25 @@ class Disk(Model):
         array
             Intensity in image units, of the shape of x_sky.
         """
-        curve, factor = self.phase.normalized(self.phase_normalization)
-        integral = line_of_sight_integral(
-            self.orbit, self.radial, self.vertical, curve, x_sky, y_sky, rule
-        )
+        return intensities([self], x_sky, y_sky, rule)[0]
+
+    def layer(self, polarized: bool = False) -> tuple[Layer, Float[Array, ""]]:
+        """What the line-of-sight integral is of, and what it is multiplied with.
+
+        With ``polarized`` it is of the total and of the polarised intensity.
+        """
+        if polarized:
+            if not isinstance(self.phase, Polarized):
+                raise TypeError(
+                    f"Disk.phase = {self.phase!r} says nothing of polarised light. For images of "
+                    "the total and the polarised intensity take Polarized(phase)."
+                )
+            curve, factor = self.phase.both_normalized(self.phase_normalization)
+        else:
+            curve, factor = self.phase.normalized(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        return self.flux * factor * integral
+        return Layer(self.orbit, self.radial, self.vertical, curve), self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
         """Error of the integral relative to its peak, as found on a hundred lines of sight.
@@ -232,8 +245,36 @@ class Disk(Model):
         array
             Shape ().
         """
-        curve, _ = self.phase.normalized(self.phase_normalization)
-        return integration_error(self.orbit, self.radial, self.vertical, curve, x_sky, y_sky, rule)
+        return integration_error(self.layer()[0], x_sky, y_sky, rule)
+
+
+def intensities(disks: Sequence[Disk], x_sky, y_sky, rule: Rule, polarized: bool = False) -> list:
+    """Scattered light of each of some disks at points on the sky.
+
+    Parameters
+    ----------
+    disks
+        Those of the same kinds of components are integrated by one program.
+    x_sky, y_sky, rule
+        As for `Disk.intensity`.
+    polarized
+        Whether both the total and the polarised intensity are wanted: then the phase functions
+        have to be `Polarized`.
+
+    Returns
+    -------
+    list of array
+        Intensities in image units, of the shape of x_sky; with ``polarized`` the total and the
+        polarised one, shape (2, *x_sky).
+
+    Raises
+    ------
+    TypeError
+        For polarised light of a phase function that has none.
+    """
+    layers, factors = zip(*(disk.layer(polarized) for disk in disks), strict=True)
+    integrals = line_of_sight_integrals(layers, x_sky, y_sky, rule)
+    return [factor * integral for factor, integral in zip(factors, integrals, strict=True)]
 
 
 def _given_once(name, profile, shortcuts, kind, optional):

@@ -441,14 +441,42 @@ class Polarized(AbstractPhaseFunction):
     def right_angle(self):
         return self.phase.right_angle()
 
+    def both_normalized(self, normalization: PhaseNormalization):
+        """The curves of the total and of the polarised intensity, and the factor of both.
+
+        Parameters
+        ----------
+        normalization
+            As for `normalized`.
+
+        Returns
+        -------
+        curves
+            A function of the cosine of the scattering angle that returns both, a tuple.
+        factor
+            Shape ().
+        """
+        curve, factor = self.normalized(normalization)
+        return _Both(curve), factor
+
 
 class _PolarizedCurve(eqx.Module):
     total: Curve
     peak: Float[Array, ""]
 
+    def both(self, cos_scatter):
+        total, squared = self.total(cos_scatter), cos_scatter**2
+        return total, total * self.peak * (1.0 - squared) / (1.0 + squared)
+
     def __call__(self, cos_scatter):
-        squared = cos_scatter**2
-        return self.total(cos_scatter) * self.peak * (1.0 - squared) / (1.0 + squared)
+        return self.both(cos_scatter)[1]
+
+
+class _Both(eqx.Module):
+    curve: _PolarizedCurve
+
+    def __call__(self, cos_scatter):
+        return self.curve.both(cos_scatter)
 
 
 def _concrete(x) -> np.ndarray | None:

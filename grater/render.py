@@ -11,6 +11,7 @@ number of nodes.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -63,17 +64,36 @@ def _unit(angle):
     return sine, jnp.where(angle > 90.0, -cosine, cosine)
 
 
-def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, rule: Rule):
-    r"""Scattered light of one disk at points on the sky.
+class Layer(NamedTuple):
+    """What a line-of-sight integral is made of.
 
     Parameters
     ----------
     orbit
-        The disk's geometry.
+        A disk's geometry.
     radial, vertical
         Density profiles, see `AbstractRadialProfile` and `AbstractVerticalProfile`.
     phase
-        A curve of the cosine of the scattering angle.
+        A function of the cosine of the scattering angle. One that returns a tuple has so many
+        integrals: what its parts have in common, and all the rest, is then worked out once.
+    """
+
+    orbit: Orbit
+    radial: Any
+    vertical: Any
+    phase: Any
+
+
+def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -> list:
+    r"""Scattered light of each of some disks at points on the sky.
+
+    Disks of the same kinds of components, of which the same parameters are differentiated, are one
+    program.
+
+    Parameters
+    ----------
+    layers
+        The disks.
     x_sky, y_sky
         Offsets from the star in au to the West and to the North, any shape, never both 0.
     rule
@@ -81,35 +101,42 @@ def line_of_sight_integral(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, 
 
     Returns
     -------
-    array
-        :math:`\int \rho f p / d^2\, dl` in 1 / au, of the shape of x_sky.
+    list of array
+        :math:`\int \rho f p / d^2\, dl` in 1 / au, of the shape of x_sky; where the phase function
+        is a tuple of several, shape (several, *x_sky).
     """
     shape, size = jnp.shape(x_sky), jnp.size(x_sky)
     blocks = _number_of_blocks(size, rule)
     spare = -size % (blocks * ALIGNED)
     x_sky, y_sky = (jnp.pad(jnp.ravel(v), (0, spare), "edge") for v in (x_sky, y_sky))
-    arguments = _separate(orbit, radial, vertical, phase, x_sky, y_sky)
-    orbit = jax.lax.stop_gradient(orbit)
-    integral = _integral(*arguments, orbit=orbit, rule=rule, blocks=blocks)
-    return integral[:size].reshape(shape)
+    integrands = [_separate(layer, x_sky, y_sky) for layer in layers]
+    orbits = jax.lax.stop_gradient([layer.orbit for layer in layers])
+    found = _integrals(integrands, orbits=orbits, rule=rule, blocks=blocks)
+    found = [[image[:size].reshape(shape) for image in images] for images in found]
+    right = [layer.phase(jnp.zeros((), x_sky.dtype)) for layer in layers]
+    return [
+        jnp.stack(images) if isinstance(value, tuple) else images[0]
+        for images, value in zip(found, right, strict=True)
+    ]
 
 
-def integration_error(orbit: Orbit, radial, vertical, phase, x_sky, y_sky, rule: Rule):
-    """Error of `line_of_sight_integral` as it was found on a hundred lines of sight.
+def integration_error(layer: Layer, x_sky, y_sky, rule: Rule):
+    """Error of `line_of_sight_integrals` as it was found on a hundred lines of sight.
 
-    Parameters are those of `line_of_sight_integral`.
+    Parameters are those of `line_of_sight_integrals`, of one disk.
 
     Returns
     -------
     array
         Relative to the largest of the integrals, shape ().
     """
-    arguments = _separate(orbit, radial, vertical, phase, x_sky, y_sky)
-    return _plan(arguments, _none_moves(vertical), orbit, rule).error()
+    integrand = _separate(layer, x_sky, y_sky)
+    return _plan(integrand, _none_moves(layer.vertical), layer.orbit, rule).error()
 
 
-def _separate(orbit: Orbit, radial, vertical, phase, x_sky, y_sky):
+def _separate(layer: Layer, x_sky, y_sky):
     """The geometry of the integrand, its components, and the pixels along the disk's axes."""
+    orbit, radial, vertical, phase = layer
     a, e = orbit.semi_major_axis, orbit.eccentricity
     omega = jnp.deg2rad(orbit.argument_of_pericenter)
     e_cos, e_sin = e * jnp.cos(omega), e * jnp.sin(omega)
@@ -148,6 +175,18 @@ class Dust(NamedTuple):
         """Density at radii in reference ellipses and heights in au."""
         return self.radial.density(q) * self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
 
+    def phases(self, cos_scatter):
+        """Values of all phase functions, a tuple."""
+        return _several(self.phase(cos_scatter))
+
+
+def _several(value) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _at_right_angle(phase, like):
+    return phase(jnp.zeros((), like.dtype))
+
 
 def _plan(primals, moving, orbit: Orbit, rule: Rule) -> Plan:
     """Nodes that do for derivatives in what is moving of the vertical profile, too."""
@@ -159,7 +198,13 @@ def _plan(primals, moving, orbit: Orbit, rule: Rule) -> Plan:
     view = View(sin_i, cos_i, orbit.eccentricity, jnp.cos(omega), jnp.sin(omega), *offsets)
 
     def brightness(x, y, l):
-        return _brightness(ellipse, dust, a * x, a * y, a * l, SMALLEST_RADIUS * a)
+        lights = _brightness(ellipse, dust, a * x, a * y, a * l, SMALLEST_RADIUS * a)
+        if len(lights) == 1:
+            return lights[0]
+        # all of them together, each about as bright as the others
+        right = _at_right_angle(dust.phase, x)
+        tiny = jnp.finfo(x.dtype).tiny
+        return sum(light / jnp.maximum(p, tiny) for light, p in zip(lights, right, strict=True))
 
     return Plan(view, dust.radial, dust.vertical, moving, brightness, a, x / a, y / a, rule)
 
@@ -245,11 +290,15 @@ def _radius(ellipse: Ellipse, x_d, y_d, r):
     return (r + ellipse.e_cos * x_d + ellipse.e_sin * y_d) * (1.0 / ellipse.parameter)
 
 
+def _number_of_phases(dust: Dust, like) -> int:
+    return len(jax.eval_shape(dust.phases, like))
+
+
 def _brightness(ellipse: Ellipse, dust: Dust, x, y, l, innermost):
     x_d, y_d, z, r = _place_sample(ellipse, _unit(ellipse.inclination), x, y, l, innermost)
     per_d = inverse_sqrt(x**2 + y**2 + l**2)
     density = dust.density(_radius(ellipse, x_d, y_d, r), z)
-    return density * dust.phase(l * per_d) * per_d**2
+    return [density * phase * per_d**2 for phase in dust.phases(l * per_d)]
 
 
 def _sweep(start, sample, dust: Dust, nodes: Nodes, unit):
@@ -271,40 +320,102 @@ def _sweep(start, sample, dust: Dust, nodes: Nodes, unit):
     )
 
 
+def _alike(function, arguments) -> list:
+    """A function of each of some arguments, compiled once for those that differ by values only."""
+    kinds: dict = {}
+    for index, argument in enumerate(arguments):
+        arrays, rest = eqx.partition(argument, eqx.is_array)
+        leaves, tree = jax.tree.flatten(arrays)
+        others, structure = jax.tree.flatten(rest)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        kinds.setdefault((tree, shapes, structure, tuple(others)), []).append(index)
+    found = {}
+    for members in kinds.values():
+        if len(members) == 1:
+            found[members[0]] = function(arguments[members[0]])
+            continue
+        arrays, rest = zip(
+            *(eqx.partition(arguments[index], eqx.is_array) for index in members), strict=True
+        )
+        stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *arrays)
+        results = jax.lax.map(lambda own, rest=rest[0]: function(eqx.combine(own, rest)), stacked)
+        for k, index in enumerate(members):
+            found[index] = jax.tree.map(lambda result, k=k: result[k], results)
+    return [found[index] for index in range(len(arguments))]
+
+
 @eqx.filter_custom_jvp
-def _integral(ellipse, dust, x, y, *, orbit, rule, blocks):
-    innermost = SMALLEST_RADIUS * orbit.semi_major_axis
-
-    def sample(x, y, dust, l, weight, sums):
-        return [sums[0] + weight * _brightness(ellipse, dust, x, y, l, innermost)]
-
-    primals = ellipse, dust, x, y
-    moving = _none_moves(dust.vertical)
+def _integrals(integrands, *, orbits, rule, blocks):
     fewer = max(1, blocks // _LARGER)
-    (image,), enough = _integrate(sample, primals, moving, orbit, rule, fewer, 1)
-    return jnp.where(enough, image, jnp.nan) if rule.nodes_on == "surfaces or none" else image
+
+    def integral(argument):
+        integrand, orbit = argument
+        ellipse, dust, x, _ = integrand
+        innermost = SMALLEST_RADIUS * orbit.semi_major_axis
+
+        def sample(x, y, dust, l, weight, sums):
+            lights = _brightness(ellipse, dust, x, y, l, innermost)
+            return [total + weight * light for total, light in zip(sums, lights, strict=True)]
+
+        moving, count = _none_moves(dust.vertical), _number_of_phases(dust, x)
+        images, enough = _integrate(sample, integrand, moving, orbit, rule, fewer, count)
+        if rule.nodes_on == "surfaces or none":
+            images = [jnp.where(enough, image, jnp.nan) for image in images]
+        return images
+
+    return _alike(integral, list(zip(integrands, orbits, strict=True)))
 
 
-@_integral.def_jvp
-def _integral_jvp(primals, tangents, *, orbit, rule, blocks):
-    """The image and, in the same sweep, its derivative in every parameter that moves.
+@_integrals.def_jvp
+def _integrals_jvp(primals, tangents, *, orbits, rule, blocks):
+    """The images and, in the same sweep, their derivatives in every parameter that moves.
 
-    All of them are sums over the nodes, as the image is, so that reverse mode is one product of
+    All of them are sums over the nodes, as the images are, so that reverse mode is one product of
     images for each parameter and forward mode is no dearer. Of the components only derivatives of
     a function of one or two variables are needed, whoever wrote them.
     """
-    (ellipse, _, x, y), (ellipse_dot, dust_dot, x_dot, y_dot) = primals, tangents
-    moving = [dot for dot in jax.tree.leaves(dust_dot) if dot is not None]
-    if sum(dot.size for dot in moving) > _MOST_DIRECTIONS:
-        return _plain_jvp(primals, tangents, orbit, rule)
-    of_ellipse = {name for name, dot in ellipse_dot._asdict().items() if dot is not None}
+    ((integrands,), (dots,)), found = (primals, tangents), {}
+    few = []
+    for index, (integrand, dot, orbit) in enumerate(zip(integrands, dots, orbits, strict=True)):
+        if sum(number.size for number in jax.tree.leaves(dot[1])) > _MOST_DIRECTIONS:
+            found[index] = _plain_jvp(integrand, dot, orbit, rule)
+        else:
+            few.append(index)
+
+    def sums_of(argument):
+        return _sums_with_derivatives(*argument, rule=rule, blocks=blocks)
+
+    arguments = [(integrands[k], _moving_of(dots[k]), orbits[k]) for k in few]
+    for k, sums in zip(few, _alike(sums_of, arguments), strict=True):
+        found[k] = _images_and_derivatives(integrands[k], dots[k], sums)
+    images, derivatives = zip(*(found[k] for k in range(len(integrands))), strict=True)
+    return list(images), list(derivatives)
+
+
+class Moving(NamedTuple):
+    """What an image is differentiated in."""
+
+    geometry: tuple[str, ...]
+    dust: Dust  # shapes of the numbers, None where they are fixed
+
+
+def _moving_of(dots) -> Moving:
+    ellipse, dust, x, y = dots
+    of_ellipse = {name for name, dot in ellipse._asdict().items() if dot is not None}
     of_sky = {
-        *(("offset_x", "distance") if x_dot is not None else ()),
-        *(("offset_y", "height", "distance") if y_dot is not None else ()),
+        *(("offset_x", "distance") if x is not None else ()),
+        *(("offset_y", "height", "distance") if y is not None else ()),
     }
-    names = sorted(of_ellipse | of_sky)
+    shapes = jax.tree.map(lambda dot: jax.ShapeDtypeStruct(dot.shape, dot.dtype), dust)
+    return Moving(tuple(sorted(of_ellipse | of_sky)), shapes)
+
+
+def _sums_with_derivatives(integrand, moving: Moving, orbit: Orbit, *, rule: Rule, blocks: int):
+    """For each phase function the image, its derivatives in the geometry and in the numbers."""
+    ellipse, dust, x, _ = integrand
+    names, dust_dot = moving
     innermost, per_parameter = SMALLEST_RADIUS * orbit.semi_major_axis, 1.0 / ellipse.parameter
-    sin_i, cos_i = tilt = _unit(ellipse.inclination)
+    tilt = _unit(ellipse.inclination)
 
     def add_sample(dust, x, y, l, weight, *sums):
         x_d, y_d, z, r = _place_sample(ellipse, tilt, x, y, l, innermost)
@@ -317,53 +428,71 @@ def _integral_jvp(primals, tangents, *, orbit, rule, blocks):
         per_height = 1.0 / height
         t = jnp.abs(z) * per_height
         profile, profile_t = jax.jvp(dust.vertical.profile, (t,), (along,))
-        phase, phase_c = jax.jvp(dust.phase, (cos_scatter,), (along,))
+        phases, phases_c = jax.jvp(dust.phases, (cos_scatter,), (along,))
         slope = profile_t * per_height
         in_height = -t * slope
 
         light = weight * per_d**2
-        lit, dense = light * phase, light * density
-        flat = lit * density
-        dense, total = dense * profile, flat * profile
-        in_q = lit * (density_q * profile + density * in_height * height_q)
-        in_z = flat * (jnp.sign(z) * slope)
-        geometric = {
-            "inclination": lambda: (
-                in_q * (y_d * per_r + ellipse.e_sin) * (z * per_parameter)
-                - in_z * (y_d + ellipse.offset_y)
-            ),
-            "parameter": lambda: in_q * q,
-            "e_cos": lambda: in_q * x_d,
-            "e_sin": lambda: in_q * y_d,
-            "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) * per_parameter,
-            "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) * per_parameter,
-            "height": lambda: in_z,
-            "distance": lambda: (total + 0.5 * dense * phase_c * cos_scatter) * per_d**2,
-        }
-        of_radial, of_height, of_profile, of_phase = (
-            [factor * derivative for derivative in in_each_number(function, part, dot)]
-            for factor, function, part, dot in (
-                (lit * profile, lambda p: p.density(q), dust.radial, dust_dot.radial),
-                (flat * in_height, lambda p: p.height(q), dust.vertical, dust_dot.vertical),
-                (flat, lambda p: p.profile(t), dust.vertical, dust_dot.vertical),
-                (dense, lambda p: p(cos_scatter), dust.phase, dust_dot.phase),
-            )
+        of_density = in_each_number(lambda p: p.density(q), dust.radial, dust_dot.radial)
+        of_height, of_profile = (
+            in_each_number(function, dust.vertical, dust_dot.vertical)
+            for function in (lambda p: p.height(q), lambda p: p.profile(t))
         )
-        of_vertical = [sum(both) for both in zip(of_height, of_profile, strict=True)]
-        terms = [
-            total,
-            *(geometric[name]() for name in names),
-            *(of_radial + of_vertical + of_phase),
-        ]
-        return added_together(sums, terms)
+        of_vertical = [in_height * a + b for a, b in zip(of_height, of_profile, strict=True)]
+
+        of_phases = in_each_number(lambda p: _several(p(cos_scatter)), dust.phase, dust_dot.phase)
+
+        def terms(k, phase, phase_c):
+            lit, dense = light * phase, light * density
+            flat = lit * density
+            dense, total = dense * profile, flat * profile
+            in_q = lit * (density_q * profile + density * in_height * height_q)
+            in_z = flat * (jnp.sign(z) * slope)
+            geometric = {
+                "inclination": lambda: (
+                    in_q * (y_d * per_r + ellipse.e_sin) * (z * per_parameter)
+                    - in_z * (y_d + ellipse.offset_y)
+                ),
+                "parameter": lambda: in_q * q,
+                "e_cos": lambda: in_q * x_d,
+                "e_sin": lambda: in_q * y_d,
+                "offset_x": lambda: in_q * (x_d * per_r + ellipse.e_cos) * per_parameter,
+                "offset_y": lambda: in_q * (y_d * per_r + ellipse.e_sin) * per_parameter,
+                "height": lambda: in_z,
+                "distance": lambda: (total + 0.5 * dense * phase_c * cos_scatter) * per_d**2,
+            }
+            numbers = [
+                factor * derivative
+                for factor, derivatives in (
+                    (lit * profile, of_density),
+                    (flat, of_vertical),
+                    (dense, [d[k] if isinstance(d, tuple) else d for d in of_phases]),
+                )
+                for derivative in derivatives
+            ]
+            return [total, *(geometric[name]() for name in names), *numbers]
+
+        every = zip(range(len(phases)), phases, phases_c, strict=True)
+        return added_together(sums, [term for each in every for term in terms(*each)])
 
     def sample(x, y, dust, l, weight, sums):
         return computed_once(functools.partial(add_sample, dust), x, y, l, weight, *sums)
 
-    count = 1 + len(names) + sum(dot.size for dot in moving)
-    (image, *sums), _ = _integrate(sample, primals, dust_dot.vertical, orbit, rule, blocks, count)
-    slope = dict(zip(names, sums, strict=False))
-    image_dot = jnp.zeros_like(x)
+    each = 1 + len(names) + sum(number.size for number in jax.tree.leaves(dust_dot))
+    count = each * _number_of_phases(dust, x)
+    sums, _ = _integrate(sample, integrand, dust_dot.vertical, orbit, rule, blocks, count)
+    return [sums[start : start + each] for start in range(0, count, each)]
+
+
+def _images_and_derivatives(integrand, dots, sums):
+    """The images and what the tangents make of their derivatives."""
+    ellipse, _, x, y = integrand
+    ellipse_dot, dust_dot, x_dot, y_dot = dots
+    names = _moving_of(dots).geometry
+    per_parameter = 1.0 / ellipse.parameter
+    sin_i, cos_i = _unit(ellipse.inclination)
+    leaves = jax.tree.leaves(dust_dot)
+    numbers = jnp.concatenate([jnp.ravel(dot) for dot in leaves]) if leaves else ()
     factors = {
         "inclination": jnp.deg2rad(1.0),
         "parameter": -per_parameter,
@@ -372,42 +501,50 @@ def _integral_jvp(primals, tangents, *, orbit, rule, blocks):
         "offset_x": -1.0,
         "offset_y": -1.0,
     }
-    for name in of_ellipse:
-        image_dot = image_dot + slope[name] * (factors[name] * getattr(ellipse_dot, name))
-    if x_dot is not None:
-        image_dot = image_dot + (slope["offset_x"] - 2.0 * x * slope["distance"]) * x_dot
-    if y_dot is not None:
-        tilted = cos_i * slope["offset_y"] - sin_i * slope["height"]
-        image_dot = image_dot + (tilted - 2.0 * y * slope["distance"]) * y_dot
-    numbers = jnp.concatenate([jnp.ravel(dot) for dot in moving]) if moving else ()
-    for number, total in zip(numbers, sums[len(names) :], strict=True):
-        image_dot = image_dot + total * number
-    return image, image_dot
+
+    def derivative(sums):
+        slope = dict(zip(names, sums, strict=False))
+        image_dot = jnp.zeros_like(x)
+        for name, dot in ellipse_dot._asdict().items():
+            if dot is not None:
+                image_dot = image_dot + slope[name] * (factors[name] * dot)
+        if x_dot is not None:
+            image_dot = image_dot + (slope["offset_x"] - 2.0 * x * slope["distance"]) * x_dot
+        if y_dot is not None:
+            tilted = cos_i * slope["offset_y"] - sin_i * slope["height"]
+            image_dot = image_dot + (tilted - 2.0 * y * slope["distance"]) * y_dot
+        for number, in_number in zip(numbers, sums[len(names) :], strict=True):
+            image_dot = image_dot + in_number * number
+        return image_dot
+
+    return [of_phase[0] for of_phase in sums], [derivative(of_phase[1:]) for of_phase in sums]
 
 
-def _plain_jvp(primals, tangents, orbit, rule):
+def _plain_jvp(integrand, dots, orbit, rule):
     """By JAX's own rules, for components of so many numbers that an image for each is too much."""
     unit = orbit.semi_major_axis
-    plan = _plan(primals, tangents[1].vertical, orbit, rule)
-    places = jax.lax.stop_gradient((primals[2] / unit, primals[3] / unit))
+    plan = _plan(integrand, dots[1].vertical, orbit, rule)
+    places = jax.lax.stop_gradient((integrand[2] / unit, integrand[3] / unit))
     nodes = jax.lax.stop_gradient(plan.nodes(*places, plan.no_choice(), True)[0])
-    moving, rest = eqx.partition(primals, eqx.is_inexact_array)
-    dots = jax.tree.map(
-        lambda value, dot: jnp.zeros_like(value) if dot is None else dot, moving, tangents
+    moving, rest = eqx.partition(integrand, eqx.is_inexact_array)
+    tangents = jax.tree.map(
+        lambda value, dot: jnp.zeros_like(value) if dot is None else dot, moving, dots
     )
 
     @jax.checkpoint
     def at_node(moving, index):
         ellipse, dust, x, y = eqx.combine(moving, rest)
         l, step = nodes.node(index)
-        return unit * step * _brightness(ellipse, dust, x, y, unit * l, SMALLEST_RADIUS * unit)
+        lights = _brightness(ellipse, dust, x, y, unit * l, SMALLEST_RADIUS * unit)
+        return jnp.stack([unit * step * light for light in lights])
 
     def integral(moving):
         def add_node(total, index):
             used = index < nodes.number
             return jax.lax.cond(used, lambda: total + at_node(moving, index), lambda: total), None
 
-        most = jnp.arange(most_nodes(rule))
-        return jax.lax.scan(add_node, jnp.zeros_like(primals[2]), most)[0]
+        start = jnp.zeros((_number_of_phases(integrand[1], integrand[2]), *integrand[2].shape))
+        start = start.astype(integrand[2].dtype)
+        return list(jax.lax.scan(add_node, start, jnp.arange(most_nodes(rule)))[0])
 
-    return jax.jvp(integral, (moving,), (dots,))
+    return jax.jvp(integral, (moving,), (tangents,))

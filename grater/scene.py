@@ -6,6 +6,7 @@
 import copy
 import functools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -17,14 +18,14 @@ from jaxtyping import Array, Float
 from pytreefit import Model, jit, param
 from pytreefit._jit import outermost
 
-from .disk import Disk
+from .disk import Disk, intensities
 from .noise import AbstractNoise, GaussianNoise
 from .psf import AbstractPSF
 from .quadrature import NodesOn, Rule
 
 
 def _map(name):
-    """Converter of a map of factors, for its field in a scene."""
+    """Converter of a map of factors, for its field."""
 
     def convert(value):
         if value is None or isinstance(value, Tracer):
@@ -32,7 +33,7 @@ def _map(name):
         array = np.asarray(value, dtype=float)
         if not np.all(np.isfinite(array)):
             raise ValueError(
-                f"Scene.{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
+                f"{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
             )
         return jnp.asarray(array, float)
 
@@ -87,6 +88,36 @@ class Star(Model):
     y: Float[Array, ""] = param(unit="pix", label="$y_*$", doc="row of the star")
 
 
+class TotalIntensity(Model):
+    """How the total intensity is seen, where it is not as the polarised one.
+
+    What is None is as in the scene; a map of ones is no transmission or no loss at all.
+
+    Parameters
+    ----------
+    psf
+        PSF of the image of the total intensity.
+    transmission, throughput
+        As in `Scene`: throughput is where a subtraction of the star's light is allowed for that
+        differential polarimetry does without.
+    noise
+        Distribution of these data about the model.
+    """
+
+    psf: AbstractPSF | None = None
+    transmission: Float[Array, "ny nx"] | None = eqx.field(
+        converter=_map("TotalIntensity.transmission"), default=None
+    )
+    throughput: Float[Array, "ny nx"] | None = eqx.field(
+        converter=_map("TotalIntensity.throughput"), default=None
+    )
+    noise: AbstractNoise | None = None
+
+    def __check_init__(self):
+        if self.noise is not None and not isinstance(self.noise, AbstractNoise):
+            raise TypeError(f"TotalIntensity.noise = {self.noise!r} is not an AbstractNoise.")
+
+
 class Scene(Model):
     """Everything that makes an image.
 
@@ -110,6 +141,9 @@ class Scene(Model):
         What reaches the image after the PSF (post-processing losses), shape (ny, nx).
     noise
         Distribution of the data about the model, `GaussianNoise` by default.
+    total
+        For disks whose phase functions are `Polarized` and images of both intensities, see
+        `images`: what is different for the total one.
     accuracy
         Error of the integration that the image may have, relative to its peak.
     nodes_on
@@ -136,8 +170,9 @@ class Scene(Model):
     star: Star
     noise: AbstractNoise
     grid: Grid
-    transmission: Float[Array, "ny nx"] | None = eqx.field(converter=_map("transmission"))
-    throughput: Float[Array, "ny nx"] | None = eqx.field(converter=_map("throughput"))
+    transmission: Float[Array, "ny nx"] | None = eqx.field(converter=_map("Scene.transmission"))
+    throughput: Float[Array, "ny nx"] | None = eqx.field(converter=_map("Scene.throughput"))
+    total: TotalIntensity | None
     accuracy: float = eqx.field(static=True)
     nodes_on: NodesOn = eqx.field(static=True)
     inner_radius: float = eqx.field(static=True)
@@ -153,6 +188,7 @@ class Scene(Model):
         transmission=None,
         throughput=None,
         noise: AbstractNoise | None = None,
+        total: TotalIntensity | None = None,
         accuracy: float = 1e-4,
         nodes_on: NodesOn = "auto",
         inner_radius: float = 1.0,
@@ -167,6 +203,7 @@ class Scene(Model):
         self.noise = GaussianNoise() if noise is None else noise
         self.transmission = transmission
         self.throughput = throughput
+        self.total = total
         self.accuracy = float(accuracy)
         self.nodes_on = nodes_on
         self.inner_radius = float(inner_radius)
@@ -184,20 +221,11 @@ class Scene(Model):
             if not isinstance(value, kind):
                 article = "an" if kind is AbstractNoise else "a"
                 raise TypeError(f"Scene.{name} = {value!r} is not {article} {kind.__name__}.")
-        for name in ("transmission", "throughput"):
-            value = getattr(self, name)
-            if value is not None and value.shape != self.grid.shape:
-                raise ValueError(
-                    f"Scene.{name} has shape {value.shape}, the grid has {self.grid.shape}. They "
-                    "must be the same."
-                )
-        if self.psf is not None:
-            if not isinstance(self.psf, AbstractPSF):
-                raise TypeError(
-                    f"Scene.psf = {self.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."
-                )
-            # here and not in the constructor, so that a PSF that is set later is planned as well
-            object.__setattr__(self, "psf", self.psf.planned(self.grid.shape))
+        if self.total is not None and not isinstance(self.total, TotalIntensity):
+            raise TypeError(f"Scene.total = {self.total!r} is not a TotalIntensity.")
+        for owner in (self, self.total):
+            if owner is not None:
+                _check_optics(owner, self.grid.shape)
         if not 0 < self.inner_radius < math.inf:
             raise ValueError(
                 f"Scene.inner_radius = {self.inner_radius} is not a number of pixels > 0. The "
@@ -243,15 +271,16 @@ class Scene(Model):
 
     def sharp_image(self) -> Float[Array, "ny nx"]:
         """The disks' intensity before transmission, PSF and throughput, shape (ny, nx)."""
+        return self._sharp(polarized=False)
+
+    def _sharp(self, polarized: bool):
         x, y, inside = self.sky_coordinates()
-        rule = self._rule()
-        total = sum(
-            (disk.intensity(x, y, rule) for disk in self.disks[1:]),
-            self.disks[0].intensity(x, y, rule),
-        )
-        total = jnp.where(inside, 0.0, total)
+        parts = intensities(self.disks, x, y, self._rule(), polarized)
+        image = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
         n, (ny, nx) = self.oversample, self.grid.shape
-        return jnp.mean(total.reshape(ny, n, nx, n), axis=(1, 3)) if n > 1 else total
+        if n == 1:
+            return image
+        return jnp.mean(image.reshape(*image.shape[:-2], ny, n, nx, n), axis=(-3, -1))
 
     def integration_error(self) -> Float[Array, " disks"]:
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
@@ -267,13 +296,30 @@ class Scene(Model):
 
         Compiled once for all scenes of the same structure, shape and accuracy.
         """
+        return self._rendered(polarized=False)
+
+    def images(self) -> Float[Array, "2 ny nx"]:
+        """The total and the polarised intensity of the same dust, shape (2, ny, nx).
+
+        They are integrated together, which is cheaper than a scene for each. The phase functions
+        of all disks have to be `Polarized`; `image` is the second of the two.
+
+        Raises
+        ------
+        TypeError
+            For disks with other phase functions.
+        """
+        return self._rendered(polarized=True)
+
+    def _rendered(self, polarized: bool):
         if self.nodes_on != "auto" or not outermost():
-            return _image(self)
+            return _image(self, polarized)
         # one rule after the other: to compile both takes twice the time, and few need the second
-        image, failed = _attempt(self)
+        image, failed = _attempt(self, polarized)
         if not failed:
             return image
-        return _image(_with_nodes_on(self, "segments") if len(self.disks) == 1 else self)
+        segments = _with_nodes_on(self, "segments") if len(self.disks) == 1 else self
+        return _image(segments, polarized)
 
 
 _on_one_core = functools.partial(jit, threads=False)
@@ -285,23 +331,54 @@ def _with_nodes_on(scene: Scene, nodes_on: NodesOn) -> Scene:
     return changed
 
 
+def _check_optics(owner: "Scene | TotalIntensity", shape):
+    """Raise unless maps and PSF are for images of a shape, and prepare the PSF for it."""
+    name = type(owner).__name__
+    for field in ("transmission", "throughput"):
+        value = getattr(owner, field)
+        if value is not None and value.shape != shape:
+            raise ValueError(
+                f"{name}.{field} has shape {value.shape}, the grid has {shape}. They must be the "
+                "same."
+            )
+    if owner.psf is None:
+        return
+    if not isinstance(owner.psf, AbstractPSF):
+        raise TypeError(
+            f"{name}.psf = {owner.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."
+        )
+    # here and not in the constructor, so that a PSF that is set later is planned as well
+    object.__setattr__(owner, "psf", owner.psf.planned(shape))
+
+
 @_on_one_core
-def _attempt(scene: Scene):
+def _attempt(scene: Scene, polarized: bool):
     """The image by surfaces, and whether it has anything that is not a number."""
-    image = _image(_with_nodes_on(scene, "surfaces or none"))
+    image = _image(_with_nodes_on(scene, "surfaces or none"), polarized)
     return image, jnp.any(jnp.isnan(image))
 
 
 @_on_one_core
-def _image(scene: Scene) -> Float[Array, "ny nx"]:
-    image = scene.sharp_image()
-    if scene.transmission is not None:
-        image = image * scene.transmission
-    if scene.psf is not None:
-        image = scene.psf.convolve(image)
-    if scene.throughput is not None:
-        image = image * scene.throughput
-    return image
+def _image(scene: Scene, polarized: bool) -> Float[Array, "*images ny nx"]:
+    sharp = scene._sharp(polarized)
+    if not polarized:
+        return _seen(sharp, scene, None)
+    return jnp.stack([_seen(sharp[0], scene, scene.total), _seen(sharp[1], scene, None)])
+
+
+def _seen(image, scene: Scene, total: TotalIntensity | None) -> Float[Array, "ny nx"]:
+    """An image through the telescope, and through what is different for the total intensity."""
+
+    def part(name):
+        own = getattr(total, name) if total is not None else None
+        return getattr(scene, name) if own is None else own
+
+    transmission, psf, throughput = (part(name) for name in ("transmission", "psf", "throughput"))
+    if transmission is not None:
+        image = image * transmission
+    if psf is not None:
+        image = psf.convolve(image)
+    return image if throughput is None else image * throughput
 
 
 @jit

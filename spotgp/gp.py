@@ -268,8 +268,8 @@ class GPSolver(eqx.Module):
     def likelihood_error(self, theta=None) -> Float[Array, ""]:
         """Estimate of the error of `log_likelihood`; 0 for the exact solvers.
 
-        The mean plus three standard deviations, for data that are a draw of the process. Between
-        parameter values that are near to each other much of it is common.
+        The mean plus at least three standard deviations, for data that are a draw of the process.
+        Between parameter values that are near to each other much of it is common.
         """
         light_curve = self.light_curve_at(theta)
         if light_curve.in_bins:

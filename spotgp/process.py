@@ -36,8 +36,10 @@ from .solvers import (
     factorize,
     log_likelihood,
 )
-from .solvers._stated import DEVIATIONS
 from .terms import AbstractTerm
+
+# standard deviations of what harmonics do that are never looked at, which is not quite Gaussian
+_OF_THE_REST = 5.0
 
 
 def _rounded_up(reach):
@@ -299,7 +301,7 @@ class LightCurve(Model):
     def _neglected_harmonics(self) -> Float[Array, ""]:
         """What the next harmonics change, and what is expected of those beyond them."""
         orders, kept = _harmonics.candidates(self.model), len(self.harmonics or ())
-        more = min(kept + max(2, kept // 2), len(orders))
+        more = min(2 * kept, len(orders))
         weight = 1.0 / (self.flux_err**2 + self.jitter**2)
         loss = _harmonics.losses(self.model, orders, self.nodes, self.time, weight)
         without, wider = (
@@ -309,7 +311,7 @@ class LightCurve(Model):
         change, typical = jnp.abs(wider - without), loss[0] + loss[1]
         expected = typical[kept - 1] - typical[more - 1]
         ratio = jnp.where(expected > 0.0, change / jnp.where(expected > 0.0, expected, 1.0), 0.0)
-        stated = loss[0, more - 1] + DEVIATIONS * loss[1, more - 1]
+        stated = loss[0, more - 1] + _OF_THE_REST * loss[1, more - 1]
         # in proportion, where the data have not the power that the star should have there
         return change + jnp.maximum(stated, ratio * typical[more - 1])
 
