@@ -13,7 +13,12 @@ from pytreefit._model import rebuild
 from ._harmonics import MOST_HARMONICS, harmonics_needed
 from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .process import LightCurve
-from .solvers import _fourier as fourier, _local as local, _local_error as local_error
+from .solvers import (
+    _bin_sums as bin_sums,
+    _fourier as fourier,
+    _local as local,
+    _local_error as local_error,
+)
 from .solvers._layout import fastest
 from .solvers._quasiseparable import tile_size
 from .visibility import AbstractVisibility
@@ -121,7 +126,7 @@ def with_bins(light_curve: LightCurve, time, limits, reach: float, tolerance: fl
     residual = np.asarray(light_curve.flux - light_curve.mean_at(light_curve.time), float)
     variance = np.asarray(light_curve.flux_err, float) ** 2
     columns = np.asarray(light_curve.columns, float)
-    sums = local.gather(time - time[0], residual, columns, variance, noise, width, bins)
+    sums = bin_sums.gather(time - time[0], residual, columns, variance, noise, width, bins)
     layout = fastest(bins, int(min(reach, span) / width) + 1, unit=local.KEPT)
     fields = {
         "sums": sums,

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._local import ELEMENTS, KEPT, LOW_DEGREES, degrees_for, probes_for, projection
+from ._bin_covariance import KEPT, LOW_DEGREES
+from ._bin_sums import ELEMENTS, degrees_for, projection
+from ._log_ratios import probes_for
 from ._stated import DEVIATIONS
 
 _SUBSET = 8  # bins from which `neglected` infers

@@ -8,7 +8,7 @@ import pytest
 
 import spotgp
 from spotgp import GPSolver, _approximate
-from spotgp.solvers import _local as local
+from spotgp.solvers import _bin_covariance, _bin_sums, _local as local, _log_ratios
 
 N, SPAN = 1000, 40.0
 PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}
@@ -109,9 +109,9 @@ def test_its_gradient_is_that_of_its_value(both):
 @pytest.mark.parametrize(("tolerance", "low"), [(0.1, 20), (0.1, 44), (0.3, 20)])
 def test_the_determinant_and_its_slope(star, tolerance, low, monkeypatch):
     """Against the eigenvalues of all elements' covariance."""
-    monkeypatch.setattr(local, "LOW_DEGREES", low)
-    monkeypatch.setattr(local, "_MOST_PROBES", 512)
-    monkeypatch.setattr(local, "_PROBED_BINS", 10**6)
+    monkeypatch.setattr(_bin_covariance, "LOW_DEGREES", low)
+    monkeypatch.setattr(_log_ratios, "_MOST_PROBES", 512)
+    monkeypatch.setattr(_log_ratios, "_PROBED_BINS", 10**6)
     t = np.sort(np.random.default_rng(2).uniform(0.0, 30.0, 600))
     priors = {"lspot": (2.0, 9.0), "tau_spot": (0.5, 3.5)}
     gp = GPSolver(t, np.ones(600), 1e-3, star, solver="local", tolerance=tolerance, priors=priors)
@@ -145,11 +145,11 @@ def test_the_determinant_and_its_slope(star, tolerance, low, monkeypatch):
     @jax.jit
     @jax.value_and_grad
     def estimate(scale):
-        return jnp.mean(local.log_ratios(system(scale))[0])
+        return jnp.mean(_log_ratios.log_ratios(system(scale))[0])
 
     colours = np.asarray(eigenvalues(jnp.ones(()))[1])
     np.testing.assert_allclose(colours, np.eye(len(colours)), atol=1e-9)
-    ratios, rest = local.log_ratios(system(jnp.ones(())))
+    ratios, rest = _log_ratios.log_ratios(system(jnp.ones(())))
     wanted = exact(jnp.ones(()))
     slope = (exact(jnp.asarray(1.01)) - exact(jnp.asarray(0.99))) / 0.02
     value, gradient = estimate(jnp.ones(()))
@@ -166,7 +166,7 @@ def test_the_layout_changes_nothing(star, layout):
     """Any tiles with enough of a band give the same value."""
     time = np.sort(np.random.default_rng(3).uniform(0.0, SPAN, 300))
     columns = np.stack([time < 20.0, time >= 20.0], axis=1).astype(float)
-    sums = local.gather(time, np.sin(time), columns, np.full(300, 0.01), 0.0, 1.0, 41)
+    sums = _bin_sums.gather(time, np.sin(time), columns, np.full(300, 0.01), 0.0, 1.0, 41)
 
     def kernel(lag):
         return jnp.maximum(1.0 - lag / 20.0, 0.0) ** 2
