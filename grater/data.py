@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import equinox as eqx
@@ -16,7 +15,7 @@ from pytreefit import Model, param
 from ._arrays import boolean_array, check_shape, field_radius, real_array, squared_radius
 from ._fits import describe_hdus, read_gpi_planes, read_image
 from .noise import GaussianNoise, noise_map
-from .scene import Grid, Scene
+from .scene import Grid, Scene, disk_paths
 
 
 class Observation(Model):
@@ -250,12 +249,7 @@ class Observation(Model):
                 f"The scene fits the image best with its fluxes multiplied by {float(factor):g}, "
                 "which is not positive: start from a geometry nearer to the data."
             )
-        if isinstance(scene.disk, Mapping):
-            paths = [f"disk.{name}.flux" for name in scene.disk]
-        elif isinstance(scene.disk, Sequence):
-            paths = [f"disk.{index}.flux" for index in range(len(scene.disk))]
-        else:
-            paths = ["disk.flux"]
+        paths = [f"{path}.flux" for path in disk_paths(scene)]
         return scene.set({path: scene.get(path) * factor for path in paths})
 
     def with_mask(self, mask: Any) -> Self:

@@ -214,18 +214,23 @@ class Disk(Model):
         """
         return intensities([self], x_sky, y_sky, rule)[0]
 
+    def polarized_phase(self) -> Polarized:
+        """The phase function; TypeError where it says nothing of polarised light."""
+        if not isinstance(self.phase, Polarized):
+            raise TypeError(
+                f"Disk.phase = {self.phase!r} says nothing of polarised light. For images of the "
+                "total and the polarised intensity take Polarized(phase)."
+            )
+        return self.phase
+
     def layer(self, polarized: bool = False) -> tuple[Layer, Float[Array, ""]]:
         """What the line-of-sight integral is of, and what it is multiplied with.
 
         With ``polarized`` it is of the total and of the polarised intensity.
         """
         if polarized:
-            if not isinstance(self.phase, Polarized):
-                raise TypeError(
-                    f"Disk.phase = {self.phase!r} says nothing of polarised light. For images of "
-                    "the total and the polarised intensity take Polarized(phase)."
-                )
-            curve, factor = self.phase.both_normalized(self.phase_normalization)
+            phase = self.polarized_phase()
+            curve, factor = phase.both_normalized(self.phase_normalization)
         else:
             curve, factor = self.phase.normalized(self.phase_normalization)
         if self.density_normalization == "column":

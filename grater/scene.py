@@ -223,9 +223,12 @@ class Scene(Model):
                 raise TypeError(f"Scene.{name} = {value!r} is not {article} {kind.__name__}.")
         if self.total is not None and not isinstance(self.total, TotalIntensity):
             raise TypeError(f"Scene.total = {self.total!r} is not a TotalIntensity.")
-        for owner in (self, self.total):
-            if owner is not None:
-                _check_optics(owner, self.grid.shape)
+        # here and not in the constructor, so that a PSF that is set later is planned as well
+        object.__setattr__(self, "psf", _planned_psf(self, self.grid.shape))
+        if self.total is not None:
+            total = copy.copy(self.total)
+            object.__setattr__(total, "psf", _planned_psf(total, self.grid.shape))
+            object.__setattr__(self, "total", total)
         if not 0 < self.inner_radius < math.inf:
             raise ValueError(
                 f"Scene.inner_radius = {self.inner_radius} is not a number of pixels > 0. The "
@@ -311,6 +314,23 @@ class Scene(Model):
         """
         return self._rendered(polarized=True)
 
+    def of_total_intensity(self) -> "Scene":
+        """The scene whose `image` is the total intensity: the first of `images`, for figures.
+
+        Raises
+        ------
+        TypeError
+            For disks whose phase functions are not `Polarized`.
+        """
+        phases = {
+            f"{path}.phase": disk.polarized_phase().phase
+            for path, disk in zip(disk_paths(self), self.disks, strict=True)
+        }
+        own = self.total or TotalIntensity()
+        names = ("psf", "transmission", "throughput", "noise")
+        optics = {name: getattr(own, name) for name in names if getattr(own, name) is not None}
+        return self.set({**phases, **optics, "total": None})
+
     def _rendered(self, polarized: bool):
         if self.nodes_on != "auto" or not outermost():
             return _image(self, polarized)
@@ -322,6 +342,15 @@ class Scene(Model):
         return _image(segments, polarized)
 
 
+def disk_paths(scene: Scene) -> list[str]:
+    """Paths of all disks, such as ``disk`` or ``disk.inner``."""
+    if isinstance(scene.disk, Mapping):
+        return [f"disk.{name}" for name in scene.disk]
+    if isinstance(scene.disk, Sequence):
+        return [f"disk.{index}" for index in range(len(scene.disk))]
+    return ["disk"]
+
+
 _on_one_core = functools.partial(jit, threads=False)
 
 
@@ -331,8 +360,8 @@ def _with_nodes_on(scene: Scene, nodes_on: NodesOn) -> Scene:
     return changed
 
 
-def _check_optics(owner: "Scene | TotalIntensity", shape):
-    """Raise unless maps and PSF are for images of a shape, and prepare the PSF for it."""
+def _planned_psf(owner: Scene | TotalIntensity, shape) -> AbstractPSF | None:
+    """The PSF prepared for images of a shape, after all that they pass has been checked."""
     name = type(owner).__name__
     for field in ("transmission", "throughput"):
         value = getattr(owner, field)
@@ -342,13 +371,12 @@ def _check_optics(owner: "Scene | TotalIntensity", shape):
                 "same."
             )
     if owner.psf is None:
-        return
+        return None
     if not isinstance(owner.psf, AbstractPSF):
         raise TypeError(
             f"{name}.psf = {owner.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."
         )
-    # here and not in the constructor, so that a PSF that is set later is planned as well
-    object.__setattr__(owner, "psf", owner.psf.planned(shape))
+    return owner.psf.planned(shape)
 
 
 @_on_one_core

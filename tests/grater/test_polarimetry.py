@@ -9,7 +9,7 @@ from numpyro import distributions as dist
 from scipy.signal import convolve2d
 
 import grater
-from pytreefit import Posterior, fit, map_models, vary
+from pytreefit import Posterior, fit, load, map_models, save, vary
 
 from .conftest import reference_scene
 
@@ -82,8 +82,10 @@ def test_without_any_polarised_light():
 
 def test_several_disks(separate):
     """The second one half as bright."""
-    both = scene([disk(), disk(flux=15.0)]).images()
-    check_alike(both, 1.5 * np.asarray(separate), 1e-7)
+    both = scene([disk(), disk(flux=15.0)])
+    check_alike(both.images(), 1.5 * np.asarray(separate), 1e-7)
+    total = both.of_total_intensity()
+    np.testing.assert_allclose(total.image(), both.images()[0], atol=1e-7 * total.image().max())
 
 
 def test_each_image_through_its_own_telescope(separate):
@@ -97,6 +99,13 @@ def test_each_image_through_its_own_telescope(separate):
     ]
     check_alike(through.images(), expected, 1e-6)
     np.testing.assert_allclose(through.image(), through.images()[1], atol=1e-6 * expected[1].max())
+    check_alike([through.of_total_intensity().image(), through.image()], expected, 1e-6)
+    # the same in a smaller scene, whose PSF is prepared for itself
+    small = grater.Grid((20, 20), 0.0566, 72.8)
+    half = grater.TotalIntensity(psf=total.psf)
+    first = scene(grid=small, total=half).images()[0]
+    alone = scene(disk(grater.HenyeyGreenstein(0.4)), grid=small, psf=total.psf).image()
+    np.testing.assert_allclose(first, alone, atol=1e-6 * alone.max())
     # a map that says nothing undoes the scene's
     unmasked = through.set({"total": grater.TotalIntensity(transmission=np.ones((32, 32)))})
     first = convolve2d(separate[0], narrow, mode="same")
@@ -182,6 +191,12 @@ def test_what_is_free_in_one_of_two_disks(separate):
             assert float(slope) == pytest.approx(float(every[path]), rel=1e-9)
 
 
+def test_in_a_file(tmp_path):
+    of = scene(total=grater.TotalIntensity(psf=grater.GaussianPSF(2.0, 5)))
+    save(tmp_path / "scene.zip", of)
+    assert eqx.tree_equal(of, load(tmp_path / "scene.zip"))
+
+
 def test_many_at_once():
     batch = vary(scene(accuracy=1e-4), {"disk.phase.peak": [0.2, 0.4]})
     images = map_models(lambda of: of.images(), batch)
@@ -219,6 +234,8 @@ def test_what_polarised_light_alone_leaves_open_is_found_together():
 def test_errors():
     with pytest.raises(TypeError, match=r"Disk.phase = HenyeyGreenstein.* says nothing of polari"):
         scene(disk(grater.HenyeyGreenstein(0.4))).images()
+    with pytest.raises(TypeError, match=r"says nothing of polari"):
+        scene(disk(grater.HenyeyGreenstein(0.4))).of_total_intensity()
     with pytest.raises(TypeError, match=r"Scene.total = 1.0 is not a TotalIntensity"):
         scene(total=1.0)
     with pytest.raises(ValueError, match=r"TotalIntensity.throughput has shape \(3, 3\)"):
