@@ -9,9 +9,9 @@ A ROW is a number of points: 1000, 3000, 10000 or 100000 (all of them by default
 those of Kepler's long cadence: 29.4 minutes, a day without data every month, some hours cut out,
 and the drift of the barycentre. Each code runs in a process of its own, in double precision on the
 CPU, and they take turns: in every round 0.2 s of calls that are not timed, and one that is. Given
-are medians in milliseconds, and the peak memory beyond that after the imports, compilation included. Of spotgp 1.4, celerite2 and
-tinygp nothing is installed here: both environments are the reader's, the second one holds
-celerite2, tinygp and scipy.
+are medians in milliseconds, and the peak memory beyond that after the imports, compilation
+included. Of spotgp 1.4, celerite2 and tinygp nothing is installed here: both environments are the
+reader's, the second one holds celerite2, tinygp and scipy.
 
 "long" times solver="local" for up to a million points, TESS's cadence of two minutes included.
 "map" times our solvers over the number of points, the time span and the signal to noise, all or

@@ -130,6 +130,11 @@ class Posterior(eqx.Module):
         self.model_at(self.initial)
 
     @property
+    def compiles_quickly(self) -> bool:
+        """Whether the model asks for programs that are compiled quickly, see `jit`."""
+        return getattr(self.model, "compiles_quickly", False)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the free parameters: the paths, the first one of each tie."""
         return tuple(tied[0] for tied in self.paths)

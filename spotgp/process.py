@@ -248,6 +248,11 @@ class LightCurve(Model):
         return jnp.where(good, value, -jnp.inf)
 
     @property
+    def compiles_quickly(self) -> bool:
+        """Whether programs are compiled quickly, see `pytreefit.jit`: not those of modes."""
+        return not self.in_modes
+
+    @property
     def in_modes(self) -> bool:
         """Whether the solver is that of Fourier modes."""
         return isinstance(self.sums, fourier.Sums)

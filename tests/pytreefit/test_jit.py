@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from pytreefit import Model, jit, param
-from pytreefit._jit import _ONE_CORE, _WIDE
+from pytreefit import Model, Posterior, _jit, jit, param
+from pytreefit._jit import _ONE_CORE, _QUICK, _WIDE
 
 
 class Line(Model):
@@ -72,6 +73,34 @@ def test_on_one_core():
 
 def test_the_compiler_knows_the_options():
     """Were they unknown, nothing would break, but everything would take twice the time."""
-    options = {**_WIDE, **_ONE_CORE}
+    options = {**_WIDE, **_ONE_CORE, **_QUICK}
     compiled = jax.jit(lambda x: x + 1, compiler_options=options).lower(1.0).compile()
     assert float(compiled(1.0)) == 2.0
+
+
+class Plain(Model):
+    slope: jax.Array = param()
+
+
+class Quick(Plain):
+    compiles_quickly = True
+
+
+@pytest.mark.parametrize("with_a_number", [False, True])
+def test_a_model_that_asks_for_it_is_compiled_quickly(monkeypatch, with_a_number):
+    """By another option of the compiler, here one that it does not know."""
+    monkeypatch.setattr(_jit, "_known", lambda: True)
+    monkeypatch.setattr(_jit, "_QUICK", {"no_option": True})
+
+    def log_likelihood(model, number=1.0):
+        return -number * model.slope**2
+
+    rest = (2.0,) if with_a_number else ()
+    assert float(jit(log_likelihood)(Plain(2.0), *rest)) == -4.0 * (rest or (1.0,))[0]
+    posterior = Posterior(Quick(2.0), log_likelihood, {"slope": (0, 3)})
+    for asks, function in (
+        (Quick(2.0), log_likelihood),
+        (posterior, lambda posterior, *_: posterior.log_density_physical(jnp.zeros(1))),
+    ):
+        with pytest.raises(Exception, match="no_option"):
+            jit(function)(asks, *rest)
