@@ -41,12 +41,12 @@ def _array() -> type:
 
 
 @functools.cache
-def _known() -> bool:
-    """Whether there is a CPU whose compiler takes the option: it belongs to no stable interface."""
+def _known(quickly: bool) -> bool:
+    """Whether there is a CPU whose compiler takes the options: they are no stable interface."""
     if jax.default_backend() != "cpu":
         return False
     try:
-        options = {**_WIDE, **_ONE_CORE, **_QUICK}
+        options = {**_WIDE, **_ONE_CORE, **(_QUICK if quickly else {})}
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except Exception:
         return False
@@ -111,10 +111,10 @@ def jit(function: _F, *, threads: bool = True) -> _F:
     @functools.wraps(function)
     def call(*args, **kwargs):
         nonlocal mixed
-        if not outermost() or not _known():
+        if not outermost() or not _known(quickly=False):
             return plain(*args, **kwargs)
         quickly = bool(args) and getattr(args[0], "compiles_quickly", False)
-        wide, direct = programs[bool(quickly)]
+        wide, direct = programs[bool(quickly) and _known(quickly=True)]
         if not mixed and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
             try:
                 return direct(*args, **kwargs)

@@ -89,7 +89,7 @@ class Quick(Plain):
 @pytest.mark.parametrize("with_a_number", [False, True])
 def test_a_model_that_asks_for_it_is_compiled_quickly(monkeypatch, with_a_number):
     """By another option of the compiler, here one that it does not know."""
-    monkeypatch.setattr(_jit, "_known", lambda: True)
+    monkeypatch.setattr(_jit, "_known", lambda quickly: True)
     monkeypatch.setattr(_jit, "_QUICK", {"no_option": True})
 
     def log_likelihood(model, number=1.0):
