@@ -2,15 +2,16 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tinygp
+from scipy.interpolate import BSpline
 
 from pytreefit import jit
 from pytreefit._model import rebuild
 
 from ._harmonics import MOST_HARMONICS, harmonics_needed
+from ._table import KernelTable
 from .exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from .process import LightCurve
 from .solvers import (
@@ -153,27 +154,24 @@ def _errors_in_bins(light_curve: LightCurve):
     """A function of the bins' width: estimates of the errors."""
     time = np.asarray(light_curve.time, float)
     variance = np.asarray(light_curve.flux_err, float) ** 2 + float(light_curve.jitter) ** 2
-    kernel = _call_table(light_curve.covariance(light_curve.span))
+    kernel = _in_numpy(_table_of(light_curve))
     # what repeats itself with every rotation ties bins to those some rotations before
     reach = min(_ROTATIONS * float(light_curve.model.visibility.peq), float(light_curve.span))
     return lambda width: local_error.neglected(time, variance, kernel, width, reach)
 
 
-def _call_table(table):
-    def kernel(lag):
-        # to few different shapes, as each compiles
-        size = 1 << max(lag.size - 1, 0).bit_length()
-        padded = np.zeros(size)
-        padded[: lag.size] = lag.ravel()
-        values = np.asarray(_look_up(table, jnp.asarray(padded)), float)
-        return values[: lag.size].reshape(lag.shape)
-
-    return kernel
+@jit
+def _table_of(light_curve) -> KernelTable:
+    return light_curve.covariance(light_curve.span)
 
 
-@jax.jit
-def _look_up(table, lag):
-    return table(lag)
+def _in_numpy(table: KernelTable):
+    """The same function of the lag: one for JAX compiles for each shape."""
+    coefficients = np.asarray(table.coefficients, float)
+    # the first spline ends after one step
+    spline = BSpline(np.arange(coefficients.size + 4.0) - 3.0, coefficients, 3)
+    scale, cut = float(table.scale), float(table.cut)
+    return lambda lag: np.where(lag <= cut, spline(np.sqrt(np.minimum(lag, cut)) * scale), 0.0)
 
 
 def quasiseparable_obstacle(light_curve: LightCurve, priors) -> str | None:
