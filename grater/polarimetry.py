@@ -68,14 +68,11 @@ class PolarimetricObservation(Model):
         """The pixel grid on which a scene must be rendered to be compared with the images."""
         return self.total.grid
 
-    def _seen(self, scene: Scene) -> list[tuple[Observation, _Seen]]:
-        total, polarized = scene.images()
+    def _seen(self, scene: Scene, images) -> list[tuple[Observation, _Seen]]:
         own = scene.total.noise if scene.total is not None else None
-        noise = scene.noise if own is None else own
-        return [
-            (self.total, _Seen(total, noise)),
-            (self.polarized, _Seen(polarized, scene.noise)),
-        ]
+        noises = scene.noise if own is None else own, scene.noise
+        parts = zip((self.total, self.polarized), images, noises, strict=True)
+        return [(observation, _Seen(image, noise)) for observation, image, noise in parts]
 
     def log_likelihood(self, scene: Scene) -> Float[Array, ""]:
         """Return the log-likelihood of both images under the scene and its noise models.
@@ -86,7 +83,10 @@ class PolarimetricObservation(Model):
             Rendered on this observation's grid; its disks have `Polarized` phase functions.
         """
         return sum(
-            (observation.log_likelihood(seen) for observation, seen in self._seen(scene)),
+            (
+                observation.log_likelihood(seen)
+                for observation, seen in self._seen(scene, scene.images())
+            ),
             jnp.zeros(()),
         )
 
@@ -95,7 +95,9 @@ class PolarimetricObservation(Model):
 
         As `Observation.residuals`, 2 ny nx numbers.
         """
-        parts = [observation.residuals(seen) for observation, seen in self._seen(scene)]
+        parts = [
+            observation.residuals(seen) for observation, seen in self._seen(scene, scene.images())
+        ]
         return jnp.concatenate(parts)
 
     def log_normalization(self, scene: Scene) -> Float[Array, " pixels"] | None:
@@ -103,13 +105,18 @@ class PolarimetricObservation(Model):
 
         As `Observation.log_normalization`; None where one of the noises is not Gaussian.
         """
-        parts = [observation.log_normalization(seen) for observation, seen in self._seen(scene)]
+        # noise alone: nothing has to be rendered
+        seen = self._seen(scene, (self.total.image, self.polarized.image))
+        parts = [observation.log_normalization(of) for observation, of in seen]
         known = [part for part in parts if part is not None]
         return jnp.concatenate(known) if len(known) == len(parts) else None
 
     def chi_square(self, scene: Scene) -> Float[Array, ""]:
         """Return the sum of the squared residuals of both images in units of their error maps."""
         return sum(
-            (observation.chi_square(seen) for observation, seen in self._seen(scene)),
+            (
+                observation.chi_square(seen)
+                for observation, seen in self._seen(scene, scene.images())
+            ),
             jnp.zeros(()),
         )
