@@ -60,7 +60,7 @@ def simulated(number):
 
 def alone(data, shared):
     """The best fit of a star in programs of its own, of the accuracy that the others had."""
-    first = spotgp.many._first_guess(data, MODEL, PRIORS)
+    first = spotgp.survey._first_guess(data, MODEL, PRIORS)
     static = dict(zip(("knots", "nodes"), shared.fit.model.table_size, strict=True))
     gp = spotgp.GPSolver.from_data(data, first, priors=PRIORS, solver="exact", **static)
     best = spotgp.search(gp, number=4, progress=False).best

@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit._jit import outermost
+from pytreefit.extend import outermost
 
 from .disk import Disk, intensities
 from .noise import AbstractNoise, GaussianNoise

@@ -1,17 +1,29 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
-from .envelope import AbstractEnvelope
-from .exponential import (
+from .gp.leave_one_out import LeaveOneOut
+from .gp.mean import AbstractMean, ConstantMean, LinearMean
+from .gp.prediction import Prediction
+from .gp.process import LightCurve, light_curve_log_likelihood
+from .gp.solver import GPSolver
+from .io.observations import TimeSeriesData
+from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel, latitude_nodes
+from .kernel.numerical import NumericalKernel
+from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
+from .periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
+from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
+from .plot_spots import animate, plot_butterfly, plot_spot_map
+from .simulation.simulate import LightcurveModel, light_curve, simulate
+from .simulation.spots import Spots, draw_spots
+from .star.envelope import AbstractEnvelope
+from .star.exponential import (
     ExponentialAsymmetricEnvelope,
     ExponentialEnvelope,
     ExponentialPlateauEnvelope,
 )
-from .finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
-from .geometry import projected_cap_area
-from .gp import GPSolver
-from .inclination import IsotropicInclination, SinInclination
-from .kernel import AnalyticKernel, NonstationaryAnalyticKernel, latitude_nodes
-from .latitude import (
+from .star.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
+from .star.geometry import projected_cap_area
+from .star.inclination import IsotropicInclination, SinInclination
+from .star.latitude import (
     AbstractLatitudeDistribution,
     CallableLatitude,
     GaussianBand,
@@ -19,39 +31,27 @@ from .latitude import (
     UniformLatitude,
     UniformOnSphere,
 )
-from .leave_one_out import LeaveOneOut
-from .limb_darkening import (
+from .star.limb_darkening import (
     AbstractProfileVisibility,
     FourParameterVisibilityFunction,
     LimbDarkenedVisibilityFunction,
 )
-from .many import ManyFits, StarFit, fit_many
-from .mean import AbstractMean, ConstantMean, LinearMean
-from .model import SpotEvolutionModel
-from .numerical_kernel import NumericalKernel
-from .observations import TimeSeriesData
-from .periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
-from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
-from .plot_spots import animate, plot_butterfly, plot_spot_map
-from .prediction import Prediction
-from .process import LightCurve, light_curve_log_likelihood
-from .simulate import LightcurveModel, light_curve, simulate
-from .smooth_envelopes import (
+from .star.model import SpotEvolutionModel
+from .star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
     SkewedGaussianEnvelope,
 )
-from .spots import Spots, draw_spots
-from .starts import Search, first_guess, search, suggest_starts
-from .terms import AbstractTerm, Matern32Term, SHOTerm
-from .trapezoid import (
+from .star.trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
     DoubleTrapezoidEnvelope,
     TrapezoidAsymmetricEnvelope,
     TrapezoidSymmetricEnvelope,
     TripleTrapezoidAsymmetricEnvelope,
 )
-from .visibility import AbstractVisibility, EdgeOnVisibilityFunction, VisibilityFunction
+from .star.visibility import AbstractVisibility, EdgeOnVisibilityFunction, VisibilityFunction
+from .starts import Search, first_guess, search, suggest_starts
+from .survey import ManyFits, StarFit, fit_many
 
 __version__ = "0.1.0"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .gp import GPSolver
-from .kernel import AnalyticKernel
-from .observations import TimeSeriesData
+from .gp.solver import GPSolver
+from .io.observations import TimeSeriesData
+from .kernel.analytic import AnalyticKernel
 
 
 def _new_figure(figure, size):

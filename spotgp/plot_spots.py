@@ -11,8 +11,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .simulate import LightcurveModel, limb_darkening_powers
-from .spots import support
+from .simulation.simulate import LightcurveModel, limb_darkening_powers
+from .simulation.spots import support
 
 _CMAP = "afmhot"
 _LIGHT = 0.80  # place of the unspotted surface in the colour map

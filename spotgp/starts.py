@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Table, fit, jit
-from pytreefit._threads import in_threads
+from pytreefit.extend import in_threads
 
-from ._setup import inside, prior_limits
-from .gp import GPSolver
-from .model import SpotEvolutionModel
+from .gp.setup import inside, prior_limits
+from .gp.solver import GPSolver
 from .periods import autocorrelation, lomb_scargle
+from .star.model import SpotEvolutionModel
 
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum

@@ -1,8 +1,8 @@
 """Gaussian likelihoods and predictions: dense, banded, quasiseparable, from Fourier modes."""
 
-from ._block import Blocks, Factor, factorize, log_likelihood
-from ._layout import Layout, bandwidth, cost, fastest, lay_out
-from ._quasiseparable import quasiseparable_cost
+from .block import Blocks, Factor, factorize, log_likelihood
+from .layout import Layout, bandwidth, cost, fastest, lay_out
+from .quasiseparable_algebra import quasiseparable_cost
 
 __all__ = [
     "Blocks",

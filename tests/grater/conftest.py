@@ -1,7 +1,6 @@
-"""The independent reference images, where they are at hand, and functions to compile once."""
+"""The independent reference images and functions to compile once."""
 
 import json
-import os
 from pathlib import Path
 
 import equinox as eqx
@@ -9,6 +8,8 @@ import numpy as np
 import pytest
 
 import grater
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @eqx.filter_jit
@@ -60,9 +61,6 @@ def reference_scene(case: dict, accuracy: float, phase=None, coarser: int = 1) -
 @pytest.fixture(scope="session")
 def reference():
     """Parameters and images of the reference, as {case: (parameters, image)}."""
-    folder = os.environ.get("GRATER_REFERENCE")
-    if not folder:
-        pytest.skip("set GRATER_REFERENCE to the folder that holds disk_images.npz and .json")
-    cases = json.loads((Path(folder) / "disk_images.json").read_text())
-    with np.load(Path(folder) / "disk_images.npz") as images:
+    cases = json.loads((DATA / "disk_images.json").read_text())
+    with np.load(DATA / "disk_images.npz") as images:
         return {name: (cases[name], images[name]) for name in CASES}

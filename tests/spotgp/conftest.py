@@ -1,7 +1,6 @@
-"""The independent reference kernels, where they are at hand."""
+"""The independent reference kernels."""
 
 import json
-import os
 from pathlib import Path
 
 import jax
@@ -9,6 +8,8 @@ import numpy as np
 import pytest
 
 import spotgp
+
+DATA = Path(__file__).parents[1] / "data"
 
 CASES = (
     "trapsym_default",
@@ -35,11 +36,8 @@ def reference_model(case: dict) -> spotgp.SpotEvolutionModel:
 @pytest.fixture(scope="session")
 def reference():
     """Parameters and arrays of the reference, as {case: (parameters, {name: array})}."""
-    folder = os.environ.get("GRATER_REFERENCE")
-    if not folder:
-        pytest.skip("set GRATER_REFERENCE to the folder that holds spot_kernels.npz and .json")
-    cases = json.loads((Path(folder) / "spot_kernels.json").read_text())["cases"]
-    with np.load(Path(folder) / "spot_kernels.npz") as arrays:
+    cases = json.loads((DATA / "spot_kernels.json").read_text())["cases"]
+    with np.load(DATA / "spot_kernels.npz") as arrays:
         return {
             case["name"]: (
                 case,

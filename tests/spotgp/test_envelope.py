@@ -8,18 +8,18 @@ import pytest
 
 import spotgp
 from pytreefit import param
-from spotgp.envelope import AbstractEnvelope
-from spotgp.exponential import (
+from spotgp.star.envelope import AbstractEnvelope
+from spotgp.star.exponential import (
     ExponentialAsymmetricEnvelope,
     ExponentialEnvelope,
     ExponentialPlateauEnvelope,
 )
-from spotgp.smooth_envelopes import (
+from spotgp.star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
     SkewedGaussianEnvelope,
 )
-from spotgp.trapezoid import (
+from spotgp.star.trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
     DoubleTrapezoidEnvelope,
     TrapezoidAsymmetricEnvelope,

@@ -9,8 +9,8 @@ import pytest
 import spotgp
 from pytreefit import fit
 from spotgp import GPSolver
-from spotgp.solvers import _fourier as fourier
-from spotgp.solvers._white_noise import as_series, at_noise, chebyshev_noise
+from spotgp.solvers import fourier_algebra as fourier
+from spotgp.solvers.white_noise import as_series, at_noise, chebyshev_noise
 
 N, SPAN = 400, 40.0
 PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}

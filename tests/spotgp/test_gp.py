@@ -15,7 +15,7 @@ from pytreefit import Posterior, load, save
 from pytreefit._model import rebuild
 from spotgp import AnalyticKernel, GPSolver
 from spotgp.solvers import lay_out
-from spotgp.solvers._layout import bandwidth
+from spotgp.solvers.layout import bandwidth
 
 from .conftest import CASES, reference_model
 

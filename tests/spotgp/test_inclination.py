@@ -10,8 +10,8 @@ from scipy.integrate import quad
 from scipy.stats import kstest
 
 from pytreefit import Posterior
-from spotgp.inclination import IsotropicInclination, SinInclination
-from spotgp.visibility import VisibilityFunction
+from spotgp.star.inclination import IsotropicInclination, SinInclination
+from spotgp.star.visibility import VisibilityFunction
 
 PRIORS = {
     "isotropic": IsotropicInclination(),

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from spotgp.latitude import (
+from spotgp.star.latitude import (
     CallableLatitude,
     GaussianBand,
     LatitudeBand,
@@ -15,7 +15,7 @@ from spotgp.latitude import (
     UniformOnSphere,
     latitude_rule,
 )
-from spotgp.visibility import VisibilityFunction
+from spotgp.star.visibility import VisibilityFunction
 
 LATITUDES = {
     "uniform": UniformLatitude(),

@@ -8,7 +8,7 @@ import pytest
 
 import spotgp
 from spotgp import AnalyticKernel, GPSolver
-from spotgp.leave_one_out import leave_one_out
+from spotgp.gp.leave_one_out import leave_one_out
 
 N = 40
 BOUNDED = {"lspot": (1.0, 10.0), "tau_spot": (0.5, 3.0), "jitter": (1e-5, 1e-2)}

@@ -7,8 +7,14 @@ import numpyro.distributions as dist
 import pytest
 
 import spotgp
-from spotgp import GPSolver, _approximate
-from spotgp.solvers import _bin_covariance, _bin_sums, _local as local, _log_ratios
+from spotgp import GPSolver
+from spotgp.gp import approximate as _approximate
+from spotgp.solvers import (
+    bin_covariance as _bin_covariance,
+    bin_sums as _bin_sums,
+    bins_algebra as local,
+    log_ratios as _log_ratios,
+)
 
 N, SPAN = 1000, 40.0
 PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}

@@ -7,9 +7,9 @@ import pytest
 
 from pytreefit import Posterior, fit, laplace
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
-from spotgp._setup import filled_up
-from spotgp.many import _alike, _first_guess, _groups, _with
+from spotgp.gp.setup import filled_up
 from spotgp.solvers import bandwidth, fastest
+from spotgp.survey import _alike, _first_guess, _groups, _with
 
 PRIORS = {
     "peq": (2.0, 12.0), "kappa": None, "inc": (0.3, 1.5), "lspot": (1.0, 9.0), "tau_spot": None,

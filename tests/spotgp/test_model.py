@@ -10,13 +10,13 @@ import pytest
 from numpy.polynomial.legendre import leggauss
 
 from pytreefit import Posterior, param
-from spotgp.envelope import AbstractEnvelope
-from spotgp.finite_spots import FiniteSpotVisibilityFunction
-from spotgp.latitude import GaussianBand, LatitudeBand
-from spotgp.limb_darkening import LimbDarkenedVisibilityFunction
-from spotgp.model import SpotEvolutionModel
-from spotgp.trapezoid import TrapezoidSymmetricEnvelope
-from spotgp.visibility import VisibilityFunction
+from spotgp.star.envelope import AbstractEnvelope
+from spotgp.star.finite_spots import FiniteSpotVisibilityFunction
+from spotgp.star.latitude import GaussianBand, LatitudeBand
+from spotgp.star.limb_darkening import LimbDarkenedVisibilityFunction
+from spotgp.star.model import SpotEvolutionModel
+from spotgp.star.trapezoid import TrapezoidSymmetricEnvelope
+from spotgp.star.visibility import VisibilityFunction
 
 ENVELOPE = TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0)
 VISIBILITY = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)

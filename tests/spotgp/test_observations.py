@@ -12,7 +12,7 @@ from astropy.time import Time, TimeDelta
 from astropy.timeseries import TimeSeries
 from astropy.utils.masked import Masked
 
-from spotgp.observations import TimeSeriesData
+from spotgp.io.observations import TimeSeriesData
 
 CADENCE = 0.02
 needs_data = pytest.mark.skipif(

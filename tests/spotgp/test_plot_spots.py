@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spotgp.limb_darkening import LimbDarkenedVisibilityFunction
-from spotgp.model import SpotEvolutionModel
 from spotgp.plot_spots import animate, plot_butterfly, plot_spot_map
-from spotgp.simulate import LightcurveModel
-from spotgp.spots import Spots
-from spotgp.trapezoid import TrapezoidSymmetricEnvelope
+from spotgp.simulation.simulate import LightcurveModel
+from spotgp.simulation.spots import Spots
+from spotgp.star.limb_darkening import LimbDarkenedVisibilityFunction
+from spotgp.star.model import SpotEvolutionModel
+from spotgp.star.trapezoid import TrapezoidSymmetricEnvelope
 
 STAR = LimbDarkenedVisibilityFunction(peq=10.0, kappa=0.0, inc=1.2, u1=0.4, u2=0.2)
 MODEL = SpotEvolutionModel(TrapezoidSymmetricEnvelope(15.0, 5.0), STAR, sigma_k=0.01)

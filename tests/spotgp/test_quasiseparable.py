@@ -9,7 +9,7 @@ import tinygp
 
 import spotgp
 from spotgp import AnalyticKernel, GPSolver
-from spotgp._approximate import quasiseparable_obstacle
+from spotgp.gp.approximate import quasiseparable_obstacle
 from spotgp.solvers import quasiseparable_cost
 
 N, SPAN, ORDERS = 220, 40.0, (0, 1, 2, 3)
@@ -169,7 +169,7 @@ def test_further_terms_and_a_mean_with_parameters():
     np.testing.assert_allclose(seen.variance, wanted.variance, atol=1e-10)
 
 
-class Squared(spotgp.terms.AbstractTerm):
+class Squared(spotgp.kernel.terms.AbstractTerm):
     """A process without a finite state."""
 
     def tinygp_kernel(self):

@@ -6,18 +6,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spotgp.cap_light import cap_light
-from spotgp.envelope import AbstractEnvelope
-from spotgp.exponential import ExponentialEnvelope
-from spotgp.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
-from spotgp.latitude import GaussianBand, LatitudeBand, latitude_rule
-from spotgp.limb_darkening import FourParameterVisibilityFunction, LimbDarkenedVisibilityFunction
-from spotgp.model import SpotEvolutionModel
-from spotgp.numerical_kernel import NumericalKernel
-from spotgp.simulate import LightcurveModel, blocked_light, light_curve, simulate
-from spotgp.spots import Spots, draw_spots, emergence_window
-from spotgp.trapezoid import TrapezoidSymmetricEnvelope
-from spotgp.visibility import EdgeOnVisibilityFunction, VisibilityFunction
+from spotgp.kernel.numerical import NumericalKernel
+from spotgp.simulation.simulate import LightcurveModel, blocked_light, light_curve, simulate
+from spotgp.simulation.spots import Spots, draw_spots, emergence_window
+from spotgp.star.cap_light import cap_light
+from spotgp.star.envelope import AbstractEnvelope
+from spotgp.star.exponential import ExponentialEnvelope
+from spotgp.star.finite_spots import (
+    FiniteLimbDarkenedVisibilityFunction,
+    FiniteSpotVisibilityFunction,
+)
+from spotgp.star.latitude import GaussianBand, LatitudeBand, latitude_rule
+from spotgp.star.limb_darkening import (
+    FourParameterVisibilityFunction,
+    LimbDarkenedVisibilityFunction,
+)
+from spotgp.star.model import SpotEvolutionModel
+from spotgp.star.trapezoid import TrapezoidSymmetricEnvelope
+from spotgp.star.visibility import EdgeOnVisibilityFunction, VisibilityFunction
 
 
 class Bell(AbstractEnvelope):

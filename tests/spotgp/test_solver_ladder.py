@@ -26,7 +26,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 import spotgp
-from spotgp import GPSolver, _approximate, _setup
+from spotgp import GPSolver
+from spotgp.gp import approximate as _approximate, setup as _setup
 
 ERROR, TOLERANCE = 1e-3, 0.1
 KINDS = ("even", "jittered", "gappy", "unsorted", "mixed")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy
 
-from spotgp.symbolic import show
+from spotgp.kernel.symbolic import show
 
 from .test_envelope import ENVELOPES
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spotgp._trig import cos_sin, reduced
+from spotgp.kernel.trig import cos_sin, reduced
 
 
 def test_cosine_and_sine_are_those_of_numpy():

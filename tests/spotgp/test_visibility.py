@@ -1,7 +1,6 @@
 """Visibilities against the reference, brute-force integrals and sums, and their edge cases."""
 
 import json
-import os
 from pathlib import Path
 
 import equinox as eqx
@@ -12,14 +11,17 @@ import pytest
 from numpy.polynomial.legendre import leggauss
 
 from pytreefit import param
-from spotgp.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
-from spotgp.geometry import projected_cap_area
-from spotgp.limb_darkening import (
+from spotgp.star.finite_spots import (
+    FiniteLimbDarkenedVisibilityFunction,
+    FiniteSpotVisibilityFunction,
+)
+from spotgp.star.geometry import projected_cap_area
+from spotgp.star.limb_darkening import (
     AbstractProfileVisibility,
     FourParameterVisibilityFunction,
     LimbDarkenedVisibilityFunction,
 )
-from spotgp.visibility import EdgeOnVisibilityFunction, VisibilityFunction
+from spotgp.star.visibility import EdgeOnVisibilityFunction, VisibilityFunction
 
 STARS = {
     "uniform": VisibilityFunction(4.0, 0.2, 1.0),
@@ -79,13 +81,13 @@ def brute_force(star, phi, angle):
     return np.sum((half * w).ravel() * seen(theta) * seen(theta + angle)) / (2 * np.pi)
 
 
+DATA = Path(__file__).parents[1] / "data"
+
+
 def reference(name):
-    folder = os.environ.get("GRATER_REFERENCE")
-    if not folder:
-        pytest.skip("set GRATER_REFERENCE to the folder that holds spot_kernels.npz and .json")
-    cases = json.loads((Path(folder) / "spot_kernels.json").read_text())["cases"]
+    cases = json.loads((DATA / "spot_kernels.json").read_text())["cases"]
     case = next(c for c in cases if c["name"] == name)
-    return case, np.load(Path(folder) / "spot_kernels.npz")
+    return case, np.load(DATA / "spot_kernels.npz")
 
 
 @pytest.mark.parametrize(

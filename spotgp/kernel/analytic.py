@@ -1,0 +1,321 @@
+r"""The covariance of a spotted star's light curve, its components and its power spectrum."""
+
+import math
+import time
+from typing import Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tinygp
+from jaxtyping import Array, Float
+
+from pytreefit import jit
+from pytreefit.extend import is_traced
+
+from ..star.acf import WindowedCurve
+from ..star.latitude import latitude_rule
+from ..star.model import SpotEvolutionModel
+from .table import KernelTable, tabulate
+from .trig import cos_sin
+
+# lags that are averaged over latitude at a time: what is in work then stays in the cache
+_CHUNK = 128
+# harmonics beyond it hold less than 1e-5 of a spectrum's peak
+_HIGHEST_ORDER = 40
+
+
+def latitude_nodes(
+    model: SpotEvolutionModel, reach: float | None = None, tolerance: float = 5e-8
+) -> int:
+    r"""Nodes of the latitude average that keep its error below a fraction of the variance.
+
+    Over a panel of latitudes the phase of the n-th harmonic turns by up to
+    :math:`n \kappa \omega_0 \tau`; beyond what resolves that, the error falls as the fourth power
+    of the number.
+
+    Parameters
+    ----------
+    model
+        With concrete values.
+    reach
+        Largest lag in days; the kernel's support by default.
+    tolerance
+        Error relative to the variance.
+
+    Returns
+    -------
+    int
+        Number of nodes on each panel.
+    """
+    values = model.visibility
+    support = float(model.envelope.kernel_support())
+    reach = support if reach is None else min(reach, support)
+    shear = float(values.kappa) * 2.0 * math.pi / float(values.peq) * reach
+    scale = (5e-8 / tolerance) ** 0.25
+    return int(min(16 * math.ceil((64 + shear) * scale / 16), 4096))
+
+
+def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int):
+    r"""Average over latitude of the visibility's autocorrelation at lags of shape (n,).
+
+    .. math::
+        \left< \sum_n w_n c_n^2(\phi) \cos(n \omega_0(\phi) \tau) \right>_\phi,
+        \qquad w_0 = 1,\ w_n = 2
+    """
+    visibility = model.visibility
+    phi, weight = latitude_rule(model.latitude, visibility.panels(), nodes)
+    omega = visibility.omega0(phi)
+    if orders is None:
+        curve = visibility.prepared(phi[:, None])
+    else:
+        squared = visibility.cn_squared(orders, phi) * weight[:, None]
+        double = np.where(np.asarray(orders) == 0, 1.0, 2.0)
+        squared = squared * jnp.asarray(double, squared.dtype)[None, :]
+
+    def mean(lags):
+        if orders is None and isinstance(curve, WindowedCurve):
+            return curve.mean(weight, omega, lags)
+        angle = omega[:, None] * lags[None, :]
+        if orders is None:
+            return weight @ curve(angle)
+
+        def add(total, order_and_weight):
+            order, weights = order_and_weight
+            return total + weights @ cos_sin(order * angle)[0], None
+
+        order = jnp.asarray(orders, squared.dtype)
+        return jax.lax.scan(add, jnp.zeros_like(lags), (order, squared.T))[0]
+
+    if lag.size <= _CHUNK:
+        return mean(lag)
+    chunks = -(-lag.size // _CHUNK)
+    padded = jnp.pad(lag, (0, chunks * _CHUNK - lag.size)).reshape(chunks, _CHUNK)
+    return jax.lax.map(jax.checkpoint(mean), padded).reshape(-1)[: lag.size]
+
+
+class AnalyticKernel(tinygp.kernels.Kernel):
+    r"""Covariance of the light curve of a star with evolving spots.
+
+    .. math::
+        k(\tau) = \sigma_k^2 R_\Gamma(\tau)
+        \left< \sum_n w_n c_n^2(\phi) \cos(n \omega_0(\phi) \tau) \right>_\phi
+
+    with :math:`w_0 = 1` and :math:`w_n = 2`. It is a kernel of tinygp: sums and products with
+    tinygp's own kernels and its Gaussian processes work.
+
+    Parameters
+    ----------
+    model
+        The star.
+    orders
+        Harmonics to include, such as ``(0, 1, 2)``; None is all of them, at the cost of two.
+    nodes
+        Of the latitude average, on each panel between its kinks; None chooses by
+        `latitude_nodes`. Fixed from then on, however the parameters change.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is not a SpotEvolutionModel.
+    ValueError
+        For orders that are negative or repeated.
+    """
+
+    model: SpotEvolutionModel
+    orders: tuple[int, ...] | None = eqx.field(static=True)
+    nodes: int = eqx.field(static=True)
+
+    def __init__(self, model, orders=None, nodes: int | None = None):
+        self.model = model
+        self.orders = None if orders is None else tuple(int(n) for n in orders)
+        if isinstance(model, SpotEvolutionModel) and nodes is None:
+            nodes = latitude_nodes(model)
+        self.nodes = 0 if nodes is None else int(nodes)
+
+    def __check_init__(self):
+        if not isinstance(self.model, SpotEvolutionModel):
+            raise TypeError(
+                f"AnalyticKernel.model = {self.model!r} is not a SpotEvolutionModel: build one "
+                "from an envelope and a visibility function."
+            )
+        if self.orders is not None and (
+            not self.orders or min(self.orders) < 0 or len(set(self.orders)) < len(self.orders)
+        ):
+            raise ValueError(
+                f"AnalyticKernel.orders = {self.orders} must name harmonics 0, 1, 2 ..., each "
+                "once; leave it out to include all."
+            )
+        if self.nodes < 2:
+            raise ValueError(f"AnalyticKernel.nodes = {self.nodes} must be at least 2.")
+
+    def build_jax(self) -> Self:
+        """Compile `kernel` now, say how long that took, and return the kernel itself."""
+        began = time.perf_counter()
+        jax.block_until_ready(self.kernel(np.zeros(300)))
+        print(f"JAX kernel compiled in {time.perf_counter() - began:.2f}s")
+        return self
+
+    def kernel(self, lag) -> Float[Array, "..."]:
+        """The covariance at lags in days, of any shape and sign."""
+        return _on_lags(_stationary, self, lag)
+
+    def kernel_components(self, lag, orders=None) -> Float[Array, "orders ..."]:
+        """Each harmonic's part of `kernel`, in the order of ``orders`` (default: own, or 0-10)."""
+        orders = self._finite_orders(orders, 11)
+        parts = [AnalyticKernel(self.model, (n,), self.nodes).kernel(lag) for n in orders]
+        return jnp.stack(parts)
+
+    def kernel_solid_body(self, lag) -> Float[Array, "..."]:
+        """The covariance if the star did not rotate differentially, kappa = 0."""
+        rigid = self.model.set({"visibility.kappa": 0.0})
+        return AnalyticKernel(rigid, self.orders, self.nodes).kernel(lag)
+
+    def kernel_single_latitude(self, lag, phi) -> Float[Array, "..."]:
+        """The covariance if every spot were at the latitude ``phi`` (radians)."""
+        phi = jnp.asarray(phi, jnp.result_type(float))
+        return _on_lags(lambda kernel, lags: _at_latitude(kernel, lags, phi), self, lag)
+
+    def compute_psd(self, omega) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+        r"""Power spectral density at angular frequencies in radians per day.
+
+        .. math::
+            S(\omega) = \int k(\tau) e^{-i \omega \tau}\, d\tau
+
+        Returns
+        -------
+        frequency, power
+            In cycles per day, and in days (relative flux squared per 1 / day).
+        """
+        omega = jnp.asarray(omega, jnp.result_type(float))
+        return omega / (2.0 * math.pi), _psd(self, omega, self._finite_orders(None)).sum(axis=0)
+
+    def psd_components(self, omega, orders=None):
+        """Each harmonic's part of `compute_psd`: frequency, and power of shape (orders, n)."""
+        omega = jnp.asarray(omega, jnp.result_type(float))
+        return omega / (2.0 * math.pi), _psd(self, omega, self._finite_orders(orders, 11))
+
+    def table(self, reach, knots: int) -> KernelTable:
+        """The kernel as a table for lags up to ``reach`` days, for filling matrices."""
+        return tabulate(lambda lag: _stationary(self, lag), reach, knots)
+
+    def evaluate(self, X1, X2):
+        lag = jnp.asarray(X1 - X2, jnp.result_type(float))
+        return _stationary(self, lag[None])[0]
+
+    def _finite_orders(self, orders, default: int = _HIGHEST_ORDER + 1) -> tuple[int, ...]:
+        if orders is not None:
+            return tuple(int(n) for n in orders)
+        return tuple(range(default)) if self.orders is None else self.orders
+
+
+def _stationary(kernel: AnalyticKernel, lag):
+    model = kernel.model
+    lag = jnp.abs(lag)
+    average = latitude_average(model, lag, kernel.orders, kernel.nodes)
+    return model.variance * model.envelope.R_Gamma(lag) * average
+
+
+def _at_latitude(kernel: AnalyticKernel, lag, phi):
+    model, visibility = kernel.model, kernel.model.visibility
+    lag = jnp.abs(lag)
+    angle = visibility.omega0(phi) * lag
+    if kernel.orders is None:
+        correlation = visibility.autocorrelation(phi[None], angle)
+    else:
+        squared = visibility.cn_squared(kernel.orders, phi)
+        terms = [
+            squared[k] * (1.0 if n == 0 else 2.0) * cos_sin(n * angle)[0]
+            for k, n in enumerate(kernel.orders)
+        ]
+        correlation = sum(terms, jnp.zeros_like(lag))
+    return model.variance * model.envelope.R_Gamma(lag) * correlation
+
+
+@jit
+def _compiled(function, kernel, lag):
+    return function(kernel, lag)
+
+
+def _on_lags(function, kernel, lag):
+    """Evaluate on lags of any shape; concrete ones are padded, so that few shapes compile."""
+    dtype = jnp.result_type(float)
+    if is_traced(lag):
+        return function(kernel, jnp.ravel(lag).astype(dtype)).reshape(lag.shape)
+    lag = np.asarray(lag, dtype)
+    size = max(_CHUNK, 1 << (max(lag.size, 1) - 1).bit_length())
+    padded = np.zeros(size, dtype)
+    padded[: lag.size] = lag.ravel()
+    return _compiled(function, kernel, padded)[: lag.size].reshape(lag.shape)
+
+
+@jit
+def _psd(kernel: AnalyticKernel, omega, orders: tuple[int, ...]):
+    model, visibility = kernel.model, kernel.model.visibility
+    phi, weight = latitude_rule(model.latitude, visibility.panels(), kernel.nodes)
+    rotation = visibility.omega0(phi)
+    squared = visibility.cn_squared(orders, phi) * weight[:, None]
+    half = jnp.asarray([0.5 if n == 0 else 1.0 for n in orders], squared.dtype)
+    hat = model.envelope.Gamma_hat_sq
+
+    def at_order(order_and_weight):
+        order, weights = order_and_weight
+
+        def at_frequency(omega):
+            shift = order * rotation
+            return weights @ (hat(omega - shift) + hat(omega + shift))
+
+        return jax.lax.map(at_frequency, omega.ravel(), batch_size=64)
+
+    order = jnp.asarray(orders, squared.dtype)
+    power = jax.lax.map(at_order, (order, squared.T * half[:, None]))
+    return model.variance * power.reshape((len(orders), *omega.shape))
+
+
+class NonstationaryAnalyticKernel(AnalyticKernel):
+    r"""A kernel whose amplitude changes with time, as over an activity cycle.
+
+    .. math::
+        k(t_1, t_2) = \sigma_k(t_1)\, \sigma_k(t_2)\, \frac{k(t_1 - t_2)}{\sigma_k^2}
+
+    Parameters
+    ----------
+    model, orders, nodes
+        As for `AnalyticKernel`; the model's own amplitude plays no part.
+    amplitude
+        Function of time in days, ``sigma_k(t)``; a `pytreefit.Model` with a ``__call__`` if it
+        has parameters to fit.
+
+    Raises
+    ------
+    TypeError
+        If ``amplitude`` cannot be called.
+    """
+
+    amplitude: object
+
+    def __init__(self, model, amplitude, orders=None, nodes: int | None = None):
+        super().__init__(model, orders, nodes)
+        self.amplitude = amplitude
+
+    def __check_init__(self):
+        if not callable(self.amplitude):
+            raise TypeError(
+                f"NonstationaryAnalyticKernel.amplitude = {self.amplitude!r} is not a function of "
+                "time: pass sigma_k(t)."
+            )
+
+    def unit_kernel(self, lag):
+        """The stationary kernel of amplitude 1."""
+        return self.kernel(lag) / self.model.variance
+
+    def kernel_matrix(self, t) -> Float[Array, "n n"]:
+        """Covariance matrix of the times ``t`` in days."""
+        t = jnp.asarray(t, jnp.result_type(float))
+        sigma = jnp.asarray(self.amplitude(t), t.dtype)
+        return sigma[:, None] * sigma[None, :] * self.unit_kernel(t[:, None] - t[None, :])
+
+    def evaluate(self, X1, X2):
+        both = jnp.asarray(self.amplitude(X1)) * jnp.asarray(self.amplitude(X2))
+        return both * super().evaluate(X1, X2) / self.model.variance

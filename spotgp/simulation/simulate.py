@@ -1,0 +1,381 @@
+r"""Light curves of spotted stars: spots drawn at random, each with its exact projected area.
+
+.. math::
+    f(t) = 1 - \sum_k w_k\, b\big(\alpha_k(t), \beta_k(t)\big), \qquad
+    \alpha_k(t) = \alpha_{\max,k}\, \Gamma(t - t_k)
+
+.. math::
+    \cos\beta_k(t) = \cos i \sin\phi_k
+    + \sin i \cos\phi_k \cos\!\big(\lambda_k + \omega_0(\phi_k)(t - t_k)\big)
+
+with the contrast :math:`w_k = 1 - f_\mathrm{spot}` and the share :math:`b` of the star's light
+that a black cap of angular radius :math:`\alpha` takes away: its projected area over :math:`\pi`
+for a uniform disk. Spots that overlap count twice, as in the Gaussian process.
+
+Spots and times are visited in blocks, and a block of spots that is not on the star during a block
+of times is passed over: memory does not grow with spots x times, the work only with what is seen.
+"""
+
+import math
+from functools import lru_cache, partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import Model, jit
+from pytreefit.extend import is_traced
+
+from ..kernel.trig import cos_sin
+from ..star.cap_light import cap_light
+from ..star.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
+from ..star.limb_darkening import FourParameterVisibilityFunction, quadratic_polynomial
+from ..star.model import SpotEvolutionModel
+from ..star.visibility import (
+    AbstractPolynomialVisibility,
+    AbstractVisibility,
+    EdgeOnVisibilityFunction,
+    VisibilityFunction,
+)
+from .spots import Spots, draw, finite_times, recipe_for, support
+
+
+def blocked_light(
+    visibility: AbstractVisibility, alpha: Float[Array, "..."], cos_beta: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    r"""Share of a star's light that a black circular cap takes away.
+
+    .. math:: b = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} V(\mu)\,d\Omega
+
+    with :math:`V = \mu I(\mu) / F` the star's law of limb darkening: the projected area over pi
+    for a uniform disk. Of a visibility of finite spots the law counts, not its own radius.
+
+    Parameters
+    ----------
+    visibility
+        The star's visibility. Its law is exact if it is a polynomial of the foreshortening or the
+        four-parameter law; of any other, V / mu is interpolated by a polynomial of degree 8 in the
+        square root of mu.
+    alpha
+        Angular radius, rad, 0 to pi/2, any shape.
+    cos_beta
+        Cosine of the angle from the centre of the disk, of the same shape.
+
+    Returns
+    -------
+    jax.Array
+        Share of the light, of the same shape.
+    """
+    total = jnp.zeros_like(cos_beta)
+    for power, coefficient in limb_darkening_powers(visibility).items():
+        total = total + coefficient * cap_light(alpha, cos_beta, power)
+    return total
+
+
+def limb_darkening_powers(visibility: AbstractVisibility) -> dict[float, Float[Array, ""]]:
+    """The law of limb darkening as a sum of half powers of mu: coefficients by exponent."""
+    uniform = VisibilityFunction, EdgeOnVisibilityFunction, FiniteSpotVisibilityFunction
+    if isinstance(visibility, uniform):
+        return {1.0: jnp.ones((), jnp.result_type(float))}
+    if isinstance(visibility, FiniteLimbDarkenedVisibilityFunction):
+        terms = quadratic_polynomial(visibility.u1, visibility.u2)
+        return {float(j): b for j, b in enumerate(terms) if j > 0}
+    if isinstance(visibility, AbstractPolynomialVisibility):
+        return {float(j): b for j, b in enumerate(visibility.polynomial()) if j > 0}
+    count = 5 if isinstance(visibility, FourParameterVisibilityFunction) else 9
+    node, inverse = _interpolation(count)
+    mu = jnp.asarray(node**2, float)
+    value = visibility.profile(mu) / mu
+    terms = jnp.matmul(jnp.asarray(inverse, float), value, precision="highest")
+    return {1.0 + 0.5 * k: terms[k] for k in range(count)}
+
+
+@lru_cache
+def _interpolation(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes in (0, 1), and the matrix from values there to powers."""
+    node = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return node, np.linalg.inv(np.vander(node, increasing=True))
+
+
+def _blocks(spots: int, times: int) -> tuple[int, int]:
+    """How many spots and times to treat at once: few enough to skip, many enough to be quick."""
+    return min(max(spots // 16, 8), 128), min(max(times // 16, 32), 1024)
+
+
+def _dimming(envelope, visibility, spots, t):
+    """What a block of spots takes away at a block of times, shape of t."""
+    age = t[None, :] - spots.t_peak[:, None]
+    turn = spots.longitude[:, None] + visibility.omega0(spots.latitude)[:, None] * age
+    polar, equatorial = visibility.foreshortening(spots.latitude)
+    # rounding may put a spot at the centre of the disk beyond it
+    cos_beta = jnp.clip(polar[:, None] + equatorial[:, None] * cos_sin(turn)[0], -1.0, 1.0)
+    alpha = spots.alpha_max[:, None] * envelope.Gamma(age)
+    blocked = blocked_light(visibility, alpha, cos_beta)
+    return jnp.sum(spots.weight[:, None] * blocked, axis=0)
+
+
+def _padded(array, size: int, block: int, mode: str):
+    extra = -size % block
+    return jnp.pad(array, (0, extra), mode=mode).reshape(-1, block)
+
+
+@jit
+def _light_curve(envelope, visibility, spots, t):
+    return _flux(envelope, visibility, support(envelope), spots, t)
+
+
+def _flux(envelope, visibility, ages, spots, t):
+    n, m = spots.t_peak.shape[0], t.shape[0]
+    if n == 0 or m == 0:
+        return jnp.ones_like(t)
+    spot_block, time_block = _blocks(n, m)
+    first, last = ages
+    weight = _padded(spots.weight, n, spot_block, "constant")
+    spots = jax.tree.map(lambda a: _padded(a, n, spot_block, "edge"), spots)
+    spots = eqx.tree_at(lambda s: s.weight, spots, weight)
+    times = _padded(t, m, time_block, "edge")
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def visit(parts, spots, t):
+        begins, ends = jnp.min(spots.t_peak) + first, jnp.max(spots.t_peak) + last
+        return jax.lax.cond(
+            (begins <= jnp.max(t)) & (ends >= jnp.min(t)),
+            lambda parts, spots, t: _dimming(*eqx.combine(parts, static), spots, t),
+            lambda parts, spots, t: jnp.zeros_like(t),
+            *(parts, spots, t),
+        )
+
+    parts, static = eqx.partition((envelope, visibility), eqx.is_array)
+
+    def add(total, spots):
+        def at_times(carry, t):
+            return carry, visit(parts, spots, t)
+
+        return total + jax.lax.scan(at_times, None, times)[1], None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(times), spots)
+    return 1.0 - total.reshape(-1)[:m]
+
+
+def light_curve(
+    model: SpotEvolutionModel, spots: Spots, t: Float[Array, " ntime"]
+) -> Float[Array, " ntime"]:
+    """Flux of a star with given spots; pure, differentiable in the model, the spots and the times.
+
+    Of the model the envelope and the visibility count: how large and how dark each spot is, the
+    spots themselves say.
+
+    Parameters
+    ----------
+    model
+        Envelope and visibility.
+    spots
+        The spots.
+    t
+        Times, shape (ntime,), days, in any order.
+
+    Returns
+    -------
+    jax.Array
+        Flux relative to the unspotted star, shape (ntime,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import SpotEvolutionModel, TrapezoidSymmetricEnvelope, VisibilityFunction
+    >>> from spotgp.simulation.simulate import Spots, light_curve
+    >>> envelope = TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0)
+    >>> visibility = VisibilityFunction(peq=10.0, kappa=0.0, inc=np.pi / 2)
+    >>> model = SpotEvolutionModel(envelope=envelope, visibility=visibility, sigma_k=0.01)
+    >>> spot = Spots([0.0], [0.0], [0.0], [0.2], [1.0])
+    >>> light_curve(model, spot, np.array([0.0, 5.0])).round(6).tolist()  # facing us, then behind
+    [0.96053, 1.0]
+    """
+    t = finite_times(t, "t")
+    return _light_curve(model.envelope, model.visibility, spots, t)
+
+
+class LightcurveModel(Model):
+    """Light curve of a star with given spots, made by `LightcurveModel.from_spot_model`.
+
+    ``flux`` follows every change of the model, of single spots and of the times, as in
+    ``lc.set({"model.visibility.peq": 12.0}).flux``, and is differentiable in all of them.
+
+    Parameters
+    ----------
+    model
+        Envelope and visibility. Once spots are drawn, their size and darkness are in ``spots``:
+        the model's ``sigma_k``, or ``alpha_max`` and ``fspot``, count no more.
+    spots
+        The spots.
+    t
+        Times, shape (ntime,), days.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import SpotEvolutionModel, TrapezoidSymmetricEnvelope, VisibilityFunction
+    >>> from spotgp.simulation.simulate import LightcurveModel
+    >>> envelope = TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0)
+    >>> visibility = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)
+    >>> model = SpotEvolutionModel(envelope=envelope, visibility=visibility, sigma_k=0.01)
+    >>> lc = LightcurveModel.from_spot_model(model, nspot=30, tsim=150, tsamp=0.5)
+    >>> lc.t.shape, lc.flux.shape, bool(lc.flux.max() <= 1.0)
+    ((300,), (300,), True)
+    """
+
+    model: SpotEvolutionModel
+    spots: Spots
+    t: Float[Array, " ntime"] = eqx.field(converter=partial(finite_times, name="LightcurveModel.t"))
+
+    @classmethod
+    def from_spot_model(
+        cls,
+        spot_model: SpotEvolutionModel,
+        nspot: int | None = None,
+        tsim: float | None = None,
+        tsamp: float | None = None,
+        *,
+        t: Float[Array, " ntime"] | None = None,
+        nspot_rate: float | None = None,
+        fspot: float | None = None,
+        alpha_max: float | None = None,
+        lat: Any = None,
+        long: Any = None,
+        key: Array | None = None,
+    ) -> "LightcurveModel":
+        """Draw spots at random and keep them with the times.
+
+        Parameters
+        ----------
+        spot_model
+            The model.
+        nspot, nspot_rate, fspot, alpha_max, lat, long
+            As for `draw_spots`.
+        tsim, tsamp
+            Length and sampling, days: the times are 0, tsamp, ... below tsim.
+        t
+            The times themselves in their place, shape (ntime,), days.
+        key
+            JAX random key; ``jax.random.key(0)`` by default, so that the same call gives the same
+            light curve.
+
+        Returns
+        -------
+        LightcurveModel
+            With ``t``, ``flux``, ``spots`` and ``model``.
+
+        Raises
+        ------
+        ValueError
+            If times, number, amplitude or ranges make no sense; the message says what to do.
+        """
+        times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
+        times = finite_times(times, "t")
+        recipe = recipe_for(
+            spot_model,
+            times,
+            nspot=nspot,
+            nspot_rate=nspot_rate,
+            fspot=fspot,
+            alpha_max=alpha_max,
+            lat=lat,
+            long=long,
+        )
+        spots, number = draw(recipe, jax.random.key(0) if key is None else key)
+        if not is_traced(number) and int(number) < spots.latitude.size:
+            spots = jax.tree.map(lambda a: a[: int(number)], spots)
+        return cls(spot_model, spots, times)
+
+    @property
+    def flux(self) -> Float[Array, " ntime"]:
+        """Flux relative to the unspotted star, shape (ntime,); computed at each access."""
+        return _light_curve(self.model.envelope, self.model.visibility, self.spots, self.t)
+
+
+def sampling(tsim: float, tsamp: float) -> np.ndarray:
+    """Times 0, tsamp, ... below tsim (days)."""
+    for name, value in (("tsim", tsim), ("tsamp", tsamp)):
+        if value is None:
+            raise ValueError(
+                f"{name} is not given: give tsim and tsamp (length and sampling in days), or t=."
+            )
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} = {value} is not allowed. It must be > 0 (days).")
+    # rounding is not to add a time at tsim itself
+    return np.arange(math.ceil(tsim / tsamp * (1 - 1e-12))) * tsamp
+
+
+def _no_sampling(t, tsim, tsamp):
+    if tsim is not None or tsamp is not None:
+        raise ValueError(
+            "Both t and tsim or tsamp are given. Give t for chosen times, or tsim and tsamp for "
+            "even sampling from 0."
+        )
+    return t
+
+
+def simulate(
+    model: SpotEvolutionModel,
+    key: Array,
+    t: Float[Array, " ntime"],
+    n_realizations: int = 1,
+    *,
+    nspot: int | None = None,
+    nspot_rate: float | None = None,
+    fspot: float | None = None,
+    alpha_max: float | None = None,
+    lat: Any = None,
+    long: Any = None,
+    max_spots: int | None = None,
+) -> Float[Array, "n_realizations ntime"]:
+    """Light curves of many stars that differ in their spots only, by one compiled program.
+
+    Parameters
+    ----------
+    model
+        The model.
+    key
+        JAX random key. Realisation ``k`` has the spots of ``draw_spots`` with
+        ``jax.random.split(key, n_realizations)[k]``.
+    t
+        Times, shape (ntime,), days.
+    n_realizations
+        How many light curves.
+    nspot, nspot_rate, fspot, alpha_max, lat, long, max_spots
+        As for `draw_spots`.
+
+    Returns
+    -------
+    jax.Array
+        Flux relative to the unspotted star, shape (n_realizations, ntime).
+
+    Raises
+    ------
+    ValueError
+        As `draw_spots`.
+    """
+    t = finite_times(t, "t")
+    recipe = recipe_for(
+        model,
+        t,
+        nspot=nspot,
+        nspot_rate=nspot_rate,
+        fspot=fspot,
+        alpha_max=alpha_max,
+        lat=lat,
+        long=long,
+        max_spots=max_spots,
+    )
+    keys = jax.random.split(key, n_realizations)
+    ages = support(model.envelope)
+    return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
+
+
+@jit
+def _simulate(recipe, envelope, visibility, ages, keys, t):
+    # one after the other: side by side, no block of spots could be passed over
+    return jax.lax.map(lambda k: _flux(envelope, visibility, ages, recipe.draw(k)[0], t), keys)

@@ -1,0 +1,320 @@
+"""A spotted star: envelope, visibility, latitudes and the strength of its spots."""
+
+import abc
+from collections import Counter
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import Model, param
+
+from .envelope import AbstractEnvelope
+from .latitude import AbstractLatitudeDistribution, UniformLatitude, latitude_rule
+from .visibility import AbstractVisibility, parameter_names, short_repr, short_value
+
+MEAN_NODES = 96
+
+
+class AbstractAmplitude(Model):
+    """How strongly spots modulate the flux: `sigma_k`, or the parameters that make it up."""
+
+    sigma_k: eqx.AbstractVar[Array]
+
+    @property
+    @abc.abstractmethod
+    def variance(self) -> Float[Array, ""]:
+        r"""The kernel's factor :math:`\sigma_k^2`."""
+
+
+class Amplitude(AbstractAmplitude):
+    r"""The amplitude of the kernel by itself.
+
+    Parameters
+    ----------
+    sigma_k
+        :math:`\sigma_k`, > 0, relative flux.
+    """
+
+    sigma_k: Float[Array, ""] = param(
+        bounds="(0, inf)", label=r"$\sigma_k$", doc="amplitude of the kernel"
+    )
+
+    @property
+    def variance(self):
+        return self.sigma_k**2
+
+
+class SpotPopulation(AbstractAmplitude):
+    r"""The amplitude from the number, contrast and size of the spots.
+
+    .. math:: \sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4
+
+    Parameters
+    ----------
+    nspot_rate
+        Spots that emerge per day on the whole surface :math:`\dot N`, > 0.
+    fspot
+        Brightness of a spot relative to the photosphere f, >= 0; above 1 they are faculae.
+    alpha_max
+        Largest angular radius of a spot in radians, in (0, pi/2).
+    """
+
+    nspot_rate: Float[Array, ""] = param(
+        unit="1 / d", bounds="(0, inf)", label=r"$\dot N$", doc="spots per day, whole surface"
+    )
+    fspot: Float[Array, ""] = param(
+        bounds="[0, inf)", label=r"$f_{spot}$", doc="brightness relative to the photosphere"
+    )
+    alpha_max: Float[Array, ""] = param(
+        unit="rad",
+        bounds=f"(0, {0.5 * np.pi!r})",
+        label=r"$\alpha_{max}$",
+        doc="largest angular radius of a spot",
+    )
+
+    @property
+    def variance(self):
+        return self.nspot_rate * (1.0 - self.fspot) ** 2 * self.alpha_max**4
+
+    @property
+    def sigma_k(self) -> Float[Array, ""]:
+        """The amplitude of the kernel."""
+        return jnp.sqrt(self.nspot_rate) * jnp.abs(1.0 - self.fspot) * self.alpha_max**2
+
+
+class SpotEvolutionModel(Model):
+    r"""A star whose spots emerge at random, grow, decay and rotate in and out of view.
+
+    Its light curve is a Gaussian process in the limit of many spots, with the kernel
+
+    .. math:: k(\tau) = \sigma_k^2 R_\Gamma(\tau)
+              \left\langle A(\phi, \omega_0(\phi) \tau) \right\rangle_\phi .
+
+    The amplitude is given by `sigma_k`, or by the three parameters of the spots
+    (:math:`\sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4`). Either way the model holds it as a
+    component ``amplitude``, so that paths of parameters (for `pytreefit.Posterior`, `get` and
+    `set`) all have one form: ``"visibility.peq"``, ``"envelope.lspot"``, ``"amplitude.sigma_k"``,
+    ``"amplitude.fspot"``, ``"latitude.lower"``. The property `paths` lists them by short name.
+
+    Parameters
+    ----------
+    envelope
+        How a spot's size evolves, an `AbstractEnvelope`.
+    visibility
+        What is seen of it, an `AbstractVisibility`.
+    sigma_k
+        Amplitude of the kernel, > 0; or else all of the next three:
+    nspot_rate
+        Spots that emerge per day on the whole surface, > 0.
+    fspot
+        Brightness of a spot relative to the photosphere, >= 0.
+    alpha_max
+        Largest angular radius of a spot in radians, in (0, pi/2).
+    latitude
+        Where spots emerge, an `AbstractLatitudeDistribution`; uniform in latitude by default.
+
+    Raises
+    ------
+    ValueError
+        If the amplitude is given in both ways, in none, or in part.
+    TypeError
+        If a component is of the wrong kind.
+    """
+
+    envelope: AbstractEnvelope
+    visibility: AbstractVisibility
+    amplitude: AbstractAmplitude
+    latitude: AbstractLatitudeDistribution
+
+    def __init__(
+        self,
+        envelope: AbstractEnvelope,
+        visibility: AbstractVisibility,
+        sigma_k=None,
+        *,
+        nspot_rate=None,
+        fspot=None,
+        alpha_max=None,
+        latitude: AbstractLatitudeDistribution | None = None,
+    ):
+        self.envelope = envelope
+        self.visibility = visibility
+        self.amplitude = _amplitude(sigma_k, nspot_rate, fspot, alpha_max)
+        self.latitude = UniformLatitude() if latitude is None else latitude
+
+    def __check_init__(self):
+        for name, kind in (
+            ("envelope", AbstractEnvelope),
+            ("visibility", AbstractVisibility),
+            ("amplitude", AbstractAmplitude),
+            ("latitude", AbstractLatitudeDistribution),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"SpotEvolutionModel.{name} is a {type(value).__name__} but must be an "
+                    f"{kind.__name__}. Build one and pass that."
+                )
+
+    @property
+    def peq(self) -> Float[Array, ""]:
+        """Rotation period at the equator, days."""
+        return self.visibility.peq
+
+    @property
+    def kappa(self) -> Float[Array, ""]:
+        """Differential rotation."""
+        return self.visibility.kappa
+
+    @property
+    def inc(self) -> Float[Array, ""]:
+        """Inclination, radians."""
+        return self.visibility.inc
+
+    @property
+    def variance(self) -> Float[Array, ""]:
+        r"""The kernel's factor :math:`\sigma_k^2`."""
+        return self.amplitude.variance
+
+    @property
+    def sigma_k(self) -> Float[Array, ""]:
+        """Amplitude of the kernel, given or from the three parameters of the spots."""
+        return self.amplitude.sigma_k
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Path of each parameter by its name: ``{"peq": "visibility.peq", ...}``.
+
+        Where two components have a parameter of one name, the name is the path itself.
+        """
+        parts = ("visibility", "envelope", "amplitude", "latitude")
+        found = [
+            (row[0].rpartition(".")[2], f"{part}.{row[0]}")
+            for part in parts
+            for row in getattr(self, part).parameters()
+        ]
+        count = Counter(name for name, _ in found)
+        return {(name if count[name] == 1 else path): path for name, path in found}
+
+    @property
+    def param_keys(self) -> tuple[str, ...]:
+        """Names of the parameters: visibility's, envelope's, amplitude's, latitude's."""
+        return tuple(self.paths)
+
+    @property
+    def param_dict(self) -> dict[str, float]:
+        """Values of the parameters by name, plain floats."""
+        return {name: float(self.get(path)) for name, path in self.paths.items()}
+
+    def mean_flux(self) -> Float[Array, ""]:
+        r"""Mean of the light curve, relative to the star without spots.
+
+        .. math:: 1 - \dot N (1 - f) \alpha_{max}^2 \hat\Gamma(0) \langle c_0 \rangle_\phi
+
+        Returns
+        -------
+        Array
+            Scalar.
+
+        Raises
+        ------
+        ValueError
+            If the model has `sigma_k` only, which does not fix the mean.
+        """
+        spots = self.amplitude
+        if not isinstance(spots, SpotPopulation):
+            raise ValueError(
+                "mean_flux needs nspot_rate, fspot and alpha_max: sigma_k alone does not fix the "
+                "mean. Build the model with these three instead of sigma_k."
+            )
+        phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
+        seen = jnp.sum(weight * self.visibility.mean_visibility(phi))
+        area = jnp.real(self.envelope.Gamma_hat(jnp.zeros_like(spots.fspot)))
+        return 1.0 - spots.nspot_rate * (1.0 - spots.fspot) * spots.alpha_max**2 * area * seen
+
+    def effective_period(self) -> Float[Array, ""]:
+        r"""The period that dominates the light curve, to compare with other methods.
+
+        .. math:: P_{eff} = 2\pi / \langle\omega_0\rangle, \quad
+                  \langle\omega_0\rangle = \frac{\langle c_1^2 \omega_0 \rangle_\phi}
+                                                {\langle c_1^2 \rangle_\phi}
+
+        P_eq and kappa are degenerate in a fit; this combination is not. Seen from the pole, where
+        nothing varies, it is the limit for small inclinations of a uniform disk.
+
+        Returns
+        -------
+        Array
+            Days, scalar.
+        """
+        phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
+        power = weight * self.visibility.cn_squared((1,), phi)[:, 0]
+        varies = jnp.sum(power) > 0.0
+        power = jnp.where(varies, power, weight * jnp.cos(phi) ** 2)
+        omega = jnp.sum(power * self.visibility.omega0(phi)) / jnp.sum(power)
+        return 2.0 * jnp.pi / omega
+
+    def get_sympy(self) -> dict:
+        """Show all equations of the model and its components, and return them.
+
+        Returns
+        -------
+        dict
+            SymPy expressions by name; None where a quantity is numerical.
+        """
+        import sympy as sp
+
+        from ..kernel.symbolic import show
+
+        equations = self.envelope.get_sympy() | self.visibility.get_sympy()
+        sigma, radius, lag = sp.Symbol("sigma_k"), sp.Function("R_Gamma"), sp.Symbol("tau")
+        n, phi, density = sp.Symbol("n", integer=True), sp.Symbol("phi"), sp.Function("p")
+        harmonic, omega = sp.Function("c"), sp.Function("omega_0")
+        series = harmonic(0, phi) ** 2 + sp.Sum(
+            2 * harmonic(n, phi) ** 2 * sp.cos(n * omega(phi) * lag), (n, 1, sp.oo)
+        )
+        average = sp.Integral(density(phi) * series, (phi, -sp.pi / 2, sp.pi / 2))
+        own = {"k(tau)": sigma**2 * radius(lag) * average}
+        if isinstance(self.amplitude, SpotPopulation):
+            rate, contrast, alpha = sp.symbols("nspot_rate f_spot alpha_max", positive=True)
+            own["sigma_k"] = sp.sqrt(rate) * (1 - contrast) * alpha**2
+        return equations | show(type(self).__name__, own)
+
+    def __repr__(self):
+        lines = [
+            f"envelope={_described(self.envelope)}",
+            f"visibility={self.visibility!r}",
+            *(
+                f"{n}={short_value(getattr(self.amplitude, n))}"
+                for n in parameter_names(self.amplitude)
+            ),
+        ]
+        if not isinstance(self.latitude, UniformLatitude):
+            lines.append(f"latitude={short_repr(self.latitude)}")
+        return "SpotEvolutionModel(\n  " + ",\n  ".join(lines) + "\n)"
+
+
+def _described(envelope: AbstractEnvelope) -> str:
+    return f"{type(envelope).__name__}({envelope.param_dict})"
+
+
+def _amplitude(sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:
+    spots = {"nspot_rate": nspot_rate, "fspot": fspot, "alpha_max": alpha_max}
+    given = [name for name, value in spots.items() if value is not None]
+    missing = [name for name, value in spots.items() if value is None]
+    if sigma_k is not None and not given:
+        return Amplitude(sigma_k)
+    if sigma_k is None and not missing:
+        return SpotPopulation(**spots)
+    if sigma_k is not None:
+        problem = f"got sigma_k and {', '.join(given)}, which would set the amplitude twice"
+    elif given:
+        problem = f"got {', '.join(given)} without {', '.join(missing)}"
+    else:
+        problem = "got neither"
+    raise ValueError(
+        "SpotEvolutionModel needs its amplitude either as sigma_k or as nspot_rate, fspot and "
+        f"alpha_max, but {problem}. Pass exactly one of the two."
+    )

@@ -1,0 +1,361 @@
+"""Envelopes that rise, stay and fall along straight lines, exact for any order of their times."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import param
+
+from .envelope import AbstractEnvelope, to_float
+from .plain import plain
+
+_SERIES_BELOW = 1.0  # of the angle omega tau: the closed form has lost nothing yet above
+
+
+def _time_scale(label: str, doc: str):
+    return param(unit="d", bounds="(0, inf)", label=label, doc=doc)
+
+
+def _duration(label: str, doc: str, **kwargs):
+    return param(unit="d", bounds="[0, inf)", label=label, doc=doc, **kwargs)
+
+
+def _ramp_transform(theta):
+    r"""Real and imaginary part of :math:`(e^x - 1 - x - x^2/2) / x^3` at :math:`x = i\theta`."""
+    small = jnp.abs(theta) < _SERIES_BELOW
+    near = jnp.where(small, theta, 0.0)
+    square = near * near
+    real, imaginary = jnp.zeros_like(near), jnp.zeros_like(near)
+    for k in range(9, -1, -1):  # Horner: sums of (-1)^k x^2k / (2k+3)! and / (2k+4)!
+        real = 1.0 - square / ((2 * k + 4) * (2 * k + 5)) * real
+        imaginary = 1.0 - square / ((2 * k + 5) * (2 * k + 6)) * imaginary
+    far = jnp.where(small, 1.0, theta)
+    cube = far * far * far
+    return (
+        jnp.where(small, real / 6.0, (far - jnp.sin(far)) / cube),
+        jnp.where(small, near * imaginary / 24.0, (jnp.cos(far) - 1.0 + 0.5 * far * far) / cube),
+    )
+
+
+@jax.jit
+def _transform(corners, omega):
+    """Fourier transform of the squares of trapezoids, from their corners, shape (n, 4)."""
+    frequency = omega.ravel()[None, :]
+    start, top, end, stop = (corner[:, None] for corner in corners.T)
+    middle, plateau = 0.5 * (top + end), end - top
+    size = plateau * jnp.sinc(frequency * plateau / (2.0 * np.pi))
+    # a falling ramp is a rising one backwards in time
+    length = jnp.concatenate([top - start, stop - end])
+    at = jnp.concatenate([top, end])
+    sign = jnp.repeat(jnp.asarray([1.0, -1.0], corners.dtype), corners.shape[0])[:, None]
+    ramp_real, ramp_imaginary = _ramp_transform(frequency * length)
+    ramp_real, ramp_imaginary = 2.0 * length * ramp_real, 2.0 * length * sign * ramp_imaginary
+    real = jnp.concatenate([size, ramp_real])
+    imaginary = jnp.concatenate([jnp.zeros_like(size), ramp_imaginary])
+    phase = frequency * jnp.concatenate([middle, at])
+    cosine, sine = jnp.cos(phase), jnp.sin(phase)
+    value = jax.lax.complex(
+        jnp.sum(real * cosine + imaginary * sine, axis=0),
+        jnp.sum(imaginary * cosine - real * sine, axis=0),
+    )
+    return value.reshape(omega.shape)
+
+
+@jax.jit
+def _symmetric_transform(plateau, ramp, omega):
+    """The same for one symmetric trapezoid around t = 0, which is real."""
+    half = 0.5 * omega * plateau
+    real, imaginary = _ramp_transform(omega * ramp)
+    ramps = 4.0 * ramp * (real * jnp.cos(half) - imaginary * jnp.sin(half))
+    return plateau * jnp.sinc(half / np.pi) + ramps
+
+
+def _pieces(corners):
+    """First and last time of all straight pieces, and the profile there, shapes (3 n,)."""
+    rise = jnp.asarray([0.0, 1.0, 1.0], corners.dtype)
+    fall = jnp.asarray([1.0, 1.0, 0.0], corners.dtype)
+    count = corners.shape[0]
+    return (
+        corners[:, :3].ravel(),
+        corners[:, 1:].ravel(),
+        jnp.tile(rise, count),
+        jnp.tile(fall, count),
+    )
+
+
+@jax.jit
+def _autocorrelation(corners, lag):
+    """Exact autocorrelation of the squares of trapezoids, from their corners, shape (n, 4).
+
+    Where a piece of Gamma(t) meets one of Gamma(t + lag), both are straight lines; the integral of
+    the product of their squares is a sum of positive terms, so that nothing cancels.
+    """
+    low, high, first, last = _pieces(corners)
+    # lag >= 0: the second piece is the first one or comes after it
+    i, j = np.triu_indices(low.size)
+    # by symmetry the slope at lag 0 is 0, which |lag| does not know
+    s = jnp.where(lag == 0, 0.0, jnp.abs(jnp.where(lag == 0, 1.0, lag))).ravel()[None, :]
+    start = jnp.maximum(low[i][:, None], low[j][:, None] - s)
+    stop = jnp.minimum(high[i][:, None], high[j][:, None] - s)
+    # >=: what has no length yet grows with a plateau; at lag 0 no piece meets another one
+    meet = (stop >= start) & ((i == j)[:, None] | (s > 0))
+    width = jnp.where(meet, stop - start, 0.0)
+
+    # a piece without length is a plateau, on which the profile is 1
+    flat = first == last
+    length = jnp.where(flat, 1.0, high - low)
+    slope = jnp.where(flat, 0.0, (last - first) / length)
+
+    def value(piece, t):
+        line = first[piece][:, None] + slope[piece][:, None] * (t - low[piece][:, None])
+        return jnp.clip(line, 0.0, 1.0)
+
+    a, b = value(i, start), value(i, stop)
+    c, d = value(j, start + s), value(j, stop + s)
+    # int_0^1 of the product of both squares, in the Bernstein basis
+    ends = a * a * (c * c + 0.5 * c * d + d * d / 6.0) + b * b * (c * c / 6.0 + 0.5 * c * d + d * d)
+    cross = a * b * (0.5 * c * c + 2.0 / 3.0 * c * d + 0.5 * d * d)
+    return jnp.sum(0.2 * width * (ends + cross), axis=0).reshape(lag.shape)
+
+
+class _AbstractTrapezoids(AbstractEnvelope):
+    """One or several trapezoids whose supports do not overlap."""
+
+    def _corners(self) -> Float[Array, "n 4"]:
+        """Start, begin and end of the plateau, and stop of every trapezoid, in their order."""
+        raise NotImplementedError
+
+    def Gamma(self, t):
+        t = to_float(t)
+        total = jnp.zeros_like(t)
+        for start, top, end, stop in self._corners():
+            rise, fall = (t - start) / (top - start), (stop - t) / (stop - end)
+            total = total + jnp.clip(jnp.minimum(rise, fall), 0.0, 1.0)
+        return total
+
+    def breakpoints(self):
+        return self._corners().ravel()
+
+    def Gamma_hat(self, omega):
+        return _transform(self._corners(), to_float(omega))
+
+    def R_Gamma(self, lag):
+        return _autocorrelation(self._corners(), to_float(lag))
+
+
+def _single(lspot, tau_em, tau_dec):
+    return jnp.stack([-0.5 * lspot - tau_em, -0.5 * lspot, 0.5 * lspot, 0.5 * lspot + tau_dec])[
+        None, :
+    ]
+
+
+def _sequence(plateaus, ramps, gaps):
+    """Corners of symmetric trapezoids with gaps between their supports, the whole around t = 0."""
+    corners, time = [], jnp.zeros_like(plateaus[0])
+    for plateau, ramp, gap in zip(plateaus, ramps, (*gaps, jnp.zeros_like(time)), strict=True):
+        for length in (ramp, plateau, ramp):
+            corners.append(time)
+            time = time + length
+        corners.append(time)
+        time = time + gap
+    return (jnp.stack(corners) - 0.5 * time).reshape(len(plateaus), 4)
+
+
+class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
+    r"""A spot that grows, stays and decays along straight lines, as fast up as down.
+
+    .. math:: \Gamma(t) = \mathrm{clip}\left(\frac{l/2 + \tau - |t|}{\tau},\, 0,\, 1\right)
+
+    Its transform and its autocorrelation are exact for every order of its times, a plateau shorter
+    than the ramps or none at all included.
+
+    Parameters
+    ----------
+    lspot
+        Length l of the plateau in days, >= 0.
+    tau_spot
+        Length tau of either ramp in days, > 0.
+
+    Examples
+    --------
+    >>> envelope = TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0)
+    >>> envelope.kernel_support()
+    25.0
+    """
+
+    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_spot: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{spot}$", "length of either ramp")
+
+    def _corners(self):
+        return _single(self.lspot, self.tau_spot, self.tau_spot)
+
+    def Gamma_hat(self, omega):
+        real = self._real_transform(omega)
+        return jax.lax.complex(real, jnp.zeros_like(real))
+
+    def Gamma_hat_sq(self, omega):
+        return self._real_transform(omega) ** 2
+
+    def _real_transform(self, omega):
+        return _symmetric_transform(self.lspot, self.tau_spot, to_float(omega))
+
+    def kernel_support(self):
+        return plain(self.lspot + 2.0 * self.tau_spot)
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.symmetric()
+
+
+class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+    r"""A spot that grows, stays and decays along straight lines, each with a duration of its own.
+
+    .. math::
+        \Gamma(t) = \mathrm{clip}\left(\min\left(\frac{l/2 + \tau_{em} + t}{\tau_{em}},
+        \frac{l/2 + \tau_{dec} - t}{\tau_{dec}}\right),\, 0,\, 1\right)
+
+    Parameters
+    ----------
+    lspot
+        Length l of the plateau in days, >= 0; it is centred on t = 0.
+    tau_em, tau_dec
+        Lengths of the emergence and of the decay in days, > 0.
+    """
+
+    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_em: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{em}$", "length of the emergence")
+    tau_dec: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{dec}$", "length of the decay")
+
+    def _corners(self):
+        return _single(self.lspot, self.tau_em, self.tau_dec)
+
+    def kernel_support(self):
+        return plain(self.lspot + self.tau_em + self.tau_dec)
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.asymmetric()
+
+
+class DoubleTrapezoidEnvelope(_AbstractTrapezoids):
+    r"""Two equal symmetric trapezoids, a spot that comes back at an active longitude.
+
+    .. math:: \Gamma(t) = \Gamma_1(t + \Delta / 2) + \Gamma_1(t - \Delta / 2), \quad
+        \Delta = l + 2 \tau + t_{gap}
+
+    with :math:`\Gamma_1` that of `TrapezoidSymmetricEnvelope`.
+
+    Parameters
+    ----------
+    lspot
+        Length of either plateau in days, >= 0.
+    tau_spot
+        Length of every ramp in days, > 0.
+    t_gap
+        Time between the end of the first and the start of the second in days, >= 0.
+    """
+
+    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of either plateau")
+    tau_spot: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{spot}$", "length of every ramp")
+    t_gap: Float[Array, ""] = _duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
+
+    def _corners(self):
+        return _sequence([self.lspot] * 2, [self.tau_spot] * 2, [self.t_gap])
+
+    def kernel_support(self):
+        return plain(2.0 * self.lspot + 4.0 * self.tau_spot + self.t_gap)
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.sequence(["lspot"] * 2, ["tau_spot"] * 2, ["t_gap"])
+
+
+class DoubleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+    r"""Two different symmetric trapezoids one after the other.
+
+    .. math:: \Gamma(t) = \Gamma_1(t - c_1) + \Gamma_2(t - c_2), \quad
+        c_2 - c_1 = \frac{l_1 + l_2}{2} + \tau_1 + \tau_2 + t_{gap}
+
+    with :math:`\Gamma_i` that of `TrapezoidSymmetricEnvelope` and t = 0 halfway between the
+    start of the first and the end of the second.
+
+    Parameters
+    ----------
+    lspot1, lspot2
+        Lengths of the plateaus in days, >= 0.
+    tau_spot1, tau_spot2
+        Lengths of the ramps in days, > 0.
+    t_gap
+        Time between the end of the first and the start of the second in days, >= 0.
+    """
+
+    lspot1: Float[Array, ""] = _duration(r"$\ell_1$", "length of the first plateau")
+    tau_spot1: Float[Array, ""] = _time_scale(r"$\tau_1$", "length of the first ramps")
+    lspot2: Float[Array, ""] = _duration(r"$\ell_2$", "length of the second plateau")
+    tau_spot2: Float[Array, ""] = _time_scale(r"$\tau_2$", "length of the second ramps")
+    t_gap: Float[Array, ""] = _duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
+
+    def _corners(self):
+        return _sequence([self.lspot1, self.lspot2], [self.tau_spot1, self.tau_spot2], [self.t_gap])
+
+    def kernel_support(self):
+        ramps = 2.0 * (self.tau_spot1 + self.tau_spot2)
+        return plain(self.lspot1 + self.lspot2 + ramps + self.t_gap)
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.sequence(["lspot1", "lspot2"], ["tau_spot1", "tau_spot2"], ["t_gap"])
+
+
+class TripleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+    r"""Three different symmetric trapezoids one after the other.
+
+    .. math:: \Gamma(t) = \Gamma_1(t - c_1) + \Gamma_2(t - c_2) + \Gamma_3(t - c_3)
+
+    with :math:`\Gamma_i` that of `TrapezoidSymmetricEnvelope` and t = 0 halfway between the
+    start of the first and the end of the last.
+
+    Parameters
+    ----------
+    lspot1, lspot2, lspot3
+        Lengths of the plateaus in days, >= 0.
+    tau_spot1, tau_spot2, tau_spot3
+        Lengths of the ramps in days, > 0.
+    t_gap12, t_gap23
+        Times between the end of one and the start of the next in days, >= 0.
+    """
+
+    lspot1: Float[Array, ""] = _duration(r"$\ell_1$", "length of the first plateau")
+    tau_spot1: Float[Array, ""] = _time_scale(r"$\tau_1$", "length of the first ramps")
+    lspot2: Float[Array, ""] = _duration(r"$\ell_2$", "length of the second plateau")
+    tau_spot2: Float[Array, ""] = _time_scale(r"$\tau_2$", "length of the second ramps")
+    lspot3: Float[Array, ""] = _duration(r"$\ell_3$", "length of the third plateau")
+    tau_spot3: Float[Array, ""] = _time_scale(r"$\tau_3$", "length of the third ramps")
+    t_gap12: Float[Array, ""] = _duration(r"$t_{12}$", "from the first to the second", default=0.0)
+    t_gap23: Float[Array, ""] = _duration(r"$t_{23}$", "from the second to the third", default=0.0)
+
+    def _corners(self):
+        return _sequence(
+            [self.lspot1, self.lspot2, self.lspot3],
+            [self.tau_spot1, self.tau_spot2, self.tau_spot3],
+            [self.t_gap12, self.t_gap23],
+        )
+
+    def kernel_support(self):
+        plateaus = self.lspot1 + self.lspot2 + self.lspot3
+        ramps = 2.0 * (self.tau_spot1 + self.tau_spot2 + self.tau_spot3)
+        return plain(plateaus + ramps + self.t_gap12 + self.t_gap23)
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.sequence(
+            ["lspot1", "lspot2", "lspot3"],
+            ["tau_spot1", "tau_spot2", "tau_spot3"],
+            ["t_gap12", "t_gap23"],
+        )

@@ -1,0 +1,359 @@
+"""How much of a spot is seen while the star turns: rotation, inclination and the small-spot law."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import Model, param
+from pytreefit.extend import KEY, is_traced
+
+from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
+
+HALF_PI = 0.5 * np.pi
+
+
+def parameter_names(model: Model) -> tuple[str, ...]:
+    """Names of a module's own parameters, in the order of its fields."""
+    return tuple(f.name for f in dataclasses.fields(model) if KEY in f.metadata)
+
+
+def short_value(value) -> str:
+    """A parameter for a repr: four digits of a number, the shape of an array."""
+    array = np.asarray(value)
+    return repr(float(f"{array:.4g}")) if array.ndim == 0 else f"<{array.dtype}{array.shape}>"
+
+
+def short_repr(model: Model) -> str:
+    """``Name(parameter=value, ...)`` with four digits."""
+    names = parameter_names(model)
+    values = [getattr(model, name) for name in names]
+    if not all(eqx.is_array(v) and not is_traced(v) for v in values):
+        return eqx.tree_pformat(model)
+    inside = ", ".join(f"{n}={short_value(v)}" for n, v in zip(names, values, strict=True))
+    return f"{type(model).__name__}({inside})"
+
+
+class AbstractVisibility(Model):
+    r"""What a spot at latitude :math:`\phi` shows while the star turns.
+
+    The spot's longitude is :math:`\theta = \omega_0(\phi) t`, the cosine of its angle from the
+    centre of the disk
+
+    .. math:: \mu(\theta) = a_0 + a_1 \cos\theta, \quad a_0 = \cos i \sin\phi, \quad
+              a_1 = \sin i \cos\phi,
+
+    and it hides :math:`V(\mu)` times its area. Angles are in radians, times in days.
+    """
+
+    peq: eqx.AbstractVar[Array]
+    kappa: eqx.AbstractVar[Array]
+    inc: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def profile(self, mu: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Foreshortened brightness V of a spot against the cosine of its angle, any shape."""
+
+    @abc.abstractmethod
+    def panels(self) -> Float[Array, "p 2"]:
+        """Ranges of latitude, ascending, where spots are ever seen and V is smooth in latitude."""
+
+    @abc.abstractmethod
+    def cn(self, orders: tuple[int, ...], phi: Float[Array, "..."]) -> Float[Array, "... n"]:
+        r"""Fourier coefficients of the visibility over one rotation.
+
+        .. math:: c_n(\phi) = \frac{1}{2\pi} \int_{-\pi}^{\pi} V(\mu(\theta)) \cos n\theta\,d\theta
+
+        Parameters
+        ----------
+        orders
+            The harmonics n >= 0.
+        phi
+            Latitudes in radians, any shape.
+
+        Returns
+        -------
+        Array
+            Shape of `phi` with a last axis for the orders.
+        """
+
+    @abc.abstractmethod
+    def prepared(self, phi: Float[Array, "..."]) -> Callable[[Array], Array]:
+        """The autocorrelation at some latitudes as a function of the angle.
+
+        All that depends on the latitudes alone is worked out once, which is most of the work for
+        the laws without a closed form. See `autocorrelation`.
+        """
+
+    def autocorrelation(
+        self, phi: Float[Array, "..."], angle: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        r"""Autocorrelation of the visibility over one rotation, all harmonics at once.
+
+        .. math:: A(\phi, D) = \frac{1}{2\pi} \int_{-\pi}^{\pi} V(\theta) V(\theta + D)\,d\theta
+                  = c_0^2 + 2 \sum_{n \ge 1} c_n^2 \cos nD
+
+        Parameters
+        ----------
+        phi
+            Latitudes in radians. All that depends on them alone is worked out in their shape: pass
+            (m, 1) with angles (m, k) to have it done once for each latitude.
+        angle
+            Rotation angles D in radians, any value, of a shape that broadcasts with `phi` (as many
+            axes, or none).
+
+        Returns
+        -------
+        Array
+            Shape as broadcast.
+        """
+        return self.prepared(phi)(jnp.asarray(angle, float))
+
+    def omega0(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:
+        r"""Angular velocity at a latitude.
+
+        .. math:: \omega_0(\phi) = \frac{2\pi}{P_{eq}} (1 - \kappa \sin^2\phi)
+
+        Parameters
+        ----------
+        phi
+            Latitudes in radians, any shape.
+
+        Returns
+        -------
+        Array
+            Radians per day, same shape.
+        """
+        sin = jnp.sin(jnp.asarray(phi, float))
+        return 2.0 * jnp.pi * (1.0 - self.kappa * sin * sin) / self.peq
+
+    def foreshortening(self, phi: Float[Array, "..."]) -> tuple[Array, Array]:
+        """Mean a_0 and amplitude a_1 of the cosine of a spot's angle, in the shape of `phi`."""
+        phi = jnp.asarray(phi, float)
+        return jnp.cos(self.inc) * jnp.sin(phi), jnp.sin(self.inc) * jnp.cos(phi)
+
+    def cn_squared(
+        self, orders: tuple[int, ...], phi: Float[Array, "..."]
+    ) -> Float[Array, "... n"]:
+        """Squares of the Fourier coefficients `cn`, the powers of the harmonics."""
+        return self.cn(orders, phi) ** 2
+
+    def mean_visibility(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Visibility averaged over a rotation, c_0, in the shape of `phi`."""
+        return self.cn((0,), phi)[..., 0]
+
+    @property
+    def param_keys(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return parameter_names(self)
+
+    @property
+    def param_dict(self) -> dict[str, float]:
+        """Values of the parameters by name, plain floats."""
+        return {name: float(getattr(self, name)) for name in parameter_names(self)}
+
+    def __repr__(self):
+        return short_repr(self)
+
+    def _profile_sympy(self):
+        """V as a SymPy expression of mu, or None if there is none."""
+        return None
+
+    def get_sympy(self) -> dict:
+        """Show the equations (LaTeX in a terminal, rendered in Jupyter) and return them.
+
+        Returns
+        -------
+        dict
+            SymPy expressions by name; None where a quantity is numerical.
+        """
+        from ..kernel.symbolic import show
+
+        return show(type(self).__name__, self._equations())
+
+    def _equations(self) -> dict:
+        import sympy as sp
+
+        peq, phi, theta = sp.Symbol("P_eq", positive=True), sp.Symbol("phi"), sp.Symbol("theta")
+        kappa, inc = sp.symbols("kappa i", real=True)
+        inclination = sp.pi / 2 if "inc" not in self.param_keys else inc
+        equations = {
+            "omega_0(phi)": 2 * sp.pi * (1 - kappa * sp.sin(phi) ** 2) / peq,
+            "a_0": sp.cos(inclination) * sp.sin(phi),
+            "a_1": sp.sin(inclination) * sp.cos(phi),
+            "mu(theta)": sp.Symbol("a_0") + sp.Symbol("a_1") * sp.cos(theta),
+            "V(mu)": self._profile_sympy(),
+        }
+        return equations | {"c_n": None}
+
+
+class AbstractPolynomialVisibility(AbstractVisibility):
+    r"""A visibility that is a polynomial of the foreshortening wherever the spot is seen.
+
+    .. math:: V(\mu) = \sum_j b_j \mu^j \quad (\mu > 0), \qquad b_0 = 0
+
+    Harmonics and autocorrelation have closed forms for any of these, so a new law is a class with
+    its parameters as fields and `polynomial`.
+    """
+
+    @abc.abstractmethod
+    def polynomial(self) -> Sequence[Float[Array, ""]]:
+        """The coefficients b_j, constant term (0) first."""
+
+    def profile(self, mu):
+        mu = jnp.maximum(jnp.asarray(mu, float), 0.0)
+        *rest, value = self.polynomial()
+        value = jnp.broadcast_to(value, mu.shape)
+        for b in reversed(rest):
+            value = value * mu + b
+        return value
+
+    def panels(self):
+        return visible_panels(self.inc)
+
+    def _windowed(self, phi) -> tuple[list[Array], Window]:
+        a0, a1 = self.foreshortening(phi)
+        return cosine_polynomial(self.polynomial(), a0, a1), visible_window(a0, a1)
+
+    def cn(self, orders, phi):
+        return window_harmonics(*self._windowed(phi), orders)
+
+    def prepared(self, phi):
+        return window_autocorrelation(*self._windowed(phi))
+
+
+def visible_panels(inc: Float[Array, ""]) -> Float[Array, "2 2"]:
+    r"""Latitudes that rise and set, and those always seen, as two ranges.
+
+    .. math:: |\phi| < \beta = \min(i, \pi - i), \qquad \beta < \pm\phi < \pi/2
+
+    with the sign of cos i in the second.
+    """
+    beta = jnp.minimum(inc, jnp.pi - inc)
+    pole = jnp.asarray(HALF_PI, beta.dtype)
+    north = inc <= pole
+    cap = jnp.stack([jnp.where(north, beta, -pole), jnp.where(north, pole, -beta)])
+    return jnp.stack([jnp.stack([-beta, beta]), cap])
+
+
+def _peq() -> jax.Array:
+    return param(
+        unit="d", bounds="(0, inf)", label=r"$P_{eq}$", doc="rotation period at the equator"
+    )
+
+
+def _kappa() -> jax.Array:
+    return param(bounds="[0, 1)", label=r"$\kappa$", doc="differential rotation, pole to equator")
+
+
+class AbstractInclinedVisibility(AbstractVisibility):
+    """A visibility whose inclination is a parameter: the fields that all of these share."""
+
+    peq: Float[Array, ""] = _peq()
+    kappa: Float[Array, ""] = _kappa()
+    inc: Float[Array, ""] = param(
+        unit="rad", bounds=f"[0, {np.pi!r}]", label="$i$", doc="inclination, 0 is pole-on"
+    )
+
+
+_LINEAR = (0.0, 1.0)
+
+
+def _small_spot_equations(equations: dict) -> dict:
+    import sympy as sp
+
+    a0, a1, theta_v, n = sp.symbols("a_0 a_1 theta_v n", real=True)
+    sin, cos = sp.sin(theta_v), sp.cos(theta_v)
+    harmonic = (
+        a0 * sp.sin(n * theta_v) / n
+        + a1 / 2 * (sp.sin((n - 1) * theta_v) / (n - 1) + sp.sin((n + 1) * theta_v) / (n + 1))
+    ) / sp.pi
+    shown = ("omega_0(phi)", "a_0", "a_1")
+    return {name: equations[name] for name in shown} | {
+        "theta_v": sp.acos(-a0 / a1),
+        "c_0": (a0 * theta_v + a1 * sin) / sp.pi,
+        "c_1": (a0 * sin + a1 / 2 * (theta_v + sin * cos)) / sp.pi,
+        "c_n": harmonic,
+    }
+
+
+class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibility):
+    r"""A small spot on a star with a uniformly bright disk, :math:`V = \max(\mu, 0)`.
+
+    .. math::
+
+        c_0 = \frac{a_0 \theta_v + a_1 \sin\theta_v}{\pi}, \quad
+        c_1 = \frac{a_0 \sin\theta_v + \frac{a_1}{2}(\theta_v + \sin\theta_v\cos\theta_v)}{\pi},
+
+        c_n = \frac{1}{\pi}\left[\frac{a_0 \sin n\theta_v}{n} + \frac{a_1}{2}\left(
+              \frac{\sin (n-1)\theta_v}{n-1} + \frac{\sin (n+1)\theta_v}{n+1}\right)\right]
+
+    with :math:`\theta_v = \arccos(-a_0/a_1)`, :math:`\pi` where the spot is always seen and 0 where
+    never.
+
+    Parameters
+    ----------
+    peq
+        Rotation period at the equator in days, > 0.
+    kappa
+        Differential rotation, :math:`\omega_0(\phi) = 2\pi (1 - \kappa\sin^2\phi) / P_{eq}`, in
+        [0, 1).
+    inc
+        Inclination of the rotation axis to the line of sight in radians, in [0, pi]; 0 is pole-on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> visibility = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)
+    >>> visibility
+    VisibilityFunction(peq=10.0, kappa=0.3, inc=1.047)
+    >>> f"{visibility.cn_squared((0, 1, 2), 0.0)[1]:.6f}"
+    '0.046875'
+    """
+
+    def polynomial(self):
+        return [jnp.asarray(b, float) for b in _LINEAR]
+
+    def _equations(self):
+        return _small_spot_equations(super()._equations())
+
+
+class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
+    r"""A small spot on a uniform disk seen from the equator, :math:`i = \pi/2`.
+
+    Every spot is seen for half of a rotation, so :math:`\theta_v = \pi/2` and only the even
+    harmonics and the first are there: :math:`c_n \propto \cos\phi`.
+
+    Parameters
+    ----------
+    peq
+        Rotation period at the equator in days, > 0.
+    kappa
+        Differential rotation, in [0, 1).
+    """
+
+    peq: Float[Array, ""] = _peq()
+    kappa: Float[Array, ""] = _kappa()
+
+    @property
+    def inc(self):
+        """The inclination, pi/2."""
+        return jnp.full_like(self.peq, HALF_PI)
+
+    def foreshortening(self, phi):
+        phi = jnp.asarray(phi, float)
+        return jnp.zeros_like(phi), jnp.cos(phi)
+
+    def polynomial(self):
+        return [jnp.asarray(b, float) for b in _LINEAR]
+
+    def panels(self):
+        return jnp.asarray([[-HALF_PI, HALF_PI]], float)
+
+    def _equations(self):
+        return _small_spot_equations(super()._equations())

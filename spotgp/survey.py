@@ -1,0 +1,431 @@
+"""Many light curves at once: the same fit of each, through one compilation of the likelihood."""
+
+import dataclasses
+import math
+import threading
+import time as clock
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pytreefit import Fit, Table, jit, laplace
+from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
+
+from .gp.setup import filled_up, inside, prior_limits, short_names
+from .gp.solver import GPSolver
+from .io.observations import TimeSeriesData
+from .solvers import bandwidth, fastest
+from .star.model import SpotEvolutionModel
+from .starts import first_guess, search
+
+# up to so many points a dense matrix costs hardly more than a banded one
+_SMALL = 600
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StarFit:
+    """The fit of one of many stars, or why there is none.
+
+    Parameters
+    ----------
+    name
+        Of the star; its number where it has none.
+    points
+        Number of points that were fitted.
+    fit
+        The best of the fits, or None.
+    errors
+        Standard deviation of each free parameter by path, from the curvature of the log posterior,
+        without those that ran to the edge of their prior, where the others' are given for these
+        values; empty where none could be had.
+    log_density
+        Logarithm of likelihood times prior density at the best values.
+    agreeing, starts
+        How many of how many starts ended within 0.1 of it.
+    effective_period, effective_period_error
+        Days, see `SpotEvolutionModel.effective_period`.
+    seconds
+        Time it took.
+    message
+        What to know about it: why it failed, or what the fit says of itself.
+    """
+
+    name: str
+    points: int = 0
+    fit: Fit | None = None
+    errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    log_density: float = math.nan
+    agreeing: int = 0
+    starts: int = 0
+    effective_period: float = math.nan
+    effective_period_error: float = math.nan
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The best value of each free parameter by path."""
+        return {} if self.fit is None else {n: float(v) for n, v in self.fit.values.items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ManyFits(Sequence):
+    """The results of `fit_many`, one `StarFit` per star in the order they came in.
+
+    Parameters
+    ----------
+    stars
+        The results.
+    compilations
+        How many programs were compiled for them.
+    seconds
+        Time it took.
+    """
+
+    stars: tuple[StarFit, ...]
+    compilations: int
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.stars)
+
+    def __getitem__(self, index):
+        return self.stars[index]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Paths of the parameters that are free for at least one star."""
+        return tuple(dict.fromkeys(name for star in self.stars for name in star.values))
+
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """Which stars have no fit."""
+        return tuple(k for k, star in enumerate(self.stars) if star.fit is None)
+
+    def values(self, name: str) -> np.ndarray:
+        """Best values of a parameter, shape (stars,), NaN where there is none."""
+        path = self._path(name)
+        return np.array([star.values.get(path, math.nan) for star in self.stars])
+
+    def errors(self, name: str) -> np.ndarray:
+        """Standard deviations of a parameter, shape (stars,), NaN where there is none."""
+        path = self._path(name)
+        return np.array([star.errors.get(path, math.nan) for star in self.stars])
+
+    def _path(self, name: str) -> str:
+        short = dict(zip(short_names(self.names), self.names, strict=True))
+        path = short.get(name, name)
+        if path not in self.names:
+            raise ValueError(f"{name!r} is no free parameter; these are: {', '.join(short)}.")
+        return path
+
+    def table(self) -> Table:
+        """A row per star: name, points, effective period, parameters, agreement, message."""
+        short = short_names(self.names)
+        rows = [
+            (
+                star.name,
+                star.points,
+                _pair(star.effective_period, star.effective_period_error),
+                *(_pair(star.values.get(n), star.errors.get(n)) for n in self.names),
+                f"{star.agreeing}/{star.starts}",
+                star.message,
+            )
+            for star in self.stars
+        ]
+        return Table(("star", "points", "P_eff", *short, "agreeing", "message"), rows)
+
+    def to_astropy(self) -> Any:
+        """An ``astropy.table.QTable`` with a row per star, which can be written to a file."""
+        from astropy import units
+        from astropy.table import QTable
+
+        table = QTable()
+        model = next((star.fit.model for star in self.stars if star.fit is not None), None)
+        table["star"] = [star.name for star in self.stars]
+        table["points"] = [star.points for star in self.stars]
+        for column in ("effective_period", "effective_period_error"):
+            table[column] = [getattr(star, column) for star in self.stars] * units.day
+        for short, path in zip(short_names(self.names), self.names, strict=True):
+            unit = units.Unit(lookup_parameter(model, path).info.unit)
+            table[short] = self.values(path) * unit
+            table[f"{short}_error"] = self.errors(path) * unit
+        for column in ("log_density", "agreeing", "starts", "seconds", "message"):
+            table[column] = [getattr(star, column) for star in self.stars]
+        return table
+
+    def __repr__(self) -> str:
+        compiled = f"{self.compilations} compilation{'' if self.compilations == 1 else 's'}"
+        return (
+            f"ManyFits({len(self)} stars, {len(self.failed)} failed, {compiled}, "
+            f"{duration(self.seconds)})\n{self.table()!r}"
+        )
+
+
+def fit_many(
+    stars: Sequence[Any],
+    model: SpotEvolutionModel | Callable[[TimeSeriesData], SpotEvolutionModel],
+    *,
+    priors: Mapping[str, Any] | Callable[[TimeSeriesData], Mapping[str, Any]] | None = None,
+    jitter: float | Callable[[TimeSeriesData], float] = 0.0,
+    starts: int = 4,
+    steps: int = 200,
+    errors: bool = True,
+    progress: bool | Callable[[str], object] = True,
+    **kwargs,
+) -> ManyFits:
+    r"""Find the most probable parameters of many stars, as `search` does for one.
+
+    Light curves of unequal length are filled up to a common one, without any effect on their
+    likelihoods, so that stars of a kind share one compiled program; every core takes one star after
+    the other. A star that fails is a row that says why.
+
+    Parameters
+    ----------
+    stars
+        A `TimeSeriesData` for each star, a tuple ``(t, flux, flux_err)``, or a function without
+        arguments that returns one of these, for light curves too many to be held in memory.
+        Relative fluxes (`TimeSeriesData.normalize`) of some hundred points each
+        (`TimeSeriesData.thin`) are fitted in seconds.
+    model
+        Envelope, visibility and amplitude to fit. Of this model each star starts with the period,
+        life times and amplitude that its light curve suggests (`first_guess`); a function of the
+        star's data returns a model that is used as it is.
+    priors
+        As for `GPSolver`, or a function of the star's data that returns such priors.
+    jitter
+        As for `GPSolver`, or a function of the star's data.
+    starts
+        How many of the best starting points to fit.
+    steps
+        Most steps of each fit.
+    errors
+        Whether to estimate standard deviations, by differences of the gradient at the maximum.
+    progress
+        True writes lines to standard error, False nothing; a function gets each line.
+    **kwargs
+        Further arguments of `GPSolver.from_data`, the same for every star.
+
+    Returns
+    -------
+    ManyFits
+        Ctrl-C returns what is done so far.
+
+    Raises
+    ------
+    ValueError
+        If there are no stars, or the solver is neither dense nor banded: the others' programs
+        differ from star to star.
+    """
+    stars = list(stars)
+    if not stars:
+        raise ValueError("stars is empty: pass one light curve at least.")
+    solver = kwargs.setdefault("solver", "exact")
+    if solver not in ("exact", "dense", "banded"):
+        raise ValueError(
+            f"fit_many works with exact solvers that share programs: leave solver={solver!r} out."
+        )
+    tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
+    rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
+    done = 0
+
+    def keep(k: int, row: StarFit):
+        nonlocal done
+        rows[k], done = row, done + 1
+        seconds = clock.perf_counter() - began
+        left = duration(seconds / done * (len(stars) - done))
+        failed = sum(row.fit is None and row.message != "Not done." for row in rows)
+        tell(f"fit_many: {done} of {len(stars)} stars, {failed} failed, about {left} left")
+
+    def prepare(k: int):
+        if stop.is_set():
+            return None
+        name = str(k)
+        try:
+            data = _data_of(stars[k])
+            name = data.name or name
+            return k, name, _process_of(data, model, priors, jitter, kwargs)
+        except Exception as error:
+            keep(k, StarFit(name, message=_said(error)))
+            return None
+
+    def work(item):
+        k, name, gp = item
+        if not stop.is_set():
+            keep(k, _fitted(name, gp, starts, steps, errors))
+
+    groups: list[list] = []
+    try:
+        groups = _groups([item for item in in_threads(prepare, range(len(stars))) if item])
+        for group in groups:
+            shared = _alike(group)
+            work(shared[0])  # compiles for the others
+            in_threads(work, shared[1:])
+    except KeyboardInterrupt:
+        stop.set()
+    seconds = clock.perf_counter() - began
+    tell(f"fit_many: {done} of {len(stars)} stars in {duration(seconds)}", final=True)
+    return ManyFits(tuple(rows), len(groups), seconds)
+
+
+def _data_of(star) -> TimeSeriesData:
+    star = star() if callable(star) else star
+    return star if isinstance(star, TimeSeriesData) else TimeSeriesData(*star)
+
+
+def _process_of(data, model, priors, jitter, kwargs) -> GPSolver:
+    priors = dict((priors(data) if callable(priors) else priors) or {})
+    if isinstance(model, SpotEvolutionModel):
+        chosen = _first_guess(data, model, priors)
+    else:
+        chosen = model(data)
+    return GPSolver.from_data(
+        data,
+        chosen,
+        priors=priors,
+        jitter=jitter(data) if callable(jitter) else jitter,
+        **kwargs,
+    )
+
+
+def _first_guess(data, model: SpotEvolutionModel, priors) -> SpotEvolutionModel:
+    """The first guess, moved into the priors; what they fix stays as it is in the model."""
+    guess, changes = first_guess(data, model), {}
+    for name, prior in priors.items():
+        path = model.paths.get(name, name.removeprefix("model."))
+        if path not in model.paths.values():
+            continue
+        if prior is None:
+            changes[path] = model.get(path)
+        else:
+            low, high = prior if isinstance(prior, tuple | list) else prior_limits(prior)
+            changes[path] = inside(float(guess.get(path)), low, high)
+    return guess.set(changes)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _width(gp: GPSolver) -> int:
+    """Number of points that follow a point and are correlated with it; 0 for a dense solver."""
+    light_curve = gp.light_curve
+    if light_curve.layout[0] == 1:
+        return 0
+    return bandwidth(np.asarray(light_curve.time), float(light_curve.reach))
+
+
+def _groups(items: list) -> list[list]:
+    """Processes that can share a program without costing each other much."""
+    kinds = defaultdict(list)
+    for item in items:
+        gp = item[2]
+        priors = jax.tree.structure(gp.posterior.priors)
+        banded = _width(gp) > 0 and gp.light_curve.time.size > _SMALL
+        kinds[gp.posterior.names, priors, banded].append(item)
+
+    return [
+        group for kind in kinds.values() for group in _classes(kind, lambda lc: lc.time.size, 2.0)
+    ]
+
+
+def _samples(light_curve) -> int:
+    """Of the kernel's table; fewer than the matrix has elements cost little."""
+    return max(light_curve.knots * light_curve.nodes, light_curve.time.size**2 // 2)
+
+
+def _classes(items: list, size: Callable[[Any], float], ratio: float) -> list[list]:
+    """Items in classes, in each of which the largest is no larger than so many times the least."""
+    classes: list[list] = []
+    largest = 0.0
+    for item in sorted(items, key=lambda item: -size(item[2].light_curve)):
+        here = size(item[2].light_curve)
+        if not classes or ratio * here < largest:
+            classes.append([])
+            largest = here
+        classes[-1].append(item)
+    return classes
+
+
+def _alike(items: list) -> list:
+    """The processes of a group with arrays and static fields in common."""
+    light_curves = [gp.light_curve for _, _, gp in items]
+    n = max(light_curve.time.size for light_curve in light_curves)
+    columns = max(light_curve.columns.shape[1] for light_curve in light_curves)
+    widths = [_width(gp) for _, _, gp in items]
+    width = max(widths) if all(widths) else 0
+    # the program has tables of some sizes, and each star fills one of these
+    classes = _classes(items, _samples, 4.0)
+    sizes = [[(gp.light_curve.knots, gp.light_curve.nodes) for *_, gp in some] for some in classes]
+    tables = tuple(tuple(map(max, zip(*some, strict=True))) for some in sizes)
+    knots, nodes = map(max, zip(*tables, strict=True))
+    layout = tuple(fastest(n, width, dense=False)) if width else (1, n, 0)
+    static = {"layout": layout, "knots": knots, "nodes": nodes, "tables": tables}
+    return [
+        (k, name, _with(gp, filled_up(gp.light_curve, n, columns, table=which, **static)))
+        for which, some in zip(jnp.arange(len(classes)), classes, strict=True)
+        for k, name, gp in some
+    ]
+
+
+def _with(gp: GPSolver, light_curve) -> GPSolver:
+    return eqx.tree_at(lambda gp: gp.posterior.model, gp, light_curve)
+
+
+@jit
+def _effective_period(posterior, values):
+    """The effective period and its derivatives."""
+    return jax.value_and_grad(lambda v: posterior.model_at(v).model.effective_period())(values)
+
+
+def _fitted(name: str, gp: GPSolver, starts: int, steps: int, errors: bool) -> StarFit:
+    began = clock.perf_counter()
+    light_curve = gp.light_curve
+    real = light_curve.real
+    points = int(light_curve.time.size if real is None else jnp.sum(real))
+    try:
+        found = search(gp, number=starts, steps=steps, progress=False)
+    except Exception as error:
+        seconds = clock.perf_counter() - began
+        return StarFit(name, points, seconds=seconds, message=_said(error))
+    best = found.best
+    message, widths, error = best.message, {}, math.nan
+    if any(result.message.startswith("Interrupted") for result in found.fits):
+        raise KeyboardInterrupt
+    period, slopes = _effective_period(gp.posterior, best.values)
+    if errors:
+        try:
+            approximation = laplace(gp.posterior, best, method="differences", held=best.at_edge)
+            deviations = approximation.std.items()
+            widths = {path: float(w) for path, w in deviations if path not in best.at_edge}
+            along = np.array([float(slopes[path]) for path in best.names])
+            error = math.sqrt(along @ np.asarray(approximation.covariance) @ along)
+        except ValueError as problem:
+            message = f"{message} No errors: {problem}"
+    return StarFit(
+        name=name,
+        points=points,
+        fit=best,
+        errors=widths,
+        log_density=float(best.log_density),
+        agreeing=found.agreeing,
+        starts=len(found.fits),
+        effective_period=float(period),
+        effective_period_error=error,
+        seconds=clock.perf_counter() - began,
+        message=message,
+    )
+
+
+def _pair(value: float | None, error: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "-"
+    if error is None or not (math.isfinite(error) and error > 0):
+        return f"{value:.5g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
