@@ -135,7 +135,7 @@ def posterior(args):
     approximate = corrected.samples.log_density - corrected.samples.log_volume
     apart = corrected.log_density - np.asarray(approximate)
     last = {n: jnp.ravel(x) for n, x in corrected.resample(jax.random.key(2)).draws.items()}
-    period = jax.vmap(lambda v: exact.light_curve_at(v).model.effective_period())(last)
+    period = jax.vmap(lambda v: exact.process_at(v).model.effective_period())(last)
     degrees = np.degrees(np.asarray(last["model.visibility.inc"]))
     return {
         "cores": len(os.sched_getaffinity(0)),

@@ -139,7 +139,7 @@ print(
 folder = args.output / (data.name or args.path.stem).replace(" ", "_").lower()
 folder.mkdir(parents=True, exist_ok=True)
 samples.save(folder / "samples.npz")
-kernel = best.light_curve.spot_kernel()
+kernel = best.process.spot_kernel()
 spotgp.plot_light_curve(best).savefig(folder / "light_curve.png", dpi=120)
 spotgp.plot_kernel(kernel, data=fitted, max_lag=min(10 * period, 0.5 * data.span)).savefig(
     folder / "kernel.png", dpi=120

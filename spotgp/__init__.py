@@ -1,12 +1,13 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
+from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
 from .gp.prediction import Prediction
-from .gp.process import LightCurve, light_curve_log_likelihood
+from .gp.process import Process
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
-from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel, latitude_nodes
+from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
 from .kernel.numerical import NumericalKernel
 from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
 from .periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
@@ -92,6 +93,7 @@ __all__ = [
     "NumericalKernel",
     "Periodogram",
     "Prediction",
+    "Process",
     "SHOTerm",
     "Search",
     "SinInclination",
@@ -111,9 +113,7 @@ __all__ = [
     "draw_spots",
     "first_guess",
     "fit_many",
-    "latitude_nodes",
     "light_curve",
-    "light_curve_log_likelihood",
     "lomb_scargle",
     "plot_butterfly",
     "plot_kernel",

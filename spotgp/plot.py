@@ -55,13 +55,13 @@ def plot_light_curve(
     matplotlib.figure.Figure
         The figure.
     """
-    curve = gp.light_curve
-    time = np.asarray(curve.time, float) + gp.epoch
-    flux, error = np.asarray(curve.flux, float), np.asarray(curve.flux_err, float)
+    data, terms = gp.data, gp.process.terms
+    time = np.asarray(data.time, float) + float(data.epoch)
+    flux, error = np.asarray(data.flux, float), np.asarray(data.flux_err, float)
     t = np.linspace(time[0], time[-1], 1000) if t is None else np.asarray(t, float)
     mean, variance = (np.asarray(x) for x in gp.predict(t, theta))
     spread = np.sqrt(variance)
-    names = ("spots", *curve.terms) if parts or (parts is None and curve.terms) else ()
+    names = ("spots", *terms) if parts or (parts is None and terms) else ()
     figure = _new_figure(figure, (9.0, 4.5 + 1.5 * len(names)))
     heights = [3.0] + [1.5] * len(names) + [1.0]
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)

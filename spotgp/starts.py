@@ -18,7 +18,7 @@ import numpy as np
 from pytreefit import Fit, Table, fit, jit
 from pytreefit.extend import in_threads
 
-from .gp.setup import inside, prior_limits
+from .gp.priors import inside, prior_limits
 from .gp.solver import GPSolver
 from .periods import autocorrelation, lomb_scargle
 from .star.model import SpotEvolutionModel
@@ -81,10 +81,8 @@ def suggest_starts(
     list of dict
         Values by path. Those whose log posterior is not finite are left out.
     """
-    light_curve = gp.light_curve
-    real = slice(None) if light_curve.real is None else np.asarray(light_curve.real) > 0
-    time, flux = (np.asarray(x, float)[real] for x in (light_curve.time, light_curve.flux))
-    flux = flux - _column_fit(np.asarray(light_curve.columns, float)[real], flux)
+    time, flux = (np.asarray(x, float) for x in (gp.data.time, gp.data.flux))
+    flux = flux - _column_fit(gp.data.columns(), flux)
     span = float(time[-1] - time[0])
     acf = autocorrelation(time, flux)
     if periods is None:

@@ -8,22 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Table, jit, laplace
 from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
 
-from .gp.setup import filled_up, inside, prior_limits, short_names
+from .gp.priors import inside, prior_limits, short_names
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
-from .solvers import bandwidth, fastest
 from .star.model import SpotEvolutionModel
 from .starts import first_guess, search
 
-# up to so many points a dense matrix costs hardly more than a banded one
+# points up to which light curves are taken as a whole
 _SMALL = 600
 
 
@@ -209,7 +206,8 @@ def fit_many(
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     **kwargs
-        Further arguments of `GPSolver.from_data`, the same for every star.
+        Further arguments of `GPSolver.from_data`, the same for every star. Without a ``solver``
+        they are exact. `AbstractSolver.shared` says which solvers share programs.
 
     Returns
     -------
@@ -219,17 +217,11 @@ def fit_many(
     Raises
     ------
     ValueError
-        If there are no stars, or the solver is neither dense nor banded: the others' programs
-        differ from star to star.
+        If there are no stars.
     """
     stars = list(stars)
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
-    solver = kwargs.setdefault("solver", "exact")
-    if solver not in ("exact", "dense", "banded"):
-        raise ValueError(
-            f"fit_many works with exact solvers that share programs: leave solver={solver!r} out."
-        )
     tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
     rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
     done = 0
@@ -284,12 +276,14 @@ def _process_of(data, model, priors, jitter, kwargs) -> GPSolver:
         chosen = _first_guess(data, model, priors)
     else:
         chosen = model(data)
+    # a dense matrix of few points costs hardly more than a band, and all of them share a program
+    exact = "dense" if data.time.size <= _SMALL else "exact"
     return GPSolver.from_data(
         data,
         chosen,
         priors=priors,
         jitter=jitter(data) if callable(jitter) else jitter,
-        **kwargs,
+        **{"solver": exact, **kwargs},
     )
 
 
@@ -312,69 +306,37 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _width(gp: GPSolver) -> int:
-    """Number of points that follow a point and are correlated with it; 0 for a dense solver."""
-    light_curve = gp.light_curve
-    if light_curve.layout[0] == 1:
-        return 0
-    return bandwidth(np.asarray(light_curve.time), float(light_curve.reach))
-
-
 def _groups(items: list) -> list[list]:
     """Processes that can share a program without costing each other much."""
     kinds = defaultdict(list)
     for item in items:
         gp = item[2]
-        priors = jax.tree.structure(gp.posterior.priors)
-        banded = _width(gp) > 0 and gp.light_curve.time.size > _SMALL
-        kinds[gp.posterior.names, priors, banded].append(item)
-
-    return [
-        group for kind in kinds.values() for group in _classes(kind, lambda lc: lc.time.size, 2.0)
-    ]
+        structure = jax.tree.structure((gp.process, gp.posterior.priors))
+        kinds[type(gp.solver), gp.posterior.names, structure].append(item)
+    return [group for kind in kinds.values() for group in _of_like_length(kind)]
 
 
-def _samples(light_curve) -> int:
-    """Of the kernel's table; fewer than the matrix has elements cost little."""
-    return max(light_curve.knots * light_curve.nodes, light_curve.time.size**2 // 2)
-
-
-def _classes(items: list, size: Callable[[Any], float], ratio: float) -> list[list]:
-    """Items in classes, in each of which the largest is no larger than so many times the least."""
+def _of_like_length(items: list) -> list[list]:
+    """Items in classes, in each of which the longest has at most twice the length of the others."""
     classes: list[list] = []
-    largest = 0.0
-    for item in sorted(items, key=lambda item: -size(item[2].light_curve)):
-        here = size(item[2].light_curve)
-        if not classes or ratio * here < largest:
+    longest = 0
+    for item in sorted(items, key=lambda item: -item[2].solver.length):
+        length = item[2].solver.length
+        if not classes or 2 * length < longest:
             classes.append([])
-            largest = here
+            longest = length
         classes[-1].append(item)
     return classes
 
 
 def _alike(items: list) -> list:
-    """The processes of a group with arrays and static fields in common."""
-    light_curves = [gp.light_curve for _, _, gp in items]
-    n = max(light_curve.time.size for light_curve in light_curves)
-    columns = max(light_curve.columns.shape[1] for light_curve in light_curves)
-    widths = [_width(gp) for _, _, gp in items]
-    width = max(widths) if all(widths) else 0
-    # the program has tables of some sizes, and each star fills one of these
-    classes = _classes(items, _samples, 4.0)
-    sizes = [[(gp.light_curve.knots, gp.light_curve.nodes) for *_, gp in some] for some in classes]
-    tables = tuple(tuple(map(max, zip(*some, strict=True))) for some in sizes)
-    knots, nodes = map(max, zip(*tables, strict=True))
-    layout = tuple(fastest(n, width, dense=False)) if width else (1, n, 0)
-    static = {"layout": layout, "knots": knots, "nodes": nodes, "tables": tables}
+    """The processes of a group with solvers of common sizes."""
+    solvers = [gp.solver for _, _, gp in items]
+    shared = type(solvers[0]).shared(solvers)
     return [
-        (k, name, _with(gp, filled_up(gp.light_curve, n, columns, table=which, **static)))
-        for which, some in zip(jnp.arange(len(classes)), classes, strict=True)
-        for k, name, gp in some
+        (k, name, gp.with_solver(solver))
+        for (k, name, gp), solver in zip(items, shared, strict=True)
     ]
-
-
-def _with(gp: GPSolver, light_curve) -> GPSolver:
-    return eqx.tree_at(lambda gp: gp.posterior.model, gp, light_curve)
 
 
 @jit
@@ -385,9 +347,7 @@ def _effective_period(posterior, values):
 
 def _fitted(name: str, gp: GPSolver, starts: int, steps: int, errors: bool) -> StarFit:
     began = clock.perf_counter()
-    light_curve = gp.light_curve
-    real = light_curve.real
-    points = int(light_curve.time.size if real is None else jnp.sum(real))
+    points = gp.data.time.size
     try:
         found = search(gp, number=starts, steps=steps, progress=False)
     except Exception as error:

@@ -15,26 +15,16 @@ from pytreefit import Posterior, jit
 from pytreefit.extend import is_traced
 
 from ..kernel.analytic import AnalyticKernel
+from ..solvers import AbstractSolver, points_of, prepared
 from ..star.model import SpotEvolutionModel
-from .approximate import check_inside, error_in_bins
+from .arrays import as_array, as_times, warn_of_float32
+from .data import LightCurve
+from .explain import explain
 from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
-from .prediction import Prediction, draw, information_of, predict, prior_moments
-from .process import LightCurve, light_curve_log_likelihood
-from .setup import (
-    SOLVERS,
-    as_array,
-    as_times,
-    checked_data,
-    checked_terms,
-    choose_priors,
-    explain,
-    free_columns,
-    said_or,
-    short_names,
-    sized,
-    warn_of_float32,
-)
+from .prediction import Prediction, draw, offsets, predict, prior_moments
+from .priors import choose_priors, priors_by_path, short_names
+from .process import Process, checked_terms
 
 
 class GPSolver(eqx.Module):
@@ -74,9 +64,12 @@ class GPSolver(eqx.Module):
         Without a prior, latitudes, limb darkening, spot sizes and contrasts are fixed, and so is
         what stands at the edge of its range, such as ``kappa`` 0.
     solver
-        ``"auto"`` is exact up to 3,000 points, and above where that is fast, as the spots live for
-        a small part of the light curve; otherwise it is ``"local"``, where that keeps the
-        ``tolerance``, or else exact.
+        A name, a class derived from `spotgp.solvers.AbstractSolver`, or what its ``prepare``
+        returned.
+
+        ``"auto"`` asks each for its cost and takes the cheapest that keeps the ``tolerance``: an
+        exact one up to 3,000 points, and above where that is fast, as the spots live for a small
+        part of the light curve.
 
         Exact: ``"dense"``, ``"banded"`` (for light curves much longer than the spots' lives, whose
         priors must bound the kernel's support), or the faster one of these, ``"exact"``.
@@ -86,16 +79,13 @@ class GPSolver(eqx.Module):
         and fixed); ``tolerance`` decides on the number of harmonics unless an `AnalyticKernel`
         names them, and with these it is exact.
 
-        Approximate, at a cost that does not depend on the number of points, for spots alone, with
-        priors that bound the kernel's support and the jitter: ``"local"`` works with polynomials in
-        bins, at a cost in proportion to the time span; ``"fourier"`` with Fourier modes over some
-        months, and it does not extrapolate.
-    knots, nodes
-        Of the kernel's table and of its average over latitude; by default from the periods, shears
-        and supports around the model's, and from how far the light curve is above its noise.
+        ``"bins"``, polynomials in short bins, takes a time in proportion to the time span, whatever
+        the number of points. It is for spots alone, with priors that bound the kernel's support
+        and the jitter.
     tolerance
-        Error that an approximate log-likelihood may have at the model's values; it decides on the
-        number of modes or harmonics, or on the width of the bins. Elsewhere see `likelihood_error`.
+        Error that the log-likelihood may have at the model's values; it decides on the number of
+        harmonics, on the width of the bins and on how fine the kernel's table is. Elsewhere see
+        `likelihood_error`.
 
     Raises
     ------
@@ -105,8 +95,9 @@ class GPSolver(eqx.Module):
         that is not for this star.
     """
 
+    data: LightCurve
+    solver: AbstractSolver
     posterior: Posterior
-    epoch: float = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
 
     def __init__(
@@ -121,55 +112,35 @@ class GPSolver(eqx.Module):
         offsets=None,
         trend: int = 0,
         terms: Mapping[str, Any] | None = None,
-        priors: Mapping[str, Any] | None = None,
-        solver: str = "auto",
-        knots: int | None = None,
-        nodes: int | None = None,
+        priors: Mapping[Any, Any] | None = None,
+        solver: str | type[AbstractSolver] | AbstractSolver = "auto",
         tolerance: float = 0.1,
     ):
-        time, flux, flux_err, labels = checked_data(t, flux, flux_err, offsets)
+        if not tolerance > 0:
+            raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
+        warn_of_float32()
+        data = LightCurve.of(t, flux, flux_err, offsets, constant=mean is None, trend=trend)
         orders, amplitude = None, None
         if isinstance(model, AnalyticKernel):
-            orders, nodes = model.orders, nodes or model.nodes
-            amplitude = getattr(model, "amplitude", None)
+            orders, amplitude = model.orders, getattr(model, "amplitude", None)
             model = model.model
         if not isinstance(model, SpotEvolutionModel):
             raise TypeError(
                 f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
             )
-        if solver not in SOLVERS:
-            raise ValueError(f"solver = {solver!r} must be {said_or(SOLVERS)}.")
-        if not tolerance > 0:
-            raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
-        warn_of_float32()
-        self.tolerance = float(tolerance)
-        self.epoch = float(0.5 * (time[0] + time[-1]))
-        time = time - self.epoch
-        light_curve = LightCurve(
-            time=as_array(time),
-            flux=as_array(flux),
-            flux_err=as_array(flux_err),
-            real=None,
-            columns=as_array(free_columns(time, labels, mean, trend)),
-            epoch=as_array(self.epoch),
+        process = Process(
             model=model,
             mean=ConstantMean(mean) if isinstance(mean, int | float) else mean,
             terms=checked_terms(terms),
             amplitude=amplitude,
-            reach=as_array(np.inf),
             jitter=jitter,
-            trend=trend,
-            layout=(1, time.size, 0),
             orders=orders,
-            nodes=nodes or 2,
-            knots=knots or 2,
-            sums=None,
-            modes=0,
-            lags=0,
         )
-        chosen = choose_priors(light_curve, dict(priors or {}), fixed_mean=not callable(mean))
-        light_curve = sized(light_curve, time, chosen, solver, tolerance, knots, nodes)
-        self.posterior = Posterior(light_curve, light_curve_log_likelihood, chosen)
+        chosen = choose_priors(process, data, dict(priors or {}), fixed_mean=not callable(mean))
+        self.data, self.tolerance = data, float(tolerance)
+        by_path = priors_by_path(process, chosen)
+        self.solver = prepared(solver, data, process, by_path, self.tolerance)
+        self.posterior = Posterior(process, self.solver.log_likelihood, chosen)
 
     @classmethod
     def from_data(cls, data, model, *, offsets: bool | None = None, **kwargs) -> Self:
@@ -191,9 +162,9 @@ class GPSolver(eqx.Module):
         return cls(data.time, data.flux, data.flux_err, model, offsets=labels, **kwargs)
 
     @property
-    def light_curve(self) -> Any:
-        """The `LightCurve`: data, and model at the parameters that the process was made with."""
-        return self.posterior.model
+    def process(self) -> Process:
+        """Star, mean, terms and white noise at the parameters that it was made with."""
+        return self.posterior.model  # pyright: ignore[reportReturnType]
 
     @property
     def param_keys(self) -> tuple[str, ...]:
@@ -233,13 +204,32 @@ class GPSolver(eqx.Module):
             )
         return dict(zip(posterior.names, theta, strict=True))
 
-    def light_curve_at(self, theta=None) -> Any:
-        """The `LightCurve` with other values of the free parameters, see `values`."""
+    def process_at(self, theta=None) -> Any:
+        """The `Process` with other values of the free parameters, see `values`."""
         return self.posterior.model_at(self.values(theta))
 
     def at(self, theta) -> Self:
-        """The same process with other values of the free parameters, from which it then starts."""
-        return eqx.tree_at(lambda gp: gp.posterior.model, self, self.light_curve_at(theta))
+        """The same process with other values of the free parameters, from which it then starts.
+
+        The solver stays as it was made, see `remade_at`.
+        """
+        return eqx.tree_at(lambda gp: gp.posterior.model, self, self.process_at(theta))
+
+    def remade_at(self, theta) -> Self:
+        """The same with other values of the free parameters, and its solver made for these."""
+        process = self.process_at(theta)
+        free = zip(self.posterior.paths, self.posterior.priors.values(), strict=True)
+        priors = {path: prior for tied, prior in free for path in tied}
+        solver = type(self.solver).prepare(self.data, process, priors, self.tolerance)
+        return self.with_solver(solver).at(theta)
+
+    def with_solver(self, solver: AbstractSolver) -> Self:
+        """The same with another prepared solver of the same data."""
+        return eqx.tree_at(
+            lambda gp: (gp.solver, gp.posterior.log_likelihood),
+            self,
+            (solver, solver.log_likelihood),
+        )
 
     def log_likelihood(self, theta=None) -> Float[Array, ""]:
         """Logarithm of the likelihood, free columns integrated out; see `values` for ``theta``.
@@ -253,28 +243,29 @@ class GPSolver(eqx.Module):
         if is_traced(value):
             return value
         if not np.isfinite(value):
-            raise ValueError(explain(self.light_curve_at(theta)))
-        if self.light_curve.approximate:
-            error = float(self.likelihood_error(theta))
-            if not error <= 2.0 * self.tolerance:
-                warnings.warn(
-                    f"The log-likelihood may be off by {error:.2g} here, more than the tolerance "
-                    f"of {self.tolerance:g}: build the GPSolver at these values, or use an exact "
-                    "solver.",
-                    stacklevel=2,
-                )
+            raise ValueError(explain(self.solver, self.process_at(theta), self.data))
+        process = self.process_at(theta)
+        enough = self.solver.tables.enough(process, self.data.span)
+        if enough and not self.solver.approximate:
+            return value
+        error = float(self.likelihood_error(theta))
+        if not error <= 2.0 * self.tolerance:
+            warnings.warn(
+                f"The log-likelihood may be off by {error:.2g} here, more than the tolerance of "
+                f"{self.tolerance:g}: build the GPSolver at these values, or use another solver.",
+                stacklevel=2,
+            )
         return value
 
     def likelihood_error(self, theta=None) -> Float[Array, ""]:
-        """Estimate of the error of `log_likelihood`; 0 for the exact solvers.
+        """Estimate of the error of `log_likelihood`.
 
-        The mean plus at least three standard deviations, for data that are a draw of the process.
-        Between parameter values that are near to each other much of it is common.
+        That of the kernel's table, and for approximate solvers the mean plus at least three
+        standard deviations of theirs, for data that are a draw of the process. Between parameter
+        values that are near to each other much of it is common.
         """
-        light_curve = self.light_curve_at(theta)
-        if light_curve.in_bins:
-            return jnp.asarray(error_in_bins(light_curve))
-        return _neglected(light_curve) if light_curve.approximate else jnp.zeros(())
+        process = self.process_at(theta)
+        return self.solver.error(process, points_of(self.data))
 
     def log_posterior(self, theta=None) -> Float[Array, ""]:
         """Logarithm of likelihood times prior density of the physical parameters."""
@@ -332,17 +323,16 @@ class GPSolver(eqx.Module):
         Prediction
             ``mean`` of shape (m,) and ``variance`` of shape (m,) or (m, m).
         """
-        light_curve = self.light_curve_at(theta)
+        process = self.process_at(theta)
         if parts is not None:
             parts = tuple([parts] if isinstance(parts, str) else parts)
-            known = ("spots", *light_curve.terms)
             for part in parts:
-                if part not in known:
-                    raise ValueError(f"parts = {part!r} is none of {', '.join(known)}.")
-        wanted = light_curve.time if t is None else as_array(as_times(t) - self.epoch)
-        if light_curve.in_modes:
-            check_inside(wanted, light_curve)
-        return predict(light_curve, wanted, parts, return_cov)
+                if part not in process.parts:
+                    raise ValueError(f"parts = {part!r} is none of {', '.join(process.parts)}.")
+        wanted = np.asarray(self.data.time, float)
+        if t is not None:
+            wanted = as_times(t) - float(self.data.epoch)
+        return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
     def leave_one_out(self, theta=None) -> LeaveOneOut:
         r"""Each point predicted from all the others, free columns integrated out.
@@ -351,7 +341,7 @@ class GPSolver(eqx.Module):
             \mu_i = y_i - \frac{[P (y - m)]_i}{P_{ii}}, \qquad \sigma_i^2 = \frac{1}{P_{ii}}
 
         with :math:`P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1}`, at about the cost of a
-        gradient with the exact solvers; with Fourier modes it grows in proportion to the points.
+        gradient with the exact solvers, and of a prediction at all points with the others.
 
         Parameters
         ----------
@@ -362,38 +352,32 @@ class GPSolver(eqx.Module):
         -------
         LeaveOneOut
             ``mean``, ``variance`` (the point's own white noise included) and the standardised
-            ``residual`` of each point, shape (n,), in the order of `light_curve`; their
+            ``residual`` of each point, shape (n,), in the order of `data`; their
             ``log_score``. NaN, and an infinite variance, where a point alone has its offset.
 
         Raises
         ------
         ValueError
-            If the covariance is not positive definite to rounding, or beyond the solver's reach,
-            and with the local and the quasiseparable solver.
+            If the covariance is not positive definite to rounding, or beyond the solver's reach.
 
         Notes
         -----
         Sundararajan & Keerthi (2001, Neural Computation 13, 1103); Rasmussen & Williams (2006),
         equations 5.10 to 5.12; with free columns the limit of a wide prior of their amplitudes.
         """
-        light_curve = self.light_curve_at(theta)
-        if light_curve.in_bins or light_curve.harmonics is not None:
-            raise ValueError(
-                "leave_one_out works with the exact solvers and with 'fourier': use another solver."
-            )
-        found = leave_one_out(light_curve)
+        process = self.process_at(theta)
+        found = leave_one_out(self.solver, process, points_of(self.data))
         if not is_traced(found.variance) and np.isnan(found.variance).any():
-            raise ValueError(explain(light_curve))
-        return found
+            raise ValueError(explain(self.solver, process, self.data))
+        return LeaveOneOut(*(values[: self.data.time.size] for values in found))
 
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
         """Light curves drawn from the process at times ``t`` (m,), without the data.
 
         The mean function is included, free columns (which have no proper prior) are not.
         """
-        wanted = as_array(as_times(t) - self.epoch)
-        light_curve = self.light_curve_at(theta)
-        return draw(prior_moments(light_curve, wanted), key, n)
+        wanted = as_array(as_times(t) - float(self.data.epoch))
+        return draw(prior_moments(self.solver, self.process_at(theta), wanted), key, n)
 
     def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
         """Light curves drawn from the process at times ``t`` (m,), given the data."""
@@ -401,29 +385,15 @@ class GPSolver(eqx.Module):
 
     def offset_estimates(self, theta=None) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
         """Mean and covariance of the free columns' amplitudes, given the data."""
-        normal, moment = information_of(self.light_curve_at(theta))
-        covariance = jnp.linalg.inv(normal)
-        return covariance @ moment, covariance
+        amplitudes, normal = offsets(self.solver, self.process_at(theta))
+        return amplitudes, jnp.linalg.inv(normal)
 
     def __repr__(self) -> str:
-        """Number of points and parameters, and the solver's layout."""
-        light_curve = self.light_curve
-        tiles, size, band = light_curve.layout
-        how = "dense" if tiles == 1 else f"band of {band} in {tiles} tiles of {size}"
-        if light_curve.in_modes:
-            how = f"{2 * light_curve.modes} Fourier modes"
-        if light_curve.in_bins:
-            how = f"bins of {float(light_curve.sums.width):.3g} days in {tiles} tiles of {size}"
-        if light_curve.harmonics is not None:
-            how = f"quasiseparable with {len(light_curve.harmonics)} harmonics"
+        """Number of points, the solver and the free parameters."""
         return (
-            f"GPSolver({light_curve.time.size} points, {how}, free: {', '.join(self.param_keys)})"
+            f"GPSolver({self.data.time.size} points, {self.solver!r}, "
+            f"free: {', '.join(self.param_keys)})"
         )
-
-
-@jit
-def _neglected(light_curve):
-    return light_curve.neglected()
 
 
 @jit

@@ -17,82 +17,129 @@ from pytreefit.extend import is_traced
 from ..star.acf import WindowedCurve
 from ..star.latitude import latitude_rule
 from ..star.model import SpotEvolutionModel
-from .table import KernelTable, tabulate
+from .loops import sum_at_rows
 from .trig import cos_sin
 
 # lags that are averaged over latitude at a time: what is in work then stays in the cache
 _CHUNK = 128
+PART_NODES = 16  # of latitude, on each panel, in each part of an average
+_MOST_NODES = 4096
+_NODES_A, _NODES_B = 0.8, 0.4  # found by comparison with many more of them
+_LAGS = 33  # at which the envelope's autocorrelation is looked at
+_LATITUDES = 65  # at which the fastest and the slowest rotation are looked for
+_SPECTRAL_NODES = 512  # for spectra, where none are named
+_ACCURACY = 5e-8  # of a kernel that chooses its nodes, relative to the variance
 # harmonics beyond it hold less than 1e-5 of a spectrum's peak
 _HIGHEST_ORDER = 40
 
 
-def latitude_nodes(
-    model: SpotEvolutionModel, reach: float | None = None, tolerance: float = 5e-8
-) -> int:
-    r"""Nodes of the latitude average that keep its error below a fraction of the variance.
+def rotation_range(model: SpotEvolutionModel):
+    """Slowest and fastest angular velocity of all latitudes, radians per day; constants."""
+    edge = 0.5 * math.pi
+    omega = model.visibility.omega0(jnp.linspace(-edge, edge, _LATITUDES))
+    return jax.lax.stop_gradient((jnp.min(omega), jnp.max(omega)))
 
-    Over a panel of latitudes the phase of the n-th harmonic turns by up to
-    :math:`n \kappa \omega_0 \tau`; beyond what resolves that, the error falls as the fourth power
-    of the number.
+
+def latitude_parts(model: SpotEvolutionModel, reach, tolerance):
+    r"""Parts of the latitude average, of `PART_NODES` nodes each, that an error asks for.
+
+    Over all latitudes the angle of the rotation differs by up to :math:`\Delta\omega_0\, \tau`. The
+    autocorrelation has kinks in it where windows of visibility begin to overlap, so that the error
+    falls as the fourth power of the nodes, and grows as that of the difference:
+
+    .. math::
+        n = \epsilon^{-1/4} \Bigl(a + b\, \Delta\omega_0
+            \max_\tau \tau \Bigl[\frac{R_\Gamma(\tau)}{R_\Gamma(0)}\Bigr]^{1/4}\Bigr)
 
     Parameters
     ----------
     model
-        With concrete values.
+        The star.
     reach
-        Largest lag in days; the kernel's support by default.
+        Largest lag, days.
     tolerance
         Error relative to the variance.
 
     Returns
     -------
-    int
-        Number of nodes on each panel.
+    array
+        An integer, a constant to derivatives.
     """
-    values = model.visibility
-    support = float(model.envelope.kernel_support())
-    reach = support if reach is None else min(reach, support)
-    shear = float(values.kappa) * 2.0 * math.pi / float(values.peq) * reach
-    scale = (5e-8 / tolerance) ** 0.25
-    return int(min(16 * math.ceil((64 + shear) * scale / 16), 4096))
+    slowest, fastest = rotation_range(model)
+    support = jnp.asarray(model.envelope.kernel_support(), fastest.dtype)
+    lag = jnp.minimum(reach, support) * jnp.linspace(0.0, 1.0, _LAGS, dtype=fastest.dtype)
+    envelope = model.envelope.R_Gamma(lag)
+    lag, envelope, tolerance = jax.lax.stop_gradient((lag, envelope, tolerance))
+    longest = jnp.max(lag * jnp.maximum(envelope / envelope[0], 0.0) ** 0.25)
+    nodes = (_NODES_A + _NODES_B * (fastest - slowest) * longest) / tolerance**0.25
+    return jnp.ceil(jnp.minimum(nodes, _MOST_NODES) / PART_NODES).astype(int)
 
 
-def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int):
-    r"""Average over latitude of the visibility's autocorrelation at lags of shape (n,).
-
-    .. math::
-        \left< \sum_n w_n c_n^2(\phi) \cos(n \omega_0(\phi) \tau) \right>_\phi,
-        \qquad w_0 = 1,\ w_n = 2
-    """
+def _curve_of(model: SpotEvolutionModel, orders, phi, weight):
+    """The average over some latitudes of the visibility's autocorrelation, a function of lags."""
     visibility = model.visibility
-    phi, weight = latitude_rule(model.latitude, visibility.panels(), nodes)
     omega = visibility.omega0(phi)
     if orders is None:
         curve = visibility.prepared(phi[:, None])
-    else:
-        squared = visibility.cn_squared(orders, phi) * weight[:, None]
-        double = np.where(np.asarray(orders) == 0, 1.0, 2.0)
-        squared = squared * jnp.asarray(double, squared.dtype)[None, :]
+        if isinstance(curve, WindowedCurve):
+            return lambda lags: curve.mean(weight, omega, lags)
+        return lambda lags: weight @ curve(omega[:, None] * lags[None, :])
+    squared = visibility.cn_squared(orders, phi) * weight[:, None]
+    double = np.where(np.asarray(orders) == 0, 1.0, 2.0)
+    squared = squared * jnp.asarray(double, squared.dtype)[None, :]
+    order = jnp.asarray(orders, squared.dtype)
 
     def mean(lags):
-        if orders is None and isinstance(curve, WindowedCurve):
-            return curve.mean(weight, omega, lags)
         angle = omega[:, None] * lags[None, :]
-        if orders is None:
-            return weight @ curve(angle)
 
         def add(total, order_and_weight):
             order, weights = order_and_weight
             return total + weights @ cos_sin(order * angle)[0], None
 
-        order = jnp.asarray(orders, squared.dtype)
         return jax.lax.scan(add, jnp.zeros_like(lags), (order, squared.T))[0]
 
-    if lag.size <= _CHUNK:
-        return mean(lag)
-    chunks = -(-lag.size // _CHUNK)
-    padded = jnp.pad(lag, (0, chunks * _CHUNK - lag.size)).reshape(chunks, _CHUNK)
-    return jax.lax.map(jax.checkpoint(mean), padded).reshape(-1)[: lag.size]
+    return mean
+
+
+def average_at_rows(model: SpotEvolutionModel, orders, parts, number, rows):
+    r"""Average over latitude of the visibility's autocorrelation at the first rows of lags.
+
+    .. math::
+        \left< \sum_n w_n c_n^2(\phi) \cos(n \omega_0(\phi) \tau) \right>_\phi,
+        \qquad w_0 = 1,\ w_n = 2
+
+    Parameters
+    ----------
+    model
+        The star.
+    orders
+        The n; None is all.
+    parts
+        Of the average, from `latitude_parts`.
+    number, rows
+        See `sum_at_rows`.
+    """
+
+    def prepare(given, k):
+        model, parts = given
+        panels = model.visibility.panels()
+        phi, weight = latitude_rule(model.latitude, panels, PART_NODES, (k, parts))
+        return _curve_of(model, orders, phi, weight)
+
+    return sum_at_rows(prepare, (model, parts), parts, number, rows)
+
+
+def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int | None):
+    """`average_at_rows` at lags of shape (n,), with a number of nodes, or as many as it takes."""
+    size = min(lag.size, _CHUNK)
+    chunks = -(-lag.size // max(size, 1))
+    rows = jnp.pad(lag, (0, chunks * size - lag.size)).reshape(chunks, size)
+    if nodes is None:
+        parts = latitude_parts(model, jnp.max(jnp.abs(lag), initial=0.0), _ACCURACY)
+        return average_at_rows(model, orders, parts, chunks, rows).reshape(-1)[: lag.size]
+    phi, weight = latitude_rule(model.latitude, model.visibility.panels(), nodes)
+    mean = jax.checkpoint(_curve_of(model, orders, phi, weight))
+    return jax.lax.map(mean, rows).reshape(-1)[: lag.size]
 
 
 class AnalyticKernel(tinygp.kernels.Kernel):
@@ -112,8 +159,8 @@ class AnalyticKernel(tinygp.kernels.Kernel):
     orders
         Harmonics to include, such as ``(0, 1, 2)``; None is all of them, at the cost of two.
     nodes
-        Of the latitude average, on each panel between its kinks; None chooses by
-        `latitude_nodes`. Fixed from then on, however the parameters change.
+        Of the latitude average, on each panel between its kinks. None takes as many as each
+        evaluation needs, which can be differentiated in reverse mode only (``jax.grad``).
 
     Raises
     ------
@@ -125,14 +172,12 @@ class AnalyticKernel(tinygp.kernels.Kernel):
 
     model: SpotEvolutionModel
     orders: tuple[int, ...] | None = eqx.field(static=True)
-    nodes: int = eqx.field(static=True)
+    nodes: int | None = eqx.field(static=True)
 
     def __init__(self, model, orders=None, nodes: int | None = None):
         self.model = model
         self.orders = None if orders is None else tuple(int(n) for n in orders)
-        if isinstance(model, SpotEvolutionModel) and nodes is None:
-            nodes = latitude_nodes(model)
-        self.nodes = 0 if nodes is None else int(nodes)
+        self.nodes = None if nodes is None else int(nodes)
 
     def __check_init__(self):
         if not isinstance(self.model, SpotEvolutionModel):
@@ -147,7 +192,7 @@ class AnalyticKernel(tinygp.kernels.Kernel):
                 f"AnalyticKernel.orders = {self.orders} must name harmonics 0, 1, 2 ..., each "
                 "once; leave it out to include all."
             )
-        if self.nodes < 2:
+        if self.nodes is not None and self.nodes < 2:
             raise ValueError(f"AnalyticKernel.nodes = {self.nodes} must be at least 2.")
 
     def build_jax(self) -> Self:
@@ -195,10 +240,6 @@ class AnalyticKernel(tinygp.kernels.Kernel):
         """Each harmonic's part of `compute_psd`: frequency, and power of shape (orders, n)."""
         omega = jnp.asarray(omega, jnp.result_type(float))
         return omega / (2.0 * math.pi), _psd(self, omega, self._finite_orders(orders, 11))
-
-    def table(self, reach, knots: int) -> KernelTable:
-        """The kernel as a table for lags up to ``reach`` days, for filling matrices."""
-        return tabulate(lambda lag: _stationary(self, lag), reach, knots)
 
     def evaluate(self, X1, X2):
         lag = jnp.asarray(X1 - X2, jnp.result_type(float))
@@ -253,7 +294,8 @@ def _on_lags(function, kernel, lag):
 @jit
 def _psd(kernel: AnalyticKernel, omega, orders: tuple[int, ...]):
     model, visibility = kernel.model, kernel.model.visibility
-    phi, weight = latitude_rule(model.latitude, visibility.panels(), kernel.nodes)
+    nodes = kernel.nodes or _SPECTRAL_NODES
+    phi, weight = latitude_rule(model.latitude, visibility.panels(), nodes)
     rotation = visibility.omega0(phi)
     squared = visibility.cn_squared(orders, phi) * weight[:, None]
     half = jnp.asarray([0.5 if n == 0 else 1.0 for n in orders], squared.dtype)

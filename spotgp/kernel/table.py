@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# beyond the range that is asked for, so that the spline's free end does not disturb it
-_MARGIN = 8
+ROW = 128  # knots whose kernel is evaluated at a time
+# knots beyond the range that is asked for, so that the values' end does not disturb the spline
+MARGIN = 40
 _POLE = np.sqrt(3.0) - 2.0
 _TAPS = np.sqrt(3.0) * _POLE ** np.abs(np.arange(-28, 29))
 
@@ -20,6 +21,7 @@ class KernelTable(eqx.Module):
     """A cubic spline in the square root of the lag; see `tabulate`."""
 
     coefficients: Float[Array, "knots"]
+    cubics: Float[Array, "knots-3 4"]  # the same between two knots: a single look-up
     scale: Float[Array, ""]  # knots per square root of a day
     cut: Float[Array, ""]  # lags beyond it have covariance 0
 
@@ -33,12 +35,7 @@ class KernelTable(eqx.Module):
     def __call__(self, lag):
         """The covariance at lags >= 0 of any shape."""
         index, u = self._position(lag)
-        # between two knots a cubic, one row each: a single look-up, and a single scatter back
-        last = self.coefficients.size - 4
-        c0, c1, c2, c3 = (self.coefficients[k : last + 1 + k] for k in range(4))
-        rows = (c0 + 4.0 * c1 + c2, 3.0 * (c2 - c0), 3.0 * (c0 - 2.0 * c1 + c2))
-        rows = jnp.stack([*rows, c3 - c0 + 3.0 * (c1 - c2)], axis=1) / 6.0
-        cubic = rows.at[index].get(mode="promise_in_bounds")
+        cubic = self.cubics.at[index].get(mode="promise_in_bounds")
         total = cubic[..., 3]
         for power in (2, 1, 0):
             total = total * u + cubic[..., power]
@@ -54,7 +51,7 @@ class KernelTable(eqx.Module):
         index, u = self._position(lag)
         weights = jnp.where(lag <= self.cut, matrix, 0.0) / 6.0
         more = _transposed(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
-        return KernelTable(total.coefficients + more, total.scale, total.cut)
+        return eqx.tree_at(lambda table: table.coefficients, total, total.coefficients + more)
 
 
 def _taps(u, weight):
@@ -95,35 +92,36 @@ def _accumulate(index, u, weights, like):
     return jax.lax.platform_dependent(index, u, weights, like, cpu=loop, default=scatter)
 
 
-def tabulate(kernel, reach, knots: int, cut=None) -> KernelTable:
-    """Tabulate a kernel, a function of the lag.
+def knots_at(scale, most: int):
+    """Lags of the knots, in rows; ``most`` of them and a margin."""
+    rows = -(-(most + MARGIN) // ROW)
+    index = jnp.arange(rows * ROW, dtype=scale.dtype).reshape(rows, ROW)
+    return (index / scale) ** 2
+
+
+def tabulate(values, scale, cut) -> KernelTable:
+    """The table of a kernel that is even in the lag, and differentiable but for a cusp at 0.
 
     Parameters
     ----------
-    kernel
-        Function of lags of shape (n,), even and differentiable but for a cusp at 0.
-    reach
-        Largest lag that will be asked for, days.
-    knots
-        Their number between 0 and ``reach``.
+    values
+        The kernel at `knots_at`, in rows; zeros beyond the last lag that will be asked for and
+        a margin.
+    scale
+        Knots per square root of a day.
     cut
-        Lag beyond which the kernel is 0; None is nowhere.
+        Lag beyond which the kernel is 0; infinite where it is nowhere.
 
     Returns
     -------
     KernelTable
         Derivatives with respect to the kernel's parameters go through its coefficients.
     """
-    reach = jax.lax.stop_gradient(jnp.asarray(reach))
-    scale = (knots - 1) / jnp.sqrt(reach)
-    index = jnp.arange(knots + _MARGIN, dtype=reach.dtype)
-    values = kernel((index / scale) ** 2)
-    # mirrored at 0; at the far end continued by a straight line
     half = _TAPS.size // 2
-    left = values[1 : half + 2][::-1]
-    step = values[-1] - values[-2]
-    right = values[-1] + step * jnp.arange(1, half + 2, dtype=values.dtype)
-    padded = jnp.concatenate([left, values, right])
-    coefficients = jnp.convolve(padded, jnp.asarray(_TAPS, values.dtype), mode="valid")
-    cut = jnp.full_like(reach, jnp.inf) if cut is None else jax.lax.stop_gradient(cut)
-    return KernelTable(coefficients, scale, cut)
+    values = values.ravel()
+    mirrored = jnp.concatenate([values[half + 1 : 0 : -1], values, jnp.zeros_like(values[:half])])
+    c = jnp.convolve(mirrored, jnp.asarray(_TAPS, values.dtype), mode="valid")
+    c0, c1, c2, c3 = (c[k : c.size - 3 + k] for k in range(4))
+    cubic = (c0 + 4.0 * c1 + c2, 3.0 * (c2 - c0), 3.0 * (c0 - 2.0 * c1 + c2), c3 - c0)
+    cubics = jnp.stack([*cubic[:3], cubic[3] + 3.0 * (c1 - c2)], axis=1) / 6.0
+    return KernelTable(c, cubics, scale, jax.lax.stop_gradient(jnp.asarray(cut, scale.dtype)))

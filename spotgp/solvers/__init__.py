@@ -1,18 +1,31 @@
-"""Gaussian likelihoods and predictions: dense, banded, quasiseparable, from Fourier modes."""
+"""Solvers of a light curve's Gaussian process."""
 
-from .block import Blocks, Factor, factorize, log_likelihood
-from .layout import Layout, bandwidth, cost, fastest, lay_out
-from .quasiseparable_algebra import quasiseparable_cost
+from .base import (
+    AbstractFactorSolver,
+    AbstractSolver,
+    Conditional,
+    Information,
+    finite_or_minus_infinity,
+)
+from .bins.solver import Bins
+from .choose import prepared
+from .limits import tables_of
+from .points import Points, points_of
+from .quasiseparable.solver import Quasiseparable
+from .tiles import Banded, Dense
 
 __all__ = [
-    "Blocks",
-    "Factor",
-    "Layout",
-    "bandwidth",
-    "cost",
-    "factorize",
-    "fastest",
-    "lay_out",
-    "log_likelihood",
-    "quasiseparable_cost",
+    "AbstractFactorSolver",
+    "AbstractSolver",
+    "Banded",
+    "Bins",
+    "Conditional",
+    "Dense",
+    "Information",
+    "Points",
+    "Quasiseparable",
+    "finite_or_minus_infinity",
+    "points_of",
+    "prepared",
+    "tables_of",
 ]

@@ -36,26 +36,6 @@ def cost(layout: Layout) -> float:
     return tiles * (column + _STEP * (band + 1))
 
 
-def lay_out(time: np.ndarray, reach: float, *, dense: bool = True) -> Layout:
-    """The fastest layout for a covariance that vanishes beyond ``reach`` days.
-
-    Parameters
-    ----------
-    time
-        Times in days, ascending.
-    reach
-        Largest lag with a covariance.
-    dense
-        Whether a single tile will do where a band saves no time.
-
-    Returns
-    -------
-    Layout
-        A single tile in any case where the covariance reaches from end to end.
-    """
-    return fastest(time.size, bandwidth(time, reach), dense=dense)
-
-
 def fastest(n: int, width: int, *, dense: bool = True, unit: int = 1) -> Layout:
     """The fastest layout for ``n`` points of which ``width + 1`` neighbours are correlated.
 

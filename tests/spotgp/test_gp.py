@@ -2,7 +2,6 @@
 
 import warnings
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +11,9 @@ from scipy.stats import multivariate_normal
 
 import spotgp
 from pytreefit import Posterior, load, save
-from pytreefit._model import rebuild
 from spotgp import AnalyticKernel, GPSolver
-from spotgp.solvers import lay_out
-from spotgp.solvers.layout import bandwidth
+from spotgp.solvers import Banded, points_of
+from spotgp.solvers.layout import Layout, bandwidth, fastest
 
 from .conftest import CASES, reference_model
 
@@ -35,7 +33,7 @@ def data():
 @pytest.fixture(scope="module")
 def plain(data, star):
     t, flux, error, _ = data
-    return GPSolver(t, flux, error, star, mean=1.0)
+    return GPSolver(t, flux, error, star, mean=1.0, tolerance=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +41,22 @@ def rich(data, star):
     """Everything at once: offsets, trend, jitter, a banded solver."""
     t, flux, error, segment = data
     return GPSolver(
-        t, flux, error, star, offsets=segment, trend=1, jitter=1e-3, priors=BOUNDED, solver="banded"
+        t,
+        flux,
+        error,
+        star,
+        offsets=segment,
+        trend=1,
+        jitter=1e-3,
+        priors=BOUNDED,
+        solver="banded",
+        tolerance=1e-4,
     )
 
 
-def covariance_of(star, t, error, nodes):
+def covariance_of(star, t, error, nodes=512):
     kernel = AnalyticKernel(star, nodes=nodes)
-    return np.asarray(kernel.kernel(t[:, None] - t[None, :])) + np.diag(error**2)
+    return np.asarray(kernel.kernel(t[:, None] - t[None, :])) + np.eye(t.size) * np.square(error)
 
 
 def marginal(flux, covariance, columns):
@@ -74,15 +81,32 @@ def test_what_is_far_above_the_noise_gets_an_accurate_kernel():
     rng = np.random.default_rng(0)
     t, error = np.sort(rng.uniform(0.0, 90.0, 300)), 1e-5
     options = {"solver": "dense", "priors": {"sigma_k": (1e-4, 0.1)}}
-    accurate = {"knots": 16384, "nodes": 768}
-    nothing = GPSolver(t, np.ones(t.size), error, star, **options, **accurate)
-    flux = np.asarray(nothing.sample_prior(t, jax.random.key(0))[0]) + error * rng.normal(size=300)
-    exact = GPSolver(t, flux, error, star, **options, **accurate)
-    chosen = GPSolver(t, flux, error, star, **options)
-    assert float(chosen.log_likelihood()) == pytest.approx(float(exact.log_likelihood()), abs=0.02)
-    faint = GPSolver(t, flux, 1e-2, star, **options).light_curve
-    assert faint.knots < chosen.light_curve.knots < accurate["knots"]
-    assert faint.nodes < chosen.light_curve.nodes < accurate["nodes"]
+    covariance = covariance_of(star, t, error, nodes=1024)
+    flux = np.linalg.cholesky(covariance) @ rng.normal(size=300)
+    expected = multivariate_normal(np.zeros(300), covariance).logpdf(flux)
+    for tolerance in (0.1, 0.01):
+        gp = GPSolver(t, flux, error, star, mean=0.0, tolerance=tolerance, **options)
+        difference = abs(float(gp.log_likelihood()) - expected)
+        assert difference < 0.2 * tolerance
+        assert difference < 2.0 * float(gp.likelihood_error()) + 1e-5 < tolerance
+
+
+@pytest.mark.parametrize("period", [0.5, 1.0, 2.0, 3.0, 25.0])
+def test_the_table_is_right_wherever_the_prior_lets_the_period_go(period):
+    star = spotgp.SpotEvolutionModel(
+        spotgp.TrapezoidSymmetricEnvelope(50.0, 5.0),
+        spotgp.VisibilityFunction(10.0, 0.3, 1.1),
+        sigma_k=0.01,
+    )
+    rng = np.random.default_rng(1)
+    t = np.sort(rng.uniform(0.0, 80.0, 250))
+    flux = 0.01 * np.sin(t) + 1e-3 * rng.normal(size=250)
+    gp = GPSolver(t, flux, 1e-3, star, mean=0.0, solver="dense", priors={"peq": (0.2, 30.0)})
+    moved = star.set({"visibility.peq": period})
+    expected = multivariate_normal(np.zeros(250), covariance_of(moved, t, 1e-3, nodes=2048)).logpdf(flux)
+    found = float(gp.log_likelihood({"peq": period}))
+    assert abs(found - expected) < 0.02
+    assert abs(found - expected) < 2.0 * float(gp.likelihood_error({"peq": period})) + 1e-6
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -101,7 +125,7 @@ def test_log_likelihood_of_the_reference(reference, case):
 
 def test_plain_likelihood(data, plain, star):
     t, flux, error, _ = data
-    covariance = covariance_of(star, t, error, plain.light_curve.nodes)
+    covariance = covariance_of(star, t, error)
     expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
     assert float(plain.log_likelihood()) == pytest.approx(expected, abs=1e-5)
 
@@ -109,12 +133,12 @@ def test_plain_likelihood(data, plain, star):
 def test_columns_are_integrated_out(data, rich, star):
     t, flux, error, segment = data
     variance = error**2 + 1e-6
-    covariance = covariance_of(star, t, np.sqrt(variance), rich.light_curve.nodes)
+    covariance = covariance_of(star, t, np.sqrt(variance))
     half = 0.5 * (t[-1] - t[0])
     columns = np.stack([segment == 0, segment == 1, (t - t.mean()) / half], axis=1).astype(float)
     columns[:, 2] = (t - 0.5 * (t[0] + t[-1])) / half
     expected, _ = marginal(flux, covariance, columns)
-    assert rich.light_curve.layout[0] > 1
+    assert rich.solver.layout.tiles > 1
     assert float(rich.log_likelihood()) == pytest.approx(expected, abs=1e-5)
     estimate, spread = rich.offset_estimates()
     inverse = np.linalg.inv(covariance)
@@ -127,7 +151,7 @@ def test_a_flat_prior_is_the_limit_of_a_wide_one(data, star):
     t, flux, error, _ = data
     gp = GPSolver(t, flux, error, star, solver="dense")
     wide = 1.0
-    covariance = covariance_of(star, t, error, gp.light_curve.nodes) + wide**2
+    covariance = covariance_of(star, t, error) + wide**2
     proper = multivariate_normal(np.zeros(N), covariance).logpdf(flux - 1.0)
     flat = float(gp.log_likelihood()) - 0.5 * np.log(2.0 * np.pi * wide**2)
     assert flat == pytest.approx(proper, abs=1e-3)
@@ -152,11 +176,10 @@ def test_gradient_agrees_with_differences(which, request):
 def test_prediction(data, plain, rich, star):
     t, flux, error, segment = data
     wanted = np.array([101.0, -2.0, 20.0, 47.0, 70.0])  # in any order
-    nodes = plain.light_curve.nodes
-    kernel = AnalyticKernel(star, nodes=nodes)
+    kernel = AnalyticKernel(star)
     cross = np.asarray(kernel.kernel(t[:, None] - wanted[None, :]))
     prior = np.asarray(kernel.kernel(wanted[:, None] - wanted[None, :]))
-    inverse = np.linalg.inv(covariance_of(star, t, error, nodes))
+    inverse = np.linalg.inv(covariance_of(star, t, error))
     mean, variance = plain.predict(wanted)
     np.testing.assert_allclose(mean, 1.0 + cross.T @ inverse @ (flux - 1.0), atol=1e-8)
     np.testing.assert_allclose(variance, np.diag(prior - cross.T @ inverse @ cross), atol=1e-10)
@@ -164,7 +187,7 @@ def test_prediction(data, plain, rich, star):
     np.testing.assert_allclose(again, mean)
     np.testing.assert_allclose(covariance, prior - cross.T @ inverse @ cross, atol=1e-10)
 
-    noisy = covariance_of(star, t, np.sqrt(error**2 + 1e-6), nodes)
+    noisy = covariance_of(star, t, np.sqrt(error**2 + 1e-6))
     middle, half = 0.5 * (t[0] + t[-1]), 0.5 * (t[-1] - t[0])
     columns = np.stack([segment == 0, segment == 1, (t - middle) / half], axis=1).astype(float)
     nearest = np.argmin(np.abs(wanted[:, None] - t[None, :]), axis=1)
@@ -184,11 +207,10 @@ def test_prediction(data, plain, rich, star):
 def test_terms_and_their_parts(data, star):
     t, flux, error, _ = data
     terms = {"granulation": spotgp.SHOTerm(sigma=5e-3, rho=1.0)}
-    gp = GPSolver(t, flux, error, star, terms=terms, mean=spotgp.LinearMean())
+    gp = GPSolver(t, flux, error, star, terms=terms, mean=spotgp.LinearMean(), tolerance=1e-4)
     assert gp.param_keys[-3:] == ("slope", "sigma", "rho")
-    nodes = gp.light_curve.nodes
     granules = np.asarray(terms["granulation"].kernel(np.abs(t[:, None] - t[None, :])))
-    covariance = covariance_of(star, t, error, nodes) + granules
+    covariance = covariance_of(star, t, error) + granules
     expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
     assert float(gp.log_likelihood()) == pytest.approx(expected, abs=1e-4)
     assert np.isfinite(gp.grad_log_posterior()).all()
@@ -206,7 +228,7 @@ def test_amplitude_that_changes(data, star):
 
     kernel = spotgp.NonstationaryAnalyticKernel(star, amplitude)
     gp = GPSolver(t, flux, error, kernel, mean=1.0)
-    covariance = np.asarray(kernel.kernel_matrix(t)) + np.diag(error**2)
+    covariance = np.asarray(kernel.kernel_matrix(t)) + np.eye(t.size) * np.square(error)
     expected = multivariate_normal(np.ones(N), covariance).logpdf(flux)
     assert float(gp.log_likelihood()) == pytest.approx(expected, abs=1e-4)
 
@@ -219,15 +241,15 @@ def test_draws(plain):
     np.testing.assert_allclose(draws.mean(axis=0) / scale, mean / scale, atol=5 / np.sqrt(4000))
     np.testing.assert_allclose(draws.std(axis=0), scale, rtol=5 / np.sqrt(8000))
     prior = plain.sample_prior(t, jax.random.key(1), 4000)
-    at_zero = float(AnalyticKernel(plain.light_curve.model).kernel(0.0))
+    at_zero = float(AnalyticKernel(plain.process.model).kernel(0.0))
     np.testing.assert_allclose(prior.var(axis=0), at_zero, rtol=5 * np.sqrt(2 / 4000))
 
 
-def test_a_light_curve_is_saved_and_loaded(plain, tmp_path):
-    save(tmp_path / "star.npz", plain.light_curve)
-    again = load(tmp_path / "star.npz")
-    assert again.layout == plain.light_curve.layout
-    np.testing.assert_array_equal(again.flux, plain.light_curve.flux)
+def test_data_and_process_are_saved_and_loaded(plain, tmp_path):
+    save(tmp_path / "data.npz", plain.data)
+    save(tmp_path / "star.npz", plain.process)
+    np.testing.assert_array_equal(load(tmp_path / "data.npz").flux, plain.data.flux)
+    assert float(load(tmp_path / "star.npz").model.peq) == float(plain.process.model.peq)
 
 
 def test_second_star_compiles_nothing(data, plain, star, compiled):
@@ -237,15 +259,17 @@ def test_second_star_compiles_nothing(data, plain, star, compiled):
     other = GPSolver(t + 3.0, flux[::-1], 1.1 * error, star.set({"visibility.peq": 4.0}), mean=1.1)
     other.log_posterior()
     assert compiled.count("jit(_log_posterior)") == before
-    # another length is another program
-    GPSolver(t[:-1], flux[:-1], error[:-1], star).log_posterior()
+    # lengths that are nearly the same share a program, others do not
+    GPSolver(t[:-1], flux[:-1], error[:-1], star, mean=1.1).log_posterior()
+    assert compiled.count("jit(_log_posterior)") == before
+    GPSolver(t[:-9], flux[:-9], error[:-9], star, mean=1.1).log_posterior()
     assert compiled.count("jit(_log_posterior)") == before + 1
 
 
 def test_layout_counts_true_lags():
     # a minute's cadence in between a sparse one: the typical spacing says nothing about the band
     t = np.sort(np.concatenate([np.arange(0.0, 400.0, 0.5), np.arange(100.0, 101.0, 0.01)]))
-    tiles, size, band = lay_out(t, 4.0, dense=False)
+    tiles, size, band = fastest(t.size, bandwidth(t, 4.0), dense=False)
     assert tiles > 1
     index = np.arange(t.size) // size
     far = np.abs(index[:, None] - index[None, :]) > band
@@ -255,7 +279,7 @@ def test_layout_counts_true_lags():
 def test_names_and_values(plain):
     assert plain.param_keys == ("peq", "kappa", "inc", "lspot", "tau_spot", "sigma_k")
     assert plain.values({"peq": 5.0})["model.visibility.peq"] == 5.0
-    assert float(plain.at({"peq": 5.0}).light_curve.model.peq) == 5.0
+    assert float(plain.at({"peq": 5.0}).process.model.peq) == 5.0
     assert isinstance(plain.posterior, Posterior)
     assert "dense" in repr(plain)
     with pytest.raises(ValueError, match="'period' is not a free parameter"):
@@ -383,11 +407,9 @@ def test_every_layout_gives_the_same(band, star):
     width = bandwidth(t, 4.01)
     size = -(-width // band)
     tiles = -(-t.size // size)
-    banded = eqx.tree_at(
-        lambda gp: gp.posterior.model,
-        gp,
-        rebuild(gp.light_curve, {"layout": (tiles, size, band), "reach": jnp.asarray(4.01)}),
-    )
+    points = points_of(gp.data, tiles * size)
+    layout = Layout(tiles, size, band)
+    banded = gp.with_solver(Banded(points, gp.solver.tables, jnp.asarray(4.01), layout))
     value, gradient = gp.value_and_grad_log_posterior()
     banded_value, banded_gradient = banded.value_and_grad_log_posterior()
     assert tiles > band

@@ -1,6 +1,6 @@
 """How large the error of polynomials in bins will be, from some of the bins, before any sums.
 
-See `_local` for the likelihood itself.
+See `.algebra` for the likelihood itself.
 """
 
 import math
@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bin_covariance import KEPT, LOW_DEGREES
-from .bin_sums import ELEMENTS, degrees_for, projection
+from ..stated import DEVIATIONS
+from .covariance import KEPT, LOW_DEGREES
 from .log_ratios import probes_for
-from .stated import DEVIATIONS
+from .sums import ELEMENTS, degrees_for, projection
 
 _SUBSET = 8  # bins from which `neglected` infers
 _MOST_DATA = 200  # in each of them

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .bin_covariance import System
+from .covariance import System
 
 _LARGEST_SQUARE, _TINY = 0.8, 1e-300
 _FEWEST_PROBES, _MOST_PROBES, _PROBED_BINS = 8, 32, 1000

@@ -16,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..solvers.stated import DEVIATIONS
-from ..star.exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
-from ..star.latitude import latitude_rule
-from ..star.model import SpotEvolutionModel
-from ..star.visibility import EdgeOnVisibilityFunction
+from ...star.exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
+from ...star.latitude import latitude_rule
+from ...star.model import SpotEvolutionModel
+from ...star.visibility import EdgeOnVisibilityFunction
+from ..stated import DEVIATIONS
 
 MOST_HARMONICS = 64
-_NODES = 24  # frequencies around each harmonic
+_FREQUENCIES = 24  # around each harmonic
+_NODES = 128  # of latitude
 
 
 class Exposure(NamedTuple):
@@ -56,7 +57,7 @@ def decays(envelope: ExponentialEnvelope | ExponentialAsymmetricEnvelope):
     return envelope.tau_em, envelope.tau_dec
 
 
-def harmonic_powers(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int):
+def harmonic_powers(model: SpotEvolutionModel, orders: tuple[int, ...]):
     """The w_n of the module's equation, shape (orders,).
 
     Parameters
@@ -65,17 +66,15 @@ def harmonic_powers(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: i
         The star.
     orders
         The n.
-    nodes
-        Of the average over latitude.
     """
-    phi, weight = latitude_rule(model.latitude, model.visibility.panels(), nodes)
+    phi, weight = latitude_rule(model.latitude, model.visibility.panels(), _NODES)
     twice = jnp.asarray([1.0 if n == 0 else 2.0 for n in orders], weight.dtype)
     return model.variance * twice * (weight @ model.visibility.cn_squared(orders, phi))
 
 
-def total_power(model: SpotEvolutionModel, nodes: int) -> Float[Array, ""]:
+def total_power(model: SpotEvolutionModel) -> Float[Array, ""]:
     """The sum of all w_n."""
-    phi, weight = latitude_rule(model.latitude, model.visibility.panels(), nodes)
+    phi, weight = latitude_rule(model.latitude, model.visibility.panels(), _NODES)
     return model.variance * (weight @ model.visibility.autocorrelation(phi, jnp.zeros_like(phi)))
 
 
@@ -114,7 +113,7 @@ def _memory(model: SpotEvolutionModel):
     return 2.5 * at_zero
 
 
-def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time, weight):
+def losses(model: SpotEvolutionModel, orders: tuple[int, ...], time, weight):
     r"""What the log-likelihood loses where only the first of some harmonics are kept.
 
     Where the spectra of what is left out, of what is kept and of the noise are S, S' and
@@ -128,8 +127,6 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
         The star.
     orders
         The first harmonics, ascending; the power of all others is taken to be just beyond.
-    nodes
-        Of the average over latitude.
     time, weight
         Of the data: days and inverse noise variances, shape (n,).
 
@@ -138,14 +135,16 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
     array
         Mean and standard deviation, shape (2, orders): for the first harmonic kept, two ...
     """
-    powers = harmonic_powers(model, orders, nodes)
-    rest = jnp.maximum(total_power(model, nodes) - jnp.sum(powers), 0.0)
+    powers = harmonic_powers(model, orders)
+    rest = jnp.maximum(total_power(model) - jnp.sum(powers), 0.0)
     powers = jnp.append(powers, rest)
     number = jnp.asarray((*orders, orders[-1] + 1), powers.dtype)
     memory, rotation = _memory(model), model.visibility.omega0(jnp.zeros_like(model.sigma_k))
     density, duration = exposure(time, weight, memory)
     # dense near the harmonics, whose width is the inverse of the memory
-    node, rule = (jnp.asarray(a, powers.dtype) for a in np.polynomial.legendre.leggauss(_NODES))
+    node, rule = (
+        jnp.asarray(a, powers.dtype) for a in np.polynomial.legendre.leggauss(_FREQUENCIES)
+    )
     half = jnp.arcsinh(0.5 * rotation * memory)
     shift, measure = jnp.sinh(half * node) / memory, half * rule * jnp.cosh(half * node) / memory
     frequency = (rotation * number[1:, None] + shift[None, :]).ravel()
@@ -163,13 +162,13 @@ def losses(model: SpotEvolutionModel, orders: tuple[int, ...], nodes: int, time,
 
 
 def harmonics_needed(
-    model: SpotEvolutionModel, nodes: int, time, weight, tolerance: float
+    model: SpotEvolutionModel, time, weight, tolerance: float
 ) -> tuple[int, ...] | None:
     """The fewest harmonics that lose less than a tolerance of the log-likelihood.
 
     Parameters
     ----------
-    model, nodes, time, weight
+    model, time, weight
         As for `losses`, with concrete values.
     tolerance
         Of the log-likelihood.
@@ -180,7 +179,7 @@ def harmonics_needed(
         At least 0 and 1; None where even the most are too few.
     """
     orders = candidates(model)
-    loss = jax.jit(losses, static_argnums=(1, 2))(model, orders, nodes, time, weight)
+    loss = jax.jit(losses, static_argnums=1)(model, orders, time, weight)
     mean, deviation = np.asarray(loss)
     enough = mean + DEVIATIONS * deviation <= tolerance
     enough[0] = False

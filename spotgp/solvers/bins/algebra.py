@@ -14,9 +14,9 @@ convolutions. The quadratic forms :math:`X^T A^{-1} X` of the likelihood are sol
 gradients. What starts and guides them is the covariance :math:`A_0` in which the first elements of
 all bins are correlated as they are (through the lower degrees, between bins), with a band of tiles,
 and the others depend on the first ones of their own bin only, as in a composite likelihood (Vecchia
-1988). The determinant is that of A_0 with a correction, see `_log_ratios`. What no degree describes
+1988). The determinant is that of A_0 with a correction, see `.log_ratios`. What no degree describes
 and what the elements leave over of the data is taken to be white, of the variance that the kernel
-says. The errors of both are what `_local_error` and `determinant_error` estimate.
+says. The errors of both are what `.error` and `determinant_error` estimate.
 
 The sums over the data do not depend on the star, and on white noise beyond the stated errors as
 Chebyshev series.
@@ -32,12 +32,12 @@ from jaxtyping import Array, Float
 from scipy.fft import next_fast_len
 from scipy.special import ndtr, stdtrit
 
-from .bin_covariance import KEPT, System, with_lags
-from .bin_sums import ELEMENTS, Bins, Sums, at_white_noise, coefficient_covariances, projection
-from .block import Blocks, determinant, marginal
+from ..block import Blocks, determinant, marginal
+from ..stated import DEVIATIONS
+from .covariance import KEPT, System, with_lags
 from .log_ratios import log_ratios, with_slopes_of
 from .small_factors import derived_after, inverse_factors
-from .stated import DEVIATIONS
+from .sums import ELEMENTS, Bins, Sums, at_white_noise, coefficient_covariances, projection
 
 # what conjugate gradients leave of a quadratic form, and of the log determinant of free columns
 _CONVERGED, _COLUMNS_CONVERGED = 3e-5, 5e-3
@@ -50,6 +50,20 @@ def _tiles_of(bins: int, layout) -> Blocks:
     time = jnp.arange(math.prod(shape), dtype=jnp.result_type(float)).reshape(shape)
     ones = jnp.ones(shape, time.dtype)
     return Blocks(time, ones, ones, jnp.zeros_like(ones), jnp.zeros((*shape, 0), time.dtype))
+
+
+def _beyond(sums: Sums, power, covariance, noise):
+    """The variance that no degree describes, taken to be white as far as the sums allow."""
+    degrees = len(covariance)
+    norms = jnp.asarray(1.0 / (2.0 * np.arange(degrees) + 1.0), covariance.dtype)
+    beyond = power - norms @ jnp.diagonal(covariance)
+    return jnp.clip(beyond, 0.0, jnp.maximum(sums.most_noise - noise, 0.0))
+
+
+def beyond_degrees(sums: Sums, kernel, noise) -> Float[Array, ""]:
+    """The variance of the process that is taken to be white noise, see `log_likelihood`."""
+    covariance = coefficient_covariances(kernel, sums.width, 1, sums.mixed.shape[2])[0]
+    return _beyond(sums, kernel(jnp.zeros_like(noise)), covariance, noise)
 
 
 def _left_over(sums: Sums, bins: Bins, signal, power):
@@ -67,10 +81,7 @@ def _prepared(sums: Sums, kernel, noise, layout):
     degrees = sums.mixed.shape[2]
     covariances = coefficient_covariances(kernel, sums.width, (layout[2] + 1) * layout[1], degrees)
     power = kernel(jnp.zeros_like(noise))
-    # what no degree describes is white, as far as the sums allow
-    norms = jnp.asarray(1.0 / (2.0 * np.arange(degrees) + 1.0), covariances.dtype)
-    beyond = power - norms @ jnp.diagonal(covariances[0])
-    beyond = jnp.clip(beyond, 0.0, jnp.maximum(sums.most_noise - noise, 0.0))
+    beyond = _beyond(sums, power, covariances[0], noise)
     bins = at_white_noise(sums, noise + beyond)
     # within a bin
     signal = jnp.swapaxes(bins.root, 1, 2) @ covariances[0] @ bins.root
@@ -176,8 +187,7 @@ class Solved(NamedTuple):
     """What predictions are made of."""
 
     system: System
-    columns: Float[Array, "bins p c"]  # A^-1 times the free columns' elements
-    weights: Float[Array, "bins p"]  # and times the residuals' less the columns'
+    solved: Float[Array, "bins p 1+c"]  # A^-1 times the elements of residuals and columns
     normal: Float[Array, "c c"]
     moment: Float[Array, "c"]
 
@@ -187,10 +197,10 @@ def solve(sums: Sums, kernel, noise, layout) -> Solved:
     system, moments, products, _ = _prepared(sums, kernel, noise, layout)
     products, solved, removed = _quadratic_forms(system, moments, products)
     normal, moment = products[1:, 1:], products[1:, 0]
-    amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
-    columns = solved[..., 1:]
-    weights = solved[..., 0] - columns @ amplitudes
-    return Solved(system, columns, weights, normal, moment + normal @ removed)
+    # the residuals were taken less some amplitudes of the columns
+    residual = solved[..., :1] + (solved[..., 1:] @ removed)[..., None]
+    solved = jnp.concatenate([residual, solved[..., 1:]], axis=-1)
+    return Solved(system, solved, normal, moment + normal @ removed)
 
 
 def against_bins(sums: Sums, system: System, kernel, times):

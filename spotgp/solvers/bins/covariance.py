@@ -1,6 +1,6 @@
 """Covariance of the elements of all bins, and an approximation to it that is solved at once.
 
-See `_local` for what these are.
+See `.algebra` for what these are.
 """
 
 import equinox as eqx
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, Complex, Float
 
-from .block import backward_solve, factor_times, forward_solve
+from ..block import backward_solve, factor_times, forward_solve
 
 KEPT = 8  # elements of a bin that A_0 correlates with other bins', of all of them
 LOW_DEGREES = 20  # of the polynomials through which A_0 correlates different bins

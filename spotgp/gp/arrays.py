@@ -1,0 +1,34 @@
+"""Arrays of the default precision, and a word where that is not enough."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+
+_warned_of_float32 = False
+
+
+def as_array(value):
+    """An array of JAX's default float type."""
+    return jnp.asarray(value, jnp.result_type(float))
+
+
+def as_times(t) -> np.ndarray:
+    """Times on the host, in double precision."""
+    t = np.asarray(t, float)
+    if t.ndim != 1:
+        raise ValueError(f"t has shape {t.shape} but must be one-dimensional.")
+    return t
+
+
+def warn_of_float32():
+    """Say once that single precision is not enough for a Gaussian process."""
+    global _warned_of_float32
+    if jnp.result_type(float) != np.float64 and not _warned_of_float32:
+        _warned_of_float32 = True
+        warnings.warn(
+            "A Gaussian process in single precision loses digits where the signal is far above the "
+            "noise. Switch to double precision first thing in your script: "
+            "jax.config.update('jax_enable_x64', True).",
+            stacklevel=3,
+        )

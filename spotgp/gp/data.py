@@ -1,0 +1,136 @@
+"""A light curve as the Gaussian process takes it: checked, sorted, with its free columns."""
+
+import warnings
+from typing import Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pytreefit import Model
+
+from .arrays import as_array
+
+
+class LightCurve(Model):
+    """Data of one star.
+
+    Parameters
+    ----------
+    time, flux, flux_err
+        Shape (n,): ascending days since ``epoch``, relative flux, its standard deviation.
+    segment
+        Shape (n,), the number 0, 1, 2 ... of the segment of each point, whose offsets are free;
+        None if there are none.
+    epoch
+        Zero point of the times, days.
+    constant
+        Whether a constant is free, where there are no segments.
+    trend
+        Degree of the polynomial in time whose coefficients are free.
+    """
+
+    time: Float[Array, "n"]
+    flux: Float[Array, "n"]
+    flux_err: Float[Array, "n"]
+    segment: Int[Array, "n"] | None
+    epoch: Float[Array, ""]
+    constant: bool = eqx.field(static=True)
+    trend: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        if self.trend < 0:
+            raise ValueError(
+                f"trend = {self.trend} must not be negative: it is a polynomial's degree."
+            )
+
+    @classmethod
+    def of(cls, t, flux, flux_err, offsets=None, *, constant: bool = True, trend: int = 0) -> Self:
+        """From arrays as users have them; parameters and errors are those of `GPSolver`."""
+        time, flux, error, labels = _checked(t, flux, flux_err, offsets)
+        epoch = 0.5 * (time[0] + time[-1])
+        return cls(
+            time=as_array(time - epoch),
+            flux=as_array(flux),
+            flux_err=as_array(error),
+            segment=labels,
+            epoch=as_array(epoch),
+            constant=constant,
+            trend=int(trend),
+        )
+
+    @property
+    def span(self) -> float:
+        """Days between the first and the last point."""
+        return float(self.time[-1]) - float(self.time[0])
+
+    def columns(self) -> np.ndarray:
+        """Design matrix of what is free in the mean, shape (n, c); the trend comes last."""
+        return self.columns_at(np.asarray(self.time, float))
+
+    def columns_at(self, time: np.ndarray) -> np.ndarray:
+        """The same at other times since the epoch: with the offset of the nearest point."""
+        own, steps = np.asarray(self.time, float), []
+        if self.segment is not None:
+            after = np.clip(np.searchsorted(own, time), 1, own.size - 1)
+            nearest = after - (time - own[after - 1] <= own[after] - time)
+            label = np.asarray(self.segment)
+            # a point of the data has its own segment, also where two are at the same time
+            here = label if time.shape == own.shape and np.all(time == own) else label[nearest]
+            steps = [(here == k).astype(float) for k in range(int(label.max()) + 1)]
+        elif self.constant:
+            steps = [np.ones_like(time)]
+        scaled = time / max(0.5 * (own[-1] - own[0]), np.finfo(float).tiny)
+        columns = [*steps, *(scaled**power for power in range(1, self.trend + 1))]
+        return np.stack(columns, axis=1) if columns else np.zeros((time.size, 0))
+
+
+def _checked(t, flux, flux_err, labels):
+    """Arrays of finite points in order of time; ValueError for data that cannot be used."""
+    time, flux = np.asarray(t, float), np.asarray(flux, float)
+    error = np.asarray(flux_err, float)
+    error = np.broadcast_to(error, flux.shape) if error.ndim == 0 else error
+    labels = None if labels is None else np.asarray(labels)
+    given = {"t": time, "flux": flux, "flux_err": error, "offsets": labels}
+    for name, array in given.items():
+        if array is not None and (array.ndim != 1 or array.shape != time.shape):
+            raise ValueError(
+                f"{name} has shape {array.shape} and t has {time.shape}: they must be "
+                "one-dimensional and of the same length."
+            )
+    good = np.isfinite(time) & np.isfinite(flux) & np.isfinite(error)
+    if good.sum() < 2:
+        raise ValueError(
+            f"{int(good.sum())} of {time.size} points have a finite time, flux and error; a "
+            "Gaussian process needs two."
+        )
+    if np.any(error[good] <= 0):
+        worst = float(error[good].min())
+        raise ValueError(
+            f"flux_err = {worst:g} is not positive: leave the point out, or state its real error."
+        )
+    if not good.all():
+        warnings.warn(
+            f"{int((~good).sum())} of {time.size} points are not finite and left out.", stacklevel=4
+        )
+    order = np.argsort(time[good], kind="stable")
+    if np.any(np.diff(order) < 0):
+        warnings.warn("The points are not in order of time: they were sorted.", stacklevel=4)
+    if labels is not None:
+        labels = _checked_labels(labels[good][order])
+    return time[good][order], flux[good][order], error[good][order], labels
+
+
+def _checked_labels(labels):
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise ValueError(
+            "offsets must be integers 0, 1, 2 ..., the segment of each point, not "
+            f"{labels.dtype} from {labels.min()}."
+        )
+    empty = np.flatnonzero(np.bincount(labels) == 0)
+    if empty.size:
+        raise ValueError(
+            f"offsets: segment {empty[0]} holds no point that is used, so that its offset is "
+            "undetermined. Number the segments 0, 1, 2 ... without gaps."
+        )
+    return labels

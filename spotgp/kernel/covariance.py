@@ -1,0 +1,171 @@
+"""What fills the covariance matrices of a light curve: tables of its process."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from .analytic import average_at_rows, latitude_parts, rotation_range
+from .loops import sum_at_rows
+from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
+
+# error of a kernel relative to its variance, or less where that costs too much in a likelihood:
+_ERROR = 5e-7
+_SHARE = 0.14  # of the tolerance, by which the kernel's error may change a log-likelihood
+_FEWEST, _MOST = 512, 16384  # knots
+_PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _ERROR
+
+
+class ScaledTable(eqx.Module):
+    """A stationary covariance whose amplitude changes with time, plus a stationary rest."""
+
+    table: KernelTable
+    rest: KernelTable | None
+    amplitude: Any
+    epoch: Float[Array, ""]
+
+    def _scale(self, amplitude, t1, t2):
+        first, second = (amplitude(t + self.epoch) for t in (t1, t2))
+        return first[:, None] * second[None, :]
+
+    def block(self, t1, t2):
+        """Covariance matrix of two sets of times since the epoch."""
+        covariance = self._scale(self.amplitude, t1, t2) * self.table.block(t1, t2)
+        return covariance if self.rest is None else covariance + self.rest.block(t1, t2)
+
+    def pull(self, total, t1, t2, matrix):
+        """Add to cotangents of the leaves those that the covariance matrix `block` has."""
+        arrays, static = eqx.partition(self.amplitude, eqx.is_inexact_array)
+        scaled, pull = jax.vjp(lambda a: self._scale(eqx.combine(a, static), t1, t2), arrays)
+        (of_amplitude,) = pull(matrix * self.table.block(t1, t2))
+        return ScaledTable(
+            table=self.table.pull(total.table, t1, t2, scaled * matrix),
+            rest=None if self.rest is None else self.rest.pull(total.rest, t1, t2, matrix),
+            amplitude=eqx.apply_updates(total.amplitude, of_amplitude),
+            epoch=total.epoch,
+        )
+
+
+def _rounded_up(number, base: float):
+    """The next power of a base, so that a table's knots stay as parameters change."""
+    return base ** jnp.ceil(jnp.log(jax.lax.stop_gradient(number)) / math.log(base))
+
+
+def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -> float:
+    r"""The error of the kernel, relative to the variance, that a log-likelihood can bear.
+
+    An error :math:`\epsilon k(0)` in the covariance of all pairs of points that are correlated
+    makes a Kullback-Leibler divergence of at most :math:`D = \tfrac14 \mathrm{tr} (K^{-1}
+    \delta K)^2` with the white noise in the place of K, and changes a log-likelihood by some
+    :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel.
+
+    Parameters
+    ----------
+    time, noise
+        Of the data: days, ascending, and the variance of the white noise, shape (n,).
+    variance
+        Of the data.
+    reach
+        Largest lag with a covariance, days.
+    tolerance
+        Error that the log-likelihood may have.
+    """
+    ends = np.searchsorted(time, time + reach)
+    pairs = 2.0 * float(np.sum(ends - np.arange(time.size)))
+    ratio = variance / float(np.median(noise))
+    bearable = _SHARE * tolerance * math.sqrt(2.0) / (ratio * math.sqrt(max(pairs, 1.0)))
+    return min(_ERROR, bearable)
+
+
+class Tables(eqx.Module):
+    """Makes the tables of a process at any parameters, each as fine as its error asks for.
+
+    Parameters
+    ----------
+    error
+        Of the kernel, relative to its variance.
+    epoch
+        Zero point of the times, days.
+    most
+        Most knots of a table. Where the rotation is so fast that more were needed, the error is
+        larger.
+    """
+
+    error: Float[Array, ""]
+    epoch: Float[Array, ""]
+    most: int = eqx.field(static=True, default=_MOST)
+
+    def finer(self) -> "Tables":
+        """Tables of twice as many knots and nodes of latitude."""
+        return Tables(self.error / 16.0, self.epoch, 2 * self.most)
+
+    def covariance(self, process, reach, parts=None):
+        """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
+
+        Parameters
+        ----------
+        process
+            A `Process`.
+        reach
+            Days.
+        parts
+            Names of the parts to include, ``"spots"`` and the terms'; None is all of them.
+
+        Returns
+        -------
+        KernelTable or ScaledTable
+            With ``block(t1, t2)``, the covariance matrix of two sets of times, and ``pull``.
+        """
+        terms = {k: v for k, v in process.terms.items() if parts is None or k in parts}
+        reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
+        if parts is not None and "spots" not in parts:
+            return self._table(process, terms, reach, spots=False)
+        support = jnp.asarray(process.model.envelope.kernel_support(), reach.dtype)
+        inner = _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
+        if process.amplitude is not None:
+            rest = self._table(process, terms, reach, spots=False) if terms else None
+            spots = self._table(process, {}, inner, cut=support, unit=True)
+            return ScaledTable(spots, rest, process.amplitude, self.epoch)
+        if terms:
+            return self._table(process, terms, reach)
+        return self._table(process, {}, inner, cut=support)
+
+    def _wanted(self, model, reach):
+        """Knots that keep the error."""
+        turns = rotation_range(model)[1] * reach / (2.0 * math.pi)
+        return _PER_TURN * turns * (_ERROR / self.error) ** 0.25
+
+    def enough(self, process, reach) -> Bool[Array, ""]:
+        """Whether a table for lags up to ``reach`` days has as many knots as it needs."""
+        support = jnp.asarray(process.support(), self.error.dtype)
+        return self._wanted(process.model, jnp.minimum(support, reach)) <= self.most
+
+    def _table(self, process, terms, reach, *, spots=True, cut=math.inf, unit=False) -> KernelTable:
+        model = process.model
+        knots = jnp.clip(_rounded_up(self._wanted(model, reach), 2.0), _FEWEST, self.most)
+        scale = (knots - 1.0) / jnp.sqrt(reach)
+        rows = knots_at(scale, self.most)
+        number = jnp.ceil((knots + MARGIN) / ROW).astype(int)
+        values = jnp.zeros_like(rows)
+        if spots:
+            latitudes = latitude_parts(model, reach, self.error)
+            values = average_at_rows(model, process.orders, latitudes, number, rows)
+            values = values * sum_at_rows(_of_envelope, model.envelope, 1, number, rows)
+            values = values if unit else model.variance * values
+        if terms:
+            values = values + sum_at_rows(_of_terms, terms, 1, number, rows)
+        return tabulate(values, scale, cut)
+
+
+def _of_envelope(envelope, k):
+    del k
+    return envelope.R_Gamma
+
+
+def _of_terms(terms, k):
+    del k
+    return lambda lag: sum((term.kernel(lag) for term in terms.values()), jnp.zeros_like(lag))

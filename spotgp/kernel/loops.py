@@ -1,0 +1,83 @@
+"""A sum of functions whose number, and that of the rows they are wanted at, may be traced.
+
+JAX differentiates loops of unknown length in forward mode only. Here each step is computed again on
+the way back, so that reverse mode works and nothing is kept of the steps.
+"""
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+
+def sum_at_rows(prepare: Callable, arguments, parts, number, rows):
+    r"""The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
+
+    Parameters
+    ----------
+    prepare
+        Called once for each k; returns a function of a row of numbers.
+    arguments
+        Any PyTree; derivatives are those with respect to its floating-point arrays.
+    parts
+        How many k, from 0: an integer, which may be traced.
+    number
+        How many rows, likewise.
+    rows
+        Shape (r, n); constants to derivatives.
+
+    Returns
+    -------
+    array
+        Shape (r, n).
+    """
+    arrays, rest = eqx.partition(arguments, eqx.is_inexact_array)
+    others, static = eqx.partition(rest, eqx.is_array)
+    return _rows((prepare, static), arrays, (others, parts, number, jax.lax.stop_gradient(rows)))
+
+
+def _value(how, arrays, fixed):
+    (prepare, static), (others, parts, number, rows) = how, fixed
+    arguments = eqx.combine(arrays, others, static)
+
+    def part(k, total):
+        function = prepare(arguments, k)
+        return jax.lax.fori_loop(0, number, lambda j, t: t.at[j].add(function(rows[j])), total)
+
+    return jax.lax.fori_loop(0, parts, part, jnp.zeros_like(rows))
+
+
+_rows = jax.custom_vjp(_value, nondiff_argnums=(0,))
+
+
+def _forward(how, arrays, fixed):
+    return _value(how, arrays, fixed), (arrays, fixed)
+
+
+def _backward(how, saved, cotangent):
+    (prepare, static), (arrays, fixed) = how, saved
+    others, parts, number, rows = fixed
+    plus = functools.partial(jax.tree.map, jnp.add)
+
+    def part(k, total):
+        def prepared(arrays):
+            arguments = eqx.combine(arrays, others, static)
+            return eqx.filter_closure_convert(prepare(arguments, k), rows[0])
+
+        function, pull = eqx.filter_vjp(prepared, arrays)
+        own, rest = eqx.partition(function, eqx.is_inexact_array)
+
+        def row(j, back):
+            through = jax.vjp(lambda own: eqx.combine(own, rest)(rows[j]), own)[1]
+            return plus(back, through(cotangent[j])[0])
+
+        back = jax.lax.fori_loop(0, number, row, jax.tree.map(jnp.zeros_like, own))
+        return plus(total, pull(back)[0])
+
+    total = jax.lax.fori_loop(0, parts, part, jax.tree.map(jnp.zeros_like, arrays))
+    return total, None
+
+
+_rows.defvjp(_forward, _backward)

@@ -1,0 +1,296 @@
+r"""What a solver of the Gaussian process of a light curve has to do.
+
+A solver owns what it works out from the data. With the covariance K of the data, white noise
+included, their residuals r from the mean function and the free columns H of the mean, the
+log-likelihood is
+
+.. math::
+    \ln L = -\tfrac12\, r^T P r - \tfrac12 \ln|K| - \tfrac12 \ln|H^T K^{-1} H|
+        - \tfrac{N - c}{2} \ln 2\pi, \qquad
+    P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1} .
+"""
+
+import abc
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ..gp.data import LightCurve
+from ..gp.process import Process
+from ..kernel.covariance import Tables
+from .block import marginal
+from .points import Points
+
+
+class Information(NamedTuple):
+    """What the data say of the free columns' amplitudes.
+
+    Parameters
+    ----------
+    normal
+        :math:`H^T K^{-1} H`, shape (c, c).
+    moment
+        :math:`H^T K^{-1} r`, shape (c,).
+    """
+
+    normal: Float[Array, "c c"]
+    moment: Float[Array, "c"]
+
+    def amplitudes(self) -> Float[Array, "c"]:
+        """The best ones."""
+        return self.of(self.moment[:, None])[:, 0]
+
+    def of(self, right: Float[Array, "c m"]) -> Float[Array, "c m"]:
+        """The inverse of ``normal`` times other columns; unused columns stay 0."""
+        if not self.moment.size:
+            return right
+        unused = jnp.all(self.normal == 0.0, axis=0).astype(right.dtype)
+        return jnp.linalg.solve(self.normal + jnp.diag(unused), right)
+
+
+class Conditional(NamedTuple):
+    r"""The process at m times, given the data, before the free columns are put in.
+
+    Parameters
+    ----------
+    through
+        :math:`k_*^T K^{-1}` times the residuals and the free columns, shape (m, 1 + c).
+    variance
+        :math:`k_{**} - k_*^T K^{-1} k_*`, shape (m, m), or its diagonal, shape (m,).
+    information
+        On the free columns.
+    """
+
+    through: Float[Array, "m 1+c"]
+    variance: Float[Array, "m *m"]
+    information: Information
+
+
+class AbstractSolver(eqx.Module):
+    """A way to evaluate the likelihood of a light curve's process, and to predict from it.
+
+    Make one by `prepare`. What it holds is worked out from the data there and never changed: other
+    data take another solver. For a new one whose covariance can be factorised as a whole, derive
+    from `AbstractFactorSolver`, which asks for less.
+    """
+
+    name: ClassVar[str]
+    # whether the likelihood has an error beside that of the kernel's table
+    approximate: ClassVar[bool] = False
+    tables: eqx.AbstractVar[Tables]
+
+    @classmethod
+    @abc.abstractmethod
+    def prepare(
+        cls, data: LightCurve, process: Process, priors: Mapping[str, Any], tolerance: float
+    ) -> Self:
+        """The solver for a light curve.
+
+        Parameters
+        ----------
+        data
+            The light curve.
+        process
+            The process at the values that a fit starts from.
+        priors
+            NumPyro distributions of the free parameters by path, such as
+            ``"model.visibility.peq"``: how far they may go.
+        tolerance
+            Error that the log-likelihood may have at ``process``.
+
+        Raises
+        ------
+        ValueError
+            With the reason, where the solver is not for this light curve or process.
+        """
+
+    @classmethod
+    def cost(
+        cls, data: LightCurve, process: Process, priors: Mapping[str, Any], tolerance: float
+    ) -> float:
+        """Rough time of a likelihood and its gradient, in products of numbers of a matrix product.
+
+        ``GPSolver(solver="auto")`` takes the cheapest. Infinite, as here, for a solver that has to
+        be asked for.
+        """
+        del data, process, priors, tolerance
+        return math.inf
+
+    @abc.abstractmethod
+    def log_likelihood(self, process: Process) -> Float[Array, ""]:
+        """Log-likelihood with the free columns integrated out under a flat prior, a scalar.
+
+        Minus infinity where the covariance is not positive definite to rounding, or where the
+        parameters are beyond those that the solver was made for.
+        """
+
+    @abc.abstractmethod
+    def information(self, process: Process) -> Information:
+        """What the data say of the free columns."""
+
+    @abc.abstractmethod
+    def condition(self, process: Process, times, parts=None, full: bool = False) -> Conditional:
+        """The process at other times, given the data.
+
+        Parameters
+        ----------
+        process
+            The process.
+        times
+            Days since the data's epoch, shape (m,), in any order.
+        parts
+            Names of the processes to predict; None is all.
+        full
+            Whether to return the covariance matrix in place of the variance.
+        """
+
+    def covered(self, process: Process) -> Bool[Array, ""]:
+        """Whether the solver was made for these parameters."""
+        return jnp.ones_like(process.jitter, bool)
+
+    @abc.abstractmethod
+    def leave_one_out(self, process: Process, points: Points):
+        """P r and the diagonal of P, each of shape (n,), for the data's points; see `left_out`."""
+
+    def error(self, process: Process, points: Points) -> Float[Array, ""]:
+        """Estimate of the error of `log_likelihood`: here that of the kernel's table."""
+        del points
+        return self.table_error(process)
+
+    def table_error(self, process: Process) -> Float[Array, ""]:
+        """What a table of twice as many knots and nodes changes in `log_likelihood`."""
+        finer = eqx.tree_at(lambda solver: solver.tables, self, self.tables.finer())
+        return jnp.abs(finer.log_likelihood(process) - self.log_likelihood(process))
+
+    def explain(self, process: Process) -> str | None:
+        """Why a log-likelihood is minus infinity, a sentence, if it is the solver's doing."""
+        del process
+        return None
+
+    @classmethod
+    def shared(cls, solvers: list[Self]) -> list["AbstractSolver"]:
+        """The same solvers filled up to sizes in common, so that they share a program.
+
+        Here as they are: each has a program of its own where its arrays have other shapes.
+        """
+        return list(solvers)
+
+    @property
+    def length(self) -> int:
+        """What programs depend on most, such as the number of points: near ones are shared."""
+        return 0
+
+    @abc.abstractmethod
+    def __repr__(self) -> str:
+        """How it works, in a few words, such as ``"dense"``."""
+
+
+def with_columns(found: Conditional, columns):
+    """Mean and variance with free columns of shape (m, c) at their times; None leaves them out."""
+    left = -found.through[:, 1:]
+    if columns is not None:
+        left = left + columns
+    mean = found.through[:, 0] + left @ found.information.amplitudes()
+    spread = found.information.of(left.T)
+    if found.variance.ndim == 2:
+        return mean, found.variance + left @ spread
+    return mean, jnp.maximum(found.variance + jnp.sum(left.T * spread, axis=0), 0.0)
+
+
+def left_out(solver: AbstractSolver, process: Process, points: Points, noise):
+    r"""What `AbstractSolver.leave_one_out` returns, from a prediction at the data's points.
+
+    With the posterior :math:`\mu, v` of the whole mean at each point and its white noise
+    :math:`\sigma^2` it is :math:`P r = (y - \mu) / \sigma^2` and
+    :math:`P_{ii} = (1 - v / \sigma^2) / \sigma^2`.
+    """
+    found = solver.condition(process, points.time)
+    columns = jnp.pad(
+        points.columns, ((0, 0), (0, found.through.shape[1] - 1 - points.columns.shape[1]))
+    )
+    mean, variance = with_columns(found, columns)
+    diagonal = (1.0 - variance / noise) / noise
+    diagonal = jnp.where(solver.covered(process), diagonal, jnp.nan)
+    return (points.residual(process) - mean) / noise, diagonal
+
+
+def finite_or_minus_infinity(value, covered=True):
+    """A log-likelihood, minus infinity where it is NaN or the solver is not for the parameters."""
+    return jnp.where(~jnp.isnan(value) & covered, value, -jnp.inf)
+
+
+class Factorized(Protocol):
+    """A factorised covariance matrix K of the data, white noise included."""
+
+    @property
+    def log_determinant(self) -> Float[Array, ""]:
+        """Ln |K|."""
+        ...
+
+    def solve(self, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
+        """The inverse of K times columns."""
+        ...
+
+
+class AbstractFactorSolver(AbstractSolver):
+    """A solver of which only `prepare` and `factor` are to be written.
+
+    Parameters
+    ----------
+    points
+        The data, from `points_of`.
+    tables
+        From `tables_of`; ``self.tables.covariance(process, reach)`` fills matrices.
+    """
+
+    points: eqx.AbstractVar[Points]
+
+    @abc.abstractmethod
+    def factor(self, process: Process) -> Factorized:
+        """The factorised covariance of the data, those that fill up being white noise of 1."""
+
+    def _products(self, process: Process):
+        """The factor, its solution S for the residuals and columns R, and R^T S."""
+        factor, real = self.factor(process), self.points.real[:, None]
+        right = jnp.concatenate([self.points.residual(process)[:, None], self.points.columns], 1)
+        solved = factor.solve(right * real)
+        return factor, solved, (right * real).T @ solved
+
+    def log_likelihood(self, process):
+        factor, _, products = self._products(process)
+        unused = jnp.all(self.points.columns == 0.0, axis=0).astype(products.dtype)
+        number = jnp.sum(self.points.real)
+        return finite_or_minus_infinity(marginal(products, factor.log_determinant, number, unused))
+
+    def information(self, process):
+        products = self._products(process)[2]
+        return Information(products[1:, 1:], products[1:, 0])
+
+    def condition(self, process, times, parts=None, full=False):
+        factor, solved, products = self._products(process)
+        both = jnp.concatenate([times, self.points.time])
+        covariance = self.tables.covariance(process, jnp.max(both) - jnp.min(both), parts)
+        cross = covariance.block(self.points.time, times) * self.points.real[:, None]
+        reduction = factor.solve(cross)
+        if full:
+            variance = covariance.block(times, times) - cross.T @ reduction
+        else:
+            variance = variances(covariance, times) - jnp.sum(cross * reduction, axis=0)
+        information = Information(products[1:, 1:], products[1:, 0])
+        return Conditional(cross.T @ solved, variance, information)
+
+    def leave_one_out(self, process, points):
+        return left_out(self, process, points, points.noise(process))
+
+    def __repr__(self):
+        return self.name
+
+
+def variances(covariance, times):
+    """The diagonal of the covariance matrix of times."""
+    return jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(times)

@@ -1,0 +1,47 @@
+"""How far the parameters may go, and what that asks of a solver."""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..gp.priors import prior_limits
+from ..kernel.covariance import Tables, kernel_error
+
+
+def limits_of(priors) -> dict[str, tuple[float, float]]:
+    """The ends of each prior's support by path."""
+    return {path: prior_limits(prior) for path, prior in priors.items()}
+
+
+def largest_support(process, priors) -> float:
+    """Support of the kernel at the corners of the envelope's priors, days; infinite with terms."""
+    limits = limits_of(priors)
+    corners = {p: v for p, v in limits.items() if p.startswith("model.envelope.")}
+    if process.terms or not all(math.isfinite(high) for _, high in corners.values()):
+        return math.inf
+    supports = []
+    for values in itertools.product(*corners.values()):
+        try:
+            corner = process.set(dict(zip(corners, values, strict=True)))
+        except ValueError:
+            continue  # a corner of open bounds
+        supports.append(float(corner.support()))
+    return max(supports, default=math.inf)
+
+
+def largest_jitter(process, priors) -> float:
+    """Upper end of its prior, or its value."""
+    return limits_of(priors).get("jitter", (0.0, float(process.jitter)))[1]
+
+
+def tables_of(data, process, priors, tolerance: float) -> Tables:
+    """Tables of the kernel that are as fine as a tolerance of the log-likelihood asks for."""
+    time = np.asarray(data.time, float)
+    noise = np.asarray(data.flux_err, float) ** 2 + float(process.jitter) ** 2
+    reach = min(data.span, largest_support(process, priors))
+    variance = float(np.var(np.asarray(data.flux, float)))
+    error = kernel_error(time, noise, variance, reach, tolerance)
+    dtype = data.time.dtype
+    return Tables(jnp.asarray(error, dtype), data.epoch)

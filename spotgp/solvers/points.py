@@ -1,0 +1,89 @@
+"""A light curve's points as arrays of a common length, for programs that light curves share."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .block import Blocks
+
+
+class Points(NamedTuple):
+    """Data, filled up to a common length.
+
+    Parameters
+    ----------
+    time, flux, variance
+        Shape (n,): ascending days since the epoch, relative flux, its variance.
+    real
+        Shape (n,): 1 for points, 0 for what fills the arrays up.
+    columns
+        Free columns of the mean, shape (n, c); 0 everywhere in those that fill up.
+    epoch
+        Zero point of the times, days.
+    """
+
+    time: Float[Array, "n"]
+    flux: Float[Array, "n"]
+    variance: Float[Array, "n"]
+    real: Float[Array, "n"]
+    columns: Float[Array, "n c"]
+    epoch: Float[Array, ""]
+
+    @property
+    def span(self) -> Float[Array, ""]:
+        """Days between the first and the last point."""
+        return self.time[-1] - self.time[0]
+
+    def residual(self, process) -> Float[Array, "n"]:
+        """Fluxes less the mean function."""
+        return self.flux - process.mean_at(self.time + self.epoch)
+
+    def noise(self, process) -> Float[Array, "n"]:
+        """Variances with the jitter."""
+        return self.variance + process.jitter**2
+
+    def tiles(self, process, size: int) -> Blocks:
+        """The data less the mean function, in as few tiles of some points as hold them all."""
+        tiles = -(-self.time.size // size)
+        pad = tiles * size - self.time.size
+
+        def cut(values, fill="constant"):
+            wide = jnp.pad(values, ((0, pad),) + ((0, 0),) * (values.ndim - 1), mode=fill)
+            return wide.reshape((tiles, size, *values.shape[1:]))
+
+        return Blocks(
+            time=cut(self.time, "edge"),
+            real=cut(self.real),
+            variance=cut(self.noise(process)),
+            residual=cut(self.residual(process)),
+            columns=cut(self.columns),
+        )
+
+    def widened(self, size: int, columns: int) -> "Points":
+        """Filled up to more points and columns."""
+        more, wider = size - self.time.size, columns - self.columns.shape[1]
+        filled = [jnp.pad(a, (0, more), mode="edge") for a in (self.time, self.flux, self.variance)]
+        real = jnp.pad(self.real, (0, more))
+        return Points(*filled, real, jnp.pad(self.columns, ((0, more), (0, wider))), self.epoch)
+
+
+def rounded_up(number: int) -> int:
+    """A length not much larger, one of a few dozen between a number and its double."""
+    step = 1 << max(number.bit_length() - 6, 0)
+    return -(-number // step) * step
+
+
+def points_of(data, size: int | None = None) -> Points:
+    """The points of a `LightCurve`, filled up to a length; None is the next common one."""
+    own = Points(
+        time=data.time,
+        flux=data.flux,
+        variance=data.flux_err**2,
+        real=jnp.ones_like(data.time),
+        columns=jnp.asarray(data.columns(), data.time.dtype),
+        epoch=data.epoch,
+    )
+    number = int(np.size(data.time))
+    return own.widened(rounded_up(number) if size is None else size, own.columns.shape[1])
