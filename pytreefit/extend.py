@@ -11,6 +11,7 @@ from ._param import KEY, is_traced
 from ._posterior import as_prior
 from ._progress import Reporter, duration
 from ._threads import in_threads
+from ._xla import plain
 
 __all__ = [
     "KEY",
@@ -27,6 +28,7 @@ __all__ = [
     "lenient",
     "lookup_parameter",
     "outermost",
+    "plain",
     "rebuild",
     "unit_of",
     "walk",
