@@ -9,6 +9,7 @@ from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
 from ._jit import jit
+from ._joint import Joint
 from ._laplace import Laplace, laplace
 from ._model import Model
 from ._param import ParamInfo, param
@@ -21,6 +22,7 @@ from ._xla import keep_freed_memory
 __all__ = [
     "Corrected",
     "Fit",
+    "Joint",
     "Laplace",
     "Model",
     "ParamInfo",

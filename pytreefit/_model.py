@@ -3,8 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -12,9 +11,6 @@ import numpy as np
 
 from ._param import KEY, Converter, ParamInfo, check_value, is_traced
 from ._table import Table
-
-# by function, the structure of its bound methods around the models that they are bound to
-_bound: dict[Any, Any] = {}
 
 
 class Model(eqx.Module):
@@ -41,21 +37,6 @@ class Model(eqx.Module):
             if info is not None:
                 where = f"{type(self).__name__}.{field.name}"
                 check_value(where, getattr(self, field.name), info)
-
-    if not TYPE_CHECKING:
-
-        def __getattribute__(self, name):
-            # Equinox's bound methods, which are PyTrees, but by their structure: to make one anew
-            # takes 40 us each time, a tenth of a small image
-            found = object.__getattribute__(self, name)
-            if type(found) is not MethodType or found.__self__ is not self or name[:2] == "__":
-                return found
-            structure = _bound.get(found.__func__)
-            if structure is None:
-                method = super().__getattribute__(name)
-                structure = jax.tree.structure(method, is_leaf=lambda part: part is self)
-                _bound[found.__func__] = structure
-            return jax.tree.unflatten(structure, [self])
 
     def get(self, path: str) -> Any:
         """The value at a path: a parameter's array, or a whole sub-model.

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
+from ._joint import squares_of
 from ._lenient import lenient
 from ._model import Model, lookup_parameter, replace
 from ._prior import as_prior, check_start, log_density
@@ -95,7 +96,7 @@ class Posterior(eqx.Module):
         links = {} if links is None else links
         functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
         if residuals is None and log_normalization is None:
-            residuals, log_normalization = _squares_of(log_likelihood, model)
+            residuals, log_normalization = squares_of(log_likelihood, model)
         if residuals is not None:
             functions["residuals"] = residuals
         if log_normalization is not None:
@@ -422,16 +423,6 @@ class Posterior(eqx.Module):
                     f"shape {shape}."
                 )
         return values
-
-
-def _squares_of(log_likelihood, model):
-    """Residuals and normalisation of a likelihood whose owner says that it is a sum of squares."""
-    owner = getattr(log_likelihood, "__self__", None)
-    residuals = getattr(owner, "residuals", None)
-    log_normalization = getattr(owner, "log_normalization", None)
-    if residuals is None or log_normalization is None or log_normalization(model) is None:
-        return None, None
-    return residuals, log_normalization
 
 
 def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:
