@@ -1,5 +1,7 @@
 """Debris disks in scattered light: the GRaTeR model, differentiable, fitted to real images."""
 
+from pytreefit import __version__ as __version__
+
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .data import Observation as Observation
 from .density import (

@@ -3,15 +3,15 @@
 These names are as stable as the public ones, but only authors of components need them.
 """
 
-from ._arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
 from ._jit import outermost
 from ._lenient import lenient
-from ._model import lookup_parameter, rebuild, walk
-from ._param import KEY, is_traced
-from ._posterior import as_prior
-from ._progress import Reporter, duration
-from ._threads import in_threads
 from ._xla import plain
+from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
+from .model import lookup_parameter, rebuild, walk
+from .parameter import KEY, is_traced
+from .posterior import as_prior
+from .progress import Reporter, duration
+from .threads import in_threads
 
 __all__ = [
     "KEY",

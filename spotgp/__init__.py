@@ -1,5 +1,7 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
+from pytreefit import __version__ as __version__
+
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
 from .gp.prediction import Prediction
@@ -52,8 +54,6 @@ from .star.trapezoid import (
 from .star.visibility import AbstractVisibility, EdgeOnVisibilityFunction, VisibilityFunction
 from .starts import Search, first_guess, search, suggest_starts
 from .survey import ManyFits, StarFit, fit_many
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AbstractEnvelope",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._table import Table
+from .table import Table
 
 
 class Joint(eqx.Module):

@@ -9,18 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._evaluate import Frame, hessian
-from ._model import lookup_parameter
-from ._optimize import least_squares, value_and_gradient
-from ._space import (
-    coordinate_names,
-    flat_values,
-    indexed_names,
-    natural_range,
-    value_names,
-)
-from ._start import refuse_start, start_coordinates
-from ._table import Table
+from ..model import lookup_parameter
+from ..space import coordinate_names, flat_values, indexed_names, natural_range, value_names
+from ..table import Table
+from .evaluate import Frame, hessian
+from .minimisers import least_squares, value_and_gradient
+from .start import refuse_start, start_coordinates
 
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
 

@@ -11,20 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._checkpoint import Checkpoint, fingerprints, read, write
-from ._evaluate import (
-    Frame,
-    log_volume,
-    log_volume_curvature,
-)
-from ._jumps import fit_mixture, no_mixture
-from ._laplace import Laplace, curvature_at
-from ._nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
-from ._optimize import least_squares, value_and_gradient
-from ._progress import Pace, Reporter, duration
-from ._result import Samples
-from ._space import coordinate_names, natural_range, prior_only
-from ._start import refuse_start, start_coordinates
+from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
+from ..optimize.laplace import Laplace, curvature_at
+from ..optimize.minimisers import least_squares, value_and_gradient
+from ..optimize.start import refuse_start, start_coordinates
+from ..progress import Pace, Reporter, duration
+from ..results.samples import Samples
+from ..space import coordinate_names, natural_range, prior_only
+from .checkpoint import Checkpoint, fingerprints, read, write
+from .jumps import fit_mixture, no_mixture
+from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 
 _LEAST_WARMUP = 20
 _ATTEMPTS = 10

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._jit import jit
-from ._space import coordinate_names
+from .._jit import jit
+from ..space import coordinate_names
 
 
 @jit

@@ -11,8 +11,8 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 
 from ._lenient import lenient
-from ._model import Parameter
-from ._param import is_traced
+from .model import Parameter
+from .parameter import is_traced
 
 
 def as_prior(prior: Any, parameters: list[Parameter]) -> dist.Distribution:

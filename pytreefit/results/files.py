@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, constraints, transforms
 
-from ._model import run_checks
-from ._param import is_traced
+from ..model import run_checks
+from ..parameter import is_traced
 
 _FORMAT = "pytreefit"
 _VERSION = 1

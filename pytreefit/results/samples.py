@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
-from . import _io, _plots
-from ._corrected import Corrected, correct
-from ._jit import jit
-from ._model import lookup_parameter, replace
-from ._posterior import Posterior
-from ._space import indexed_names
-from ._table import Table, rounded
+from .._jit import jit
+from ..model import lookup_parameter, replace
+from ..posterior import Posterior
+from ..space import indexed_names
+from ..table import Table, rounded
+from . import files, plots
+from .corrected import Corrected, correct
 
 _LARGE_RHAT = 1.01
 
@@ -326,7 +326,7 @@ class Samples(eqx.Module):
         ImportError
             If ArviZ is not installed.
         """
-        return _plots.to_arviz(self)
+        return plots.to_arviz(self)
 
     def corner(self, names: Sequence[str] | None = None, **options):
         """Corner plot of all pairs of numbers.
@@ -348,7 +348,7 @@ class Samples(eqx.Module):
         ImportError
             If the package corner is not installed.
         """
-        return _plots.corner(self, names, **options)
+        return plots.corner(self, names, **options)
 
     def trace(self, names: Sequence[str] | None = None):
         """Each number's draws along the chains, and its distribution in each chain.
@@ -363,7 +363,7 @@ class Samples(eqx.Module):
         matplotlib.figure.Figure
             The figure.
         """
-        return _plots.trace(self, names)
+        return plots.trace(self, names)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything except the links to one file.
@@ -373,7 +373,7 @@ class Samples(eqx.Module):
         path
             File name.
         """
-        _io.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
+        files.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Samples":
@@ -394,7 +394,7 @@ class Samples(eqx.Module):
         ValueError
             If the file holds something else.
         """
-        samples = _io.load(path)
+        samples = files.load(path)
         if not isinstance(samples, cls):
             raise ValueError(f"{path} holds a {type(samples).__name__}, not Samples.")
         return samples

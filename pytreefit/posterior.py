@@ -14,10 +14,10 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
-from ._joint import squares_of
 from ._lenient import lenient
-from ._model import Model, lookup_parameter, replace
-from ._prior import as_prior, check_start, log_density
+from .joint import squares_of
+from .model import Model, lookup_parameter, replace
+from .prior import as_prior, check_start, log_density
 
 
 class Posterior(eqx.Module):

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from . import _io
-from ._jit import jit
-from ._pareto import pareto_smoothed
-from ._posterior import Posterior
-from ._progress import Pace, Reporter, duration
-from ._table import Table, rounded
-from ._threads import cores, in_threads
+from .._jit import jit
+from ..posterior import Posterior
+from ..progress import Pace, Reporter, duration
+from ..table import Table, rounded
+from ..threads import cores, in_threads
+from . import files
+from .pareto import pareto_smoothed
 
 _LEAST = 4  # draws of each chain
 _ENOUGH = 100  # effective draws, for a median and a width that can be quoted
@@ -182,7 +182,7 @@ class Corrected(eqx.Module):
             File name.
         """
         samples = dataclasses.replace(self.samples, links=None)
-        _io.save(path, dataclasses.replace(self, samples=samples))
+        files.save(path, dataclasses.replace(self, samples=samples))
 
 
 def _warn(corrected: Corrected, stacklevel: int) -> None:

@@ -9,8 +9,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ._param import KEY, Converter, ParamInfo, check_value, is_traced
-from ._table import Table
+from .parameter import KEY, Converter, ParamInfo, check_value, is_traced
+from .table import Table
 
 
 class Model(eqx.Module):

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from . import _jumps
-from ._evaluate import Frame, at_once, log_volume
-from ._jit import jit
-from ._jumps import Mixture
-from ._lenient import lenient
-from ._optimize import value_and_gradient
-from ._progress import CHUNK
-from ._space import prior_only
-from ._threads import in_threads
+from .._jit import jit
+from .._lenient import lenient
+from ..optimize.evaluate import Frame, at_once, log_volume
+from ..optimize.minimisers import value_and_gradient
+from ..progress import CHUNK
+from ..space import prior_only
+from ..threads import in_threads
+from . import jumps as _jumps
+from .jumps import Mixture
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
