@@ -15,7 +15,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _NotOnlyArrays(Exception):
-    """Of a result that ``jax.jit`` does not take."""
+    """Raised while a function is traced that returns more than arrays."""
 
 
 @functools.cache
@@ -37,17 +37,13 @@ def _array() -> type:
 
 
 def jit(function: _F, *, threads: bool = True) -> _F:
-    """``equinox.filter_jit``, which on a CPU lets the compiler use the widest vectors.
+    """``equinox.filter_jit`` with options for the compiler of CPUs: up to twice as fast.
 
-    Where the processor has vectors of 512 bits (AVX-512), XLA uses half of them unless it is told
-    otherwise, and images and covariances take up to twice the time. JAX takes such options at the
-    outermost compilation only: within ``jax.jit``, ``jax.grad`` or ``jax.vmap`` this is
-    ``equinox.filter_jit``. So compile a function of your own, too, with ``pytreefit.jit``.
-
-    Where the first argument has an attribute ``compiles_quickly`` that is true, or is a `Posterior`
-    of such a model, the program is made by XLA's former code generator. It takes half of the time
-    for that, and its programs are as fast where they are matrices above all; images it makes many
-    times slower.
+    JAX takes such options at the outermost compilation only: within ``jax.jit``, ``jax.grad`` or
+    ``jax.vmap`` this is ``equinox.filter_jit``. So compile a function of your own, too, with
+    ``pytreefit.jit``. Where the first argument has a true attribute ``compiles_quickly``, or is a
+    `Posterior` of such a model, compilation takes half of the time: for models whose likelihood is
+    matrices above all. Images would take many times longer.
 
     Parameters
     ----------
@@ -73,22 +69,8 @@ def jit(function: _F, *, threads: bool = True) -> _F:
     6.0
     """
     plain = eqx.filter_jit(function)
+    programs = functools.cache(functools.partial(_programs, function, threads))
     only_arrays = True
-
-    def arrays(*args, **kwargs):
-        result = function(*args, **kwargs)
-        if not all(eqx.is_array(leaf) for leaf in jax.tree.leaves(result)):
-            raise _NotOnlyArrays
-        return result
-
-    @functools.cache
-    def compiled(quickly):
-        """As it is, and for arrays only, which takes less time for each call."""
-        options = _xla.compiler_options(threads, quickly)
-        return (
-            eqx.filter_jit(function, compiler_options=options),
-            jax.jit(arrays, compiler_options=options),
-        )
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -96,8 +78,7 @@ def jit(function: _F, *, threads: bool = True) -> _F:
         if not outermost():
             return plain(*args, **kwargs)
         _xla.programs.make_room()
-        quickly = bool(args) and bool(getattr(args[0], "compiles_quickly", False))
-        general, direct = compiled(quickly)
+        general, direct = programs(bool(args) and bool(getattr(args[0], "compiles_quickly", False)))
         if only_arrays and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
             try:
                 return direct(*args, **kwargs)
@@ -106,3 +87,17 @@ def jit(function: _F, *, threads: bool = True) -> _F:
         return general(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]
+
+
+def _programs(function, threads: bool, quickly: bool):
+    """A function compiled, and compiled for arrays only, which takes less time for each call."""
+
+    def arrays(*args, **kwargs):
+        result = function(*args, **kwargs)
+        if not all(eqx.is_array(leaf) for leaf in jax.tree.leaves(result)):
+            raise _NotOnlyArrays
+        return result
+
+    options = _xla.compiler_options(threads, quickly)
+    general = eqx.filter_jit(function, compiler_options=options)
+    return general, jax.jit(arrays, compiler_options=options)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..model import lookup_parameter
+from ..posterior import Posterior
 from ..space import coordinate_names, flat_values, indexed_names, natural_range, value_names
 from ..table import Table
 from .evaluate import Frame, hessian
@@ -83,7 +84,9 @@ class Laplace(eqx.Module):
         return Table(("parameter", "value", "std", "unit"), rows)
 
 
-def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ()) -> Laplace:
+def laplace(
+    posterior: Posterior, at, *, method: str = "hessian", held: Sequence[str] = ()
+) -> Laplace:
     r"""Approximate the posterior by a Gaussian at its maximum.
 
     .. math::
@@ -120,23 +123,10 @@ def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ())
         is at the edge of its prior and not held, there is no parameter of a name that is held or
         none left, or the method is unknown or needs residuals.
 
-    Notes
-    -----
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
     names = np.array(coordinate_names(posterior))
-    unknown = set(held) - set(names)
-    if unknown or len(set(held)) == len(names):
-        raise ValueError(
-            f"held = {sorted(held)} must be some of, but not all, the free parameters: "
-            f"{', '.join(names)}."
-        )
-    edge = [name for name in getattr(at, "at_edge", ()) if name not in held]
-    if edge:
-        raise ValueError(
-            f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
-            f"there. Widen the prior, fix the value, or take it as known there: held={edge}."
-        )
+    _check_held(names, held, getattr(at, "at_edge", ()))
     u = start_coordinates(posterior, at)
     frame = Frame(u, natural_range(posterior)[1])
     free = np.flatnonzero(~np.isin(names, held))
@@ -154,6 +144,20 @@ def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ())
         covariance=slopes @ covariance_u @ slopes.T,
         components=tuple(value_names(posterior)),
     )
+
+
+def _check_held(names, held, at_edge) -> None:
+    if set(held) - set(names) or len(set(held)) == len(names):
+        raise ValueError(
+            f"held = {sorted(held)} must be some of, but not all, the free parameters: "
+            f"{', '.join(names)}."
+        )
+    edge = [name for name in at_edge if name not in held]
+    if edge:
+        raise ValueError(
+            f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
+            f"there. Widen the prior, fix the value, or take it as known there: held={edge}."
+        )
 
 
 def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:

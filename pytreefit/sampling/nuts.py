@@ -141,9 +141,7 @@ def advance(
 ) -> tuple[Chains, Chunk | None]:
     """Do a transition of all chains for each stage of ``plan``, adapting after it as that says.
 
-    The random numbers of a transition depend on ``key``, the chain and the transition's number in
-    the run alone, so the cutting into chunks does not change any draw. Nothing waits for other
-    chains once nothing is adapted any more.
+    No draw depends on how a run is cut into chunks.
 
     Parameters
     ----------
@@ -157,37 +155,22 @@ def advance(
         Stage of each transition (see :func:`stages`), at most ``CHUNK`` of them; with none the
         program is compiled.
     first
-        Number, within the run, of the first transition.
+        Number, within the run, of the first transition: its random numbers depend on that.
     target_acceptance
         Mean acceptance probability that the step size is adapted to.
-    jumps
-        What is proposed after each trajectory, or None: then nothing of it is compiled.
-    dense, max_depth
-        Kind of metric, most doublings of a trajectory.
+    jumps, dense, max_depth
+        What is proposed after each trajectory or None, kind of metric, most doublings.
 
     Returns
     -------
     tuple[Chains, Chunk | None]
         The state after, and what the transitions gave, if any, as NumPy arrays.
     """
-    number = len(chains.hmc.position)
 
     def transitions(chains, at, count):
-        """The end of all chains and what they gave, after some transitions in a row."""
-        limits = jnp.asarray(first + at, jnp.int32), jnp.asarray(count, jnp.int32)
+        """Some transitions in a row, the first one at a place of the plan."""
         common = (posterior, whitening, key, chains.hmc, chains.step_size, chains.inverse_mass)
-        common = (*common, jumps)
-        if at_once():
-            hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
-        else:
-            ends = in_threads(
-                lambda k: _one_chain(
-                    *common, *limits, jnp.asarray(k, jnp.int32), max_depth=max_depth
-                ),
-                range(number),
-            )
-            hmc, chunk = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
-        return hmc, jax.tree.map(lambda rows: np.asarray(rows)[:, :count].swapaxes(0, 1), chunk)
+        return _transitions(*common, jumps, first=first + at, count=count, max_depth=max_depth)
 
     if not len(plan):
         transitions(chains, 0, 0)
@@ -204,6 +187,22 @@ def advance(
         chunks.append(chunk)
         at += count
     return chains, Chunk(*map(np.concatenate, zip(*chunks, strict=True))) if chunks else None
+
+
+def _transitions(*common, first: int, count: int, max_depth: int):
+    """The end of all chains and what they gave, after some transitions in a row."""
+    limits = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
+
+    def one(k):
+        return _one_chain(*common, *limits, jnp.asarray(k, jnp.int32), max_depth=max_depth)
+
+    if at_once():
+        hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
+    else:
+        number = len(common[3].position)
+        ends = in_threads(one, range(number))
+        hmc, chunk = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
+    return hmc, jax.tree.map(lambda rows: np.asarray(rows)[:, :count].swapaxes(0, 1), chunk)
 
 
 def _jump(log_density, jumps: Jumps, key, hmc):
