@@ -1,6 +1,6 @@
 """Debris disks in scattered light: the GRaTeR model, differentiable, fitted to real images."""
 
-from pytreefit import __version__ as __version__
+import pytreefit
 
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .data import Observation as Observation
@@ -58,3 +58,5 @@ from .scene import (
     TotalIntensity as TotalIntensity,
     radial_map as radial_map,
 )
+
+__version__ = pytreefit.__version__

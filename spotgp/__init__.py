@@ -1,6 +1,6 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
-from pytreefit import __version__ as __version__
+import pytreefit
 
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
@@ -54,6 +54,8 @@ from .star.trapezoid import (
 from .star.visibility import AbstractVisibility, EdgeOnVisibilityFunction, VisibilityFunction
 from .starts import Search, first_guess, search, suggest_starts
 from .survey import ManyFits, StarFit, fit_many
+
+__version__ = pytreefit.__version__
 
 __all__ = [
     "AbstractEnvelope",

@@ -163,8 +163,8 @@ def advance(
 
     Returns
     -------
-    tuple[Chains, Chunk | None]
-        The state after, and what the transitions gave, if any, as NumPy arrays.
+    tuple
+        The state after, and what the transitions gave (NumPy arrays), or None.
     """
 
     def transitions(chains, at, count):
