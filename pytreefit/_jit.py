@@ -54,11 +54,6 @@ def jit(function: _F, *, threads: bool = True) -> _F:
         small steps, as in images, and where several programs run at once; large matrices gain by
         more of them.
 
-    Returns
-    -------
-    Callable
-        The compiled function.
-
     Examples
     --------
     >>> import jax

@@ -41,11 +41,6 @@ def as_data(
     shape
         Required shape.
 
-    Returns
-    -------
-    numpy.ndarray
-        The numbers, in float64.
-
     Raises
     ------
     TypeError

@@ -115,11 +115,6 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = No
         How many models are evaluated together, which can pay for cheap functions; None is one by
         one on a CPU and 32 elsewhere.
 
-    Returns
-    -------
-    PyTree of jax.Array
-        The results, with a leading axis of length ``n``.
-
     Raises
     ------
     ValueError

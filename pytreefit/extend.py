@@ -8,6 +8,7 @@ from ._lenient import lenient
 from ._xla import plain
 from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
 from .model import lookup_parameter, rebuild, walk
+from .numeric import gauss_legendre, stopped
 from .parameter import KEY, is_traced
 from .posterior import as_prior
 from .progress import Reporter, duration
@@ -23,13 +24,16 @@ __all__ = [
     "as_prior",
     "check_shape",
     "duration",
+    "gauss_legendre",
     "in_threads",
     "is_traced",
     "lenient",
     "lookup_parameter",
     "outermost",
     "plain",
+    "prior_limits",
     "rebuild",
+    "stopped",
     "unit_of",
     "walk",
 ]

@@ -88,13 +88,7 @@ class Joint(eqx.Module):
         return None if any(vector is None for vector in found) else _concatenated(found)
 
     def summary(self, model) -> Table:
-        """The table of data sets: name, log-likelihood, sum of squared residuals (if any).
-
-        Returns
-        -------
-        Table
-            Prints as a table, in a notebook too.
-        """
+        """The table of data sets: name, log-likelihood, sum of squared residuals (if any)."""
         rows = []
         for name, function, seen in self._seen(model):
             chi2 = ""

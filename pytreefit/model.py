@@ -39,23 +39,7 @@ class Model(eqx.Module):
                 check_value(where, getattr(self, field.name), info)
 
     def get(self, path: str) -> Any:
-        """The value at a path: a parameter's array, or a whole sub-model.
-
-        Parameters
-        ----------
-        path
-            Dotted path, such as ``"disk.phase.g"``.
-
-        Returns
-        -------
-        Any
-            What is stored there.
-
-        Raises
-        ------
-        ValueError
-            If there is no such path; the message suggests the closest ones.
-        """
+        """The value at a path: a parameter's array, or a whole sub-model."""
         return lookup(self, path).value
 
     def set(self, values: Mapping[str, Any]) -> Self:
@@ -66,11 +50,6 @@ class Model(eqx.Module):
         values
             New value for each path. A parameter takes what its constructor takes; any other field
             takes any object, for instance ``{"psf": GaussianPSF(fwhm=4)}``.
-
-        Returns
-        -------
-        Model
-            The new model; this one is unchanged.
 
         Raises
         ------

@@ -134,11 +134,6 @@ def param(
     shape
         Shape of the value; None is any one-dimensional array.
 
-    Returns
-    -------
-    dataclasses.Field
-        A field for the body of a :class:`pytreefit.Model` class.
-
     Raises
     ------
     ValueError

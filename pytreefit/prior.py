@@ -76,6 +76,12 @@ def _limits(support: Any) -> tuple[Any, Any] | None:
     return None
 
 
+def prior_limits(prior: dist.Distribution) -> tuple[float, float]:
+    """Lower and upper end of a prior's support, over all of its numbers."""
+    low, high = _limits(prior.support) or (-math.inf, math.inf)
+    return float(np.min(low)), float(np.max(high))
+
+
 def _check_support(parameter: Parameter, prior: dist.Distribution) -> None:
     limits = _limits(prior.support)
     if limits is None or any(map(is_traced, limits)):

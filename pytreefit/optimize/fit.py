@@ -27,6 +27,7 @@ from .minimisers import (
     value_and_gradient,
 )
 from .start import refuse_start, start_coordinates
+from .status import Status
 
 if TYPE_CHECKING:
     import optax
@@ -100,13 +101,7 @@ class Fit(eqx.Module):
         return int(np.sum(np.asarray(self.starts) > float(self.log_density) - _AGREEMENT))
 
     def summary(self) -> Table:
-        """The table of best values: parameter, value, unit.
-
-        Returns
-        -------
-        Table
-            Prints as a table, in a notebook too.
-        """
+        """The table of best values: parameter, value, unit."""
         rows = []
         for name in self.names:
             value = self.values[name]

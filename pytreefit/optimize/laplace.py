@@ -67,13 +67,7 @@ class Laplace(eqx.Module):
         return self.covariance / (width[:, None] * width[None, :])
 
     def summary(self) -> Table:
-        """The table of values and their standard deviations: parameter, value, std, unit.
-
-        Returns
-        -------
-        Table
-            Prints as a table, in a notebook too.
-        """
+        """The table of values and their standard deviations: parameter, value, std, unit."""
         std, rows = self.std, []
         for name in self.names:
             value = self.values[name]
@@ -110,11 +104,6 @@ def laplace(
     held
         Names of parameters that are taken as known at their values there, with no width of their
         own, such as the fit's ``at_edge``.
-
-    Returns
-    -------
-    Laplace
-        Centre, covariance, standard deviations.
 
     Raises
     ------

@@ -130,13 +130,7 @@ class Corrected(eqx.Module):
         return self.summary()._repr_html_()
 
     def warn(self, stacklevel: int = 2) -> None:
-        """Warn (UserWarning) of weights that can't be trusted, and of few effective draws.
-
-        Parameters
-        ----------
-        stacklevel
-            As in :func:`warnings.warn`.
-        """
+        """Warn (UserWarning) of weights that can't be trusted, and of few effective draws."""
         _warn(self, stacklevel + 2)
 
     def resample(self, key: Array, n: int | None = None):
@@ -154,11 +148,6 @@ class Corrected(eqx.Module):
         Samples
             One chain, in the order of the chains, so that its effective sample size knows of the
             repetitions. ``log_density`` is the exact one.
-
-        Raises
-        ------
-        ValueError
-            If ``n`` is not positive.
         """
         size = self.weights.size
         n = size if n is None else n
@@ -174,13 +163,7 @@ class Corrected(eqx.Module):
         return _map_draws(lambda x: x.reshape(1, size, *x.shape[2:])[:, index], samples)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything except the links to one file, for :func:`load`.
-
-        Parameters
-        ----------
-        path
-            File name.
-        """
+        """Write everything except the links to one file, for :func:`load`."""
         samples = dataclasses.replace(self.samples, links=None)
         files.save(path, dataclasses.replace(self, samples=samples))
 

@@ -8,6 +8,7 @@ import os
 import sys
 import types
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, constraints, transforms
 
-from ..model import run_checks
+from ..model import Model, run_checks
 from ..parameter import is_traced
 
 _FORMAT = "pytreefit"
 _VERSION = 1
 _HEADER = "header"
 _OF_NUMPYRO = (Distribution, transforms.Transform, constraints.Constraint)
-_BOUND = type(eqx.nn.Identity().__call__)  # Equinox's bound methods
+_BOUND = type(Model().get)  # Equinox's bound methods
 
 
 def save(path: str | os.PathLike, obj: Any) -> None:
@@ -71,16 +72,6 @@ def load(path: str | os.PathLike) -> Any:
     from packages that have been imported already, for instance with the file's own classes, and
     never from Python's standard library.
 
-    Parameters
-    ----------
-    path
-        File name.
-
-    Returns
-    -------
-    Any
-        The saved object, equal in every bit.
-
     Raises
     ------
     ValueError
@@ -125,12 +116,12 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
         return {"object": _name(type(value), where), "fields": _fields(value, where, arrays)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"module": _name(type(value), where), "fields": _fields(value, where, arrays)}
-    if type(value) is dict:
+    if type(value) in (dict, OrderedDict):
         items = [
             [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
             for key, entry in value.items()
         ]
-        return {"dict": items}
+        return {type(value).__name__: items}
     if type(value) in (tuple, list):
         entries = [_encode(entry, f"{where}.{i}", arrays) for i, entry in enumerate(value)]
         return {type(value).__name__: entries}
@@ -204,8 +195,10 @@ def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
         return _decode_function(node["function"], where)
     if "enum" in node:
         return _find_class(node["enum"], where, enum.Enum)[node["member"]]
-    if "dict" in node:
-        return {key: _decode(entry, f"{where}.{key}", file) for key, entry in node["dict"]}
+    for mapping in (dict, OrderedDict):
+        if mapping.__name__ in node:
+            items = node[mapping.__name__]
+            return mapping((key, _decode(entry, f"{where}.{key}", file)) for key, entry in items)
     for sequence in (tuple, list):
         if sequence.__name__ in node:
             entries = node[sequence.__name__]

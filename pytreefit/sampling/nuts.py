@@ -66,18 +66,7 @@ class Jumps(NamedTuple):
 
 
 def stages(warmup: int, draws: int) -> np.ndarray:
-    """What happens to the adaptation after each transition: Stan's windows, then nothing.
-
-    Parameters
-    ----------
-    warmup, draws
-        Numbers of transitions.
-
-    Returns
-    -------
-    np.ndarray
-        One of FAST, SLOW, WINDOW_END, WARMUP_END, DRAW per transition, int32.
-    """
+    """What happens to the adaptation after each transition: Stan's windows, then nothing."""
     with lenient():
         slow, window_end = np.asarray(
             _blackjax("adaptation.window_adaptation").build_schedule(warmup)
@@ -140,8 +129,6 @@ def advance(
     max_depth: int,
 ) -> tuple[Chains, Chunk | None]:
     """Do a transition of all chains for each stage of ``plan``, adapting after it as that says.
-
-    No draw depends on how a run is cut into chunks.
 
     Parameters
     ----------

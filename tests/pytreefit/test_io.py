@@ -182,7 +182,10 @@ def test_what_cannot_be_saved_is_refused(build, message, file):
         dist.TruncatedNormal(0.0, 1.0, low=-0.9, high=0.9),
         dist.TransformedDistribution(
             dist.Normal(0.0, 1.0),
-            [dist.transforms.SigmoidTransform(), dist.transforms.AffineTransform(-0.5, 1.0)],
+            [
+                dist.transforms.SigmoidTransform(),
+                dist.transforms.AffineTransform(-0.5, 1.0, domain=dist.constraints.unit_interval),
+            ],
         ),
     ],
     ids=["tuple", "uniform", "truncated", "transformed"],

@@ -71,9 +71,9 @@ def test_fits_and_draws_are_those_of_one_data_set():
         assert best.converged
         around = laplace(posterior, best, method="fisher")
         draws = sample(
-            posterior, jax.random.key(0), start=best, warmup=50, draws=20, chains=1, progress=False
+            posterior, jax.random.key(0), start=best, warmup=200, draws=200, progress=False
         )
-        results.append((best.u, around.covariance, draws.draws["slope"]))
+        results.append((best.u, around.covariance, draws.draws["slope"][:, :5]))
     for one, joint in zip(*results, strict=True):
         np.testing.assert_allclose(joint, one, rtol=1e-6)
 
@@ -111,7 +111,9 @@ def test_names_keep_their_order_in_tables():
     assert JOINT.names == ("b", "a")
     table = JOINT.summary(START)
     assert [row[0] for row in table] == ["b", "a"]
-    assert float(table[0][2]) == pytest.approx(float(jnp.sum(PARTS["b"].residuals(START) ** 2)))
+    assert float(table[0][2]) == pytest.approx(
+        float(jnp.sum(PARTS["b"].residuals(START) ** 2)), rel=1e-5
+    )
     assert Joint({"f": lambda line: -line.slope}).summary(START)[0][2] == ""
 
 
