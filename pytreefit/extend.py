@@ -10,7 +10,7 @@ from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, u
 from .model import lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, stopped
 from .parameter import KEY, is_traced
-from .posterior import as_prior
+from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
 from .threads import in_threads
 
