@@ -18,7 +18,7 @@ import numpy as np
 from pytreefit import Fit, Table, fit, jit
 from pytreefit.extend import in_threads
 
-from .gp.setup import inside, prior_limits
+from .gp.priors import inside, prior_limits
 from .gp.solver import GPSolver
 from .periods import autocorrelation, lomb_scargle
 from .star.model import SpotEvolutionModel

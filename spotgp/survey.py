@@ -16,7 +16,8 @@ import numpy as np
 from pytreefit import Fit, Table, jit, laplace
 from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
 
-from .gp.setup import filled_up, inside, prior_limits, short_names
+from .gp.priors import inside, prior_limits, short_names
+from .gp.setup import filled_up
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .solvers import bandwidth, fastest

@@ -8,13 +8,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit.extend import as_prior, lookup_parameter, rebuild, walk
+from pytreefit.extend import rebuild
 
 from ..kernel.analytic import latitude_nodes
 from ..kernel.terms import AbstractTerm
 from ..solvers import Layout, cost, lay_out
 from .approximate import with_bins, with_harmonics, with_modes
-from .priors import default_priors
+from .priors import prior_limits, priors_by_path
 from .process import LightCurve
 
 _FASTER = 1.5  # the tables are made for periods down to the model's over this
@@ -138,70 +138,6 @@ def free_columns(time, labels, mean, trend):
     return np.stack(columns, axis=1) if columns else np.zeros((time.size, 0))
 
 
-def short_names(paths) -> list[str]:
-    """The last part of each path, where that is unique."""
-    last = [path.rpartition(".")[2] for path in paths]
-    return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]
-
-
-def _free_by_default(path: str, light_curve: LightCurve, fixed_mean: bool) -> bool:
-    name = path.rpartition(".")[2]
-    if path.startswith("model.visibility."):
-        return name in ("peq", "kappa", "inc")
-    if path.startswith("model.latitude."):
-        return False
-    if path.startswith("mean."):
-        return not fixed_mean and name != "t0"
-    if path == "jitter":
-        return float(light_curve.jitter) > 0
-    return name not in ("fspot", "alpha_max", "quality")
-
-
-def choose_priors(light_curve: LightCurve, given: dict[str, Any], fixed_mean: bool):
-    """The priors that were given and those of the other parameters that are free by default."""
-    paths = [node.path for node in walk(light_curve) if node.info is not None]
-    short = dict(zip(short_names(paths), paths, strict=True))
-    for path in paths:
-        short.setdefault(path.removeprefix("model."), path)
-    named = {short.get(name, name): prior for name, prior in given.items()}
-    for path in named:
-        lookup_parameter(light_curve, path)
-    chosen, wide = {}, default_priors(light_curve)
-    stellar = [f"model.{path}" for path in light_curve.model.paths.values()]
-    for path in [*stellar, *(path for path in wide if path not in stellar)]:
-        prior = wide[path]
-        if path in named:
-            if named[path] is not None:
-                chosen[path] = named[path]
-        elif _free_by_default(path, light_curve, fixed_mean):
-            node = lookup_parameter(light_curve, path)
-            value = float(node.value)
-            low, high = prior_limits(prior)
-            if not low <= value <= high:
-                raise ValueError(
-                    f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
-                    f"{low:.4g} to {high:.4g} for these data. Start nearer, give it a prior, or "
-                    "None in priors to fix it."
-                )
-            if low < value < high:
-                chosen[path] = prior
-    return chosen
-
-
-def prior_limits(prior) -> tuple[float, float]:
-    """Ends of a prior's support."""
-    support = prior.support
-    low = getattr(support, "lower_bound", -math.inf)
-    high = getattr(support, "upper_bound", math.inf)
-    return float(np.min(low)), float(np.max(high))
-
-
-def inside(value: float, low: float, high: float) -> float:
-    """The value, moved well between the ends of a prior where it is not there."""
-    margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
-    return min(max(value, low + margin, low * 1.01), high - margin)
-
-
 def _largest_kernel_error(light_curve: LightCurve, time, lags: float) -> float:
     r"""The error of the kernel, relative to the variance, that a log-likelihood can bear.
 
@@ -221,10 +157,7 @@ def _largest_kernel_error(light_curve: LightCurve, time, lags: float) -> float:
 
 def sized(light_curve, time, priors, solver, tolerance, knots, nodes) -> Any:
     """The light curve with the layout, table and quadrature that parameters in the priors need."""
-    priors = {
-        path: as_prior(prior, [lookup_parameter(light_curve, path)])
-        for path, prior in priors.items()
-    }
+    priors = priors_by_path(light_curve, priors)
     span = float(time[-1] - time[0])
     model = light_curve.model
     limits = {path: prior_limits(prior) for path, prior in priors.items()}

@@ -20,6 +20,7 @@ from .approximate import check_inside, error_in_bins
 from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
 from .prediction import Prediction, draw, information_of, predict, prior_moments
+from .priors import choose_priors, short_names
 from .process import LightCurve, light_curve_log_likelihood
 from .setup import (
     SOLVERS,
@@ -27,11 +28,9 @@ from .setup import (
     as_times,
     checked_data,
     checked_terms,
-    choose_priors,
     explain,
     free_columns,
     said_or,
-    short_names,
     sized,
     warn_of_float32,
 )
