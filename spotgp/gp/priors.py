@@ -8,52 +8,24 @@ import numpyro.distributions as dist
 
 from pytreefit.extend import as_prior, lookup_parameter, walk
 
-from ..star.inclination import IsotropicInclination
+from ..component import AbstractComponent, DataScales, priors_by_bounds
 
 
-def default_priors(light_curve) -> dict:
-    """A wide prior for every parameter of a light curve, by path.
+def default_priors(light_curve, fixed_mean: bool) -> dict:
+    """Priors of what is free unless the user says otherwise, by path, as the components declare.
 
-    Times scales are uniform in their logarithm between the cadence and three times the span,
-    amplitudes between 1/1000 and 30 times the scatter of the flux, the jitter between a tenth and
-    1,000 times the median error; the orientation of the star is isotropic; what has two finite
-    bounds is uniform between them.
+    The jitter's is log-uniform from a tenth to 1,000 times the median error.
     """
-    time, flux = np.asarray(light_curve.time), np.asarray(light_curve.flux)
-    span = float(time[-1] - time[0])
-    gaps = np.diff(time)
-    cadence = float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else span
-    scatter = float(np.std(flux)) or float(np.mean(np.asarray(light_curve.flux_err)))
-    error = float(np.median(np.asarray(light_curve.flux_err)))
-    by_path = {
-        "model.visibility.peq": dist.LogUniform(2.0 * cadence, 3.0 * span),
-        "model.visibility.kappa": dist.Uniform(0.0, 0.95),
-        "model.visibility.inc": IsotropicInclination(),
-        "jitter": dist.LogUniform(0.1 * error, 1e3 * error),
-    }
-    if float(light_curve.model.visibility.inc) > math.pi / 2:
-        by_path["model.visibility.inc"] = IsotropicInclination(0.0, math.pi)
-    priors = {}
-    for node in walk(light_curve):
-        if node.info is None:
-            continue
-        info = node.info
-        if node.path in by_path:
-            priors[node.path] = by_path[node.path]
-        elif np.isfinite(info.lower) and np.isfinite(info.upper):
-            priors[node.path] = dist.Uniform(info.lower, info.upper)
-        elif info.unit == "d" and info.lower >= 0:
-            priors[node.path] = dist.LogUniform(cadence, 3.0 * span)
-        elif "sigma" in node.path.rpartition(".")[2]:
-            priors[node.path] = dist.LogUniform(1e-3 * scatter, 30.0 * scatter)
-        elif node.path.startswith("mean."):
-            value = float(node.value)
-            width = 10.0 * scatter if node.path.endswith("value") else 10.0 * scatter / span
-            priors[node.path] = dist.Normal(value, width)
-        elif info.lower >= 0:
-            priors[node.path] = dist.LogUniform(1e-3, 1e3)
-        else:
-            priors[node.path] = dist.Normal(float(node.value), max(abs(float(node.value)), 1.0))
+    data = DataScales.of(light_curve.time, light_curve.flux, light_curve.flux_err)
+    parts = {"model": light_curve.model}
+    parts |= {f"terms.{name}": term for name, term in light_curve.terms.items()}
+    if not fixed_mean:
+        parts["mean"] = light_curve.mean
+    priors = {"jitter": dist.LogUniform(0.1 * data.error, 1e3 * data.error)}
+    for path, part in parts.items():
+        declares = isinstance(part, AbstractComponent) or path == "model"
+        own = part.default_priors(data) if declares else priors_by_bounds(part)
+        priors |= {f"{path}.{name}": prior for name, prior in own.items()}
     return priors
 
 
@@ -61,19 +33,6 @@ def short_names(paths) -> list[str]:
     """The last part of each path, where that is unique."""
     last = [path.rpartition(".")[2] for path in paths]
     return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]
-
-
-def _free_by_default(path: str, light_curve, fixed_mean: bool) -> bool:
-    name = path.rpartition(".")[2]
-    if path.startswith("model.visibility."):
-        return name in ("peq", "kappa", "inc")
-    if path.startswith("model.latitude."):
-        return False
-    if path.startswith("mean."):
-        return not fixed_mean and name != "t0"
-    if path == "jitter":
-        return float(light_curve.jitter) > 0
-    return name not in ("fspot", "alpha_max", "quality")
 
 
 def choose_priors(light_curve, given: Mapping, fixed_mean: bool) -> dict:
@@ -98,46 +57,48 @@ def choose_priors(light_curve, given: Mapping, fixed_mean: bool) -> dict:
     for path in paths:
         short.setdefault(path.removeprefix("model."), path)
     named = {
-        tuple(short.get(name, name) for name in _tied(key)): prior for key, prior in given.items()
+        tuple(short.get(name, name) for name in as_tied(key)): prior for key, prior in given.items()
     }
     taken = {path for tied in named for path in tied}
     for path in taken:
         lookup_parameter(light_curve, path)
-    chosen, wide = {}, default_priors(light_curve)
+    chosen, wide = {}, default_priors(light_curve, fixed_mean)
     stellar = [f"model.{path}" for path in light_curve.model.paths.values()]
-    for path in [*stellar, *(path for path in wide if path not in stellar)]:
+    for path in [*stellar, *(path for path in paths if path not in stellar)]:
         for tied, prior in named.items():
             if tied[0] == path and prior is not None:
                 chosen[path if len(tied) == 1 else tied] = prior
-        if path not in taken and _free_by_default(path, light_curve, fixed_mean):
-            value = float(lookup_parameter(light_curve, path).value)
-            if _strictly_inside(path, value, wide[path]):
-                chosen[path] = wide[path]
+        if path in wide and path not in taken and _is_free(light_curve, path, wide[path]):
+            chosen[path] = wide[path]
     return chosen
 
 
-def _tied(key) -> tuple[str, ...]:
+def as_tied(key) -> tuple[str, ...]:
+    """The paths, or names, that share the prior of this key."""
     return (key,) if isinstance(key, str) else tuple(key)
 
 
-def _strictly_inside(path: str, value: float, prior) -> bool:
-    """Whether a value is not at the edge of its default prior; ValueError where it is beyond."""
-    low, high = prior_limits(prior)
-    if not low <= value <= high:
+def _is_free(light_curve, path: str, prior) -> bool:
+    """False at the edge of the prior or the parameter's range; ValueError where it is beyond."""
+    parameter = lookup_parameter(light_curve, path)
+    value, (low, high) = np.asarray(parameter.value), prior_limits(prior)
+    if np.any((value == parameter.info.lower) | (value == parameter.info.upper)):
+        return False
+    if np.any((value < low) | (value > high)):
         raise ValueError(
             f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
             f"{low:.4g} to {high:.4g} for these data. Start nearer, give it a prior, or "
             "None in priors to fix it."
         )
-    return low < value < high
+    return bool(np.all((value > low) & (value < high)))
 
 
 def priors_by_path(light_curve, priors: Mapping) -> dict:
     """The distribution of each free parameter by its own path, also of tied ones."""
     found = {}
     for key, prior in priors.items():
-        prior = as_prior(prior, [lookup_parameter(light_curve, path) for path in _tied(key)])
-        found |= dict.fromkeys(_tied(key), prior)
+        prior = as_prior(prior, [lookup_parameter(light_curve, path) for path in as_tied(key)])
+        found |= dict.fromkeys(as_tied(key), prior)
     return found
 
 

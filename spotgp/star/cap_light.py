@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .geometry import projected_cap_area
-from .latitude import gauss_legendre
+from .quadrature import gauss_legendre
 
 _NODES = 10  # on half of the rim: 1e-7 of a cap's light for radii up to 0.5
 

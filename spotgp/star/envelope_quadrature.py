@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from pytreefit import jit
 
 from ..kernel.trig import cos_sin
+from .quadrature import gauss_legendre
 
 Profile = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
@@ -23,13 +24,6 @@ _REFINEMENTS = 3  # of the points that look for kinks
 _NODES_R, _NODES_HAT = 7, 12
 _SHORTEST, _LONGEST = 1e-4, 1e5  # days: between them an envelope is searched for
 _CHUNK = 128  # lags whose nodes are in memory at once
-
-
-@functools.cache
-def gauss_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on (0, 1)."""
-    node, weight = np.polynomial.legendre.leggauss(nodes)
-    return 0.5 * (node + 1.0), 0.5 * weight
 
 
 @functools.cache

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from pytreefit import param
 
+from ..component import plain, stopped, to_float
 from ..kernel.symbolic import symbols
-from .envelope import AbstractEnvelope, stopped, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .envelope_quadrature import NEGLIGIBLE_AREA, NEGLIGIBLE_R, last_lag, sinhc
-from .plain import plain
 
 
 def two_decays(em, dec, s):
@@ -175,7 +175,7 @@ class ExponentialAsymmetricEnvelope(_AbstractExponential):
         )
 
 
-class ExponentialPlateauEnvelope(_AbstractExponential):
+class ExponentialPlateauEnvelope(AbstractPlateauEnvelope, _AbstractExponential):
     r"""A spot that grows exponentially, stays, and decays exponentially.
 
     .. math::
@@ -192,6 +192,8 @@ class ExponentialPlateauEnvelope(_AbstractExponential):
     tau_plat
         Length p of the plateau in days, >= 0; it is centred on t = 0.
     """
+
+    plateau, ramps = "tau_plat", ("tau_em", "tau_dec")
 
     tau_em: Float[Array, ""] = param(
         unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{em}$", doc="e-fold of the rising radius"

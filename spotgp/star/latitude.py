@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Literal
 
 import equinox as eqx
@@ -11,36 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pytreefit import Model, param
+from pytreefit import param
 from pytreefit.extend import is_traced
+
+from ..component import AbstractComponent
+from .quadrature import gauss_legendre, sine_legendre
 
 HALF_PI = 0.5 * np.pi
 Hemispheres = Literal["both", "north", "south"]
 
 
-@lru_cache
-def gauss_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss-Legendre quadrature on (-1, 1), NumPy arrays."""
-    node, weight = np.polynomial.legendre.leggauss(nodes)
-    node.flags.writeable = weight.flags.writeable = False
-    return node, weight
-
-
-@lru_cache
-def sine_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre quadrature on (-1, 1) in the arcsine: it tames square roots at both ends."""
-    node, weight = gauss_legendre(nodes)
-    x, w = np.sin(HALF_PI * node), HALF_PI * weight * np.cos(HALF_PI * node)
-    x.flags.writeable = w.flags.writeable = False
-    return x, w
-
-
-class AbstractLatitudeDistribution(Model):
+class AbstractLatitudeDistribution(AbstractComponent):
     r"""A probability distribution of the latitudes at which spots emerge.
 
     A new distribution is a class with its parameters as fields, `density` and `intervals`; the
     rest follows by quadrature.
     """
+
+    def default_priors(self, data):
+        """None: latitudes are fixed unless the user gives them priors."""
+        del data
+        return {}
 
     @abc.abstractmethod
     def density(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -11,7 +11,7 @@ from pytreefit.extend import is_traced
 
 from ..kernel.trig import cos_sin
 from .acf import TWO_PI, clenshaw, visible_window
-from .latitude import gauss_legendre
+from .quadrature import gauss_legendre
 from .visibility import AbstractInclinedVisibility, AbstractPolynomialVisibility, visible_panels
 
 HALF_PI = 0.5 * np.pi

@@ -1,7 +1,9 @@
 """A spotted star: envelope, visibility, latitudes and the strength of its spots."""
 
 import abc
+import itertools
 from collections import Counter
+from typing import Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,17 +12,23 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
+from ..component import AbstractComponent, short_value
 from .envelope import AbstractEnvelope
 from .latitude import AbstractLatitudeDistribution, UniformLatitude, latitude_rule
-from .visibility import AbstractVisibility, parameter_names, short_repr, short_value
+from .visibility import AbstractVisibility
 
 MEAN_NODES = 96
+_PARTS = ("visibility", "envelope", "amplitude", "latitude")
 
 
-class AbstractAmplitude(Model):
+class AbstractAmplitude(AbstractComponent):
     """How strongly spots modulate the flux: `sigma_k`, or the parameters that make it up."""
 
     sigma_k: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def start(self, sigma_k: float) -> Self:
+        """The same with another amplitude of the kernel, to start a fit from."""
 
     @property
     @abc.abstractmethod
@@ -40,6 +48,12 @@ class Amplitude(AbstractAmplitude):
     sigma_k: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\sigma_k$", doc="amplitude of the kernel"
     )
+
+    def default_priors(self, data):
+        return {"sigma_k": data.amplitude}
+
+    def start(self, sigma_k):
+        return Amplitude(sigma_k)
 
     @property
     def variance(self):
@@ -73,6 +87,15 @@ class SpotPopulation(AbstractAmplitude):
         label=r"$\alpha_{max}$",
         doc="largest angular radius of a spot",
     )
+
+    def default_priors(self, data):
+        """The rate is free; a spot's size and contrast are degenerate with it, and fixed."""
+        return {"nspot_rate": super().default_priors(data)["nspot_rate"]}
+
+    def start(self, sigma_k):
+        """With as many spots as that takes; as it is where spots are as bright as the star."""
+        one = float((1.0 - self.fspot) ** 2 * self.alpha_max**4)
+        return self.set({"nspot_rate": sigma_k**2 / one}) if one > 0 else self
 
     @property
     def variance(self):
@@ -189,10 +212,9 @@ class SpotEvolutionModel(Model):
 
         Where two components have a parameter of one name, the name is the path itself.
         """
-        parts = ("visibility", "envelope", "amplitude", "latitude")
         found = [
             (row[0].rpartition(".")[2], f"{part}.{row[0]}")
-            for part in parts
+            for part in _PARTS
             for row in getattr(self, part).parameters()
         ]
         count = Counter(name for name, _ in found)
@@ -207,6 +229,31 @@ class SpotEvolutionModel(Model):
     def param_dict(self) -> dict[str, float]:
         """Values of the parameters by name, plain floats."""
         return {name: float(self.get(path)) for name, path in self.paths.items()}
+
+    def default_priors(self, data) -> dict:
+        """Priors of what is free unless the user says otherwise, by path, from its components."""
+        return {
+            f"{part}.{name}": prior
+            for part in _PARTS
+            for name, prior in getattr(self, part).default_priors(data).items()
+        }
+
+    def start(self, period: float, lifetime: float, sigma_k: float) -> Self:
+        """The same star with another rotation period, life time of spots (days) and amplitude."""
+        return self.set(
+            {
+                "envelope": self.envelope.start(period, lifetime),
+                "visibility": self.visibility.start(period),
+                "amplitude": self.amplitude.start(sigma_k),
+            }
+        )
+
+    def starts(self, period: float, lifetime: float) -> list[Self]:
+        """Stars of this period and life time in days, of several shapes, to start fits from."""
+        pairs = itertools.product(
+            self.envelope.starts(period, lifetime), self.visibility.starts(period)
+        )
+        return [self.set({"envelope": e, "visibility": v}) for e, v in pairs]
 
     def mean_flux(self) -> Float[Array, ""]:
         r"""Mean of the light curve, relative to the star without spots.
@@ -284,20 +331,13 @@ class SpotEvolutionModel(Model):
 
     def __repr__(self):
         lines = [
-            f"envelope={_described(self.envelope)}",
+            f"envelope={type(self.envelope).__name__}({self.envelope.param_dict})",
             f"visibility={self.visibility!r}",
-            *(
-                f"{n}={short_value(getattr(self.amplitude, n))}"
-                for n in parameter_names(self.amplitude)
-            ),
+            *(f"{n}={short_value(getattr(self.amplitude, n))}" for n in self.amplitude.param_keys),
         ]
         if not isinstance(self.latitude, UniformLatitude):
-            lines.append(f"latitude={short_repr(self.latitude)}")
+            lines.append(f"latitude={self.latitude!r}")
         return "SpotEvolutionModel(\n  " + ",\n  ".join(lines) + "\n)"
-
-
-def _described(envelope: AbstractEnvelope) -> str:
-    return f"{type(envelope).__name__}({envelope.param_dict})"
 
 
 def _amplitude(sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:

@@ -3,15 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jax.scipy.special import gammaln, log_ndtr
 from jaxtyping import Array, Float
 from scipy.special import zeta
 
 from pytreefit import param
 
+from ..component import to_float
 from ..kernel.symbolic import symbols
 from ..kernel.trig import cos_sin
-from .envelope import AbstractEnvelope, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .envelope_quadrature import autocorrelation, map_lags, sinhc, transform
 
 _NEWTON_STEPS = 40
@@ -147,7 +149,7 @@ def _logistic_autocorrelation(plateau, tau, s):
     return jnp.where(long, first, second)
 
 
-class LogisticPlateauEnvelope(AbstractEnvelope):
+class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
     r"""A spot whose area grows and decays along logistic curves.
 
     .. math::
@@ -164,6 +166,8 @@ class LogisticPlateauEnvelope(AbstractEnvelope):
     tau_spot
         Time scale tau of the growth and of the decay in days, > 0.
     """
+
+    plateau, ramps = "lspot", ("tau_spot",)
 
     lspot: Float[Array, ""] = param(
         unit="d", bounds="[0, inf)", label=r"$\ell_\mathrm{spot}$", doc="length of the plateau"
@@ -257,6 +261,17 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
         doc="angular frequency of the modulation",
         default=0.0,
     )
+
+    def time_scales(self):
+        return ("tau",)
+
+    def default_priors(self, data):
+        """As for any envelope; the modulation is fixed where it has no frequency."""
+        priors = super().default_priors(data)
+        turns = dist.LogUniform(2.0 * np.pi / (3.0 * data.span), np.pi / data.cadence)
+        modulation = {"a": priors.pop("a"), "omega": turns}
+        del priors["omega"]
+        return priors | modulation if float(self.omega) > 0 else priors
 
     def Gamma(self, t):
         x = to_float(t) / self.tau

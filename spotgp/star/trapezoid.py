@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 
 from pytreefit import param
 
-from .envelope import AbstractEnvelope, to_float
-from .plain import plain
+from ..component import plain, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope
 
 _SERIES_BELOW = 1.0  # of the angle omega tau: the closed form has lost nothing yet above
 
@@ -162,7 +162,7 @@ def _sequence(plateaus, ramps, gaps):
     return (jnp.stack(corners) - 0.5 * time).reshape(len(plateaus), 4)
 
 
-class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
+class TrapezoidSymmetricEnvelope(AbstractPlateauEnvelope, _AbstractTrapezoids):
     r"""A spot that grows, stays and decays along straight lines, as fast up as down.
 
     .. math:: \Gamma(t) = \mathrm{clip}\left(\frac{l/2 + \tau - |t|}{\tau},\, 0,\, 1\right)
@@ -183,6 +183,8 @@ class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
     >>> envelope.kernel_support()
     25.0
     """
+
+    plateau, ramps = "lspot", ("tau_spot",)
 
     lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
     tau_spot: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{spot}$", "length of either ramp")
@@ -209,7 +211,7 @@ class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
         return equations.symmetric()
 
 
-class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+class TrapezoidAsymmetricEnvelope(AbstractPlateauEnvelope, _AbstractTrapezoids):
     r"""A spot that grows, stays and decays along straight lines, each with a duration of its own.
 
     .. math::
@@ -223,6 +225,8 @@ class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
     tau_em, tau_dec
         Lengths of the emergence and of the decay in days, > 0.
     """
+
+    plateau, ramps = "lspot", ("tau_em", "tau_dec")
 
     lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
     tau_em: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{em}$", "length of the emergence")

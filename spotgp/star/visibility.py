@@ -1,45 +1,27 @@
 """How much of a spot is seen while the star turns: rotation, inclination and the small-spot law."""
 
 import abc
-import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
-from pytreefit.extend import KEY, is_traced
+from pytreefit import param
 
+from ..component import AbstractComponent
 from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
+from .inclination import IsotropicInclination
 
 HALF_PI = 0.5 * np.pi
 
 
-def parameter_names(model: Model) -> tuple[str, ...]:
-    """Names of a module's own parameters, in the order of its fields."""
-    return tuple(f.name for f in dataclasses.fields(model) if KEY in f.metadata)
-
-
-def short_value(value) -> str:
-    """A parameter for a repr: four digits of a number, the shape of an array."""
-    array = np.asarray(value)
-    return repr(float(f"{array:.4g}")) if array.ndim == 0 else f"<{array.dtype}{array.shape}>"
-
-
-def short_repr(model: Model) -> str:
-    """``Name(parameter=value, ...)`` with four digits."""
-    names = parameter_names(model)
-    values = [getattr(model, name) for name in names]
-    if not all(eqx.is_array(v) and not is_traced(v) for v in values):
-        return eqx.tree_pformat(model)
-    inside = ", ".join(f"{n}={short_value(v)}" for n, v in zip(names, values, strict=True))
-    return f"{type(model).__name__}({inside})"
-
-
-class AbstractVisibility(Model):
+class AbstractVisibility(AbstractComponent):
     r"""What a spot at latitude :math:`\phi` shows while the star turns.
 
     The spot's longitude is :math:`\theta = \omega_0(\phi) t`, the cosine of its angle from the
@@ -54,6 +36,32 @@ class AbstractVisibility(Model):
     peq: eqx.AbstractVar[Array]
     kappa: eqx.AbstractVar[Array]
     inc: eqx.AbstractVar[Array]
+
+    def default_priors(self, data):
+        """Of period, shear and inclination, as far as these are parameters; the rest is fixed.
+
+        The period is log-uniform from 2 cadences to 3 spans, the shear uniform up to 0.95, the
+        direction of the axis isotropic, beyond pi/2 only where the star is seen from there.
+        """
+        highest = np.pi if float(self.inc) > HALF_PI else HALF_PI
+        priors = {
+            "peq": dist.LogUniform(2.0 * data.cadence, 3.0 * data.span),
+            "kappa": dist.Uniform(0.0, 0.95),
+            "inc": IsotropicInclination(0.0, highest),
+        }
+        return {name: priors[name] for name in priors if name in self.param_keys}
+
+    def start(self, period: float) -> Self:
+        """The same with another rotation period in days, to start a fit from."""
+        return self._with(peq=period)
+
+    def starts(self, period: float) -> tuple[Self, ...]:
+        """Several of these, with more and less of inclination and shear."""
+        pairs = itertools.product((0.6, 1.2), (0.02, 0.2))
+        return tuple(self._with(peq=period, inc=inc, kappa=kappa) for inc, kappa in pairs)
+
+    def _with(self, **values) -> Self:
+        return self.set({name: values[name] for name in values if name in self.param_keys})
 
     @abc.abstractmethod
     def profile(self, mu: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -146,19 +154,6 @@ class AbstractVisibility(Model):
     def mean_visibility(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:
         """Visibility averaged over a rotation, c_0, in the shape of `phi`."""
         return self.cn((0,), phi)[..., 0]
-
-    @property
-    def param_keys(self) -> tuple[str, ...]:
-        """Names of the parameters."""
-        return parameter_names(self)
-
-    @property
-    def param_dict(self) -> dict[str, float]:
-        """Values of the parameters by name, plain floats."""
-        return {name: float(getattr(self, name)) for name in parameter_names(self)}
-
-    def __repr__(self):
-        return short_repr(self)
 
     def _profile_sympy(self):
         """V as a SymPy expression of mu, or None if there is none."""
@@ -309,6 +304,7 @@ class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibilit
     Examples
     --------
     >>> import numpy as np
+    import numpyro.distributions as dist
     >>> visibility = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)
     >>> visibility
     VisibilityFunction(peq=10.0, kappa=0.3, inc=1.047)
