@@ -3,6 +3,7 @@
 These names are as stable as the public ones, but only authors of components need them.
 """
 
+from ._arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
 from ._jit import outermost
 from ._lenient import lenient
 from ._model import lookup_parameter, rebuild, walk
@@ -14,7 +15,12 @@ from ._threads import in_threads
 __all__ = [
     "KEY",
     "Reporter",
+    "as_booleans",
+    "as_data",
+    "as_floats",
+    "as_integers",
     "as_prior",
+    "check_shape",
     "duration",
     "in_threads",
     "is_traced",
@@ -22,5 +28,6 @@ __all__ = [
     "lookup_parameter",
     "outermost",
     "rebuild",
+    "unit_of",
     "walk",
 ]
