@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .io.timeseries import positive
+from .io.columns import positive
 
 _SHORTEST_PERIOD = 0.1  # days: where a periodogram starts by default; faster than any cool star
 _SMOOTHING = 0.37  # days: 18 Kepler long cadences, as in McQuillan et al. 2013
