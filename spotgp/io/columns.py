@@ -156,10 +156,10 @@ def estimate_errors(time: np.ndarray, flux: np.ndarray, segment: np.ndarray) -> 
     return errors
 
 
-def median_step(time: np.ndarray, segment: np.ndarray) -> float:
+def median_step(time: np.ndarray, segment: np.ndarray | None = None) -> float:
     """Return the median step between neighbours of one segment that differ in time, or NaN."""
-    steps = [np.diff(time[segment == k]) for k in np.unique(segment)]
-    steps = np.concatenate(steps)
+    segment = np.zeros(time.shape, int) if segment is None else segment
+    steps = np.concatenate([np.diff(time[segment == k]) for k in np.unique(segment)])
     steps = steps[steps > 0]
     return float(np.median(steps)) if steps.size else float("nan")
 
