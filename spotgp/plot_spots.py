@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .simulation.simulate import LightcurveModel, limb_darkening_powers
+from .simulation.simulate import LightcurveModel
 from .simulation.spots import support
 
 _CMAP = "afmhot"
@@ -237,7 +237,7 @@ class _Star:
 
 def _brightness(visibility, mu):
     """Brightness of the surface relative to the disk's centre; of finite spots, their star's."""
-    law = limb_darkening_powers(visibility).items()
+    law = visibility.powers_of_mu().items()
     value = sum(np.asarray(b) * np.asarray(mu, float) ** (power - 1.0) for power, b in law)
     return value / sum(float(b) for _, b in law)
 

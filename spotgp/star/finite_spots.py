@@ -167,6 +167,9 @@ class FiniteSpotVisibilityFunction(AbstractFiniteSpotVisibility):
     alpha: Float[Array, ""] = _alpha()
     harmonics: int = _harmonics()
 
+    def powers_of_mu(self):
+        return {1.0: jnp.ones((), jnp.result_type(float))}
+
     def profile(self, mu):
         return projected_cap_area(self.alpha, mu) / (np.pi * jnp.sin(self.alpha) ** 2)
 
@@ -204,6 +207,10 @@ class FiniteLimbDarkenedVisibilityFunction(AbstractFiniteSpotVisibility):
 
     def __check_init__(self):
         check_quadratic(type(self).__name__, self.u1, self.u2)
+
+    def powers_of_mu(self):
+        _, *terms = quadratic_polynomial(self.u1, self.u2)
+        return {float(j): b for j, b in enumerate(terms, 1)}
 
     def profile(self, mu):
         mu = jnp.asarray(mu, float)

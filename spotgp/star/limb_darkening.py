@@ -274,6 +274,9 @@ class FourParameterVisibilityFunction(AbstractProfileVisibility):
                 "order and signs."
             )
 
+    def powers_of_mu(self):
+        return self._interpolated(5)
+
     def _flux(self):
         terms = (self.a1, self.a2, self.a3, self.a4)
         return 1.0 - sum(

@@ -26,6 +26,11 @@ class AbstractAmplitude(AbstractComponent):
 
     sigma_k: eqx.AbstractVar[Array]
 
+    @property
+    def population(self) -> "SpotPopulation | None":
+        """Number, contrast and size of the spots, where these are known."""
+        return None
+
     @abc.abstractmethod
     def start(self, sigma_k: float) -> Self:
         """The same with another amplitude of the kernel, to start a fit from."""
@@ -87,6 +92,10 @@ class SpotPopulation(AbstractAmplitude):
         label=r"$\alpha_{max}$",
         doc="largest angular radius of a spot",
     )
+
+    @property
+    def population(self):
+        return self
 
     def default_priors(self, data):
         """The rate is free; a spot's size and contrast are degenerate with it, and fixed."""
@@ -270,8 +279,8 @@ class SpotEvolutionModel(Model):
         ValueError
             If the model has `sigma_k` only, which does not fix the mean.
         """
-        spots = self.amplitude
-        if not isinstance(spots, SpotPopulation):
+        spots = self.amplitude.population
+        if spots is None:
             raise ValueError(
                 "mean_flux needs nspot_rate, fspot and alpha_max: sigma_k alone does not fix the "
                 "mean. Build the model with these three instead of sigma_k."
@@ -324,7 +333,7 @@ class SpotEvolutionModel(Model):
         )
         average = sp.Integral(density(phi) * series, (phi, -sp.pi / 2, sp.pi / 2))
         own = {"k(tau)": sigma**2 * radius(lag) * average}
-        if isinstance(self.amplitude, SpotPopulation):
+        if self.amplitude.population is not None:
             rate, contrast, alpha = sp.symbols("nspot_rate f_spot alpha_max", positive=True)
             own["sigma_k"] = sp.sqrt(rate) * (1 - contrast) * alpha**2
         return equations | show(type(self).__name__, own)

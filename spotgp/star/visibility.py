@@ -3,6 +3,7 @@
 import abc
 import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Self
 
 import equinox as eqx
@@ -14,11 +15,18 @@ from jaxtyping import Array, Float
 
 from pytreefit import param
 
-from ..component import AbstractComponent
+from ..component import AbstractComponent, to_float
 from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
 from .inclination import IsotropicInclination
 
 HALF_PI = 0.5 * np.pi
+
+
+@lru_cache
+def _root_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes in (0, 1), and the matrix from values there to powers."""
+    node = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return node, np.linalg.inv(np.vander(node, increasing=True))
 
 
 class AbstractVisibility(AbstractComponent):
@@ -66,6 +74,20 @@ class AbstractVisibility(AbstractComponent):
     @abc.abstractmethod
     def profile(self, mu: Float[Array, "..."]) -> Float[Array, "..."]:
         """Foreshortened brightness V of a spot against the cosine of its angle, any shape."""
+
+    def powers_of_mu(self) -> dict[float, Float[Array, ""]]:
+        """The star's own law V as a sum of half powers of mu: coefficients by exponent.
+
+        That of a point of the surface, whatever the size of spots. Unless a class knows better,
+        V / mu is interpolated by a polynomial of degree 8 in the square root of mu.
+        """
+        return self._interpolated(9)
+
+    def _interpolated(self, count: int) -> dict[float, Float[Array, ""]]:
+        node, inverse = _root_nodes(count)
+        mu = to_float(node**2)
+        terms = jnp.matmul(to_float(inverse), self.profile(mu) / mu, precision="highest")
+        return {1.0 + 0.5 * k: terms[k] for k in range(count)}
 
     @abc.abstractmethod
     def panels(self) -> Float[Array, "p 2"]:
@@ -207,6 +229,9 @@ class AbstractPolynomialVisibility(AbstractVisibility):
         for b in reversed(rest):
             value = value * mu + b
         return value
+
+    def powers_of_mu(self):
+        return {float(j): b for j, b in enumerate(self.polynomial()) if j > 0}
 
     def panels(self):
         return visible_panels(self.inc)
