@@ -99,45 +99,40 @@ def read_light_curve(
                 f"{', '.join(repr(hdu.name) for hdu in units)}."
             )
         table = next((hdu for hdu in tables if hdu.name == "LIGHTCURVE"), tables[0])
-        primary, header = units[0].header, table.header
-        found = find_mission(primary, header)
+        primary = units[0].header
+        found = find_mission(primary, table.header)
         _check_mission(path, mission, found, str(primary.get("TELESCOP", "")).strip())
-        names = {name.upper(): name for name in table.columns.names}
-        flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
-        missing = [name for name in ("TIME", flux.upper(), flag) if name not in names]
-        if missing:
-            raise ValueError(
-                f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
-                f"columns are {', '.join(names.values())}. Choose the flux with flux=."
-            )
+        return _columns(path, table, primary, flux.upper(), str(found))
 
-        def column(name: str) -> np.ndarray:
-            return np.array(table.data[names[name]], dtype=np.float64)
 
-        error = flux.upper() + "_ERR"
-        unit = table.columns[names[flux.upper()]].unit
-        part = next(
-            (
-                f"{key.lower()} {primary[key]}"
-                for key in ("QUARTER", "CAMPAIGN", "SECTOR")
-                if primary.get(key) is not None
-            ),
-            "",
+def _columns(path: str, table: Any, primary: Any, flux: str, mission: str) -> LightCurveTable:
+    """The columns of a table HDU, with what it and the primary header say."""
+    header, names = table.header, {name.upper(): name for name in table.columns.names}
+    flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
+    missing = [name for name in ("TIME", flux, flag) if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
+            f"columns are {', '.join(names.values())}. Choose the flux with flux=."
         )
-        start = header.get("BJDREFI", primary.get("BJDREFI"))
-        fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
-        assert found is not None
-        return LightCurveTable(
-            time=column("TIME"),
-            flux=column(flux.upper()),
-            flux_err=column(error) if error in names else None,
-            quality=np.array(table.data[names[flag]], dtype=np.int64),
-            mission=found,
-            name=str(primary.get("OBJECT", "")).strip(),
-            part=part,
-            unit=(unit or "").replace("e-", "electron"),  # as astropy spells it
-            reference=_ZERO_POINT[found] if start is None else float(start) + float(fraction),
-        )
+
+    def column(name: str, dtype=np.float64) -> np.ndarray:
+        return np.array(table.data[names[name]], dtype=dtype)
+
+    keys = [key for key in ("QUARTER", "CAMPAIGN", "SECTOR") if primary.get(key) is not None]
+    start = header.get("BJDREFI", primary.get("BJDREFI"))
+    fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
+    return LightCurveTable(
+        time=column("TIME"),
+        flux=column(flux),
+        flux_err=column(flux + "_ERR") if flux + "_ERR" in names else None,
+        quality=column(flag, np.int64),
+        mission=mission,
+        name=str(primary.get("OBJECT", "")).strip(),
+        part=f"{keys[0].lower()} {primary[keys[0]]}" if keys else "",
+        unit=(table.columns[names[flux]].unit or "").replace("e-", "electron"),  # as astropy has it
+        reference=_ZERO_POINT[mission] if start is None else float(start) + float(fraction),
+    )
 
 
 def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:
