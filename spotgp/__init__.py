@@ -1,5 +1,6 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
+from .component import AbstractComponent, DataScales
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
 from .gp.prediction import Prediction
@@ -14,7 +15,7 @@ from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
-from .star.envelope import AbstractEnvelope
+from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .star.exponential import (
     ExponentialAsymmetricEnvelope,
     ExponentialEnvelope,
@@ -56,9 +57,11 @@ from .survey import ManyFits, StarFit, fit_many
 __version__ = "0.1.0"
 
 __all__ = [
+    "AbstractComponent",
     "AbstractEnvelope",
     "AbstractLatitudeDistribution",
     "AbstractMean",
+    "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
     "AbstractTerm",
     "AbstractVisibility",
@@ -66,6 +69,7 @@ __all__ = [
     "Autocorrelation",
     "CallableLatitude",
     "ConstantMean",
+    "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
     "DoubleTrapezoidEnvelope",
     "EdgeOnVisibilityFunction",

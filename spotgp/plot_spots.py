@@ -157,8 +157,7 @@ def animate(
     """
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    star = _Star(lc)
-    times = _picture_times(star, times, frames)
+    star, times = _Star(lc), _picture_times(lc, times, frames)
     if path is not None and Path(path).suffix.lower() != ".gif":
         raise ValueError(f"path = {str(path)!r} is not that of a GIF: end it in .gif.")
     figure = new_figure(figure, (4.6, 5.6))
@@ -178,12 +177,12 @@ def animate(
     return movie
 
 
-def _picture_times(star: "_Star", times, frames: int) -> np.ndarray:
+def _picture_times(lc: LightcurveModel, times, frames: int) -> np.ndarray:
     """Times of the pictures, at least two of them."""
     if times is None:
         if frames < 2:
             raise ValueError(f"frames = {frames} makes no animation: at least 2.")
-        return np.linspace(star.t.min(), star.t.max(), frames)
+        return np.linspace(lc.t.min(), lc.t.max(), frames)
     times = as_data("times", times, "d")
     if times.ndim != 1 or times.size < 2:
         raise ValueError(f"times has shape {times.shape} but must be one-dimensional, at least 2.")

@@ -322,7 +322,8 @@ class GaussianBand(AbstractLatitudeDistribution):
 
 def _as_pytree(function: Any) -> Any:
     # a plain function is no leaf that jax.jit takes, a Partial carries it as static data
-    return function if isinstance(function, eqx.Module) else jax.tree_util.Partial(function)
+    kept = isinstance(function, eqx.Module | jax.tree_util.Partial)
+    return function if kept else jax.tree_util.Partial(function)
 
 
 class CallableLatitude(AbstractLatitudeDistribution):
