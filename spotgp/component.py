@@ -1,4 +1,4 @@
-"""What all components of a star have in common: names, values, default priors."""
+"""What all components share: names and values of parameters, default priors."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from pytreefit.extend import KEY, is_traced, walk
 
 
 class DataScales(NamedTuple):
-    """What a light curve says before any model: the scales of its default priors.
+    """The scales of a light curve that default priors depend on.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class AbstractComponent(Model):
     """A part of the model of a light curve, with parameters that can be fitted."""
 
     def default_priors(self, data: DataScales) -> dict[str, dist.Distribution]:
-        """Priors of the parameters that are free where the user says nothing.
+        """Priors of the parameters that are free by default.
 
         Parameters
         ----------
@@ -93,8 +93,8 @@ class AbstractComponent(Model):
         Returns
         -------
         dict
-            Priors by path; what is not in it is fixed. By default all are free, with priors as
-            wide as their bounds allow.
+            Priors by path. Parameters that are missing are fixed. Unless a class overrides this,
+            all parameters are free, with the widest priors that their bounds allow.
         """
         del data
         return priors_by_bounds(self)
@@ -127,7 +127,7 @@ def short_value(value) -> str:
 
 
 def plain(value):
-    """A concrete array as a Python float (or nested list of them), a traced one as it is."""
+    """A concrete array as a Python float or nested list of floats; a traced one unchanged."""
     return value if is_traced(value) else np.asarray(value).tolist()
 
 
@@ -137,6 +137,6 @@ def to_float(values) -> Float[Array, "..."]:
 
 
 def stopped(model):
-    """The same model, through which no gradients flow."""
+    """The same model with gradients stopped."""
     arrays, rest = eqx.partition(model, eqx.is_inexact_array)
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)

@@ -18,7 +18,7 @@ from .kernel.analytic import AnalyticKernel
 
 
 def new_figure(figure, size):
-    """The figure that was given, or a new one of a size in inches, outside of pyplot."""
+    """The given figure, or a new one of this size in inches, outside of pyplot."""
     if figure is not None:
         return figure
     from matplotlib.figure import Figure

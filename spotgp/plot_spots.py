@@ -125,7 +125,7 @@ def animate(
     pixels: int = 200,
     figure: Any = None,
 ):
-    """Animate the rotating spotted star, its light curve running below.
+    """Animate the rotating star, with its light curve below.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class _RunningCurve:
 
 
 class _Star:
-    """NumPy copies of what the pictures need; spots of weight 0 are left out."""
+    """NumPy arrays for the pictures, without the spots of weight 0."""
 
     def __init__(self, lc: LightcurveModel):
         spots, visibility = lc.spots, lc.model.visibility

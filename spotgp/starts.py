@@ -180,7 +180,7 @@ def _log_densities(posterior, stacked):
 
 
 def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
-    """A model with the period, life times and amplitude that a light curve suggests at a glance.
+    """A model with period, life times and amplitude estimated from the autocorrelation.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def search(
     steps: int = 200,
     progress: bool | Callable[[str], object] = True,
 ) -> Search:
-    """Fit from the best of many starts, and go on, closely, where the best of these fits ended.
+    """Fit from the best of many starts, then refine the best of these fits.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def search(
     number
         How many of them to fit.
     steps
-        Most steps of each, and as many where it goes on.
+        Most steps of each fit, and of each refinement.
     progress
         As for `pytreefit.fit`.
 
@@ -254,7 +254,7 @@ def search(
 
 
 def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
-    """Go on from where a fit ended.
+    """Refine a fit from where it ended.
 
     Within its tolerance that is where rounding has it. Where there is no maximum inside of a prior,
     it is anywhere near the edge, since steps taken before are no measure of the slope there: begin
@@ -284,7 +284,7 @@ def _densities(fits: Sequence[Fit]) -> np.ndarray:
 
 
 def _spread(starts, number: int):
-    """The best starts, but no more than a third of them at one of three periods or more."""
+    """The best starts, at most a third of them at the same period if there are three."""
 
     def period(values):
         return round(math.log(values.get("model.visibility.peq", 1.0)), 2)
@@ -299,7 +299,7 @@ def _spread(starts, number: int):
 
 
 def _inside(gp: GPSolver, values):
-    """Values moved into the priors' supports, where they are outside of it."""
+    """Values, moved into the supports of their priors."""
     moved = {}
     for name, value in values.items():
         moved[name] = inside(float(value), *prior_limits(gp.posterior.priors[name]))

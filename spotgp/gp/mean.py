@@ -12,7 +12,7 @@ from ..component import AbstractComponent
 
 
 class AbstractMean(AbstractComponent):
-    """The expected flux at times ``t`` in days, with parameters that can be fitted."""
+    """The expected flux at times ``t`` in days."""
 
     @abc.abstractmethod
     def __call__(self, t: Float[Array, "n"]) -> Float[Array, "n"]:
@@ -20,7 +20,7 @@ class AbstractMean(AbstractComponent):
 
 
 class ConstantMean(AbstractMean):
-    """The same everywhere.
+    """A constant.
 
     Parameters
     ----------

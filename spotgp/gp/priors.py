@@ -12,7 +12,7 @@ from ..component import AbstractComponent, DataScales, priors_by_bounds
 
 
 def default_priors(light_curve, fixed_mean: bool) -> dict:
-    """Priors of what is free unless the user says otherwise, by path, as the components declare.
+    """Default priors of the free parameters by path, as the components declare them.
 
     The jitter's is log-uniform from a tenth to 1,000 times the median error.
     """
@@ -111,6 +111,6 @@ def prior_limits(prior) -> tuple[float, float]:
 
 
 def inside(value: float, low: float, high: float) -> float:
-    """The value, moved well between the ends of a prior where it is not there."""
+    """The value, moved to a distance from both ends of a prior."""
     margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
     return min(max(value, low + margin, low * 1.01), high - margin)

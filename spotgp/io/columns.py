@@ -1,4 +1,4 @@
-"""Columns of a light curve: read whatever they come in, checked, put in order, on the host."""
+"""Columns of a light curve as NumPy arrays: converted, checked and sorted."""
 
 from typing import Any, NamedTuple, Self
 

@@ -1,4 +1,4 @@
-"""Corrections of light curves: arrays in, arrays out, on the host."""
+"""Corrections of light curves, as functions of NumPy arrays."""
 
 import bisect
 

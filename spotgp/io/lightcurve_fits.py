@@ -41,7 +41,7 @@ class LightCurveTable(NamedTuple):
 
 
 def quality_bits(quality: Any, mission: str | None) -> int:
-    """Return the bitmask that a name or a number stands for in a mission."""
+    """Return the bitmask for a name or a number, which depends on the mission."""
     if isinstance(quality, int | np.integer) and not isinstance(quality, bool):
         if quality < 0:
             raise ValueError(f"quality = {quality} is negative. Pass a bitmask >= 0, or a name.")
@@ -63,7 +63,7 @@ def quality_bits(quality: Any, mission: str | None) -> int:
 
 
 def find_mission(*headers: Any) -> str | None:
-    """Return "Kepler", "K2" or "TESS" as headers (or any mappings) tell it, or None."""
+    """Return "Kepler", "K2" or "TESS" as found in headers (or any mappings), or None."""
     said = [
         str(header.get(key, header.get(key.lower(), ""))).strip().upper()
         for header in headers
@@ -106,7 +106,7 @@ def read_light_curve(
 
 
 def _columns(path: str, table: Any, primary: Any, flux: str, mission: str) -> LightCurveTable:
-    """The columns of a table HDU, with what it and the primary header say."""
+    """The columns of a table HDU and the metadata of both headers."""
     header, names = table.header, {name.upper(): name for name in table.columns.names}
     flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
     missing = [name for name in ("TIME", flux, flag) if name not in names]

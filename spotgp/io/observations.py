@@ -1,4 +1,4 @@
-"""Observed light curves: read, cleaned and prepared on the host, step by step."""
+"""Observed light curves: reading, cleaning and preparing them."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ from .steps import Steps
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
 class TimeSeriesData(Steps):
-    r"""A light curve: times, fluxes, errors and segments, with the history of what was done to it.
+    r"""A light curve: times, fluxes, errors and segments, with a history of all changes.
 
     It prepares data and is no JAX model: immutable, NumPy float64, sorted in time. Every step
     returns a new object and adds a sentence to :attr:`history`. Points where time, flux or error

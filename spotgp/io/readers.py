@@ -1,4 +1,4 @@
-"""Light curves of other packages and of missions' files, as arguments of `TimeSeriesData`."""
+"""Readers: what other packages and mission files hold, as arguments of `TimeSeriesData`."""
 
 import os
 from typing import Any
@@ -16,7 +16,7 @@ _ZERO_POINT = {"bkjd": 2454833.0, "btjd": 2457000.0, "jd": 0.0, "mjd": 2400000.5
 def from_timeseries(
     series: Any, flux: str, flux_err: str | None, segment: str | None, reference: float | None
 ) -> dict[str, Any]:
-    """Columns of an ``astropy.timeseries.TimeSeries``; ValueError for a column it has not."""
+    """Columns of an ``astropy.timeseries.TimeSeries``; ValueError for a missing column."""
     wanted = [column for column in (flux, flux_err, segment) if column is not None]
     missing = [column for column in wanted if column not in series.colnames]
     if missing:
@@ -37,7 +37,7 @@ def from_timeseries(
 
 
 def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -> dict[str, Any]:
-    """Columns of an object of lightkurve; errors that are all NaN are to be estimated."""
+    """Columns of a lightkurve object; errors that are all NaN are ignored."""
     meta = getattr(light_curve, "meta", None) or {}
     time = light_curve.time
     error = getattr(light_curve, "flux_err", None)

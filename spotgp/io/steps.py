@@ -1,4 +1,4 @@
-"""Steps that prepare a light curve for a fit; each says in a sentence what it did."""
+"""Steps that prepare a light curve for a fit."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -12,10 +12,9 @@ from .columns import median_step, points, positive
 
 
 class Steps:
-    """What can be done to a light curve: every step returns a new one.
+    """The steps: each returns a new light curve and adds a sentence to its history.
 
-    The class that takes these has the arrays ``time``, ``flux``, ``flux_err`` and ``segment``, and
-    says of them where they come from.
+    A base of `TimeSeriesData`, which has the arrays and the readers.
     """
 
     time: np.ndarray
@@ -77,7 +76,7 @@ class Steps:
         return self._new(note, flux=self.flux / level, flux_err=self.flux_err / level, unit="")
 
     def detrend(self, order: int | None = None, window: float | None = None) -> Self:
-        r"""Return the series with a slow trend of each segment taken off, its median kept.
+        r"""Return the series without the slow trend of each segment; medians are kept.
 
         Beware of what this does to long periods: a polynomial takes away signals of periods longer
         than about :math:`2 L / \mathrm{order}` in a segment of length L, a running median those
@@ -154,7 +153,7 @@ class Steps:
         return self._new(note, ~far, count)
 
     def bin(self, width: float) -> Self:
-        r"""Return the series averaged in bins of a width, never across segments.
+        r"""Return the series averaged in bins of equal width, segment by segment.
 
         .. math:: \bar f = \frac{\sum_i f_i / \sigma_i^2}{\sum_i 1 / \sigma_i^2}, \qquad
                   \bar\sigma = \left( \sum_i 1 / \sigma_i^2 \right)^{-1/2}
@@ -177,7 +176,7 @@ class Steps:
         return self._new(note, time=time, flux=flux, flux_err=flux_err, segment=segment)
 
     def thin(self, number: int) -> Self:
-        """Return about so many of the points, evenly chosen.
+        """Return at most this number of points, evenly chosen.
 
         Fewer points for a Gaussian process whose cost grows with their cube: unlike means in bins,
         points as they were measured follow the same process.
@@ -226,7 +225,7 @@ class Steps:
         return self._new(note, keep)
 
     def first(self, days: float) -> Self:
-        """Return the points less than so many days after the first."""
+        """Return the first days of the series."""
         days = positive("days", days)
         keep = self.time < self.time[0] + days
         return self._new(f"Selected the first {days:g} d: {points(int(np.sum(keep)))}.", keep)

@@ -108,7 +108,7 @@ class NumericalKernel(Model):
     def from_light_curves(
         cls, flux: Float[Array, "n_realizations ntime"], tsamp: float
     ) -> "NumericalKernel":
-        """Measure the covariance of light curves that are there already.
+        """Measure the covariance of given light curves.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Stationary processes to add to the spots', such as granulation: tinygp's kernels with names."""
+"""Further stationary processes, such as granulation, on top of tinygp's kernels."""
 
 import abc
 import math
@@ -55,7 +55,7 @@ class SHOTerm(AbstractTerm):
     )
 
     def default_priors(self, data):
-        """Of amplitude and period; the quality factor is fixed."""
+        """Priors of amplitude and period; the quality factor is fixed."""
         return {"sigma": data.amplitude, "rho": data.time_scale}
 
     def tinygp_kernel(self):

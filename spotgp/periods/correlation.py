@@ -15,7 +15,7 @@ _MOST_SLOTS = 2**20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Autocorrelation:
-    """The autocorrelation of a light curve and what its peaks say: made by :func:`autocorrelation`.
+    """The autocorrelation of a light curve and its peaks, from :func:`autocorrelation`.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def _falling(
 
 
 def _decay(peaks: np.ndarray, heights: np.ndarray) -> tuple[float, float]:
-    """Return the e-folding time and the zero of a straight line of the least-squares envelopes."""
+    """Return the e-folding time of the best exponential and the zero of the best straight line."""
     from scipy.optimize import minimize_scalar
 
     if peaks.size < 2:

@@ -1,4 +1,4 @@
-"""What both ways to a period share: checks of the data, and where a peak is."""
+"""What periodogram and autocorrelation share: checks of the data, positions of peaks."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def checked(time: Any, flux: Any, flux_err: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
-    """Columns of a light curve in which there may be a period; ValueError for any other."""
+    """Finite columns with a span and a variation; ValueError for any other."""
     time, flux = as_data("time", time, "d"), as_data("flux", flux)
     if time.ndim != 1 or time.shape != flux.shape or time.size < 3:
         raise ValueError(

@@ -13,7 +13,7 @@ _SHORTEST_PERIOD = 0.1  # days: where a periodogram starts by default; faster th
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Periodogram:
-    """A Lomb-Scargle periodogram and its highest peak: made by :func:`lomb_scargle`.
+    """A Lomb-Scargle periodogram and its highest peak, from :func:`lomb_scargle`.
 
     Parameters
     ----------

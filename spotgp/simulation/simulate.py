@@ -38,7 +38,7 @@ from .spots import Spots, draw, finite_times, recipe_for, support
 def blocked_light(
     visibility: AbstractVisibility, alpha: Float[Array, "..."], cos_beta: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    r"""Share of a star's light that a black circular cap takes away.
+    r"""Fraction of a star's light that a black circular cap blocks.
 
     .. math:: b = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} V(\mu)\,d\Omega
 
@@ -68,12 +68,12 @@ def blocked_light(
 
 
 def _blocks(spots: int, times: int) -> tuple[int, int]:
-    """How many spots and times to treat at once: few enough to skip, many enough to be quick."""
+    """Numbers of spots and times in a block: small enough to skip, large enough to be fast."""
     return min(max(spots // 16, 8), 128), min(max(times // 16, 32), 1024)
 
 
 def _dimming(envelope, visibility, spots, t):
-    """What a block of spots takes away at a block of times, shape of t."""
+    """Light blocked by a block of spots at a block of times, shape of t."""
     age = t[None, :] - spots.t_peak[:, None]
     turn = spots.longitude[:, None] + visibility.omega0(spots.latitude)[:, None] * age
     polar, equatorial = visibility.foreshortening(spots.latitude)
@@ -234,7 +234,7 @@ class LightcurveModel(Model):
         Raises
         ------
         ValueError
-            If times, number, amplitude or ranges make no sense; the message says what to do.
+            If times, number, amplitude or ranges are impossible; the message says what to do.
         """
         times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
         times = finite_times(times, "t")

@@ -1,4 +1,4 @@
-"""Spots at random: where, when and how large they are on a star."""
+"""Random spots: where, when and how large they are on a star."""
 
 import math
 from functools import partial
@@ -88,7 +88,7 @@ def support(envelope: AbstractEnvelope) -> Float[Array, " 2"]:
 
 
 def finite_times(t, name: str):
-    """One-dimensional finite float array in days, or an error that says what is wrong."""
+    """A one-dimensional, finite array of times in days; ValueError for any other."""
     t = as_floats(as_data(name, t, "d", ndim=1))
     bad = 0 if is_traced(t) else int(np.sum(~np.isfinite(np.asarray(t))))
     if bad:
@@ -107,7 +107,7 @@ def emergence_window(
 
 
 class _Within(AbstractLatitudeDistribution):
-    """Another distribution between two latitudes."""
+    """A distribution cut at two latitudes."""
 
     latitude: AbstractLatitudeDistribution
     low: Float[Array, ""]
@@ -144,7 +144,7 @@ def _within(latitude: AbstractLatitudeDistribution, lat) -> AbstractLatitudeDist
 
 
 class Recipe(eqx.Module):
-    """All that spots are drawn from, checked: the same for every realisation."""
+    """The checked distributions that spots are drawn from, the same for every realisation."""
 
     latitude: AbstractLatitudeDistribution
     window: Float[Array, " 2"]
@@ -193,7 +193,7 @@ def draw_spots(
     long: Any = None,
     max_spots: int | None = None,
 ) -> Spots:
-    r"""Draw the spots that are seen between the first and the last time.
+    r"""Draw the spots that may be seen between the first and the last time.
 
     Times are uniform over `emergence_window`, longitudes uniform, latitudes follow the model's
     distribution. A Poisson number of spots (``nspot_rate``) is what the Gaussian process describes;
@@ -235,7 +235,7 @@ def draw_spots(
     Raises
     ------
     ValueError
-        If the number, the amplitude or a range makes no sense; the message says how to mend it.
+        If the number, the amplitude or a range is impossible; the message says how to fix it.
     """
     amount = {"nspot": nspot, "nspot_rate": nspot_rate, "max_spots": max_spots}
     shape = {"fspot": fspot, "alpha_max": alpha_max, "lat": lat, "long": long}
@@ -311,7 +311,7 @@ def recipe_for(
 
 
 def _number(value):
-    """A floating-point array, of NumPy where it is known: that is faster for single numbers."""
+    """A floating-point array, of NumPy unless traced: faster for single numbers."""
     dtype = jnp.result_type(float)
     return jnp.asarray(value, dtype) if is_traced(value) else np.asarray(value, dtype)
 
@@ -334,7 +334,7 @@ def _capacity(mean) -> int:
 
 
 def _alpha_for(sigma_k, rate, fspot, capacity):
-    """The size of spots that gives sigma_k, for the rate at which they come."""
+    """The size of spots that gives sigma_k at this rate."""
     if capacity == 0:
         return 0.1  # no spot has it
     contrast = abs(1.0 - fspot)

@@ -142,10 +142,10 @@ class AbstractEnvelope(AbstractComponent):
         return plain(last_lag(envelope.R_Gamma, ends[-1] - ends[0]))
 
     def time_scales(self) -> tuple[str, ...]:
-        """Paths of the parameters that are times, such as life times, and stretch the profile.
+        """Paths of the parameters that are times: together they stretch the profile.
 
-        By default those that must not be negative and may be as large as one likes. A fit gives
-        them the default prior of a time, and starts from stretched ones.
+        By default those with a lower bound of 0 and no upper one. They get the default prior of
+        a time scale, and `start` multiplies them by one factor.
         """
         nodes = [node for node in walk(self) if node.info is not None]
         return tuple(n.path for n in nodes if n.info.lower == 0 and not np.isfinite(n.info.upper))
@@ -155,7 +155,7 @@ class AbstractEnvelope(AbstractComponent):
         return priors_by_bounds(self) | dict.fromkeys(self.time_scales(), data.time_scale)
 
     def start(self, period: float, lifetime: float) -> Self:
-        r"""The envelope stretched to a life time, to start a fit from.
+        r"""The envelope, stretched so that spots have a given life time, to start a fit from.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class AbstractEnvelope(AbstractComponent):
         return self.set({path: factor * self.get(path) for path in self.time_scales()})
 
     def starts(self, period: float, lifetime: float) -> tuple[Self, ...]:
-        """Envelopes of several shapes with such a life time; by default the one of `start`."""
+        """Envelopes of several shapes with this life time; by default the one from `start`."""
         return (self.start(period, lifetime),)
 
     def get_sympy(self) -> dict[str, Any]:
@@ -201,11 +201,11 @@ class AbstractPlateauEnvelope(AbstractEnvelope):
     ramps: ClassVar[tuple[str, ...]]
 
     def start(self, period, lifetime):
-        """As long a plateau as spots live, and 1.5 rotations at least, with ramps of half of it."""
+        """A plateau as long as the life time (at least 1.5 rotations), ramps half as long."""
         return self._shaped(max(lifetime, 1.5 * period), 0.5 * lifetime)
 
     def starts(self, period, lifetime):
-        """Two shapes: most of the life time on the ramps, and most of it on the plateau."""
+        """Two shapes: three quarters of the life time on the ramps, or on the plateau."""
         del period
         return tuple(self._shaped(x * lifetime, (1.0 - x) * lifetime) for x in (0.25, 0.75))
 

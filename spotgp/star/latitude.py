@@ -28,7 +28,7 @@ class AbstractLatitudeDistribution(AbstractComponent):
     """
 
     def default_priors(self, data):
-        """None: latitudes are fixed unless the user gives them priors."""
+        """No priors: latitudes are fixed by default."""
         del data
         return {}
 
@@ -123,9 +123,9 @@ def latitude_rule(
 
 
 class UniformLatitude(AbstractLatitudeDistribution):
-    r"""All latitudes alike, :math:`p(\phi) = 1/\pi`: the default.
+    r"""Uniform in latitude, :math:`p(\phi) = 1/\pi`: the default.
 
-    Spots then are dense at the poles; `UniformOnSphere` has as many per unit of area everywhere.
+    Spots are then densest at the poles; with `UniformOnSphere` their density per area is constant.
     """
 
     def density(self, phi):
@@ -142,7 +142,7 @@ class UniformLatitude(AbstractLatitudeDistribution):
 
 
 class UniformOnSphere(AbstractLatitudeDistribution):
-    r"""As many spots per unit of area everywhere, :math:`p(\phi) = \cos(\phi) / 2`."""
+    r"""Uniform over the surface, :math:`p(\phi) = \cos(\phi) / 2`."""
 
     def density(self, phi):
         return jnp.cos(phi)
@@ -243,7 +243,7 @@ class LatitudeBand(AbstractLatitudeDistribution):
 
 
 def _mirror(key, phi, hemispheres: Hemispheres):
-    """Northern latitudes moved to the hemispheres of a band."""
+    """Northern latitudes, mirrored into the hemispheres of a band."""
     if hemispheres == "both":
         return phi * jax.random.rademacher(key, phi.shape, phi.dtype)
     return phi if hemispheres == "north" else -phi

@@ -27,7 +27,7 @@ def quadratic_polynomial(u1: Float[Array, ""], u2: Float[Array, ""]) -> list[Arr
 
 
 def check_quadratic(owner: str, u1, u2) -> None:
-    """Raise ValueError where concrete coefficients make the limb darker than black."""
+    """Raise ValueError where concrete coefficients make the brightness at the limb negative."""
     if is_traced(u1) or is_traced(u2):
         return
     # as much as decimals that add up to 1 may miss it by
@@ -70,7 +70,7 @@ class LimbDarkenedVisibilityFunction(AbstractPolynomialVisibility, AbstractIncli
     Raises
     ------
     ValueError
-        If the limb would be darker than black.
+        If the brightness at the limb would be negative.
 
     Examples
     --------

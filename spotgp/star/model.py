@@ -33,7 +33,7 @@ class AbstractAmplitude(AbstractComponent):
 
     @abc.abstractmethod
     def start(self, sigma_k: float) -> Self:
-        """The same with another amplitude of the kernel, to start a fit from."""
+        """The same component with another kernel amplitude, to start a fit from."""
 
     @property
     @abc.abstractmethod
@@ -98,11 +98,11 @@ class SpotPopulation(AbstractAmplitude):
         return self
 
     def default_priors(self, data):
-        """The rate is free; a spot's size and contrast are degenerate with it, and fixed."""
+        """Of the rate only: size and contrast are degenerate with it, and fixed."""
         return {"nspot_rate": super().default_priors(data)["nspot_rate"]}
 
     def start(self, sigma_k):
-        """With as many spots as that takes; as it is where spots are as bright as the star."""
+        """With the rate that gives this amplitude; unchanged if spots are as bright as the star."""
         one = float((1.0 - self.fspot) ** 2 * self.alpha_max**4)
         return self.set({"nspot_rate": sigma_k**2 / one}) if one > 0 else self
 
@@ -240,7 +240,7 @@ class SpotEvolutionModel(Model):
         return {name: float(self.get(path)) for name, path in self.paths.items()}
 
     def default_priors(self, data) -> dict:
-        """Priors of what is free unless the user says otherwise, by path, from its components."""
+        """Default priors of the free parameters of all components, by path."""
         return {
             f"{part}.{name}": prior
             for part in _PARTS
@@ -258,7 +258,7 @@ class SpotEvolutionModel(Model):
         )
 
     def starts(self, period: float, lifetime: float) -> list[Self]:
-        """Stars of this period and life time in days, of several shapes, to start fits from."""
+        """Stars with this period and life time (days) and several shapes, to start fits from."""
         pairs = itertools.product(
             self.envelope.starts(period, lifetime), self.visibility.starts(period)
         )

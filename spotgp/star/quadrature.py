@@ -20,3 +20,10 @@ def sine_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     x, w = np.sin(0.5 * np.pi * node), 0.5 * np.pi * weight * np.cos(0.5 * np.pi * node)
     x.flags.writeable = w.flags.writeable = False
     return x, w
+
+
+@lru_cache
+def unit_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss-Legendre quadrature on (0, 1), NumPy arrays."""
+    node, weight = gauss_legendre(nodes)
+    return 0.5 * (node + 1.0), 0.5 * weight

@@ -266,7 +266,7 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
         return ("tau",)
 
     def default_priors(self, data):
-        """As for any envelope; the modulation is fixed where it has no frequency."""
+        """As for any envelope, but the modulation is fixed if its frequency is 0."""
         priors = super().default_priors(data)
         turns = dist.LogUniform(2.0 * np.pi / (3.0 * data.span), np.pi / data.cadence)
         modulation = {"a": priors.pop("a"), "omega": turns}

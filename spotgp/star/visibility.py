@@ -46,10 +46,10 @@ class AbstractVisibility(AbstractComponent):
     inc: eqx.AbstractVar[Array]
 
     def default_priors(self, data):
-        """Of period, shear and inclination, as far as these are parameters; the rest is fixed.
+        """Priors of period, shear and inclination; other parameters are fixed.
 
         The period is log-uniform from 2 cadences to 3 spans, the shear uniform up to 0.95, the
-        direction of the axis isotropic, beyond pi/2 only where the star is seen from there.
+        axis isotropic; inclinations above pi/2 are included only if the star has one.
         """
         highest = np.pi if float(self.inc) > HALF_PI else HALF_PI
         priors = {
@@ -60,11 +60,11 @@ class AbstractVisibility(AbstractComponent):
         return {name: priors[name] for name in priors if name in self.param_keys}
 
     def start(self, period: float) -> Self:
-        """The same with another rotation period in days, to start a fit from."""
+        """The same component with another rotation period in days, to start a fit from."""
         return self._with(peq=period)
 
     def starts(self, period: float) -> tuple[Self, ...]:
-        """Several of these, with more and less of inclination and shear."""
+        """The same at several inclinations and shears, to start fits from."""
         pairs = itertools.product((0.6, 1.2), (0.02, 0.2))
         return tuple(self._with(peq=period, inc=inc, kappa=kappa) for inc, kappa in pairs)
 
