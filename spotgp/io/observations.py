@@ -10,7 +10,7 @@ import numpy as np
 from pytreefit.extend import unit_of
 
 from ..periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
-from . import readers
+from . import missions, readers
 from .columns import (
     GAP,
     days_of,
@@ -209,7 +209,7 @@ class TimeSeriesData(Steps):
             if not paths:
                 raise ValueError("path is an empty sequence. Pass one light-curve file at least.")
             return cls.concatenate([cls.from_fits(one, flux, quality, mission) for one in paths])
-        return cls(**readers.from_fits(path, flux, quality, mission))
+        return cls(**missions.from_fits(path, flux, quality, mission))
 
     @classmethod
     def concatenate(cls, series: Sequence["TimeSeriesData"]) -> Self:

@@ -1,6 +1,5 @@
 """Readers: what other packages and mission files hold, as arguments of `TimeSeriesData`."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from pytreefit.extend import as_data
 
 from .columns import days_of
-from .lightcurve_fits import find_mission, quality_bits, read_light_curve
+from .missions import by_quality, find_mission
 
 _ZERO_POINT = {"bkjd": 2454833.0, "btjd": 2457000.0, "jd": 0.0, "mjd": 2400000.5}
 
@@ -47,7 +46,7 @@ def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -
     masked = {}
     if flags is not None:
         flags = np.asarray(getattr(flags, "value", flags)).astype(np.int64)
-        masked = _by_quality(flags, quality, mission or find_mission(meta))
+        masked = by_quality(flags, quality, mission or find_mission(meta))
     return {
         "time": np.asarray(time.value, float),
         "flux": light_curve.flux,
@@ -57,30 +56,6 @@ def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -
         "name": str(meta.get("OBJECT", meta.get("LABEL", "")) or ""),
         **masked,
     }
-
-
-def from_fits(
-    path: str | os.PathLike, flux: str, quality: str | int, mission: str | None
-) -> dict[str, Any]:
-    """Columns of a light-curve file of Kepler, K2 or TESS."""
-    table = read_light_curve(path, flux, mission)
-    where = " ".join(part for part in (table.mission, table.part) if part)
-    return {
-        "time": table.time,
-        "flux": table.flux,
-        "flux_err": table.flux_err,
-        "unit": table.unit,
-        "reference": table.reference,
-        "name": table.name,
-        "history": [f"Read {flux} of {where} from {os.path.basename(os.fspath(path))}."],
-        **_by_quality(table.quality, quality, table.mission),
-    }
-
-
-def _by_quality(flags, quality: str | int, mission: str | None) -> dict[str, Any]:
-    bits = quality_bits(quality, mission)
-    name = f"{quality!r}, " if isinstance(quality, str) else ""
-    return {"mask": (flags & bits) == 0, "reason": f"their quality flags ({name}bits {bits})"}
 
 
 def joined(series: list[Any]) -> dict[str, Any]:

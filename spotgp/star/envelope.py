@@ -6,11 +6,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from pytreefit import param
 from pytreefit.extend import walk
 
 from ..component import AbstractComponent, plain, priors_by_bounds, stopped, to_float
 from ..kernel.symbolic import show
 from .envelope_quadrature import autocorrelation, last_lag, measured_breakpoints, transform
+
+
+def time_scale(label: str, doc: str, **kwargs) -> Any:
+    """A parameter in days, > 0."""
+    return param(unit="d", bounds="(0, inf)", label=label, doc=doc, **kwargs)
+
+
+def duration(label: str, doc: str, **kwargs) -> Any:
+    """A parameter in days, >= 0."""
+    return param(unit="d", bounds="[0, inf)", label=label, doc=doc, **kwargs)
 
 
 class AbstractEnvelope(AbstractComponent):

@@ -151,12 +151,8 @@ class FiniteSpotVisibilityFunction(AbstractFiniteSpotVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     alpha
         Angular radius of the spots in radians, in (0, pi/2).
     harmonics
@@ -186,12 +182,8 @@ class FiniteLimbDarkenedVisibilityFunction(AbstractFiniteSpotVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     u1, u2
         Coefficients of the law, u1 + u2 <= 1.
     alpha

@@ -58,12 +58,8 @@ class LimbDarkenedVisibilityFunction(AbstractPolynomialVisibility, AbstractIncli
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     u1, u2
         Coefficients of the law, u1 + u2 <= 1; 0 and 0 is a uniform disk.
 
@@ -120,12 +116,8 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
 
     Examples
     --------
@@ -241,12 +233,8 @@ class FourParameterVisibilityFunction(AbstractProfileVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     a1, a2, a3, a4
         Coefficients of the law.
 

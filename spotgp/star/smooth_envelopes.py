@@ -13,7 +13,7 @@ from pytreefit import param
 from ..component import to_float
 from ..kernel.symbolic import symbols
 from ..kernel.trig import cos_sin
-from .envelope import AbstractEnvelope, AbstractPlateauEnvelope
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope, duration, time_scale
 from .envelope_quadrature import autocorrelation, map_lags, sinhc, transform
 
 _NEWTON_STEPS = 40
@@ -45,9 +45,7 @@ class SkewedGaussianEnvelope(AbstractEnvelope):
     Baranyi et al. 2021, A&A 653, A59.
     """
 
-    sigma_sn: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\sigma_\mathrm{sn}$", doc="width"
-    )
+    sigma_sn: Float[Array, ""] = time_scale(r"$\sigma_\mathrm{sn}$", "width")
     n_sn: Float[Array, ""] = param(label=r"$n_\mathrm{sn}$", doc="skewness")
 
     def Gamma(self, t):
@@ -169,12 +167,8 @@ class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
 
     plateau, ramps = "lspot", ("tau_spot",)
 
-    lspot: Float[Array, ""] = param(
-        unit="d", bounds="[0, inf)", label=r"$\ell_\mathrm{spot}$", doc="length of the plateau"
-    )
-    tau_spot: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{spot}$", doc="time of growth and decay"
-    )
+    lspot: Float[Array, ""] = duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_spot: Float[Array, ""] = time_scale(r"$\tau_\mathrm{spot}$", "time of growth and decay")
 
     def Gamma(self, t):
         t = to_float(t)
@@ -184,13 +178,6 @@ class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
         return jnp.exp(0.5 * log_area - jax.nn.log_sigmoid(half / self.tau_spot))
 
     def Gamma_hat(self, omega):
-        real = self._real_transform(omega)
-        return jax.lax.complex(real, jnp.zeros_like(real))
-
-    def Gamma_hat_sq(self, omega):
-        return self._real_transform(omega) ** 2
-
-    def _real_transform(self, omega):
         omega = to_float(omega)
         x = self.lspot / self.tau_spot
         # x / (1 - e^-x) / S^2 = C x, finite where there is no plateau
@@ -199,7 +186,8 @@ class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
         y = jnp.abs(np.pi * self.tau_spot * omega)
         near, far = jnp.where(y < 1.0, y, 0.0), jnp.where(y < 1.0, 1.0, y)
         damped = 2.0 * far * jnp.exp(-far) / -jnp.expm1(-2.0 * far)
-        return self.tau_spot * scaled * sine * jnp.where(y < 1.0, 1.0 / sinhc(near), damped)
+        real = self.tau_spot * scaled * sine * jnp.where(y < 1.0, 1.0 / sinhc(near), damped)
+        return jax.lax.complex(real, jnp.zeros_like(real))
 
     def R_Gamma(self, lag):
         return _logistic_autocorrelation(self.lspot, self.tau_spot, jnp.abs(to_float(lag)))
@@ -248,9 +236,7 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
     alpha: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\alpha$", doc="exponent of the rise"
     )
-    tau: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau$", doc="e-fold of the decay"
-    )
+    tau: Float[Array, ""] = time_scale(r"$\tau$", "e-fold of the decay")
     a: Float[Array, ""] = param(
         bounds="(-1, 1)", label="$a$", doc="depth of the modulation", default=0.0
     )

@@ -281,9 +281,6 @@ class AbstractInclinedVisibility(AbstractVisibility):
     )
 
 
-_LINEAR = (0.0, 1.0)
-
-
 def _small_spot_equations(equations: dict) -> dict:
     import sympy as sp
 
@@ -338,7 +335,7 @@ class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibilit
     """
 
     def polynomial(self):
-        return [jnp.asarray(b, float) for b in _LINEAR]
+        return [jnp.zeros(()), jnp.ones(())]
 
     def _equations(self):
         return _small_spot_equations(super()._equations())
@@ -352,10 +349,8 @@ class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
+    peq, kappa
+        Period and shear, as for `VisibilityFunction`.
     """
 
     peq: Float[Array, ""] = _peq()
@@ -371,7 +366,7 @@ class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
         return jnp.zeros_like(phi), jnp.cos(phi)
 
     def polynomial(self):
-        return [jnp.asarray(b, float) for b in _LINEAR]
+        return [jnp.zeros(()), jnp.ones(())]
 
     def panels(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)
