@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit
+from pytreefit.extend import as_data, as_floats
 
 from ..simulation.simulate import sampling, simulate
 from ..star.model import SpotEvolutionModel
@@ -127,7 +128,7 @@ class NumericalKernel(Model):
         ValueError
             If the array is not of that shape with at least two light curves.
         """
-        flux = jnp.asarray(flux, jnp.result_type(float))
+        flux = as_floats(as_data("flux", flux))
         if flux.ndim != 2 or flux.shape[0] < 2 or flux.shape[1] < 1:
             raise ValueError(
                 f"flux has shape {flux.shape} but must be (n_realizations, ntime) with at least 2 "

@@ -134,9 +134,6 @@ class UniformLatitude(AbstractLatitudeDistribution):
     def intervals(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)
 
-    def total(self):
-        return jnp.asarray(np.pi, float)
-
     def sample(self, key, shape=()):
         return jax.random.uniform(key, shape, jnp.result_type(float), -HALF_PI, HALF_PI)
 
@@ -149,12 +146,6 @@ class UniformOnSphere(AbstractLatitudeDistribution):
 
     def intervals(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)
-
-    def total(self):
-        return jnp.asarray(2.0, float)
-
-    def sample(self, key, shape=()):
-        return jnp.arcsin(jax.random.uniform(key, shape, jnp.result_type(float), -1.0, 1.0))
 
 
 def _check_hemispheres(owner: str, hemispheres: str) -> None:
@@ -233,21 +224,6 @@ class LatitudeBand(AbstractLatitudeDistribution):
     def intervals(self):
         return _sides(self.lower, self.upper, self.hemispheres)
 
-    def total(self):
-        return (2.0 if self.hemispheres == "both" else 1.0) * (self.upper - self.lower)
-
-    def sample(self, key, shape=()):
-        where, side = jax.random.split(key)
-        uniform = jax.random.uniform(where, shape, jnp.result_type(float))
-        return _mirror(side, self.lower + (self.upper - self.lower) * uniform, self.hemispheres)
-
-
-def _mirror(key, phi, hemispheres: Hemispheres):
-    """Northern latitudes, mirrored into the hemispheres of a band."""
-    if hemispheres == "both":
-        return phi * jax.random.rademacher(key, phi.shape, phi.dtype)
-    return phi if hemispheres == "north" else -phi
-
 
 class GaussianBand(AbstractLatitudeDistribution):
     r"""A Gaussian in latitude, cut at the poles, around one latitude or its mirror image too.
@@ -299,25 +275,6 @@ class GaussianBand(AbstractLatitudeDistribution):
             low = jnp.maximum(low, 0.0)
         high = jnp.minimum(self.center + 7.0 * self.width, HALF_PI)
         return _sides(low, high, self.hemispheres)
-
-    def _quantiles(self):
-        return tuple(
-            jax.scipy.special.ndtr((edge - self.center) / self.width)
-            for edge in (-HALF_PI, HALF_PI)
-        )
-
-    def total(self):
-        low, high = self._quantiles()
-        bells = 2.0 if self.hemispheres == "both" else 1.0
-        return bells * np.sqrt(2.0 * np.pi) * self.width * (high - low)
-
-    def sample(self, key, shape=()):
-        where, side = jax.random.split(key)
-        low, high = self._quantiles()
-        uniform = jax.random.uniform(where, shape, jnp.result_type(float))
-        z = jax.scipy.special.ndtri(low + (high - low) * uniform)
-        phi = jnp.clip(self.center + self.width * z, -HALF_PI, HALF_PI)
-        return _mirror(side, phi, self.hemispheres)
 
 
 def _as_pytree(function: Any) -> Any:

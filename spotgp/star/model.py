@@ -124,11 +124,10 @@ class SpotEvolutionModel(Model):
     .. math:: k(\tau) = \sigma_k^2 R_\Gamma(\tau)
               \left\langle A(\phi, \omega_0(\phi) \tau) \right\rangle_\phi .
 
-    The amplitude is given by `sigma_k`, or by the three parameters of the spots
-    (:math:`\sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4`). Either way the model holds it as a
-    component ``amplitude``, so that paths of parameters (for `pytreefit.Posterior`, `get` and
-    `set`) all have one form: ``"visibility.peq"``, ``"envelope.lspot"``, ``"amplitude.sigma_k"``,
-    ``"amplitude.fspot"``, ``"latitude.lower"``. The property `paths` lists them by short name.
+    The amplitude is `sigma_k`, or follows from the three parameters of the spots,
+    :math:`\sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4`. Paths of parameters have the form
+    ``"visibility.peq"``, ``"envelope.lspot"``, ``"amplitude.sigma_k"``, ``"latitude.lower"``; the
+    property `paths` lists them by short name.
 
     Parameters
     ----------
