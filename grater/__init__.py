@@ -1,5 +1,7 @@
 """Debris disks in scattered light: the GRaTeR model, differentiable, fitted to real images."""
 
+import pytreefit
+
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .data import Observation as Observation
 from .density import (
@@ -56,3 +58,5 @@ from .scene import (
     TotalIntensity as TotalIntensity,
     radial_map as radial_map,
 )
+
+__version__ = pytreefit.__version__

@@ -3,32 +3,37 @@
 Models are immutable Equinox modules; a parameter is a field declared with :func:`param`.
 """
 
-from . import _memory
-from ._batch import grid, map_models, vary
-from ._corrected import Corrected
-from ._fit import Fit, fit
-from ._io import load, save
 from ._jit import jit
-from ._laplace import Laplace, laplace
-from ._model import Model
-from ._param import ParamInfo, param
-from ._posterior import Posterior
-from ._result import Samples
-from ._sample import sample
-from ._table import Table
+from ._xla import keep_freed_memory
+from .batch import grid, map_models, vary
+from .cache import cache_programs
+from .joint import Joint
+from .model import Model
+from .optimize import Fit, Laplace, Status, fit, laplace
+from .parameter import ParamInfo, param
+from .posterior import Posterior
+from .results import Corrected, Samples, load, save
+from .sampling import sample
+from .table import Table
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Corrected",
     "Fit",
+    "Joint",
     "Laplace",
     "Model",
     "ParamInfo",
     "Posterior",
     "Samples",
+    "Status",
     "Table",
+    "cache_programs",
     "fit",
     "grid",
     "jit",
+    "keep_freed_memory",
     "laplace",
     "load",
     "map_models",
@@ -37,5 +42,3 @@ __all__ = [
     "save",
     "vary",
 ]
-
-_memory.keep_freed_blocks()

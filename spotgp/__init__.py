@@ -1,5 +1,7 @@
 """Light curves of rotating, spotted stars and the Gaussian process that follows from them."""
 
+import pytreefit
+
 from .component import AbstractComponent, DataScales
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
@@ -54,7 +56,7 @@ from .star.visibility import AbstractVisibility, EdgeOnVisibilityFunction, Visib
 from .starts import Search, first_guess, search, suggest_starts
 from .survey import ManyFits, StarFit, fit_many
 
-__version__ = "0.1.0"
+__version__ = pytreefit.__version__
 
 __all__ = [
     "AbstractComponent",

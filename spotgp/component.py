@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -134,9 +133,3 @@ def plain(value):
 def to_float(values) -> Float[Array, "..."]:
     """Times, lags or frequencies as an array of JAX's default float type."""
     return jnp.asarray(values, jnp.result_type(float))
-
-
-def stopped(model):
-    """The same model with gradients stopped."""
-    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
-    return eqx.combine(jax.lax.stop_gradient(arrays), rest)

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit import Fit, Table, fit, jit
-from pytreefit.extend import in_threads, walk
+from pytreefit import Fit, Status, Table, fit, jit
+from pytreefit.extend import in_threads, prior_limits, walk
 
-from .gp.priors import inside, prior_limits
+from .gp.priors import inside
 from .gp.solver import GPSolver
 from .periods import autocorrelation, lomb_scargle
 from .star.model import SpotEvolutionModel
@@ -271,12 +271,12 @@ def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
         return found
     if found.converged and not (closer.converged or closer.at_edge or _interrupted(closer)):
         # rounding stopped it before its own tolerance was reached, not before the first one's
-        return dataclasses.replace(closer, converged=True, message=found.message)
+        return dataclasses.replace(closer, status=found.status, message=found.message)
     return closer
 
 
 def _interrupted(result: Fit) -> bool:
-    return result.message.startswith("Interrupted")
+    return result.status is Status.INTERRUPTED
 
 
 def _densities(fits: Sequence[Fit]) -> np.ndarray:

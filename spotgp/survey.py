@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit import Fit, Table, jit, laplace
+from pytreefit import Fit, Status, Table, jit, laplace
 from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
 
 from .gp.priors import as_tied, inside, prior_limits, short_names
@@ -397,7 +397,7 @@ def _fitted(name: str, gp: GPSolver, starts: int, steps: int, errors: bool) -> S
         return StarFit(name, points, seconds=seconds, message=_said(error))
     best = found.best
     message, widths, error = best.message, {}, math.nan
-    if any(result.message.startswith("Interrupted") for result in found.fits):
+    if any(result.status is Status.INTERRUPTED for result in found.fits):
         raise KeyboardInterrupt
     period, slopes = _effective_period(gp.posterior, best.values)
     if errors:

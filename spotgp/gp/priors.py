@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpyro.distributions as dist
 
-from pytreefit.extend import as_prior, lookup_parameter, walk
+from pytreefit.extend import as_prior, lookup_parameter, prior_limits, walk
 
 from ..component import AbstractComponent, DataScales, priors_by_bounds
 
@@ -100,14 +100,6 @@ def priors_by_path(light_curve, priors: Mapping) -> dict:
         prior = as_prior(prior, [lookup_parameter(light_curve, path) for path in as_tied(key)])
         found |= dict.fromkeys(as_tied(key), prior)
     return found
-
-
-def prior_limits(prior) -> tuple[float, float]:
-    """Ends of a prior's support."""
-    support = prior.support
-    low = getattr(support, "lower_bound", -math.inf)
-    high = getattr(support, "upper_bound", math.inf)
-    return float(np.min(low)), float(np.max(high))
 
 
 def inside(value: float, low: float, high: float) -> float:

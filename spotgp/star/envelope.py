@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from pytreefit import param
-from pytreefit.extend import walk
+from pytreefit.extend import stopped, walk
 
-from ..component import AbstractComponent, plain, priors_by_bounds, stopped, to_float
+from ..component import AbstractComponent, plain, priors_by_bounds, to_float
 from ..kernel.symbolic import show
 from .envelope_quadrature import autocorrelation, last_lag, measured_breakpoints, transform
 

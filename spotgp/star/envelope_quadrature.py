@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import jit
+from pytreefit.extend import gauss_legendre
 
 from ..kernel.trig import cos_sin
-from .quadrature import unit_legendre
 
 Profile = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
@@ -119,7 +119,7 @@ def autocorrelation(profile: Profile, breakpoints, lag):
     The panels of :math:`\Gamma^2(t)` and of :math:`\Gamma^2(t + s)` are merged for every lag.
     """
     panels = _panels(breakpoints)
-    node, weight = (jnp.asarray(a, panels.dtype) for a in unit_legendre(_NODES_R))
+    node, weight = (jnp.asarray(a, panels.dtype) for a in gauss_legendre(_NODES_R, 0.0, 1.0))
 
     def single(s):
         edges = jnp.concatenate([panels, panels - s])
@@ -163,7 +163,7 @@ def _spherical_bessel(theta, count: int):
 @functools.cache
 def _legendre_projection(nodes: int) -> np.ndarray:
     """Legendre coefficients (rows) of the polynomial through the values at the Gauss nodes."""
-    node, weight = unit_legendre(nodes)
+    node, weight = gauss_legendre(nodes, 0.0, 1.0)
     values = np.polynomial.legendre.legvander(2.0 * node - 1.0, nodes - 1)
     return (2.0 * np.arange(nodes) + 1.0)[:, None] * (weight[:, None] * values).T
 
@@ -177,7 +177,7 @@ def transform(profile: Profile, breakpoints, omega):
     """
     panels = _panels(breakpoints)
     half, middle = 0.5 * jnp.diff(panels), 0.5 * (panels[1:] + panels[:-1])
-    node = jnp.asarray(unit_legendre(_NODES_HAT)[0], panels.dtype)
+    node = jnp.asarray(gauss_legendre(_NODES_HAT, 0.0, 1.0)[0], panels.dtype)
     t = panels[:-1, None] + 2.0 * half[:, None] * node[None, :]
     projection = jnp.asarray(_legendre_projection(_NODES_HAT), panels.dtype)
     coefficient = 2.0 * half[None, :] * (projection @ (profile(t) ** 2).T)

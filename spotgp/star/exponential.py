@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..component import plain, stopped, to_float
+from pytreefit.extend import stopped
+
+from ..component import plain, to_float
 from ..kernel.symbolic import symbols
 from .envelope import AbstractEnvelope, AbstractPlateauEnvelope, duration, time_scale
 from .envelope_quadrature import NEGLIGIBLE_AREA, NEGLIGIBLE_R, last_lag, sinhc

@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import param
+from pytreefit.extend import gauss_legendre
 
 from ..kernel.trig import cos_sin
 from .acf import clenshaw, cosine_polynomial, visible_window, window_harmonics
 from .geometry import projected_cap_area
+from .latitude import sine_legendre
 from .limb_darkening import (
     _raised,
     chebyshev,
@@ -22,7 +24,6 @@ from .limb_darkening import (
     u1_param,
     u2_param,
 )
-from .quadrature import gauss_legendre, sine_legendre
 from .visibility import HALF_PI, AbstractInclinedVisibility
 
 PIECE_NODES = 32  # on each piece of a rotation, besides those that follow the harmonics

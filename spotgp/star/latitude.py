@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 import equinox as eqx
@@ -11,13 +12,21 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pytreefit import param
-from pytreefit.extend import is_traced
+from pytreefit.extend import gauss_legendre, is_traced
 
 from ..component import AbstractComponent
-from .quadrature import gauss_legendre, sine_legendre
 
 HALF_PI = 0.5 * np.pi
 Hemispheres = Literal["both", "north", "south"]
+
+
+@lru_cache
+def sine_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre quadrature on (-1, 1) in the arcsine: it tames square roots at both ends."""
+    node, weight = gauss_legendre(nodes)
+    x, w = np.sin(HALF_PI * node), HALF_PI * weight * np.cos(HALF_PI * node)
+    x.flags.writeable = w.flags.writeable = False
+    return x, w
 
 
 class AbstractLatitudeDistribution(AbstractComponent):

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import param
-from pytreefit.extend import is_traced
+from pytreefit.extend import gauss_legendre, is_traced
 
 from ..kernel.trig import cos_sin
 from .acf import TWO_PI, clenshaw, visible_window
-from .quadrature import gauss_legendre
 from .visibility import AbstractInclinedVisibility, AbstractPolynomialVisibility, visible_panels
 
 HALF_PI = 0.5 * np.pi
@@ -92,13 +91,6 @@ class LimbDarkenedVisibilityFunction(AbstractPolynomialVisibility, AbstractIncli
 
 
 @functools.lru_cache
-def _half_rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on (0, pi / 2)."""
-    node, weight = gauss_legendre(nodes)
-    return 0.5 * HALF_PI * (1.0 + node), 0.5 * HALF_PI * weight
-
-
-@functools.lru_cache
 def chebyshev(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Chebyshev nodes on (-1, 1), and the matrix from values there to coefficients."""
     angle = np.pi * (np.arange(count) + 0.5) / count
@@ -141,7 +133,7 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
         window = visible_window(a0, a1)
         crosses = ~(window.always | window.never)
         nodes = CN_NODES + max(orders, default=0)
-        psi, weight = _half_rule(nodes)
+        psi, weight = gauss_legendre(nodes, 0.0, HALF_PI)
         sin2, cos2 = (jnp.asarray(f(psi) ** 2, float) for f in (np.sin, np.cos))
         # sin(theta / 2) = k sin(psi), k = sin(theta_v / 2): mu is (a0 + a1) cos^2 psi, so that its
         # root is smooth at the limb
@@ -199,7 +191,7 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
 
     def _overlap(self, d, half, a0, a1, always, never):
         """The part of A(d) from one overlap of the two windows, d in (0, 2 pi)."""
-        psi, rule = _half_rule(OVERLAP_NODES)
+        psi, rule = gauss_legendre(OVERLAP_NODES, 0.0, HALF_PI)
         ndim = d.ndim + 1
         sine = _raised(np.sin(psi), ndim)
         weight = _raised(rule * np.cos(psi), ndim)

@@ -44,7 +44,8 @@ READ_ONLY.flags.writeable = False
 def test_every_kind_of_array_becomes_native_float64(value):
     found = as_data("Data.flux", value)
     assert type(found) is np.ndarray
-    assert found.dtype == np.dtype(np.float64) and found.dtype.isnative
+    assert found.dtype == np.float64
+    assert found.dtype.isnative
     assert found.flags.writeable
     np.testing.assert_array_equal(found, VALUES)
 
@@ -95,7 +96,7 @@ def test_units_are_converted(value):
 
 def test_dimensionless_is_a_unit_too():
     np.testing.assert_allclose(as_data("Data.flux", 100 * VALUES * u.percent, ""), VALUES)
-    with pytest.raises(TypeError, match="Data.flux = .* cannot be converted to a dimensionless"):
+    with pytest.raises(TypeError, match=r"Data.flux = .* cannot be converted to a dimensionless"):
         as_data("Data.flux", VALUES * u.Jy, "")
 
 
@@ -201,7 +202,7 @@ def test_booleans():
     np.testing.assert_array_equal(as_booleans("Data.mask", jnp.asarray(MASK)), MASK)
     used = np.ma.array([True, True, False], mask=MASK)
     np.testing.assert_array_equal(as_booleans("Data.mask", used), [True, False, False])
-    with pytest.raises(TypeError, match="Data.mask holds int64, not booleans.*flags == 0"):
+    with pytest.raises(TypeError, match=r"Data.mask holds int64, not booleans.*flags == 0"):
         as_booleans("Data.mask", np.array([0, 1]))
     with pytest.raises(ValueError, match="must have shape"):
         as_booleans("Data.mask", MASK, shape=(2,))
@@ -210,7 +211,7 @@ def test_booleans():
 def test_integers():
     found = as_integers("Data.segment", np.array([0, 1], ">i2"))
     assert found.dtype == np.int64
-    with pytest.raises(TypeError, match="Data.segment holds float64, not integers"):
+    with pytest.raises(TypeError, match=r"Data.segment holds float64, not integers"):
         as_integers("Data.segment", VALUES)
     with pytest.raises(ValueError, match="masked entries"):
         as_integers("Data.segment", np.ma.array([0, 1, 2], mask=MASK))

@@ -10,19 +10,10 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from pytreefit import (
-    Corrected,
-    Model,
-    Posterior,
-    Samples,
-    _corrected as corrected_module,
-    _threads as threads,
-    load,
-    param,
-    sample,
-)
-from pytreefit._corrected import _quantiles, _scattered
-from pytreefit._pareto import pareto_smoothed
+from pytreefit import Corrected, Model, Posterior, Samples, load, param, sample, threads
+from pytreefit.results import corrected as corrected_module
+from pytreefit.results.corrected import _quantiles, _scattered
+from pytreefit.results.pareto import pareto_smoothed
 
 KEY = jax.random.key(3)
 TRACES = []

@@ -8,8 +8,8 @@ import numpyro.distributions as dist
 import optax
 import pytest
 
-import pytreefit._evaluate as evaluate
-from pytreefit import Fit, Laplace, Model, Posterior, fit, laplace, load, param, save
+import pytreefit.optimize.evaluate as evaluate
+from pytreefit import Fit, Laplace, Model, Posterior, Status, fit, laplace, load, param, save
 
 LM = "levenberg-marquardt"
 
@@ -67,7 +67,7 @@ def badly_scaled():
     return posterior, mean, covariance
 
 
-def of(x, y, message="", converged=True):
+def of(x, y, message="", status=Status.CONVERGED):
     """A Fit at (x, y) without fitting."""
     posterior = banana()
     values = {"x": jnp.asarray(x), "y": jnp.asarray(y)}
@@ -79,7 +79,7 @@ def of(x, y, message="", converged=True):
         log_density=jnp.asarray(0.0),
         history=jnp.zeros(3),
         starts=jnp.asarray([0.0, -0.05, -7.0]),
-        converged=converged,
+        status=status,
         message=message,
         at_edge=(),
         steps=3,
@@ -115,6 +115,7 @@ def test_a_creeping_optimizer_is_not_called_converged():
     result = fit(banana(), optax.sgd(1e-14), steps=200, progress=False)
     assert not result.converged
     assert "learning rate" in result.message
+    assert result.status is Status.FLAT
 
 
 @pytest.mark.parametrize("optimizer", [None, LM])
@@ -191,6 +192,7 @@ def test_a_parameter_at_the_edge_of_its_prior_is_reported(optimizer):
     assert result.at_edge == ("x",)
     assert not result.converged
     assert "x: the parameter is at the edge of the prior" in result.message
+    assert result.status is Status.AT_EDGE
     np.testing.assert_allclose(result.values["x"], 0.5, atol=1e-3)
     with pytest.raises(ValueError, match="x ran to the edge of the prior"):
         laplace(posterior, result)
@@ -224,6 +226,8 @@ def test_an_earlier_fit_is_a_start():
     second = fit(posterior, LM, start=first, progress=False)
     assert not first.converged
     assert "limit of 2 steps" in first.message
+    assert first.status is Status.UNFINISHED
+    assert "limit" in first.status.sentence
     np.testing.assert_allclose(second.history[0], first.log_density)
     assert second.converged
 
@@ -238,6 +242,7 @@ def test_an_interrupt_returns_the_best_so_far():
 
     result = fit(banana(), progress=progress)
     assert not result.converged
+    assert result.status is Status.INTERRUPTED
     assert result.message.startswith("Interrupted after")
     assert result.log_density > result.history[0]
 
@@ -290,6 +295,7 @@ def test_results_are_saved_and_loaded(tmp_path):
     assert isinstance(loaded, Fit)
     assert loaded.names == ("x", "y")
     assert loaded.message == "Converged."
+    assert loaded.status is Status.CONVERGED
     np.testing.assert_array_equal(loaded.model.x, 0.5)
     approximation = laplace(banana(), of(1.0, 1.0))
     save(tmp_path / "laplace.npz", approximation)

@@ -1,4 +1,8 @@
+import dataclasses
+import enum
 import json
+import os
+import sys
 import zipfile
 
 import equinox as eqx
@@ -8,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from pytreefit import Model, Posterior, load, param, save
+from pytreefit import Model, Posterior, jit, load, param, save
 
 
 class Part(Model):
@@ -34,6 +38,38 @@ class Whole(Model):
 
 class Named(eqx.Module):
     function: object
+
+
+@jit
+def log_likelihood(part):
+    return -((part.g - 0.2) ** 2)
+
+
+def linked(part):
+    return part.g
+
+
+class Data(eqx.Module):
+    points: jax.Array
+
+    def log_likelihood(self, part):
+        return -jnp.sum((self.points - part.g) ** 2)
+
+
+class Color(enum.Enum):
+    RED = "a colour"
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Table:
+    rows: np.ndarray
+    color: Color
+
+    def __init__(self):
+        rows = np.arange(3.0)
+        rows.flags.writeable = False
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "color", Color.RED)
 
 
 class Outer:
@@ -119,21 +155,104 @@ def test_no_pickle_inside(whole, file):
     ("build", "message"),
     [
         (lambda: Named(jnp.sin), r"Named.function is a function .* cannot be saved"),
-        (lambda: [Part(0.1).get], r"list.0.__func__ is a function"),
+        (lambda: Named(lambda x: x), r"Named.function is a .*top level of a module"),
+        (lambda: Named(os.path.join), r"join, of Python's standard library"),
         (lambda: Named(np.dtype(float)), r"Named.function is a .*DType.* cannot be saved"),
         (lambda: {"k": jax.random.key(0)}, r"dict.k is a random key: save jax.random.key_data"),
         (lambda: np.array([None]), r"ndarray is an array of object, which cannot be saved"),
         (lambda: {(1, 2): 3.0}, r"dict has the key \(1, 2\): only strings and integers"),
         (
             lambda: Posterior(Part(0.1), lambda m: m.g, {"g": dist.Uniform(-1, 1)}),
-            "Posterior.log_likelihood is a function",
+            r"Posterior.log_likelihood is a .*<lambda>.*Define the function at the top level",
         ),
     ],
 )
 def test_what_cannot_be_saved_is_refused(build, message, file):
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         save(file, build())
     assert not file.exists()
+
+
+@pytest.mark.parametrize("log_likelihood", [log_likelihood, Data(jnp.arange(3.0)).log_likelihood])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        (-0.9, 0.9),
+        dist.Uniform(-0.5, 0.5),
+        dist.TruncatedNormal(0.0, 1.0, low=-0.9, high=0.9),
+        dist.TransformedDistribution(
+            dist.Normal(0.0, 1.0),
+            [
+                dist.transforms.SigmoidTransform(),
+                dist.transforms.AffineTransform(-0.5, 1.0, domain=dist.constraints.unit_interval),
+            ],
+        ),
+    ],
+    ids=["tuple", "uniform", "truncated", "transformed"],
+)
+def test_posteriors(log_likelihood, prior, file):
+    posterior = Posterior(Part(0.1), log_likelihood, {"g": prior})
+    save(file, posterior)
+    loaded = load(file)
+    assert jax.tree.structure(loaded) == jax.tree.structure(posterior)
+    u = jnp.array([0.3])
+    assert loaded.log_density(u) == posterior.log_density(u)
+    np.testing.assert_array_equal(
+        loaded.sample_prior(jax.random.key(0))["g"], posterior.sample_prior(jax.random.key(0))["g"]
+    )
+
+
+def test_links_and_priors_of_arrays(file):
+    model = Whole(0.3)
+    priors = {"values": dist.LogNormal(0.0, 1.0), "parts.a.g": (-0.9, 0.9)}
+    posterior = Posterior(model, lambda_of_whole, priors, links={"parts.b.0.g": linked_of_whole})
+    save(file, posterior)
+    loaded = load(file)
+    u = jnp.array([0.3, 0.2, -0.1])
+    assert loaded.log_density(u) == posterior.log_density(u)
+    assert loaded.model_from(u).parts["b"][0].g == posterior.model_from(u).parts["a"].g
+
+
+def lambda_of_whole(whole):
+    return -jnp.sum(whole.values**2)
+
+
+def linked_of_whole(whole):
+    return whole.parts["a"].g
+
+
+def test_dataclasses_and_enumerations(file):
+    save(file, Table())
+    loaded = load(file)
+    np.testing.assert_array_equal(loaded.rows, np.arange(3.0))
+    assert not loaded.rows.flags.writeable
+    assert loaded.color is Color.RED
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("shutil:rmtree", "of Python's standard library: refused"),
+        ("antigravity_of_mine:fly", "import antigravity_of_mine first if you trust it"),
+        ("pytreefit:no_such", "cannot be imported"),
+        ("pytreefit:Model", "is not a function of that module"),
+        ("numpy:einsum", "is not a function of that module"),
+    ],
+)
+def test_functions_of_anywhere_are_refused(name, message, file):
+    save(file, Named(linked))
+    edit_header(file, _set("tree", "fields", "function", "function", name))
+    with pytest.raises(ValueError, match=message):
+        load(file)
+
+
+def test_a_package_that_is_not_imported_is_not_imported_for_a_function(file):
+    save(file, Named(linked))
+    edit_header(file, _set("tree", "fields", "function", "function", "wheel.cli:main"))
+    sys.modules.pop("wheel", None)
+    with pytest.raises(ValueError, match="import wheel first"):
+        load(file)
+    assert "wheel" not in sys.modules
 
 
 def test_local_classes_are_refused_when_saving(file):
@@ -198,7 +317,7 @@ G = ("tree", "fields", "g")
         (_set("version", 99), "format version 99 but this pytreefit reads up to 1: update"),
         (_set("tree", "module", "no.such:Thing"), "no.such:Thing, which cannot be imported"),
         (_set("tree", "module", "json:Thing"), "json:Thing, which cannot be imported"),
-        (_set("tree", "module", "json:JSONDecoder"), "is not an Equinox module"),
+        (_set("tree", "module", "json:JSONDecoder"), "is not an Equinox module or dataclass"),
         (_set("tree", "fields", {}), r"another version of .*:Part: .* lacks \['g'\]"),
         (_set("tree", "fields", "h", {"value": 1}), r"the file has \['h'\] which the class"),
         (_set(*G, "shape", [3]), r"model.npz.g is <f8 of shape \(\) but .* of shape \(3,\)"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Model, Posterior, param, sample
-from pytreefit._jumps import COMPONENTS, draw, fit_mixture, log_density, no_mixture
+from pytreefit.sampling.jumps import COMPONENTS, draw, fit_mixture, log_density, no_mixture
 
 MEANS = np.array([[-2.5, 0.0, 1.0], [2.5, 1.0, 0.0]])
 WIDTHS = np.array([[0.5, 0.7, 1.0], [0.8, 0.5, 0.6]])

@@ -11,8 +11,8 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-import pytreefit._nuts as nuts
-import pytreefit._sample as module
+import pytreefit.sampling.nuts as nuts
+import pytreefit.sampling.sample as module
 from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
 
 KEY = jax.random.key(7)
@@ -273,7 +273,7 @@ def test_a_checkpoint_of_another_run_is_refused(posterior, tmp_path):
 FINGERPRINT = """
 import jax, numpyro.distributions as dist
 from pytreefit import Model, Posterior, param
-from pytreefit._checkpoint import fingerprints
+from pytreefit.sampling.checkpoint import fingerprints
 class Point(Model):
     x: jax.Array = param()
     y: jax.Array = param(shape=None)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pytreefit import Model, _threads as threads, map_models, param, vary
-from pytreefit._threads import cores, in_threads
+from pytreefit import Model, map_models, param, threads, vary
+from pytreefit.threads import cores, in_threads
 
 
 class Line(Model):

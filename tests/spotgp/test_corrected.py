@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 import pytest
 
 from pytreefit import Samples
-from pytreefit._nuts import Chunk
+from pytreefit.sampling.nuts import Chunk
 from spotgp import GPSolver
 
 PRIORS = {

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 import spotgp
 from pytreefit import Posterior, load, save
-from pytreefit._model import rebuild
+from pytreefit.model import rebuild
 from spotgp import AnalyticKernel, GPSolver
 from spotgp.solvers import lay_out
 from spotgp.solvers.layout import bandwidth

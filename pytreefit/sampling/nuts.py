@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from . import _jumps
-from ._evaluate import Frame, at_once, log_volume
-from ._jit import jit
-from ._jumps import Mixture
-from ._lenient import lenient
-from ._optimize import value_and_gradient
-from ._progress import CHUNK
-from ._space import prior_only
-from ._threads import in_threads
+from .._jit import jit
+from .._lenient import lenient
+from ..optimize.evaluate import Frame, at_once, log_volume
+from ..optimize.minimisers import value_and_gradient
+from ..progress import CHUNK
+from ..space import prior_only
+from ..threads import in_threads
+from . import jumps as _jumps
+from .jumps import Mixture
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
@@ -66,18 +66,7 @@ class Jumps(NamedTuple):
 
 
 def stages(warmup: int, draws: int) -> np.ndarray:
-    """What happens to the adaptation after each transition: Stan's windows, then nothing.
-
-    Parameters
-    ----------
-    warmup, draws
-        Numbers of transitions.
-
-    Returns
-    -------
-    np.ndarray
-        One of FAST, SLOW, WINDOW_END, WARMUP_END, DRAW per transition, int32.
-    """
+    """What happens to the adaptation after each transition: Stan's windows, then nothing."""
     with lenient():
         slow, window_end = np.asarray(
             _blackjax("adaptation.window_adaptation").build_schedule(warmup)
@@ -141,10 +130,6 @@ def advance(
 ) -> tuple[Chains, Chunk | None]:
     """Do a transition of all chains for each stage of ``plan``, adapting after it as that says.
 
-    The random numbers of a transition depend on ``key``, the chain and the transition's number in
-    the run alone, so the cutting into chunks does not change any draw. Nothing waits for other
-    chains once nothing is adapted any more.
-
     Parameters
     ----------
     posterior, whitening
@@ -157,37 +142,22 @@ def advance(
         Stage of each transition (see :func:`stages`), at most ``CHUNK`` of them; with none the
         program is compiled.
     first
-        Number, within the run, of the first transition.
+        Number, within the run, of the first transition: its random numbers depend on that.
     target_acceptance
         Mean acceptance probability that the step size is adapted to.
-    jumps
-        What is proposed after each trajectory, or None: then nothing of it is compiled.
-    dense, max_depth
-        Kind of metric, most doublings of a trajectory.
+    jumps, dense, max_depth
+        What is proposed after each trajectory or None, kind of metric, most doublings.
 
     Returns
     -------
-    tuple[Chains, Chunk | None]
-        The state after, and what the transitions gave, if any, as NumPy arrays.
+    tuple
+        The state after, and what the transitions gave (NumPy arrays), or None.
     """
-    number = len(chains.hmc.position)
 
     def transitions(chains, at, count):
-        """The end of all chains and what they gave, after some transitions in a row."""
-        limits = jnp.asarray(first + at, jnp.int32), jnp.asarray(count, jnp.int32)
+        """Some transitions in a row, the first one at a place of the plan."""
         common = (posterior, whitening, key, chains.hmc, chains.step_size, chains.inverse_mass)
-        common = (*common, jumps)
-        if at_once():
-            hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
-        else:
-            ends = in_threads(
-                lambda k: _one_chain(
-                    *common, *limits, jnp.asarray(k, jnp.int32), max_depth=max_depth
-                ),
-                range(number),
-            )
-            hmc, chunk = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
-        return hmc, jax.tree.map(lambda rows: np.asarray(rows)[:, :count].swapaxes(0, 1), chunk)
+        return _transitions(*common, jumps, first=first + at, count=count, max_depth=max_depth)
 
     if not len(plan):
         transitions(chains, 0, 0)
@@ -204,6 +174,22 @@ def advance(
         chunks.append(chunk)
         at += count
     return chains, Chunk(*map(np.concatenate, zip(*chunks, strict=True))) if chunks else None
+
+
+def _transitions(*common, first: int, count: int, max_depth: int):
+    """The end of all chains and what they gave, after some transitions in a row."""
+    limits = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
+
+    def one(k):
+        return _one_chain(*common, *limits, jnp.asarray(k, jnp.int32), max_depth=max_depth)
+
+    if at_once():
+        hmc, chunk = _all_chains(*common, *limits, max_depth=max_depth)
+    else:
+        number = len(common[3].position)
+        ends = in_threads(one, range(number))
+        hmc, chunk = jax.tree.map(lambda *leaves: np.stack(leaves), *ends)
+    return hmc, jax.tree.map(lambda rows: np.asarray(rows)[:, :count].swapaxes(0, 1), chunk)
 
 
 def _jump(log_density, jumps: Jumps, key, hmc):

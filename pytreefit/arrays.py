@@ -41,11 +41,6 @@ def as_data(
     shape
         Required shape.
 
-    Returns
-    -------
-    numpy.ndarray
-        The numbers, in float64.
-
     Raises
     ------
     TypeError
@@ -62,14 +57,7 @@ def as_data(
         check_shape(where, value, ndim, shape)
         return value  # pyright: ignore[reportReturnType]
     value, mask = _plain(where, value, unit)
-    array = _array(where, value)
-    if array.dtype == bool:
-        raise TypeError(f"{where} holds booleans, not real numbers: pass True or False as a mask.")
-    if not (jnp.issubdtype(array.dtype, np.integer) or jnp.issubdtype(array.dtype, np.floating)):
-        raise TypeError(
-            f"{where} holds {_kind(array)}, not real numbers: pass floats, with NaN for what is "
-            "missing, or an astropy Quantity."
-        )
+    array = _real(where, value)
     with np.errstate(over="ignore"):  # of long doubles
         array = array.astype(np.float64)
     if mask is not None:
@@ -200,6 +188,18 @@ def _is_logarithmic(unit: Any) -> bool:
         return True
     bases = getattr(unit.decompose(), "bases", ())
     return any(str(base) == "dex" for base in bases)
+
+
+def _real(where: str, value: Any) -> np.ndarray:
+    array = _array(where, value)
+    if array.dtype == bool:
+        raise TypeError(f"{where} holds booleans, not real numbers: pass True or False as a mask.")
+    if not (jnp.issubdtype(array.dtype, np.integer) or jnp.issubdtype(array.dtype, np.floating)):
+        raise TypeError(
+            f"{where} holds {_kind(array)}, not real numbers: pass floats, with NaN for what is "
+            "missing, or an astropy Quantity."
+        )
+    return array
 
 
 def _kind(array: np.ndarray) -> str:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._jit import jit
-from ._space import prior_only
-from ._threads import in_threads
+from .._jit import jit
+from ..space import prior_only
+from ..threads import in_threads
 
 
 class Frame(NamedTuple):

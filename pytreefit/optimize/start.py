@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._jit import jit
-from ._space import coordinate_names
+from .._jit import jit
+from ..space import coordinate_names
 
 
 @jit
@@ -64,20 +64,7 @@ def start_coordinates(posterior, start) -> Float[Array, " dim"]:
 
 
 def refuse_start(posterior, u: Float[Array, " dim"]) -> None:
-    """Raise the ValueError that says what is not finite at ``u``; to be called if something is.
-
-    Parameters
-    ----------
-    posterior
-        The posterior.
-    u
-        The start, shape ``(dim,)``.
-
-    Raises
-    ------
-    ValueError
-        Always: names the prior, the likelihood or the derivatives that are not finite.
-    """
+    """Raise the ValueError that says what is not finite at ``u``; to be called if something is."""
     values = posterior.constrain(u)
     for name, prior in posterior.priors.items():
         density = float(prior.log_prob(values[name]))

@@ -1,10 +1,14 @@
 """Save models and results in one file and load them again, without pickle."""
 
 import dataclasses
+import enum
 import importlib
 import json
 import os
+import sys
+import types
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +16,38 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import Distribution, constraints, transforms
 
-from ._model import run_checks
-from ._param import is_traced
+from ..model import Model, run_checks
+from ..parameter import is_traced
 
 _FORMAT = "pytreefit"
 _VERSION = 1
 _HEADER = "header"
+_OF_NUMPYRO = (Distribution, transforms.Transform, constraints.Constraint)
+_BOUND = type(Model().get)  # Equinox's bound methods
 
 
 def save(path: str | os.PathLike, obj: Any) -> None:
-    """Save a model, a result, or any tree of Equinox modules, dictionaries, tuples and lists.
+    """Save a model, a posterior, a result, or any tree of such, dictionaries, tuples and lists.
 
     The file is an uncompressed ``.npz`` archive: the arrays, and a JSON header with the structure
-    and the import path of each class. It replaces an existing file in one step, so an interrupted
-    save leaves the old one.
+    and the import path of each class and function. It replaces an existing file in one step, so an
+    interrupted save leaves the old one.
 
     Parameters
     ----------
     path
         File name, used as it is (``.npz`` is customary).
     obj
-        What to save. Leaves are arrays, numbers, strings, booleans and None.
+        What to save: Equinox modules, dataclasses and NumPyro's distributions, which hold arrays,
+        numbers, strings, booleans, None, enumerations, their own methods and functions that are
+        defined at the top level of a module.
 
     Raises
     ------
     TypeError
-        If something inside cannot be saved, such as a function; the message says where it is.
+        If something inside cannot be saved, such as a lambda; the message says where it is.
     """
     arrays: dict[str, np.ndarray] = {}
     header = {
@@ -59,17 +68,9 @@ def save(path: str | os.PathLike, obj: Any) -> None:
 def load(path: str | os.PathLike) -> Any:
     """Load what :func:`save` wrote; the classes must be importable and have the same fields.
 
-    Constructors are not called, but every module's ``__check_init__`` is.
-
-    Parameters
-    ----------
-    path
-        File name.
-
-    Returns
-    -------
-    Any
-        The saved object, equal in every bit.
+    Constructors are not called, but every module's ``__check_init__`` is. Functions are taken only
+    from packages that have been imported already, for instance with the file's own classes, and
+    never from Python's standard library.
 
     Raises
     ------
@@ -104,37 +105,54 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
         return {"value": value}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return _encode_array(value, where, arrays)
-    if isinstance(value, eqx.Module):
-        fields = {
-            field.name: _encode(getattr(value, field.name), f"{where}.{field.name}", arrays)
-            for field in dataclasses.fields(value)
-        }
-        return {"module": _class_name(type(value), where), "fields": fields}
-    if type(value) is dict:
+    if isinstance(value, _BOUND):
+        owner = _encode(value.__self__, f"{where}.__self__", arrays)
+        return {"method": value.__func__.__name__, "of": owner}
+    if isinstance(value, enum.Enum):
+        return {"enum": _name(type(value), where), "member": value.name}
+    if isinstance(value, types.FunctionType):
+        return {"function": _name(value, where)}
+    if isinstance(value, _OF_NUMPYRO):
+        return {"object": _name(type(value), where), "fields": _fields(value, where, arrays)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"module": _name(type(value), where), "fields": _fields(value, where, arrays)}
+    if type(value) in (dict, OrderedDict):
         items = [
             [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
             for key, entry in value.items()
         ]
-        return {"dict": items}
+        return {type(value).__name__: items}
     if type(value) in (tuple, list):
         entries = [_encode(entry, f"{where}.{i}", arrays) for i, entry in enumerate(value)]
         return {type(value).__name__: entries}
     kind = "function" if callable(value) else type(value).__name__
     raise TypeError(
         f"{where} is a {kind} ({value!r}), which cannot be saved. Saved are Equinox modules, "
-        "dictionaries, tuples, lists, arrays, numbers, strings and None."
+        "dataclasses, dictionaries, tuples, lists, arrays, numbers, strings, None and functions "
+        "defined at the top level of a module."
     )
 
 
-def _class_name(cls: type, where: str) -> str:
-    """Where to import a class from, made sure of now: later it would be too late."""
-    name = f"{cls.__module__}:{cls.__qualname__}"
+def _fields(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if isinstance(value, _OF_NUMPYRO):
+        state = vars(value)
+    else:
+        state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: _encode(entry, f"{where}.{name}", arrays) for name, entry in state.items()}
+
+
+def _name(thing: Any, where: str) -> str:
+    """Where to import a class or function from, made sure of now: later it would be too late."""
+    name = f"{thing.__module__}:{thing.__qualname__}"
+    kind = "class" if isinstance(thing, type) else "function"
     try:
-        found = _find_class(name, where)
+        found = _find(name, where)
     except ValueError as error:
-        raise TypeError(f"{error} Define the class at the top level of a module.") from None
-    if found is not cls:
-        raise TypeError(f"{where}: its class is no longer what {name} names: make it anew.")
+        raise TypeError(f"{error} Define the {kind} at the top level of a module.") from None
+    if found is not thing:
+        raise TypeError(f"{where}: its {kind} is no longer what {name} names: make it anew.")
+    if kind == "function":
+        _trusted(name, where)
     return name
 
 
@@ -156,7 +174,10 @@ def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict
     arrays[name] = array
     kinds = {jax.Array: "jax", np.ndarray: "numpy", np.generic: "scalar"}
     kind = next(kind for base, kind in kinds.items() if isinstance(value, base))
-    return {"array": name, "kind": kind, "dtype": array.dtype.str, "shape": list(array.shape)}
+    node = {"array": name, "kind": kind, "dtype": array.dtype.str, "shape": list(array.shape)}
+    if kind == "numpy" and not array.flags.writeable:
+        node["read_only"] = True
+    return node
 
 
 def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
@@ -166,8 +187,18 @@ def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
         return _decode_array(node, where, file)
     if "module" in node:
         return _decode_module(node, where, file)
-    if "dict" in node:
-        return {key: _decode(entry, f"{where}.{key}", file) for key, entry in node["dict"]}
+    if "object" in node:
+        return _decode_object(node, where, file)
+    if "method" in node:
+        return _decode_method(node, where, file)
+    if "function" in node:
+        return _decode_function(node["function"], where)
+    if "enum" in node:
+        return _find_class(node["enum"], where, enum.Enum)[node["member"]]
+    for mapping in (dict, OrderedDict):
+        if mapping.__name__ in node:
+            items = node[mapping.__name__]
+            return mapping((key, _decode(entry, f"{where}.{key}", file)) for key, entry in items)
     for sequence in (tuple, list):
         if sequence.__name__ in node:
             entries = node[sequence.__name__]
@@ -188,6 +219,7 @@ def _decode_array(node: dict[str, Any], where: str, file: Any) -> Any:
     if node["kind"] == "scalar":
         return array[()]
     if node["kind"] != "jax":
+        array.flags.writeable = not node.get("read_only", False)
         return array
     if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
         raise ValueError(
@@ -197,7 +229,7 @@ def _decode_array(node: dict[str, Any], where: str, file: Any) -> Any:
     return jnp.asarray(array)
 
 
-def _decode_module(node: dict[str, Any], where: str, file: Any) -> eqx.Module:
+def _decode_module(node: dict[str, Any], where: str, file: Any) -> Any:
     cls = _find_class(node["module"], where)
     expected = {field.name for field in dataclasses.fields(cls)}
     saved = set(node["fields"])
@@ -210,11 +242,45 @@ def _decode_module(node: dict[str, Any], where: str, file: Any) -> eqx.Module:
     module = object.__new__(cls)
     for name, entry in node["fields"].items():
         object.__setattr__(module, name, _decode(entry, f"{where}.{name}", file))
-    run_checks(module)
+    if isinstance(module, eqx.Module):
+        run_checks(module)
     return module
 
 
-def _find_class(name: str, where: str) -> type[eqx.Module]:
+def _decode_object(node: dict[str, Any], where: str, file: Any) -> Any:
+    cls = _find_class(node["object"], where, _OF_NUMPYRO)
+    made = cls.__new__(cls)  # the one instance of a class that has one
+    for name, entry in node["fields"].items():
+        vars(made)[name] = _decode(entry, f"{where}.{name}", file)
+    return made
+
+
+def _decode_method(node: dict[str, Any], where: str, file: Any) -> Any:
+    owner = _decode(node["of"], where, file)
+    method = getattr(owner, node["method"], None)
+    if not isinstance(method, _BOUND):
+        raise ValueError(f"{where}: {type(owner).__name__} has no method {node['method']!r}.")
+    return method
+
+
+def _decode_function(name: str, where: str) -> Any:
+    _trusted(name, where)
+    found = _find(name, where)
+    if not isinstance(found, types.FunctionType) or found.__module__ != name.partition(":")[0]:
+        raise ValueError(f"{where} is a {name}, which is not a function of that module.")
+    return found
+
+
+def _trusted(name: str, where: str) -> None:
+    """Raise ValueError for a function of a package that nothing has imported, or of Python."""
+    package = name.partition(":")[0].partition(".")[0]
+    if package in sys.stdlib_module_names:
+        raise ValueError(f"{where} is a {name}, of Python's standard library: refused.")
+    if package not in sys.modules:
+        raise ValueError(f"{where} is a {name}: import {package} first if you trust it.")
+
+
+def _find(name: str, where: str) -> Any:
     module_name, _, qualname = name.partition(":")
     try:
         found = importlib.import_module(module_name)
@@ -222,6 +288,14 @@ def _find_class(name: str, where: str) -> type[eqx.Module]:
             found = getattr(found, attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{where} is a {name}, which cannot be imported: {error}.") from None
-    if not (isinstance(found, type) and issubclass(found, eqx.Module)):
-        raise ValueError(f"{where} is a {name}, which is not an Equinox module.")
+    return found
+
+
+def _find_class(name: str, where: str, base: Any = None) -> type:
+    found = _find(name, where)
+    fits = isinstance(found, type)
+    fits = fits and (dataclasses.is_dataclass(found) if base is None else issubclass(found, base))
+    if not fits:
+        kind = "an Equinox module or dataclass" if base is None else "a class of the right kind"
+        raise ValueError(f"{where} is a {name}, which is not {kind}.")
     return found

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from . import _io
-from ._jit import jit
-from ._pareto import pareto_smoothed
-from ._posterior import Posterior
-from ._progress import Pace, Reporter, duration
-from ._table import Table, rounded
-from ._threads import cores, in_threads
+from .._jit import jit
+from ..posterior import Posterior
+from ..progress import Pace, Reporter, duration
+from ..table import Table, rounded
+from ..threads import cores, in_threads
+from . import files
+from .pareto import pareto_smoothed
 
 _LEAST = 4  # draws of each chain
 _ENOUGH = 100  # effective draws, for a median and a width that can be quoted
@@ -130,13 +130,7 @@ class Corrected(eqx.Module):
         return self.summary()._repr_html_()
 
     def warn(self, stacklevel: int = 2) -> None:
-        """Warn (UserWarning) of weights that can't be trusted, and of few effective draws.
-
-        Parameters
-        ----------
-        stacklevel
-            As in :func:`warnings.warn`.
-        """
+        """Warn (UserWarning) of weights that can't be trusted, and of few effective draws."""
         _warn(self, stacklevel + 2)
 
     def resample(self, key: Array, n: int | None = None):
@@ -154,11 +148,6 @@ class Corrected(eqx.Module):
         Samples
             One chain, in the order of the chains, so that its effective sample size knows of the
             repetitions. ``log_density`` is the exact one.
-
-        Raises
-        ------
-        ValueError
-            If ``n`` is not positive.
         """
         size = self.weights.size
         n = size if n is None else n
@@ -174,15 +163,9 @@ class Corrected(eqx.Module):
         return _map_draws(lambda x: x.reshape(1, size, *x.shape[2:])[:, index], samples)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything except the links to one file, for :func:`load`.
-
-        Parameters
-        ----------
-        path
-            File name.
-        """
+        """Write everything except the links to one file, for :func:`load`."""
         samples = dataclasses.replace(self.samples, links=None)
-        _io.save(path, dataclasses.replace(self, samples=samples))
+        files.save(path, dataclasses.replace(self, samples=samples))
 
 
 def _warn(corrected: Corrected, stacklevel: int) -> None:

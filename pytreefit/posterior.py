@@ -15,8 +15,9 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
 from ._lenient import lenient
-from ._model import Model, lookup_parameter, replace
-from ._prior import as_prior, check_start, log_density
+from .joint import squares_of
+from .model import Model, lookup_parameter, replace
+from .prior import as_prior, check_start, log_density
 
 
 class Posterior(eqx.Module):
@@ -95,7 +96,7 @@ class Posterior(eqx.Module):
         links = {} if links is None else links
         functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
         if residuals is None and log_normalization is None:
-            residuals, log_normalization = _squares_of(log_likelihood, model)
+            residuals, log_normalization = squares_of(log_likelihood, model)
         if residuals is not None:
             functions["residuals"] = residuals
         if log_normalization is not None:
@@ -183,53 +184,20 @@ class Posterior(eqx.Module):
         return {name: lookup_parameter(self.model, name).info.unit for name in self.names}
 
     def constrain(self, u: Array) -> dict[str, Array]:
-        """Physical values from unconstrained coordinates.
-
-        Parameters
-        ----------
-        u
-            Vector of real numbers, shape ``(dim,)``.
-
-        Returns
-        -------
-        dict
-            The value of each free parameter, inside the support of its prior.
-        """
+        """Physical values from unconstrained coordinates."""
         parts = self._split(u)
         return {
             name: jnp.asarray(bijection(parts[name])) for name, bijection in self.transform.items()
         }
 
     def unconstrain(self, values: Mapping[str, Any]) -> Array:
-        """Unconstrained coordinates from physical values: the inverse of :meth:`constrain`.
-
-        Parameters
-        ----------
-        values
-            A value for every free parameter.
-
-        Returns
-        -------
-        jax.Array
-            Vector of shape ``(dim,)``; not finite where a value is outside its prior's support.
-        """
+        """Unconstrained coordinates from physical values: the inverse of :meth:`constrain`."""
         values = self._check_names(values)
         parts = [jnp.ravel(b.inv(values[name])) for name, b in self.transform.items()]
         return jnp.concatenate(parts)
 
     def model_at(self, values: Mapping[str, Any]) -> Model:
-        """The model with the free parameters set, ties and links applied, checked as by ``set``.
-
-        Parameters
-        ----------
-        values
-            A value for every free parameter.
-
-        Returns
-        -------
-        Model
-            The complete model.
-        """
+        """The model with the free parameters set, ties and links applied, checked as by ``set``."""
         return self._model_at(self._check_names(values), check=True)
 
     def model_from(self, u: Array) -> Model:
@@ -241,18 +209,7 @@ class Posterior(eqx.Module):
         return self._model_at(self.constrain(u), check=False)
 
     def log_prior(self, values: Mapping[str, Any]) -> Array:
-        """Sum of the log prior densities; minus infinity outside the priors' support.
-
-        Parameters
-        ----------
-        values
-            A value for every free parameter.
-
-        Returns
-        -------
-        jax.Array
-            Scalar.
-        """
+        """Sum of the log prior densities; minus infinity outside the priors' support."""
         values = self._check_names(values)
         total = jnp.zeros((), jnp.result_type(float))
         for name, prior in self.priors.items():
@@ -260,25 +217,7 @@ class Posterior(eqx.Module):
         return total
 
     def sample_prior(self, key: Array, shape: tuple[int, ...] = ()) -> dict[str, Array]:
-        """Independent draws of the free parameters from their priors.
-
-        Parameters
-        ----------
-        key
-            JAX random key.
-        shape
-            Shape of the batch of draws.
-
-        Returns
-        -------
-        dict
-            For each free parameter an array of shape ``shape`` + the parameter's shape.
-
-        Raises
-        ------
-        NotImplementedError
-            If a prior cannot be drawn from, such as NumPyro's ``ImproperUniform``.
-        """
+        """Independent draws from the priors, each of ``shape`` and the parameter's own shape."""
         keys = jax.random.split(key, len(self.names))
         with lenient():
             return {
@@ -302,16 +241,6 @@ class Posterior(eqx.Module):
         .. math::
 
             \ln L + \ln p(\theta(u)) + \ln \left| \det \partial\theta / \partial u \right|
-
-        Parameters
-        ----------
-        u
-            Vector of real numbers, shape ``(dim,)``.
-
-        Returns
-        -------
-        jax.Array
-            Scalar.
         """
         return self.log_density_physical(u) + self.log_volume(u)
 
@@ -321,16 +250,6 @@ class Posterior(eqx.Module):
         .. math::
 
             \ln \left| \det \partial\theta / \partial u \right|
-
-        Parameters
-        ----------
-        u
-            Vector of real numbers, shape ``(dim,)``.
-
-        Returns
-        -------
-        jax.Array
-            Scalar.
         """
         parts = self._split(u)
         total = jnp.zeros((), jnp.result_type(float))
@@ -348,16 +267,6 @@ class Posterior(eqx.Module):
 
         Without the Jacobian its maximum does not depend on the coordinates, and under uniform
         priors it is the maximum of the likelihood.
-
-        Parameters
-        ----------
-        u
-            Vector of real numbers, shape ``(dim,)``.
-
-        Returns
-        -------
-        jax.Array
-            Scalar.
         """
         values = self.constrain(u)
         model = self._model_at(values, check=False)
@@ -422,16 +331,6 @@ class Posterior(eqx.Module):
                     f"shape {shape}."
                 )
         return values
-
-
-def _squares_of(log_likelihood, model):
-    """Residuals and normalisation of a likelihood whose owner says that it is a sum of squares."""
-    owner = getattr(log_likelihood, "__self__", None)
-    residuals = getattr(owner, "residuals", None)
-    log_normalization = getattr(owner, "log_normalization", None)
-    if residuals is None or log_normalization is None or log_normalization(model) is None:
-        return None, None
-    return residuals, log_normalization
 
 
 def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:

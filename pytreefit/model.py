@@ -3,18 +3,14 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ._param import KEY, Converter, ParamInfo, check_value, is_traced
-from ._table import Table
-
-# by function, the structure of its bound methods around the models that they are bound to
-_bound: dict[Any, Any] = {}
+from .parameter import KEY, Converter, ParamInfo, check_value, is_traced
+from .table import Table
 
 
 class Model(eqx.Module):
@@ -42,39 +38,8 @@ class Model(eqx.Module):
                 where = f"{type(self).__name__}.{field.name}"
                 check_value(where, getattr(self, field.name), info)
 
-    if not TYPE_CHECKING:
-
-        def __getattribute__(self, name):
-            # Equinox's bound methods, which are PyTrees, but by their structure: to make one anew
-            # takes 40 us each time, a tenth of a small image
-            found = object.__getattribute__(self, name)
-            if type(found) is not MethodType or found.__self__ is not self or name[:2] == "__":
-                return found
-            structure = _bound.get(found.__func__)
-            if structure is None:
-                method = super().__getattribute__(name)
-                structure = jax.tree.structure(method, is_leaf=lambda part: part is self)
-                _bound[found.__func__] = structure
-            return jax.tree.unflatten(structure, [self])
-
     def get(self, path: str) -> Any:
-        """The value at a path: a parameter's array, or a whole sub-model.
-
-        Parameters
-        ----------
-        path
-            Dotted path, such as ``"disk.phase.g"``.
-
-        Returns
-        -------
-        Any
-            What is stored there.
-
-        Raises
-        ------
-        ValueError
-            If there is no such path; the message suggests the closest ones.
-        """
+        """The value at a path: a parameter's array, or a whole sub-model."""
         return lookup(self, path).value
 
     def set(self, values: Mapping[str, Any]) -> Self:
@@ -85,11 +50,6 @@ class Model(eqx.Module):
         values
             New value for each path. A parameter takes what its constructor takes; any other field
             takes any object, for instance ``{"psf": GaussianPSF(fwhm=4)}``.
-
-        Returns
-        -------
-        Model
-            The new model; this one is unchanged.
 
         Raises
         ------

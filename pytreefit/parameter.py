@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from ._arrays import plain_numbers, without_mask
+from .arrays import plain_numbers, without_mask
 
 KEY = "pytreefit"  # of the parameter's information in the metadata of its field
 _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
@@ -133,11 +133,6 @@ def param(
         The value if none is passed; without it the parameter is required.
     shape
         Shape of the value; None is any one-dimensional array.
-
-    Returns
-    -------
-    dataclasses.Field
-        A field for the body of a :class:`pytreefit.Model` class.
 
     Raises
     ------

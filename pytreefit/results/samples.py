@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
-from . import _io, _plots
-from ._corrected import Corrected, correct
-from ._jit import jit
-from ._model import lookup_parameter, replace
-from ._posterior import Posterior
-from ._space import indexed_names
-from ._table import Table, rounded
+from .._jit import jit
+from ..model import lookup_parameter, replace
+from ..posterior import Posterior
+from ..space import indexed_names
+from ..table import Table, rounded
+from . import files, plots
+from .corrected import Corrected, correct
 
 _LARGE_RHAT = 1.01
 
@@ -191,13 +191,7 @@ class Samples(eqx.Module):
         return self.summary()._repr_html_()
 
     def warn(self, stacklevel: int = 2) -> None:
-        """Warn (UserWarning) of divergences, and of chains that do not agree (R-hat > 1.01).
-
-        Parameters
-        ----------
-        stacklevel
-            As in :func:`warnings.warn`.
-        """
+        """Warn (UserWarning) of divergences, and of chains that do not agree (R-hat > 1.01)."""
         if self.divergences:
             warnings.warn(
                 f"{self.divergences} of {self.diverging.size} trajectories diverged: the draws may "
@@ -291,11 +285,6 @@ class Samples(eqx.Module):
         progress
             True writes lines to standard error, False nothing; a function gets each line.
 
-        Returns
-        -------
-        Corrected
-            Weights, diagnostics, the table of weighted results, and draws of equal weight.
-
         Raises
         ------
         ValueError
@@ -314,87 +303,28 @@ class Samples(eqx.Module):
         return correct(self, exact, number, progress)
 
     def to_arviz(self):
-        """The draws for ArviZ: an ``InferenceData``, from ArviZ 1.0 on a ``DataTree``.
-
-        Returns
-        -------
-        arviz.InferenceData or xarray.DataTree
-            With the groups ``posterior`` and ``sample_stats``.
-
-        Raises
-        ------
-        ImportError
-            If ArviZ is not installed.
-        """
-        return _plots.to_arviz(self)
+        """The draws for ArviZ: an ``InferenceData``, from ArviZ 1.0 on a ``DataTree``."""
+        return plots.to_arviz(self)
 
     def corner(self, names: Sequence[str] | None = None, **options):
         """Corner plot of all pairs of numbers.
-
-        Parameters
-        ----------
-        names
-            Which parameters; None is all.
         **options
             Passed to ``corner.corner``, such as ``truths`` or ``fig``.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            The figure.
-
-        Raises
-        ------
-        ImportError
-            If the package corner is not installed.
         """
-        return _plots.corner(self, names, **options)
+        return plots.corner(self, names, **options)
 
     def trace(self, names: Sequence[str] | None = None):
-        """Each number's draws along the chains, and its distribution in each chain.
-
-        Parameters
-        ----------
-        names
-            Which parameters; None is all.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            The figure.
-        """
-        return _plots.trace(self, names)
+        """Each number's draws along the chains, and its distribution in each chain."""
+        return plots.trace(self, names)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything except the links to one file.
-
-        Parameters
-        ----------
-        path
-            File name.
-        """
-        _io.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
+        """Write everything except the links to one file."""
+        files.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Samples":
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path
-            File name.
-
-        Returns
-        -------
-        Samples
-            The same result.
-
-        Raises
-        ------
-        ValueError
-            If the file holds something else.
-        """
-        samples = _io.load(path)
+        """Read what :meth:`save` wrote."""
+        samples = files.load(path)
         if not isinstance(samples, cls):
             raise ValueError(f"{path} holds a {type(samples).__name__}, not Samples.")
         return samples

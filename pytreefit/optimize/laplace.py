@@ -9,18 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._evaluate import Frame, hessian
-from ._model import lookup_parameter
-from ._optimize import least_squares, value_and_gradient
-from ._space import (
-    coordinate_names,
-    flat_values,
-    indexed_names,
-    natural_range,
-    value_names,
-)
-from ._start import refuse_start, start_coordinates
-from ._table import Table
+from ..model import lookup_parameter
+from ..posterior import Posterior
+from ..space import coordinate_names, flat_values, indexed_names, natural_range, value_names
+from ..table import Table
+from .evaluate import Frame, hessian
+from .minimisers import least_squares, value_and_gradient
+from .start import refuse_start, start_coordinates
 
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
 
@@ -72,13 +67,7 @@ class Laplace(eqx.Module):
         return self.covariance / (width[:, None] * width[None, :])
 
     def summary(self) -> Table:
-        """The table of values and their standard deviations: parameter, value, std, unit.
-
-        Returns
-        -------
-        Table
-            Prints as a table, in a notebook too.
-        """
+        """The table of values and their standard deviations: parameter, value, std, unit."""
         std, rows = self.std, []
         for name in self.names:
             value = self.values[name]
@@ -89,7 +78,9 @@ class Laplace(eqx.Module):
         return Table(("parameter", "value", "std", "unit"), rows)
 
 
-def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ()) -> Laplace:
+def laplace(
+    posterior: Posterior, at, *, method: str = "hessian", held: Sequence[str] = ()
+) -> Laplace:
     r"""Approximate the posterior by a Gaussian at its maximum.
 
     .. math::
@@ -114,11 +105,6 @@ def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ())
         Names of parameters that are taken as known at their values there, with no width of their
         own, such as the fit's ``at_edge``.
 
-    Returns
-    -------
-    Laplace
-        Centre, covariance, standard deviations.
-
     Raises
     ------
     ValueError
@@ -126,23 +112,10 @@ def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ())
         is at the edge of its prior and not held, there is no parameter of a name that is held or
         none left, or the method is unknown or needs residuals.
 
-    Notes
-    -----
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
     names = np.array(coordinate_names(posterior))
-    unknown = set(held) - set(names)
-    if unknown or len(set(held)) == len(names):
-        raise ValueError(
-            f"held = {sorted(held)} must be some of, but not all, the free parameters: "
-            f"{', '.join(names)}."
-        )
-    edge = [name for name in getattr(at, "at_edge", ()) if name not in held]
-    if edge:
-        raise ValueError(
-            f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
-            f"there. Widen the prior, fix the value, or take it as known there: held={edge}."
-        )
+    _check_held(names, held, getattr(at, "at_edge", ()))
     u = start_coordinates(posterior, at)
     frame = Frame(u, natural_range(posterior)[1])
     free = np.flatnonzero(~np.isin(names, held))
@@ -160,6 +133,20 @@ def laplace(posterior, at, *, method: str = "hessian", held: Sequence[str] = ())
         covariance=slopes @ covariance_u @ slopes.T,
         components=tuple(value_names(posterior)),
     )
+
+
+def _check_held(names, held, at_edge) -> None:
+    if set(held) - set(names) or len(set(held)) == len(names):
+        raise ValueError(
+            f"held = {sorted(held)} must be some of, but not all, the free parameters: "
+            f"{', '.join(names)}."
+        )
+    edge = [name for name in at_edge if name not in held]
+    if edge:
+        raise ValueError(
+            f"{', '.join(edge)} ran to the edge of the prior: there is no maximum to approximate "
+            f"there. Widen the prior, fix the value, or take it as known there: held={edge}."
+        )
 
 
 def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:

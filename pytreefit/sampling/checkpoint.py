@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from ._io import load, save
+from ..results.files import load, save
 
 
 class Checkpoint(eqx.Module):

@@ -11,20 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._checkpoint import Checkpoint, fingerprints, read, write
-from ._evaluate import (
-    Frame,
-    log_volume,
-    log_volume_curvature,
-)
-from ._jumps import fit_mixture, no_mixture
-from ._laplace import Laplace, curvature_at
-from ._nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
-from ._optimize import least_squares, value_and_gradient
-from ._progress import Pace, Reporter, duration
-from ._result import Samples
-from ._space import coordinate_names, natural_range, prior_only
-from ._start import refuse_start, start_coordinates
+from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
+from ..optimize.laplace import Laplace, curvature_at
+from ..optimize.minimisers import least_squares, value_and_gradient
+from ..optimize.start import refuse_start, start_coordinates
+from ..posterior import Posterior
+from ..progress import Pace, Reporter, duration
+from ..results.samples import Samples
+from ..space import coordinate_names, natural_range, prior_only
+from .checkpoint import Checkpoint, fingerprints, read, write
+from .jumps import fit_mixture, no_mixture
+from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 
 _LEAST_WARMUP = 20
 _ATTEMPTS = 10
@@ -34,7 +31,7 @@ _SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's wi
 
 
 def sample(
-    posterior,
+    posterior: Posterior,
     key: Array,
     *,
     start: Any = None,
@@ -51,121 +48,56 @@ def sample(
 ) -> Samples:
     r"""Draw from the posterior with the No-U-Turn sampler.
 
-    The chains move in coordinates :math:`v` in which the posterior is nearly a standard Gaussian,
-
-    .. math::
-
-        u = u_0 + L v, \qquad L L^\mathsf{T} = \Sigma_u,
-
-    with :math:`u_0` and :math:`\Sigma_u` from the fit in ``start`` (from the prior without it).
-    Step size and metric are adapted in Stan's windows during warm-up, to all chains together.
+    The chains move in coordinates in which the posterior is nearly a standard Gaussian. Step size
+    and metric are adapted in Stan's windows during warm-up, to all chains together.
 
     Parameters
     ----------
     posterior
-        What to draw from, a :class:`Posterior`.
+        What to draw from.
     key
         Random key; the same key gives the same draws.
     start
         A :class:`Fit` or :class:`Laplace`: the chains start from draws of the Gaussian there. None
-        or a dictionary of values: they start near these. With a list of such starts, for a
-        posterior of several modes, the chains start from each in turn, and `jumps` let them meet.
-    chains
-        Number of chains.
-    warmup
-        Transitions of each chain for adaptation, at least 20.
-    draws
-        Draws of each chain after that.
-    dense
-        Whether the metric has off-diagonal elements.
-    target_acceptance
-        Mean acceptance probability to adapt the step size to, between 0 and 1; raise it to 0.95
-        if there are divergences.
+        or a dictionary of values: near these. A list of such: from each in turn.
+    chains, warmup, draws
+        Number of chains, and of transitions of each for adaptation (at least 20) and after that.
+    dense, target_acceptance, max_depth
+        Whether the metric has off-diagonal elements; the acceptance to adapt the step size to (0.95
+        if there are divergences); most doublings of a trajectory.
     precondition
-        ``"auto"`` whitens with the covariance at ``start`` if that is a fit: from the residuals'
-        Jacobian where the posterior has residuals, else from second derivatives. ``"none"``
-        uses the widths of the priors only.
-    max_depth
-        Most doublings of a trajectory: at most ``2**max_depth - 1`` gradients per draw.
+        ``"auto"`` whitens with the covariance at a ``start`` that is a fit, ``"none"`` by the
+        widths of the priors only.
     jumps
-        Metropolis steps after each trajectory, proposed from a mixture of up to eight Student's t
-        distributions: for posteriors of several modes between which trajectories seldom pass. The
-        mixture is learned from the draws of all chains after each quarter of the warm-up, which
-        must find the modes. Each step costs a gradient.
-    progress
-        True writes lines to standard error, False nothing; a function gets each line.
-    checkpoint
-        File that the state is written to every few seconds. If it exists, the run goes on from
-        there, and gives the same draws as one that was never interrupted.
-
-    Returns
-    -------
-    Samples
-        Draws by name, diagnostics, tables and plots.
+        Metropolis steps after each trajectory between modes that the warm-up has found.
+    progress, checkpoint
+        As for :func:`fit`; a file for the state, from which an interrupted run goes on.
 
     Raises
     ------
-    ValueError
-        If an argument is outside its range, the log density is not finite at the start, or the
-        checkpoint is of another model.
-    KeyboardInterrupt
-        On Ctrl-C, unless there are draws and no checkpoint: then these draws are returned, with a
-        warning.
-
-    Notes
-    -----
-    The sampler is BlackJAX's (Cabezas et al. 2024, arXiv:2402.10797) form of Hoffman & Gelman
-    (2014, JMLR 15, 1593) with the multinomial trajectories of Betancourt (2017, arXiv:1701.02434).
-    Jumps are independence Metropolis-Hastings steps (Tierney 1994, Ann. Statist. 22, 1701); as
-    their proposals do not change during the draws, these keep the posterior exactly.
+    ValueError, KeyboardInterrupt
+        For arguments outside their range, a start or a checkpoint that does not fit, and on Ctrl-C,
+        unless there are draws and no checkpoint: then these are returned with a warning.
     """
-    _check(chains, warmup, draws, target_acceptance, precondition, max_depth, jumps)
-    key = _typed(key)
-    run = _Run(
-        posterior,
-        key,
-        dict(
-            chains=chains,
-            warmup=warmup,
-            draws=draws,
-            dense=dense,
-            target_acceptance=target_acceptance,
-            max_depth=max_depth,
-            jumps=jumps,
-        ),
-        Reporter(progress),
-        checkpoint,
-    )
-    if not run.resume():
-        starts = start if isinstance(start, list | tuple) else [start]
-        whitening, spread = _coordinates(posterior, starts[0], precondition)
-        others = [start_coordinates(posterior, other) for other in starts[1:]]
-        run.begin(whitening, spread, others)
-    try:
-        run.finish()
-    except KeyboardInterrupt:
-        drawn = run.done - warmup
-        if checkpoint is not None or drawn < 4:
-            raise
-        warnings.warn(f"Interrupted after {drawn} of {draws} draws.", UserWarning, stacklevel=2)
+    settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
+    settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
+    _check(settings, precondition)
+    run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
+    run.run(start, precondition)
     samples = run.samples()
     samples.warn(stacklevel=3)
     return samples
 
 
-def _check(chains, warmup, draws, target_acceptance, precondition, max_depth, jumps) -> None:
-    least = {
-        "chains": (chains, 1),
-        "warmup": (warmup, _LEAST_WARMUP),
-        "draws": (draws, 4),
-        "max_depth": (max_depth, 1),
-        "jumps": (jumps, 0),
-    }
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise ValueError(f"{name} = {value} must be at least {lowest}.")
-    if not 0 < target_acceptance < 1:
-        raise ValueError(f"target_acceptance = {target_acceptance} must be between 0 and 1.")
+def _check(settings: dict[str, Any], precondition: str) -> None:
+    least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
+    for name, lowest in least.items():
+        if settings[name] < lowest:
+            raise ValueError(f"{name} = {settings[name]} must be at least {lowest}.")
+    if not 0 < settings["target_acceptance"] < 1:
+        raise ValueError(
+            f"target_acceptance = {settings['target_acceptance']} must be between 0 and 1."
+        )
     if precondition not in ("auto", "none"):
         raise ValueError(f"precondition = {precondition!r} must be 'auto' or 'none'.")
 
@@ -253,6 +185,21 @@ class _Run:
         self.mixture = no_mixture(1, float)
         self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
+
+    def run(self, start, precondition: str) -> None:
+        """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
+        if not self.resume():
+            starts = start if isinstance(start, list | tuple) else [start]
+            others = [start_coordinates(self.posterior, other) for other in starts[1:]]
+            self.begin(*_coordinates(self.posterior, starts[0], precondition), others)
+        try:
+            self.finish()
+        except KeyboardInterrupt:
+            drawn = self.done - self.settings["warmup"]
+            if self.path is not None or drawn < 4:
+                raise
+            message = f"Interrupted after {drawn} of {self.settings['draws']} draws."
+            warnings.warn(message, UserWarning, stacklevel=3)
 
     def begin(self, whitening: Whitening, spread: float, others=()) -> None:
         """First points of all chains, each with a finite log density.

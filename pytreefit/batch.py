@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._jit import jit
-from ._model import Model, convert_value, lookup_parameter, replace
-from ._param import check_value, is_traced
-from ._threads import cores, in_threads
+from .model import Model, convert_value, lookup_parameter, replace
+from .parameter import check_value, is_traced
+from .threads import cores, in_threads
 
 
 def vary(model: Model, values: Mapping[str, Any]) -> Model:
@@ -114,11 +114,6 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = No
     batch_size
         How many models are evaluated together, which can pay for cheap functions; None is one by
         one on a CPU and 32 elsewhere.
-
-    Returns
-    -------
-    PyTree of jax.Array
-        The results, with a leading axis of length ``n``.
 
     Raises
     ------

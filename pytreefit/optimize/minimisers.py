@@ -1,24 +1,28 @@
 """Minimisers that need one evaluation per step, so that the model is compiled only once."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._evaluate import Frame, Rowwise, gauss_newton, objective
-from ._lazy import LazyModule
-from ._lenient import lenient
-from ._progress import CHUNK
+from .._lazy import LazyModule
+from .._lenient import lenient
+from ..progress import CHUNK
+from .evaluate import Frame, Rowwise, gauss_newton, objective
+from .status import Status
 
 if TYPE_CHECKING:
     import optax
 else:
     optax = LazyModule("optax")
 
-RUNNING, CONVERGED, STALLED, NOT_FINITE = range(4)
+# plain integers, for arrays
+RUNNING, CONVERGED, STALLED, NOT_FINITE = map(
+    int, (Status.UNFINISHED, Status.CONVERGED, Status.STALLED, Status.NOT_FINITE)
+)
 _ROUNDING = 8.0  # changes of the objective below so many units in its last place mean nothing
 
 
@@ -57,6 +61,38 @@ def _bounded(step, reach):
     return step * jnp.minimum(1.0, reach / jnp.maximum(jnp.max(jnp.abs(step)), reach))
 
 
+class LineSearch(NamedTuple):
+    """What L-BFGS remembers: its directions, and the bracket of the step along the last one."""
+
+    lbfgs: Any
+    direction: Float[Array, " dim"]
+    slope: Float[Array, ""]
+    step: Float[Array, ""]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+    trials: Int[Array, ""]
+
+
+class Damping(NamedTuple):
+    """What Levenberg-Marquardt remembers: the next step, and how it is damped."""
+
+    step: Float[Array, " dim"]
+    predicted: Float[Array, ""]
+    hessian: Float[Array, "dim dim"]
+    damping: Float[Array, ""]
+    growth: Float[Array, ""]
+
+
+class Waiting(NamedTuple):
+    """What is remembered beside an optax state: the next point, and how long nothing was gained."""
+
+    inner: Any
+    next: Float[Array, " dim"]
+    waited: Int[Array, ""]
+    reference: Float[Array, ""]
+    first_norm: Float[Array, ""]
+
+
 class LBFGS(eqx.Module):
     """L-BFGS directions of optax with a weak Wolfe line search by bisection (Lewis & Overton 2013).
 
@@ -70,7 +106,7 @@ class LBFGS(eqx.Module):
 
     def start(self, z) -> Search:
         zero, infinite = jnp.zeros_like(z[0]), jnp.full_like(z[0], jnp.inf)
-        memory = dict(
+        memory = LineSearch(
             lbfgs=self._directions().init(z),
             direction=jnp.zeros_like(z),
             slope=zero,
@@ -89,7 +125,7 @@ class LBFGS(eqx.Module):
         return _value_and_gradient(posterior, frame, self._trial(search))
 
     def _trial(self, search: Search):
-        return search.z + search.memory["step"] * search.memory["direction"]
+        return search.z + search.memory.step * search.memory.direction
 
     def step(self, search: Search, evaluation, tolerance) -> Search:
         old, trial = search.memory, self._trial(search)
@@ -97,19 +133,19 @@ class LBFGS(eqx.Module):
         noise = resolution(value)
         evaluations = search.evaluations + 1
         decreases = _is_finite(value, gradient) & (
-            value <= search.value + 1e-4 * old["step"] * old["slope"] + noise
+            value <= search.value + 1e-4 * old.step * old.slope + noise
         )
-        flat_enough = gradient @ old["direction"] >= 0.9 * old["slope"]
+        flat_enough = gradient @ old.direction >= 0.9 * old.slope
 
         def accept():
             with lenient():
-                along, lbfgs = self._directions().update(gradient, old["lbfgs"], trial)
+                along, lbfgs = self._directions().update(gradient, old.lbfgs, trial)
             along = jnp.where(gradient @ along > 0, along, gradient)  # rounding may spoil it
             direction = -_bounded(along, self.reach)
             gain = 0.5 * gradient @ along
             limit = jnp.maximum(tolerance, noise)
             done = (gain < limit) & (search.value - value < limit)
-            memory = dict(
+            memory = LineSearch(
                 lbfgs=lbfgs,
                 direction=direction,
                 slope=gradient @ direction,
@@ -122,16 +158,16 @@ class LBFGS(eqx.Module):
             return Search(trial, value, gradient, gain, status, evaluations, memory)
 
         def reject():
-            low = jnp.where(decreases, old["step"], old["low"])
-            high = jnp.where(decreases, old["high"], old["step"])
+            low = jnp.where(decreases, old.step, old.low)
+            high = jnp.where(decreases, old.high, old.step)
             # The parabola through value and slope at 0 and the value here, where that helps.
-            rise = value - search.value - old["step"] * old["slope"]
-            parabola = -0.5 * old["slope"] * old["step"] ** 2 / rise
-            parabola = jnp.clip(parabola, 0.1 * old["step"], 0.5 * old["step"])
+            rise = value - search.value - old.step * old.slope
+            parabola = -0.5 * old.slope * old.step**2 / rise
+            parabola = jnp.clip(parabola, 0.1 * old.step, 0.5 * old.step)
             middle = jnp.where((low > 0) | ~jnp.isfinite(parabola), 0.5 * (low + high), parabola)
             step = jnp.where(jnp.isfinite(high), middle, 2.0 * low)
-            memory = {**old, "low": low, "high": high, "step": step, "trials": old["trials"] + 1}
-            status = jnp.where(memory["trials"] < self.most_trials, RUNNING, STALLED)
+            memory = old._replace(low=low, high=high, step=step, trials=old.trials + 1)
+            status = jnp.where(memory.trials < self.most_trials, RUNNING, STALLED)
             at = (search.z, search.value, search.gradient, search.gain)
             return Search(*at, status, evaluations, memory)
 
@@ -156,7 +192,7 @@ class LevenbergMarquardt(eqx.Module):
 
     def start(self, z) -> Search:
         zero = jnp.zeros_like(z[0])
-        memory = dict(
+        memory = Damping(
             step=jnp.zeros_like(z),
             predicted=zero,
             hessian=jnp.diag(jnp.ones_like(z)),
@@ -166,31 +202,31 @@ class LevenbergMarquardt(eqx.Module):
         return _not_started(z, memory)
 
     def evaluate(self, posterior, frame: Frame, search: Search):
-        return gauss_newton(posterior, frame, search.z + search.memory["step"])
+        return gauss_newton(posterior, frame, search.z + search.memory.step)
 
     def step(self, search: Search, evaluation, tolerance) -> Search:
         old = search.memory
-        trial = search.z + old["step"]
+        trial = search.z + old.step
         value, gradient, hessian = evaluation
         noise = resolution(value)
         finite = _is_finite(value, gradient) & jnp.all(jnp.isfinite(hessian))
         first = ~jnp.isfinite(search.value)
         decrease = jnp.where(first, 0.0, search.value - value)
-        ratio = jnp.where(first, 1.0, decrease / jnp.maximum(old["predicted"], noise))
+        ratio = jnp.where(first, 1.0, decrease / jnp.maximum(old.predicted, noise))
         # Where rounding hides the change of the objective, not getting worse is good enough.
-        same = (old["predicted"] < noise) & (decrease > -noise)
+        same = (old.predicted < noise) & (decrease > -noise)
         accept = finite & (first | same | (ratio > 1e-4))
-        eased = old["damping"] * jnp.maximum(1 / 3, 1.0 - (2.0 * ratio - 1.0) ** 3)
-        damping = jnp.where(accept, jnp.where(first, old["damping"], eased), 0.0)
-        damping = jnp.where(accept, damping, old["damping"] * old["growth"])
+        eased = old.damping * jnp.maximum(1 / 3, 1.0 - (2.0 * ratio - 1.0) ** 3)
+        damping = jnp.where(accept, jnp.where(first, old.damping, eased), 0.0)
+        damping = jnp.where(accept, damping, old.damping * old.growth)
         damping = jnp.maximum(damping, 1e-9)
-        growth = jnp.where(accept, 2.0, 2.0 * old["growth"])
+        growth = jnp.where(accept, 2.0, 2.0 * old.growth)
 
         def pick(new, old):
             return jnp.where(accept, new, old)
 
         z, value = pick(trial, search.z), pick(value, search.value)
-        gradient, hessian = pick(gradient, search.gradient), pick(hessian, old["hessian"])
+        gradient, hessian = pick(gradient, search.gradient), pick(hessian, old.hessian)
         low = jnp.minimum(self.middle, 0.0) - self.farthest
         high = jnp.maximum(self.middle, 0.0) + self.farthest
         stays = ((z <= low) & (gradient > 0)) | ((z >= high) & (gradient < 0))
@@ -204,7 +240,7 @@ class LevenbergMarquardt(eqx.Module):
         done = accept & ~first & (gain < limit) & (decrease < limit)
         stuck = ~accept & (damping > 1e12)
         status = jnp.where(done, CONVERGED, jnp.where(stuck, STALLED, RUNNING))
-        memory = dict(
+        memory = Damping(
             step=step, predicted=predicted, hessian=hessian, damping=damping, growth=growth
         )
         return Search(z, value, gradient, gain, status, search.evaluations + 1, memory)
@@ -237,7 +273,7 @@ class Optax(eqx.Module):
 
     def start(self, z) -> Search:
         infinite = jnp.full_like(z[0], jnp.inf)
-        memory = dict(
+        memory = Waiting(
             inner=self.transformation.init(z),
             next=z,
             waited=jnp.zeros((), int),
@@ -248,9 +284,9 @@ class Optax(eqx.Module):
 
     def evaluate(self, posterior, frame: Frame, search: Search):
         memory = search.memory
-        if _linesearch_steps(memory["inner"]) is not None:
+        if _linesearch_steps(memory.inner) is not None:
             return _evaluate_with_line_search(posterior, frame, memory, self.transformation)
-        return _value_and_gradient(posterior, frame, memory["next"])
+        return _value_and_gradient(posterior, frame, memory.next)
 
     def step(self, search: Search, evaluation, tolerance) -> Search:
         old = search.memory
@@ -260,23 +296,23 @@ class Optax(eqx.Module):
         finite = _is_finite(value, gradient)
         better = finite & (value < search.value)
         limit = jnp.maximum(tolerance, resolution(value))
-        improved = finite & ~(value > old["reference"] - limit)
-        waited = jnp.where(improved, 0, old["waited"] + 1)
+        improved = finite & ~(value > old.reference - limit)
+        waited = jnp.where(improved, 0, old.waited + 1)
         norm = jnp.linalg.norm(gradient)
-        first_norm = jnp.where(jnp.isfinite(old["first_norm"]), old["first_norm"], norm)
+        first_norm = jnp.where(jnp.isfinite(old.first_norm), old.first_norm, norm)
         best_gradient = jnp.where(better, gradient, search.gradient)
         small = jnp.linalg.norm(best_gradient) <= 1e-2 * jnp.maximum(first_norm, 1.0)
         stopped = waited >= self.patience
         status = jnp.where(stopped, jnp.where(small, CONVERGED, STALLED), RUNNING)
-        memory = dict(
+        memory = Waiting(
             inner=inner,
-            next=optax.apply_updates(old["next"], updates),
+            next=optax.apply_updates(old.next, updates),
             waited=waited,
-            reference=jnp.where(improved, value, old["reference"]),
+            reference=jnp.where(improved, value, old.reference),
             first_norm=first_norm,
         )
         return Search(
-            z=jnp.where(better, old["next"], search.z),
+            z=jnp.where(better, old.next, search.z),
             value=jnp.where(better, value, search.value),
             gradient=best_gradient,
             gain=jnp.full_like(value, math.nan),
@@ -289,7 +325,7 @@ class Optax(eqx.Module):
         transformation = optax.with_extra_args_support(self.transformation)
         with lenient():
             return transformation.update(
-                gradient, memory["inner"], memory["next"], value=value, grad=gradient
+                gradient, memory.inner, memory.next, value=value, grad=gradient
             )
 
 
@@ -301,7 +337,7 @@ def _evaluate_with_line_search(posterior, frame: Frame, memory, transformation):
     def function(z):
         return objective(posterior, frame, z)
 
-    state, z = memory["inner"], memory["next"]
+    state, z = memory.inner, memory.next
     if optax.tree.get(state, "grad") is None:
         value, gradient = jax.value_and_grad(function)(z)
     else:  # the line search has already evaluated this point
@@ -394,4 +430,4 @@ def least_squares(posterior, frame: Frame, z):
     method = LevenbergMarquardt(jnp.zeros_like(z))
     search = _first_step(posterior, frame, method.start(z), method)
     known = jnp.isfinite(search.value)
-    return search.value, search.gradient, jnp.where(known, search.memory["hessian"], jnp.nan)
+    return search.value, search.gradient, jnp.where(known, search.memory.hessian, jnp.nan)

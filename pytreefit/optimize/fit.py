@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._evaluate import Frame
-from ._model import lookup_parameter
-from ._optimize import (
-    CONVERGED,
+from ..model import lookup_parameter
+from ..posterior import Posterior
+from ..progress import Pace, Reporter, duration
+from ..space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
+from ..table import Table
+from .evaluate import Frame
+from .minimisers import (
     LBFGS,
     RUNNING,
-    STALLED,
     LevenbergMarquardt,
     Optax,
     Search,
@@ -24,10 +26,8 @@ from ._optimize import (
     resolution,
     value_and_gradient,
 )
-from ._progress import Pace, Reporter, duration
-from ._space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
-from ._start import refuse_start, start_coordinates
-from ._table import Table
+from .start import refuse_start, start_coordinates
+from .status import Status
 
 if TYPE_CHECKING:
     import optax
@@ -54,16 +54,27 @@ class Fit(eqx.Module):
         Log density of the best point so far, after each step of the best start, shape ``(steps,)``.
     starts
         Final log density of every start, shape ``(starts,)``; minus infinity where a start failed.
-    converged
-        Whether this is a maximum to within the tolerance.
+    status
+        Why the fit ended, a :class:`Status`.
     message
-        Why the fit stopped, and what to know about the result.
+        The same in words, with numbers.
     at_edge
         Names of the parameters that ran to the edge of their prior.
     steps
         Number of steps done.
     evaluations
         Number of evaluations of the log density (with its derivatives), all starts together.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import Model, Posterior, fit, param
+    >>> class Line(Model):
+    ...     slope: jax.Array = param(unit="m / s")
+    >>> posterior = Posterior(Line(2.0), lambda line: -((line.slope - 1) ** 2), {"slope": (0, 9)})
+    >>> best = fit(posterior, progress=False)
+    >>> round(float(best.model.slope), 2), best.converged
+    (1.0, True)
     """
 
     model: Any
@@ -73,11 +84,16 @@ class Fit(eqx.Module):
     log_density: Float[Array, ""]
     history: Float[Array, " steps"]
     starts: Float[Array, " starts"]
-    converged: bool = eqx.field(static=True)
+    status: Status = eqx.field(static=True)
     message: str = eqx.field(static=True)
     at_edge: tuple[str, ...] = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     evaluations: int = eqx.field(static=True)
+
+    @property
+    def converged(self) -> bool:
+        """Whether this is a maximum to within the tolerance."""
+        return self.status is Status.CONVERGED
 
     @property
     def agreeing(self) -> int:
@@ -85,13 +101,7 @@ class Fit(eqx.Module):
         return int(np.sum(np.asarray(self.starts) > float(self.log_density) - _AGREEMENT))
 
     def summary(self) -> Table:
-        """The table of best values: parameter, value, unit.
-
-        Returns
-        -------
-        Table
-            Prints as a table, in a notebook too.
-        """
+        """The table of best values: parameter, value, unit."""
         rows = []
         for name in self.names:
             value = self.values[name]
@@ -106,7 +116,7 @@ class Fit(eqx.Module):
 
 
 def fit(
-    posterior,
+    posterior: Posterior,
     optimizer: "str | optax.GradientTransformation | None" = None,
     *,
     steps: int = 500,
@@ -116,26 +126,20 @@ def fit(
     tolerance: float = 1e-5,
     progress: bool | Callable[[str], object] = True,
 ) -> Fit:
-    r"""Find the most probable values of the free parameters.
-
-    .. math::
-
-        \hat\theta = \arg\max_\theta \; \ln L(\theta) + \ln p(\theta)
+    r"""Find the most probable values, :math:`\arg\max_\theta \ln L(\theta) + \ln p(\theta)`.
 
     Under uniform priors this is the maximum of the likelihood. The search runs in unconstrained
-    coordinates in units of the prior's width, and stops when the gain in log density still to be
-    expected, and the last one made, are below ``tolerance``. Ctrl-C returns the best so far.
+    coordinates in units of the prior's width. Ctrl-C returns the best so far.
 
     Parameters
     ----------
     posterior
-        What to maximise, a :class:`Posterior`.
+        What to maximise.
     optimizer
-        None is Levenberg-Marquardt where the posterior knows its residuals and normalisation
-        (observations with Gaussian noise), L-BFGS otherwise. ``"levenberg-marquardt"`` needs
-        ``residuals`` in the posterior and is the best choice where there are: tens of steps. Or
-        any optax transformation, such as ``optax.adam(3e-2)``: learning rates are in units of the
-        prior's width.
+        None is Levenberg-Marquardt (Moré 1978, doi:10.1007/BFb0067700) where the posterior knows
+        its residuals and normalisation, L-BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116)
+        otherwise. ``"levenberg-marquardt"`` needs residuals only. Or any optax transformation, such
+        as ``optax.adam(3e-2)``, with learning rates in units of the prior's width.
     steps
         Most steps (evaluations per start).
     start
@@ -143,52 +147,41 @@ def fit(
         starts at the model's values.
     starts
         Number of starts: the first as above, the others drawn from the prior, or around ``start``
-        if it is given.
-    key
-        Random key for the other starts.
+        if it is given. They need a random ``key``.
     tolerance
         Gain in log density that is not worth a further step.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
 
-    Returns
-    -------
-    Fit
-        The best values, the model there, and whether and why it is (not) the maximum.
-
     Raises
     ------
-    ValueError
-        If an argument is outside its range, or the log density is not finite at the start.
-    TypeError
-        If the optimizer or the start is of the wrong kind.
+    ValueError, TypeError
+        For an argument of the wrong kind or outside its range, and for a start where the log
+        density is not finite.
 
-    Notes
-    -----
-    L-BFGS is described by Liu & Nocedal (1989, doi:10.1007/BF01589116), the Levenberg-Marquardt
-    method by Moré (1978, doi:10.1007/BFb0067700).
-
-    Examples
+    See Also
     --------
-    >>> import jax
-    >>> from pytreefit import Model, Posterior, fit, param
-    >>> class Line(Model):
-    ...     slope: jax.Array = param(unit="m / s")
-    >>> posterior = Posterior(Line(2.0), lambda line: -((line.slope - 1) ** 2), {"slope": (0, 9)})
-    >>> best = fit(posterior, progress=False)
-    >>> round(float(best.model.slope), 2), best.converged
-    (1.0, True)
+    Fit : the result, with an example.
     """
     for name, value in {"steps": steps, "starts": starts}.items():
         if value < 1:
             raise ValueError(f"{name} = {value} must be at least 1.")
     if not tolerance > 0:
         raise ValueError(f"tolerance = {tolerance} must be positive.")
-    tell = Reporter(progress)
-    offset, (middle, scale) = start_coordinates(posterior, start), natural_range(posterior)
-    frame = Frame(offset, scale)
-    method = _method(posterior, optimizer, (middle - offset) / scale)
+    frame, middle = _frame(posterior, start)
+    method = _method(posterior, optimizer, middle)
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
+    return _search(posterior, frame, method, points, steps, tolerance, Reporter(progress))
+
+
+def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
+    """Coordinates about the start in widths of the prior, and the prior's middle in them."""
+    offset, (middle, scale) = start_coordinates(posterior, start), natural_range(posterior)
+    return Frame(offset, scale), (middle - offset) / scale
+
+
+def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> Fit:
+    """All searches, in chunks of steps until they end or are interrupted."""
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
     history: list[np.ndarray] = []
@@ -269,7 +262,7 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
         shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
     final = np.asarray(searches.value)
     edge = _at_edge(posterior, frame, searches.z[best]) if np.isfinite(final[best]) else ()
-    converged, message = _verdict(searches, best, done, interrupted, edge, tolerance)
+    status, message = _verdict(searches, best, done, interrupted, edge, tolerance)
     dtype = searches.value.dtype
     if len(final) > 1:
         agreeing = int(np.sum(final < final[best] + _AGREEMENT))
@@ -282,7 +275,7 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
         log_density=jnp.asarray(shift - final[best], dtype),
         history=jnp.asarray(shift - history[:, best], dtype),
         starts=jnp.asarray(shift - final, dtype),
-        converged=converged,
+        status=status,
         message=message,
         at_edge=edge,
         steps=done,
@@ -312,33 +305,33 @@ def _log_density(posterior, frame: Frame, z) -> float:
     return -float(value_and_gradient(posterior, frame, z)[0])
 
 
-def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[bool, str]:
-    status, gain = int(searches.status[best]), float(searches.gain[best])
+def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[Status, str]:
+    """Why the best search ended, and what to say about it."""
+    status, gain = Status(int(searches.status[best])), float(searches.gain[best])
     known = np.isfinite(gain)
     expected = f"; a gain of {gain:.2g} in log density is still expected" if known else ""
     if interrupted:
-        return False, f"Interrupted after {done} steps{expected}."
+        return Status.INTERRUPTED, f"Interrupted after {done} steps{expected}."
     if edge:
         plural = "s are" if len(edge) > 1 else " is"
-        return False, (
+        return Status.AT_EDGE, (
             f"{', '.join(edge)}: the parameter{plural} at the edge of the prior, there is no "
             "maximum inside. Widen the prior, or fix the value."
         )
-    if status == CONVERGED:
-        precision = float(resolution(searches.value[best]))
-        limit = f" to the precision of the log density, {precision:.2g}"
-        return True, f"Converged after {done} steps{limit if precision > tolerance else ''}."
-    if status == RUNNING:
-        return False, f"Not converged: stopped at the limit of {done} steps{expected}."
-    if status == STALLED and not known:
-        return False, (
+    if status is Status.STALLED and not known:
+        return Status.FLAT, (
             "Not converged: the log density stays the same but its gradient, of norm "
             f"{float(jnp.linalg.norm(searches.gradient[best])):.2g}, is not small. Try another "
             "learning rate, or the default optimizer."
         )
-    if status == STALLED:
-        return False, f"Stopped after {done} steps by the limits of the precision{expected}."
-    return False, f"Not converged: the log density is not finite after {done} steps."
+    precision = float(resolution(searches.value[best]))
+    limit = f" to the precision of the log density, {precision:.2g}"
+    return status, {
+        Status.CONVERGED: f"Converged after {done} steps{limit if precision > tolerance else ''}.",
+        Status.UNFINISHED: f"Not converged: stopped at the limit of {done} steps{expected}.",
+        Status.STALLED: f"Stopped after {done} steps by the limits of the precision{expected}.",
+        Status.NOT_FINITE: f"Not converged: the log density is not finite after {done} steps.",
+    }[status]
 
 
 def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:

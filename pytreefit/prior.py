@@ -11,8 +11,8 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 
 from ._lenient import lenient
-from ._model import Parameter
-from ._param import is_traced
+from .model import Parameter
+from .parameter import is_traced
 
 
 def as_prior(prior: Any, parameters: list[Parameter]) -> dist.Distribution:
@@ -74,6 +74,12 @@ def _limits(support: Any) -> tuple[Any, Any] | None:
     if support is dist.constraints.real or lower is not None or upper is not None:
         return (-math.inf if lower is None else lower, math.inf if upper is None else upper)
     return None
+
+
+def prior_limits(prior: dist.Distribution) -> tuple[float, float]:
+    """Lower and upper end of a prior's support, over all of its numbers."""
+    low, high = _limits(prior.support) or (-math.inf, math.inf)
+    return float(np.min(low)), float(np.max(high))
 
 
 def _check_support(parameter: Parameter, prior: dist.Distribution) -> None:

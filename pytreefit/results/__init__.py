@@ -1,0 +1,7 @@
+"""Draws and what is made of them: tables, plots, files, draws corrected by weights."""
+
+from .corrected import Corrected
+from .files import load, save
+from .samples import Samples
+
+__all__ = ["Corrected", "Samples", "load", "save"]
