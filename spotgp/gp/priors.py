@@ -84,9 +84,10 @@ def _is_free(light_curve, path: str, prior) -> bool:
     value, (low, high) = np.asarray(parameter.value), prior_limits(prior)
     if np.any((value == parameter.info.lower) | (value == parameter.info.upper)):
         return False
-    if np.any((value < low) | (value > high)):
+    beyond = np.ravel(value)[np.ravel((value < low) | (value > high))]
+    if beyond.size:
         raise ValueError(
-            f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
+            f"{path.rpartition('.')[2]} = {beyond[0]:g} is outside of its default prior, "
             f"{low:.4g} to {high:.4g} for these data. Start nearer, give it a prior, or "
             "None in priors to fix it."
         )
