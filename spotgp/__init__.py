@@ -2,6 +2,7 @@
 
 import pytreefit
 
+from .component import AbstractComponent, DataScales
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
@@ -17,7 +18,7 @@ from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
-from .star.envelope import AbstractEnvelope
+from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .star.exponential import (
     ExponentialAsymmetricEnvelope,
     ExponentialEnvelope,
@@ -59,9 +60,11 @@ from .survey import ManyFits, StarFit, fit_many
 __version__ = pytreefit.__version__
 
 __all__ = [
+    "AbstractComponent",
     "AbstractEnvelope",
     "AbstractLatitudeDistribution",
     "AbstractMean",
+    "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
     "AbstractTerm",
     "AbstractVisibility",
@@ -69,6 +72,7 @@ __all__ = [
     "Autocorrelation",
     "CallableLatitude",
     "ConstantMean",
+    "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
     "DoubleTrapezoidEnvelope",
     "EdgeOnVisibilityFunction",

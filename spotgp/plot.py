@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from pytreefit.extend import as_data
+
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel
 
 
-def _new_figure(figure, size):
+def new_figure(figure, size):
+    """The given figure, or a new one of this size in inches, outside of pyplot."""
     if figure is not None:
         return figure
     from matplotlib.figure import Figure
@@ -55,50 +58,36 @@ def plot_light_curve(
     matplotlib.figure.Figure
         The figure.
     """
-    data, terms = gp.data, gp.process.terms
-    time = np.asarray(data.time, float) + float(data.epoch)
-    flux, error = np.asarray(data.flux, float), np.asarray(data.flux_err, float)
-    t = np.linspace(time[0], time[-1], 1000) if t is None else np.asarray(t, float)
-    mean, variance = (np.asarray(x) for x in gp.predict(t, theta))
-    spread = np.sqrt(variance)
+    own, terms = gp.data, gp.process.terms
+    time = np.asarray(own.time, float) + float(own.epoch)
+    flux, error = np.asarray(own.flux, float), np.asarray(own.flux_err, float)
+    t = np.linspace(time[0], time[-1], 1000) if t is None else as_data("t", t, "d", ndim=1)
     names = ("spots", *terms) if parts or (parts is None and terms) else ()
-    figure = _new_figure(figure, (9.0, 4.5 + 1.5 * len(names)))
+    figure = new_figure(figure, (9.0, 4.5 + 1.5 * len(names)))
     heights = [3.0] + [1.5] * len(names) + [1.0]
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    axes[0].errorbar(
-        time, _percent(flux), _percent(error), fmt=".", ms=2, lw=0.5, c="0.3", zorder=1
-    )
-    for k in (2, 1):
-        axes[0].fill_between(
-            t,
-            _percent(mean - k * spread),
-            _percent(mean + k * spread),
-            color="C0",
-            alpha=0.25,
-            lw=0,
-        )
-    axes[0].plot(t, _percent(mean), "C0", lw=1.0)
-    axes[0].set_ylabel("flux [%]")
-    axes[0].ticklabel_format(axis="y", useOffset=False)
-    for ax, name in zip(axes[1:-1], names, strict=True):
-        part, part_variance = (np.asarray(x) for x in gp.predict(t, theta, parts=name))
-        ax.fill_between(
-            t,
-            _percent(part - np.sqrt(part_variance)),
-            _percent(part + np.sqrt(part_variance)),
-            color="C1",
-            alpha=0.3,
-            lw=0,
-        )
-        ax.plot(t, _percent(part), "C1", lw=1.0)
-        ax.set_ylabel(f"{name} [%]")
+    data, *panels, residual = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    points = {"fmt": ".", "ms": 2, "lw": 0.5, "c": "0.3", "zorder": 1}
+    data.errorbar(time, _percent(flux), _percent(error), **points)
+    _draw_prediction(data, t, gp.predict(t, theta), "C0", "flux [%]", bands=(2, 1))
+    data.ticklabel_format(axis="y", useOffset=False)
+    for ax, name in zip(panels, names, strict=True):
+        _draw_prediction(ax, t, gp.predict(t, theta, parts=name), "C1", f"{name} [%]")
     at_data = np.asarray(gp.predict(None, theta).mean)
-    axes[-1].plot(time, _percent(flux - at_data), ".", ms=2, c="0.3")
-    axes[-1].axhline(0.0, color="C0", lw=0.8)
-    axes[-1].set_ylabel("residual [%]")
-    axes[-1].set_xlabel("time [d]")
-    axes[-1].margins(x=0)
+    residual.plot(time, _percent(flux - at_data), ".", ms=2, c="0.3")
+    residual.axhline(0.0, color="C0", lw=0.8)
+    residual.set(ylabel="residual [%]", xlabel="time [d]")
+    residual.margins(x=0)
     return figure
+
+
+def _draw_prediction(ax, t, prediction, color: str, label: str, bands=(1,)):
+    """A mean and its bands of so many standard deviations."""
+    mean, variance = (np.asarray(x) for x in prediction)
+    for k in bands:
+        low, high = (_percent(mean + sign * k * np.sqrt(variance)) for sign in (-1, 1))
+        ax.fill_between(t, low, high, color=color, alpha=0.25, lw=0)
+    ax.plot(t, _percent(mean), color, lw=1.0)
+    ax.set_ylabel(label)
 
 
 def plot_kernel(
@@ -132,7 +121,7 @@ def plot_kernel(
     reach = float(kernel.model.envelope.kernel_support()) if max_lag is None else float(max_lag)
     lag = np.linspace(0.0, reach, 800)
     value = np.asarray(kernel.kernel(lag))
-    figure = _new_figure(figure, (8.0, 4.0))
+    figure = new_figure(figure, (8.0, 4.0))
     ax = figure.subplots()
     orders = range(components) if kernel.orders is None else kernel.orders[:components]
     parts = np.asarray(kernel.kernel_components(lag, orders)) if components else []
@@ -182,7 +171,7 @@ def plot_psd(
     top = 6.0 / float(kernel.model.peq) if max_frequency is None else float(max_frequency)
     omega = np.linspace(0.0, 2.0 * math.pi * top, 600)
     frequency, power = (np.asarray(x) for x in kernel.compute_psd(omega))
-    figure = _new_figure(figure, (8.0, 4.0))
+    figure = new_figure(figure, (8.0, 4.0))
     ax = figure.subplots()
     if data is not None:
         f, p = _periodogram(data, top)
@@ -228,11 +217,10 @@ def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
     matplotlib.figure.Figure
         The figure.
     """
-    figure = _new_figure(figure, (7.0, 3.5))
+    figure = new_figure(figure, (7.0, 3.5))
     ax = figure.subplots()
-    marks = 0
     for k, (name, value) in enumerate(periods.items()):
-        value = np.ravel(np.asarray(value, float))
+        value = np.ravel(as_data(f"periods[{name!r}]", value, "d"))
         if value.size > 2:
             ax.hist(
                 value, bins="auto", density=True, histtype="stepfilled", alpha=0.4, color=f"C{k}"
@@ -242,7 +230,6 @@ def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
             ax.axvline(value[0], color=f"C{k}", ls="--", lw=1.2, label=name)
             if value.size > 1:
                 ax.axvspan(value[0] - value[1], value[0] + value[1], color=f"C{k}", alpha=0.08)
-            marks += 1
     ax.set(xlabel="period [d]", yticks=[])
     ax.legend(frameon=False)
     return figure

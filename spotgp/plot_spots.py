@@ -11,7 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .simulation.simulate import LightcurveModel, limb_darkening_powers
+from pytreefit.extend import as_data
+
+from .plot import new_figure
+from .simulation.simulate import LightcurveModel
 from .simulation.spots import support
 
 _CMAP = "afmhot"
@@ -43,7 +46,7 @@ def plot_spot_map(lc: LightcurveModel, time: float, *, pixels: int = 400, figure
         The figure.
     """
     star = _Star(lc)
-    figure = _figure(figure, (9.6, 3.7))
+    figure = new_figure(figure, (9.6, 3.7))
     disk, surface = figure.subplots(1, 2, width_ratios=(1.0, 1.75))
     _Disk(disk, star, pixels).update(time)
     disk.set_title(f"t = {time:.2f} d")
@@ -71,7 +74,7 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
         The figure.
     """
     star = _Star(lc)
-    figure = _figure(figure, (8.0, 4.2))
+    figure = new_figure(figure, (8.0, 4.2))
     ax = figure.subplots()
     latitude, area = np.degrees(star.latitude), np.sin(star.alpha_max) ** 2
     first, last = star.ages
@@ -122,7 +125,7 @@ def animate(
     pixels: int = 200,
     figure: Any = None,
 ):
-    """Animate the rotating spotted star, its light curve running below.
+    """Animate the rotating star, with its light curve below.
 
     Parameters
     ----------
@@ -154,39 +157,19 @@ def animate(
     """
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    star = _Star(lc)
-    if times is None:
-        if frames < 2:
-            raise ValueError(f"frames = {frames} makes no animation: at least 2.")
-        times = np.linspace(star.t.min(), star.t.max(), frames)
-    times = np.asarray(times, float)
-    if times.ndim != 1 or times.size < 2:
-        raise ValueError(f"times has shape {times.shape} but must be one-dimensional, at least 2.")
+    star, times = _Star(lc), _picture_times(lc, times, frames)
     if path is not None and Path(path).suffix.lower() != ".gif":
         raise ValueError(f"path = {str(path)!r} is not that of a GIF: end it in .gif.")
-
-    figure = _figure(figure, (4.6, 5.6))
+    figure = new_figure(figure, (4.6, 5.6))
     above, below = figure.subplots(2, 1, height_ratios=(2.6, 1.0))
-    disk = _Disk(above, star, pixels)
-    order = np.argsort(star.t)
-    t, flux = star.t[order], star.flux[order]
-    below.plot(t, flux, color="0.75", lw=1.0)
-    (past,) = below.plot([], [], color="black", lw=1.2)
-    (now,) = below.plot([], [], "o", color="tab:red", ms=5)
-    below.set_xlim(min(t[0], times.min()), max(t[-1], times.max()))
-    below.set_xlabel("time (d)")
-    below.set_ylabel("relative flux")
+    disk, curve = _Disk(above, star, pixels), _RunningCurve(below, star, times)
     # the layout is found once: axes that move from picture to picture are hard to look at
     disk.update(times[0])
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
     def draw(time):
-        artists = disk.update(time)
-        gone = t <= time
-        past.set_data(t[gone], flux[gone])
-        now.set_data([time], [np.interp(time, t, flux)])
-        return [*artists, past, now]
+        return [*disk.update(time), *curve.update(time)]
 
     movie = FuncAnimation(figure, draw, frames=times, interval=1000.0 / fps, blit=False)
     if path is not None:
@@ -194,8 +177,39 @@ def animate(
     return movie
 
 
+def _picture_times(lc: LightcurveModel, times, frames: int) -> np.ndarray:
+    """Times of the pictures, at least two of them."""
+    if times is None:
+        if frames < 2:
+            raise ValueError(f"frames = {frames} makes no animation: at least 2.")
+        return np.linspace(lc.t.min(), lc.t.max(), frames)
+    times = as_data("times", times, "d")
+    if times.ndim != 1 or times.size < 2:
+        raise ValueError(f"times has shape {times.shape} but must be one-dimensional, at least 2.")
+    return times
+
+
+class _RunningCurve:
+    """The light curve in one Axes, drawn black up to a time that moves on."""
+
+    def __init__(self, ax, star: "_Star", times):
+        order = np.argsort(star.t)
+        self.t, self.flux = star.t[order], star.flux[order]
+        ax.plot(self.t, self.flux, color="0.75", lw=1.0)
+        (self.past,) = ax.plot([], [], color="black", lw=1.2)
+        (self.now,) = ax.plot([], [], "o", color="tab:red", ms=5)
+        ax.set_xlim(min(self.t[0], times.min()), max(self.t[-1], times.max()))
+        ax.set(xlabel="time (d)", ylabel="relative flux")
+
+    def update(self, time):
+        gone = self.t <= time
+        self.past.set_data(self.t[gone], self.flux[gone])
+        self.now.set_data([time], [np.interp(time, self.t, self.flux)])
+        return [self.past, self.now]
+
+
 class _Star:
-    """NumPy copies of what the pictures need; spots of weight 0 are left out."""
+    """NumPy arrays for the pictures, without the spots of weight 0."""
 
     def __init__(self, lc: LightcurveModel):
         spots, visibility = lc.spots, lc.model.visibility
@@ -237,7 +251,7 @@ class _Star:
 
 def _brightness(visibility, mu):
     """Brightness of the surface relative to the disk's centre; of finite spots, their star's."""
-    law = limb_darkening_powers(visibility).items()
+    law = visibility.powers_of_mu().items()
     value = sum(np.asarray(b) * np.asarray(mu, float) ** (power - 1.0) for power, b in law)
     return value / sum(float(b) for _, b in law)
 
@@ -342,11 +356,3 @@ def _size_legend(ax, area):
         look = {"s": size, "facecolors": "none", "edgecolors": "black", "linewidths": 0.6}
         ax.scatter([], [], label=f"{radius:.1f}\N{DEGREE SIGN}", **look)
     ax.legend(title="radius", loc="upper right", fontsize="small", title_fontsize="small")
-
-
-def _figure(figure, size):
-    if figure is not None:
-        return figure
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")

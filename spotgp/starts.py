@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Status, Table, fit, jit
-from pytreefit.extend import in_threads
+from pytreefit.extend import in_threads, prior_limits, walk
 
-from .gp.priors import inside, prior_limits
+from .gp.priors import inside
 from .gp.solver import GPSolver
 from .periods import autocorrelation, lomb_scargle
 from .star.model import SpotEvolutionModel
 
+_AMPLITUDE = "model.amplitude."
+_APART = 0.02  # periods closer than this, in their logarithm, are one
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
 _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
@@ -81,43 +83,62 @@ def suggest_starts(
     list of dict
         Values by path. Those whose log posterior is not finite are left out.
     """
-    time, flux = (np.asarray(x, float) for x in (gp.data.time, gp.data.flux))
-    flux = flux - _column_fit(gp.data.columns(), flux)
-    span = float(time[-1] - time[0])
-    acf = autocorrelation(time, flux)
+    time, flux = _without_columns(gp.data)
+    found = None if periods is not None and lifetimes is not None else autocorrelation(time, flux)
     if periods is None:
-        found = [lomb_scargle(time, flux).period, acf.period]
-        found = [p for p in found if math.isfinite(p)]
-        multiples = [factor * period for factor in (1.0, 2.0, 0.5) for period in found]
-        allowed = [period for period in multiples if _is_inside(gp, period)]
-        periods = _distinct(allowed or multiples)
+        periods = _periods(gp, time, flux, found)
     if lifetimes is None:
-        decay = acf.decay_time if math.isfinite(acf.decay_time) else 0.3 * span
+        decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
+    initial = {name: float(value) for name, value in gp.posterior.initial.items()}
     starts = []
-    for period, life, shape, inc, kappa in itertools.product(
-        periods, lifetimes, (0.25, 0.75), (0.6, 1.2), (0.02, 0.2)
-    ):
-        wanted = {
-            "model.visibility.peq": period,
-            "model.visibility.kappa": kappa,
-            "model.visibility.inc": inc,
-            "model.envelope.lspot": life * shape,
-            "model.envelope.tau_spot": life * (1.0 - shape),
-        }
-        values = {name: float(value) for name, value in gp.posterior.initial.items()}
-        values |= {name: value for name, value in wanted.items() if name in values}
-        values = _inside(gp, values)
-        if values not in starts:
-            starts.append(values)
-    scale = "model.amplitude.sigma_k"
-    if scale in starts[0]:
+    for period, lifetime in itertools.product(periods, lifetimes):
+        for model in gp.process.model.starts(period, lifetime):
+            values = _inside(gp, initial | _values(initial, "model.", model))
+            if values not in starts:
+                starts.append(values)
+    if any(name.startswith(_AMPLITUDE) for name in initial):
         ratios = np.var(flux) / _in_chunks(_variances, gp, starts)
-        for values, ratio in zip(starts, ratios, strict=True):
-            values[scale] *= math.sqrt(ratio)
-        starts = [_inside(gp, values) for values in starts]
+        pairs = zip(starts, np.sqrt(ratios), strict=True)
+        starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
     density = _in_chunks(_log_densities, gp, starts)
     return [starts[k] for k in np.argsort(-density) if np.isfinite(density[k])]
+
+
+def _without_columns(data):
+    """Times and fluxes of the points, less the best fit of the free columns or the mean."""
+    time, flux, columns = np.asarray(data.time), np.asarray(data.flux), data.columns()
+    if not columns.shape[1]:
+        return time, flux - np.mean(flux)
+    amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
+    return time, flux - columns @ amplitudes
+
+
+def _periods(gp: GPSolver, time, flux, acf) -> list[float]:
+    """Periods in the data, their doubles and halves, as far as the prior allows them."""
+    found = [p for p in (lomb_scargle(time, flux).period, acf.period) if math.isfinite(p)]
+    multiples = [factor * period for factor in (1.0, 2.0, 0.5) for period in found]
+    prior = gp.posterior.priors.get("model.visibility.peq")
+    low, high = (0.0, math.inf) if prior is None else prior_limits(prior)
+    kept: list[float] = []
+    for period in [p for p in multiples if low < p < high] or multiples:
+        if all(abs(math.log(period / other)) > _APART for other in kept):
+            kept.append(period)
+    return kept
+
+
+def _values(names, prefix: str, component) -> dict[str, float]:
+    """Values of those parameters of a component that are among the names, by path."""
+    nodes = walk(component, prefix)
+    return {n.path: float(n.value) for n in nodes if n.info is not None and n.path in names}
+
+
+def _rescaled(gp: GPSolver, values, factor: float) -> dict[str, float]:
+    """Values with the kernel's amplitude multiplied by a factor."""
+    own = {p.removeprefix(_AMPLITUDE): v for p, v in values.items() if p.startswith(_AMPLITUDE)}
+    amplitude = gp.process.model.amplitude.set(own)
+    scaled = amplitude.start(float(factor * amplitude.sigma_k))
+    return _values(values, _AMPLITUDE, scaled)
 
 
 def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
@@ -157,15 +178,15 @@ def _log_densities(posterior, stacked):
 
 
 def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
-    """A model with the period, life times and amplitude that a light curve suggests at a glance.
+    """A model with period, life times and amplitude estimated from the autocorrelation.
 
     Parameters
     ----------
     data
         A `TimeSeriesData`.
     model
-        What to start from: of its parameters ``peq``, ``lspot``, ``tau_spot`` and ``sigma_k`` are
-        set, as far as it has them.
+        What to start from: the period of its visibility, the times of its envelope and its
+        amplitude are set (`SpotEvolutionModel.start`).
 
     Returns
     -------
@@ -176,13 +197,7 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     acf = data.autocorrelation()
     period = acf.period if math.isfinite(acf.period) else data.lomb_scargle().period
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
-    values = {
-        "visibility.peq": period,
-        "envelope.lspot": max(life, 1.5 * period),
-        "envelope.tau_spot": 0.5 * life,
-        "amplitude.sigma_k": float(np.std(data.flux)),
-    }
-    return model.set({p: v for p, v in values.items() if p in model.paths.values()})
+    return model.start(period, life, float(np.std(data.flux)))
 
 
 def search(
@@ -193,7 +208,7 @@ def search(
     steps: int = 200,
     progress: bool | Callable[[str], object] = True,
 ) -> Search:
-    """Fit from the best of many starts, and go on, closely, where the best of these fits ended.
+    """Fit from the best of many starts, then refine the best of these fits.
 
     Parameters
     ----------
@@ -204,7 +219,7 @@ def search(
     number
         How many of them to fit.
     steps
-        Most steps of each, and as many where it goes on.
+        Most steps of each fit, and of each refinement.
     progress
         As for `pytreefit.fit`.
 
@@ -237,7 +252,7 @@ def search(
 
 
 def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
-    """Go on from where a fit ended.
+    """Refine a fit from where it ended.
 
     Within its tolerance that is where rounding has it. Where there is no maximum inside of a prior,
     it is anywhere near the edge, since steps taken before are no measure of the slope there: begin
@@ -267,7 +282,7 @@ def _densities(fits: Sequence[Fit]) -> np.ndarray:
 
 
 def _spread(starts, number: int):
-    """The best starts, but no more than a third of them at one of three periods or more."""
+    """The best starts, at most a third of them at the same period if there are three."""
 
     def period(values):
         return round(math.log(values.get("model.visibility.peq", 1.0)), 2)
@@ -281,30 +296,8 @@ def _spread(starts, number: int):
     return chosen
 
 
-def _column_fit(columns, flux):
-    if not columns.shape[1]:
-        return np.mean(flux)
-    amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
-    return columns @ amplitudes
-
-
-def _distinct(values: Sequence[float], apart: float = 0.02) -> list[float]:
-    kept: list[float] = []
-    for value in values:
-        if all(abs(math.log(value / other)) > apart for other in kept):
-            kept.append(value)
-    return kept
-
-
-def _is_inside(gp: GPSolver, period: float) -> bool:
-    name = "model.visibility.peq"
-    prior = gp.posterior.priors.get(name)
-    low, high = (0.0, math.inf) if prior is None else prior_limits(prior)
-    return low < period < high
-
-
 def _inside(gp: GPSolver, values):
-    """Values moved into the priors' supports, where they are outside of it."""
+    """Values, moved into the supports of their priors."""
     moved = {}
     for name, value in values.items():
         moved[name] = inside(float(value), *prior_limits(gp.posterior.priors[name]))

@@ -14,7 +14,7 @@ import numpy as np
 from pytreefit import Fit, Status, Table, jit, laplace
 from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
 
-from .gp.priors import inside, prior_limits, short_names
+from .gp.priors import as_tied, inside, prior_limits, short_names
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .star.model import SpotEvolutionModel
@@ -290,7 +290,8 @@ def _process_of(data, model, priors, jitter, kwargs) -> GPSolver:
 def _first_guess(data, model: SpotEvolutionModel, priors) -> SpotEvolutionModel:
     """The first guess, moved into the priors; what they fix stays as it is in the model."""
     guess, changes = first_guess(data, model), {}
-    for name, prior in priors.items():
+    given = [(name, prior) for key, prior in priors.items() for name in as_tied(key)]
+    for name, prior in given:
         path = model.paths.get(name, name.removeprefix("model."))
         if path not in model.paths.values():
             continue

@@ -5,6 +5,8 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
+from pytreefit.extend import as_data
+
 _warned_of_float32 = False
 
 
@@ -14,11 +16,8 @@ def as_array(value):
 
 
 def as_times(t) -> np.ndarray:
-    """Times on the host, in double precision."""
-    t = np.asarray(t, float)
-    if t.ndim != 1:
-        raise ValueError(f"t has shape {t.shape} but must be one-dimensional.")
-    return t
+    """Times in days on the host, in double precision."""
+    return as_data("t", t, "d", ndim=1)
 
 
 def warn_of_float32():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pytreefit import Model
+from pytreefit.extend import as_data
 
 from .arrays import as_array
 
@@ -87,8 +88,8 @@ class LightCurve(Model):
 
 def _checked(t, flux, flux_err, labels):
     """Arrays of finite points in order of time; ValueError for data that cannot be used."""
-    time, flux = np.asarray(t, float), np.asarray(flux, float)
-    error = np.asarray(flux_err, float)
+    time, flux = as_data("t", t, "d"), as_data("flux", flux, "")
+    error = as_data("flux_err", flux_err, "")
     error = np.broadcast_to(error, flux.shape) if error.ndim == 0 else error
     labels = None if labels is None else np.asarray(labels)
     given = {"t": time, "flux": flux, "flux_err": error, "offsets": labels}

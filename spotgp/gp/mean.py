@@ -3,13 +3,16 @@
 import abc
 
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import param
+
+from ..component import AbstractComponent
 
 
-class AbstractMean(Model):
-    """The expected flux at times ``t`` in days, with parameters that can be fitted."""
+class AbstractMean(AbstractComponent):
+    """The expected flux at times ``t`` in days."""
 
     @abc.abstractmethod
     def __call__(self, t: Float[Array, "n"]) -> Float[Array, "n"]:
@@ -17,7 +20,7 @@ class AbstractMean(Model):
 
 
 class ConstantMean(AbstractMean):
-    """The same everywhere.
+    """A constant.
 
     Parameters
     ----------
@@ -26,6 +29,10 @@ class ConstantMean(AbstractMean):
     """
 
     value: Float[Array, ""] = param(default=1.0, label=r"$\mu$", doc="mean flux")
+
+    def default_priors(self, data):
+        """Normal around the value, with ten times the scatter of the flux."""
+        return {"value": dist.Normal(float(self.value), 10.0 * data.scatter)}
 
     def __call__(self, t):
         return jnp.broadcast_to(self.value, t.shape)
@@ -47,6 +54,13 @@ class LinearMean(AbstractMean):
     value: Float[Array, ""] = param(default=1.0, label=r"$\mu$", doc="mean flux at t0")
     slope: Float[Array, ""] = param(default=0.0, unit="1 / d", label="$s$", doc="trend")
     t0: Float[Array, ""] = param(default=0.0, unit="d", label="$t_0$", doc="where the mean is mu")
+
+    def default_priors(self, data):
+        """Normal around the values, with ten times the scatter of the flux, and that per span."""
+        return {
+            "value": dist.Normal(float(self.value), 10.0 * data.scatter),
+            "slope": dist.Normal(float(self.slope), 10.0 * data.scatter / data.span),
+        }
 
     def __call__(self, t):
         return self.value + self.slope * (t - self.t0)

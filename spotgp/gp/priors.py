@@ -6,54 +6,26 @@ from collections.abc import Mapping
 import numpy as np
 import numpyro.distributions as dist
 
-from pytreefit.extend import as_prior, lookup_parameter, walk
+from pytreefit.extend import as_prior, lookup_parameter, prior_limits, walk
 
-from ..star.inclination import IsotropicInclination
+from ..component import AbstractComponent, DataScales, priors_by_bounds
 
 
-def default_priors(process, data) -> dict:
-    """A wide prior for every parameter of a light curve, by path.
+def default_priors(process, data, fixed_mean: bool) -> dict:
+    """Default priors of the free parameters by path, as the components declare them.
 
-    Times scales are uniform in their logarithm between the cadence and three times the span,
-    amplitudes between 1/1000 and 30 times the scatter of the flux, the jitter between a tenth and
-    1,000 times the median error; the orientation of the star is isotropic; what has two finite
-    bounds is uniform between them.
+    The jitter's is log-uniform from a tenth to 1,000 times the median error.
     """
-    time, flux = np.asarray(data.time), np.asarray(data.flux)
-    span = float(time[-1] - time[0])
-    gaps = np.diff(time)
-    cadence = float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else span
-    scatter = float(np.std(flux)) or float(np.mean(np.asarray(data.flux_err)))
-    error = float(np.median(np.asarray(data.flux_err)))
-    by_path = {
-        "model.visibility.peq": dist.LogUniform(2.0 * cadence, 3.0 * span),
-        "model.visibility.kappa": dist.Uniform(0.0, 0.95),
-        "model.visibility.inc": IsotropicInclination(),
-        "jitter": dist.LogUniform(0.1 * error, 1e3 * error),
-    }
-    if float(process.model.visibility.inc) > math.pi / 2:
-        by_path["model.visibility.inc"] = IsotropicInclination(0.0, math.pi)
-    priors = {}
-    for node in walk(process):
-        if node.info is None:
-            continue
-        info = node.info
-        if node.path in by_path:
-            priors[node.path] = by_path[node.path]
-        elif np.isfinite(info.lower) and np.isfinite(info.upper):
-            priors[node.path] = dist.Uniform(info.lower, info.upper)
-        elif info.unit == "d" and info.lower >= 0:
-            priors[node.path] = dist.LogUniform(cadence, 3.0 * span)
-        elif "sigma" in node.path.rpartition(".")[2]:
-            priors[node.path] = dist.LogUniform(1e-3 * scatter, 30.0 * scatter)
-        elif node.path.startswith("mean."):
-            value = float(node.value)
-            width = 10.0 * scatter if node.path.endswith("value") else 10.0 * scatter / span
-            priors[node.path] = dist.Normal(value, width)
-        elif info.lower >= 0:
-            priors[node.path] = dist.LogUniform(1e-3, 1e3)
-        else:
-            priors[node.path] = dist.Normal(float(node.value), max(abs(float(node.value)), 1.0))
+    scales = DataScales.of(data.time, data.flux, data.flux_err)
+    parts = {"model": process.model}
+    parts |= {f"terms.{name}": term for name, term in process.terms.items()}
+    if not fixed_mean:
+        parts["mean"] = process.mean
+    priors = {"jitter": dist.LogUniform(0.1 * scales.error, 1e3 * scales.error)}
+    for path, part in parts.items():
+        declares = isinstance(part, AbstractComponent) or path == "model"
+        own = part.default_priors(scales) if declares else priors_by_bounds(part)
+        priors |= {f"{path}.{name}": prior for name, prior in own.items()}
     return priors
 
 
@@ -61,19 +33,6 @@ def short_names(paths) -> list[str]:
     """The last part of each path, where that is unique."""
     last = [path.rpartition(".")[2] for path in paths]
     return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]
-
-
-def _free_by_default(path: str, process, fixed_mean: bool) -> bool:
-    name = path.rpartition(".")[2]
-    if path.startswith("model.visibility."):
-        return name in ("peq", "kappa", "inc")
-    if path.startswith("model.latitude."):
-        return False
-    if path.startswith("mean."):
-        return not fixed_mean and name != "t0"
-    if path == "jitter":
-        return float(process.jitter) > 0
-    return name not in ("fspot", "alpha_max", "quality")
 
 
 def choose_priors(process, data, given: Mapping, fixed_mean: bool) -> dict:
@@ -98,58 +57,53 @@ def choose_priors(process, data, given: Mapping, fixed_mean: bool) -> dict:
     for path in paths:
         short.setdefault(path.removeprefix("model."), path)
     named = {
-        tuple(short.get(name, name) for name in _tied(key)): prior for key, prior in given.items()
+        tuple(short.get(name, name) for name in as_tied(key)): prior for key, prior in given.items()
     }
     taken = {path for tied in named for path in tied}
     for path in taken:
         lookup_parameter(process, path)
-    chosen, wide = {}, default_priors(process, data)
+    chosen, wide = {}, default_priors(process, data, fixed_mean)
     stellar = [f"model.{path}" for path in process.model.paths.values()]
-    for path in [*stellar, *(path for path in wide if path not in stellar)]:
+    for path in [*stellar, *(path for path in paths if path not in stellar)]:
         for tied, prior in named.items():
             if tied[0] == path and prior is not None:
                 chosen[path if len(tied) == 1 else tied] = prior
-        if path not in taken and _free_by_default(path, process, fixed_mean):
-            value = float(lookup_parameter(process, path).value)
-            if _strictly_inside(path, value, wide[path]):
-                chosen[path] = wide[path]
+        if path in wide and path not in taken and _is_free(process, path, wide[path]):
+            chosen[path] = wide[path]
     return chosen
 
 
-def _tied(key) -> tuple[str, ...]:
+def as_tied(key) -> tuple[str, ...]:
+    """The paths, or names, that share the prior of this key."""
     return (key,) if isinstance(key, str) else tuple(key)
 
 
-def _strictly_inside(path: str, value: float, prior) -> bool:
-    """Whether a value is not at the edge of its default prior; ValueError where it is beyond."""
-    low, high = prior_limits(prior)
-    if not low <= value <= high:
+def _is_free(process, path: str, prior) -> bool:
+    """False at the edge of the prior or the parameter's range; ValueError where it is beyond."""
+    parameter = lookup_parameter(process, path)
+    value, (low, high) = np.asarray(parameter.value), prior_limits(prior)
+    if np.any((value == parameter.info.lower) | (value == parameter.info.upper)):
+        return False
+    beyond = np.ravel(value)[np.ravel((value < low) | (value > high))]
+    if beyond.size:
         raise ValueError(
-            f"{path.rpartition('.')[2]} = {value:g} is outside of its default prior, "
+            f"{path.rpartition('.')[2]} = {beyond[0]:g} is outside of its default prior, "
             f"{low:.4g} to {high:.4g} for these data. Start nearer, give it a prior, or "
             "None in priors to fix it."
         )
-    return low < value < high
+    return bool(np.all((value > low) & (value < high)))
 
 
 def priors_by_path(process, priors: Mapping) -> dict:
     """The distribution of each free parameter by its own path, also of tied ones."""
     found = {}
     for key, prior in priors.items():
-        prior = as_prior(prior, [lookup_parameter(process, path) for path in _tied(key)])
-        found |= dict.fromkeys(_tied(key), prior)
+        prior = as_prior(prior, [lookup_parameter(process, path) for path in as_tied(key)])
+        found |= dict.fromkeys(as_tied(key), prior)
     return found
 
 
-def prior_limits(prior) -> tuple[float, float]:
-    """Ends of a prior's support."""
-    support = prior.support
-    low = getattr(support, "lower_bound", -math.inf)
-    high = getattr(support, "upper_bound", math.inf)
-    return float(np.min(low)), float(np.max(high))
-
-
 def inside(value: float, low: float, high: float) -> float:
-    """The value, moved well between the ends of a prior where it is not there."""
+    """The value, moved to a distance from both ends of a prior."""
     margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
     return min(max(value, low + margin, low * 1.01), high - margin)

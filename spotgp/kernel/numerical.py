@@ -1,13 +1,12 @@
 """The covariance of simulated light curves, against which a kernel can be checked."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit
+from pytreefit.extend import as_data, as_floats
 
 from ..simulation.simulate import sampling, simulate
 from ..star.model import SpotEvolutionModel
@@ -65,15 +64,11 @@ class NumericalKernel(Model):
         cls,
         spot_model: SpotEvolutionModel,
         *,
-        nspot_rate: float | None = None,
         tsim: float,
         tsamp: float,
         n_realizations: int = 1000,
-        fspot: float | None = None,
-        alpha_max: float | None = None,
-        lat: Any = None,
-        long: Any = None,
         key: Array | None = None,
+        **options,
     ) -> "NumericalKernel":
         """Simulate light curves and measure their covariance at all lags below ``tsim``.
 
@@ -81,8 +76,6 @@ class NumericalKernel(Model):
         ----------
         spot_model
             The model.
-        nspot_rate, fspot, alpha_max, lat, long
-            As for `draw_spots`: a Poisson number of spots, at the model's own rate by default.
         tsim, tsamp
             Length and sampling of each light curve, days. Lags near ``tsim`` are measured badly:
             take several times the largest lag of interest.
@@ -90,6 +83,8 @@ class NumericalKernel(Model):
             Number of light curves, at least 2: the error falls with its square root.
         key
             JAX random key; ``jax.random.key(0)`` by default.
+        **options
+            As for `draw_spots`: a Poisson number of spots, at the model's own rate by default.
 
         Returns
         -------
@@ -106,24 +101,15 @@ class NumericalKernel(Model):
                 f"n_realizations = {n_realizations} leaves no spread to measure the error by: at "
                 "least 2, better 1000."
             )
-        flux = simulate(
-            spot_model,
-            jax.random.key(0) if key is None else key,
-            sampling(tsim, tsamp),
-            n_realizations,
-            nspot_rate=nspot_rate,
-            fspot=fspot,
-            alpha_max=alpha_max,
-            lat=lat,
-            long=long,
-        )
+        key = jax.random.key(0) if key is None else key
+        flux = simulate(spot_model, key, sampling(tsim, tsamp), n_realizations, **options)
         return cls.from_light_curves(flux, tsamp)
 
     @classmethod
     def from_light_curves(
         cls, flux: Float[Array, "n_realizations ntime"], tsamp: float
     ) -> "NumericalKernel":
-        """Measure the covariance of light curves that are there already.
+        """Measure the covariance of given light curves.
 
         Parameters
         ----------
@@ -142,7 +128,7 @@ class NumericalKernel(Model):
         ValueError
             If the array is not of that shape with at least two light curves.
         """
-        flux = jnp.asarray(flux, jnp.result_type(float))
+        flux = as_floats(as_data("flux", flux))
         if flux.ndim != 2 or flux.shape[0] < 2 or flux.shape[1] < 1:
             raise ValueError(
                 f"flux has shape {flux.shape} but must be (n_realizations, ntime) with at least 2 "

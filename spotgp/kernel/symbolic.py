@@ -89,7 +89,7 @@ def symbols(*names: str):
 
 
 def _in_jupyter() -> bool:
-    """Whether a Jupyter kernel runs this; a plain IPython terminal shows no rendered equations."""
+    """Whether this runs in a Jupyter kernel, which alone renders equations."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None

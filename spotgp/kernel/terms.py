@@ -1,4 +1,4 @@
-"""Stationary processes to add to the spots', such as granulation: tinygp's kernels with names."""
+"""Further stationary processes, such as granulation, on top of tinygp's kernels."""
 
 import abc
 import math
@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import tinygp
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import param
+
+from ..component import AbstractComponent
 
 
-class AbstractTerm(Model):
+class AbstractTerm(AbstractComponent):
     """A stationary covariance; subclasses say which of tinygp's kernels it is."""
 
     @abc.abstractmethod
@@ -52,6 +54,10 @@ class SHOTerm(AbstractTerm):
         bounds="(0, inf)", default=1.0 / math.sqrt(2.0), label="$Q$", doc="quality factor"
     )
 
+    def default_priors(self, data):
+        """Priors of amplitude and period; the quality factor is fixed."""
+        return {"sigma": data.amplitude, "rho": data.time_scale}
+
     def tinygp_kernel(self):
         return tinygp.kernels.quasisep.SHO(
             omega=2.0 * math.pi / self.rho, quality=self.quality, sigma=self.sigma
@@ -74,6 +80,9 @@ class Matern32Term(AbstractTerm):
 
     sigma: Float[Array, ""] = param(bounds="[0, inf)", label=r"$\sigma_{3/2}$", doc="amplitude")
     rho: Float[Array, ""] = param(unit="d", bounds="(0, inf)", label=r"$\rho$", doc="time scale")
+
+    def default_priors(self, data):
+        return {"sigma": data.amplitude, "rho": data.time_scale}
 
     def tinygp_kernel(self):
         return tinygp.kernels.quasisep.Matern32(scale=self.rho, sigma=self.sigma)

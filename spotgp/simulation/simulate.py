@@ -17,8 +17,7 @@ of times is passed over: memory does not grow with spots x times, the work only 
 """
 
 import math
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -31,22 +30,15 @@ from pytreefit.extend import is_traced
 
 from ..kernel.trig import cos_sin
 from ..star.cap_light import cap_light
-from ..star.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
-from ..star.limb_darkening import FourParameterVisibilityFunction, quadratic_polynomial
 from ..star.model import SpotEvolutionModel
-from ..star.visibility import (
-    AbstractPolynomialVisibility,
-    AbstractVisibility,
-    EdgeOnVisibilityFunction,
-    VisibilityFunction,
-)
+from ..star.visibility import AbstractVisibility
 from .spots import Spots, draw, finite_times, recipe_for, support
 
 
 def blocked_light(
     visibility: AbstractVisibility, alpha: Float[Array, "..."], cos_beta: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    r"""Share of a star's light that a black circular cap takes away.
+    r"""Fraction of a star's light that a black circular cap blocks.
 
     .. math:: b = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} V(\mu)\,d\Omega
 
@@ -70,43 +62,18 @@ def blocked_light(
         Share of the light, of the same shape.
     """
     total = jnp.zeros_like(cos_beta)
-    for power, coefficient in limb_darkening_powers(visibility).items():
+    for power, coefficient in visibility.powers_of_mu().items():
         total = total + coefficient * cap_light(alpha, cos_beta, power)
     return total
 
 
-def limb_darkening_powers(visibility: AbstractVisibility) -> dict[float, Float[Array, ""]]:
-    """The law of limb darkening as a sum of half powers of mu: coefficients by exponent."""
-    uniform = VisibilityFunction, EdgeOnVisibilityFunction, FiniteSpotVisibilityFunction
-    if isinstance(visibility, uniform):
-        return {1.0: jnp.ones((), jnp.result_type(float))}
-    if isinstance(visibility, FiniteLimbDarkenedVisibilityFunction):
-        terms = quadratic_polynomial(visibility.u1, visibility.u2)
-        return {float(j): b for j, b in enumerate(terms) if j > 0}
-    if isinstance(visibility, AbstractPolynomialVisibility):
-        return {float(j): b for j, b in enumerate(visibility.polynomial()) if j > 0}
-    count = 5 if isinstance(visibility, FourParameterVisibilityFunction) else 9
-    node, inverse = _interpolation(count)
-    mu = jnp.asarray(node**2, float)
-    value = visibility.profile(mu) / mu
-    terms = jnp.matmul(jnp.asarray(inverse, float), value, precision="highest")
-    return {1.0 + 0.5 * k: terms[k] for k in range(count)}
-
-
-@lru_cache
-def _interpolation(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chebyshev nodes in (0, 1), and the matrix from values there to powers."""
-    node = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
-    return node, np.linalg.inv(np.vander(node, increasing=True))
-
-
 def _blocks(spots: int, times: int) -> tuple[int, int]:
-    """How many spots and times to treat at once: few enough to skip, many enough to be quick."""
+    """Numbers of spots and times in a block: small enough to skip, large enough to be fast."""
     return min(max(spots // 16, 8), 128), min(max(times // 16, 32), 1024)
 
 
 def _dimming(envelope, visibility, spots, t):
-    """What a block of spots takes away at a block of times, shape of t."""
+    """Light blocked by a block of spots at a block of times, shape of t."""
     age = t[None, :] - spots.t_peak[:, None]
     turn = spots.longitude[:, None] + visibility.omega0(spots.latitude)[:, None] * age
     polar, equatorial = visibility.foreshortening(spots.latitude)
@@ -240,12 +207,8 @@ class LightcurveModel(Model):
         tsamp: float | None = None,
         *,
         t: Float[Array, " ntime"] | None = None,
-        nspot_rate: float | None = None,
-        fspot: float | None = None,
-        alpha_max: float | None = None,
-        lat: Any = None,
-        long: Any = None,
         key: Array | None = None,
+        **options,
     ) -> "LightcurveModel":
         """Draw spots at random and keep them with the times.
 
@@ -253,7 +216,7 @@ class LightcurveModel(Model):
         ----------
         spot_model
             The model.
-        nspot, nspot_rate, fspot, alpha_max, lat, long
+        nspot, **options
             As for `draw_spots`.
         tsim, tsamp
             Length and sampling, days: the times are 0, tsamp, ... below tsim.
@@ -271,20 +234,11 @@ class LightcurveModel(Model):
         Raises
         ------
         ValueError
-            If times, number, amplitude or ranges make no sense; the message says what to do.
+            If times, number, amplitude or ranges are impossible; the message says what to do.
         """
         times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
         times = finite_times(times, "t")
-        recipe = recipe_for(
-            spot_model,
-            times,
-            nspot=nspot,
-            nspot_rate=nspot_rate,
-            fspot=fspot,
-            alpha_max=alpha_max,
-            lat=lat,
-            long=long,
-        )
+        recipe = recipe_for(spot_model, times, nspot=nspot, **options)
         spots, number = draw(recipe, jax.random.key(0) if key is None else key)
         if not is_traced(number) and int(number) < spots.latitude.size:
             spots = jax.tree.map(lambda a: a[: int(number)], spots)
@@ -323,14 +277,7 @@ def simulate(
     key: Array,
     t: Float[Array, " ntime"],
     n_realizations: int = 1,
-    *,
-    nspot: int | None = None,
-    nspot_rate: float | None = None,
-    fspot: float | None = None,
-    alpha_max: float | None = None,
-    lat: Any = None,
-    long: Any = None,
-    max_spots: int | None = None,
+    **options,
 ) -> Float[Array, "n_realizations ntime"]:
     """Light curves of many stars that differ in their spots only, by one compiled program.
 
@@ -345,8 +292,8 @@ def simulate(
         Times, shape (ntime,), days.
     n_realizations
         How many light curves.
-    nspot, nspot_rate, fspot, alpha_max, lat, long, max_spots
-        As for `draw_spots`.
+    **options
+        As for `draw_spots`: number, size and places of the spots.
 
     Returns
     -------
@@ -359,17 +306,7 @@ def simulate(
         As `draw_spots`.
     """
     t = finite_times(t, "t")
-    recipe = recipe_for(
-        model,
-        t,
-        nspot=nspot,
-        nspot_rate=nspot_rate,
-        fspot=fspot,
-        alpha_max=alpha_max,
-        lat=lat,
-        long=long,
-        max_spots=max_spots,
-    )
+    recipe = recipe_for(model, t, **options)
     keys = jax.random.split(key, n_realizations)
     ages = support(model.envelope)
     return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)

@@ -1,4 +1,4 @@
-"""Spots at random: where, when and how large they are on a star."""
+"""Random spots: where, when and how large they are on a star."""
 
 import math
 from functools import partial
@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_data, as_floats, is_traced
 
 from ..star.envelope import AbstractEnvelope
 from ..star.latitude import AbstractLatitudeDistribution
-from ..star.model import SpotEvolutionModel, SpotPopulation
+from ..star.model import SpotEvolutionModel
 
 _HALF_PI = "1.5707963267948966"
 
@@ -88,15 +88,8 @@ def support(envelope: AbstractEnvelope) -> Float[Array, " 2"]:
 
 
 def finite_times(t, name: str):
-    """One-dimensional finite float array, or an error that says what is wrong."""
-    if hasattr(t, "to_value"):
-        t = t.to_value("d")
-    t = jnp.asarray(t, jnp.result_type(float))
-    if t.ndim != 1:
-        raise ValueError(
-            f"{name} has shape {t.shape} but must be one-dimensional: times in days. Use jax.vmap "
-            "for several sets of times."
-        )
+    """A one-dimensional, finite array of times in days; ValueError for any other."""
+    t = as_floats(as_data(name, t, "d", ndim=1))
     bad = 0 if is_traced(t) else int(np.sum(~np.isfinite(np.asarray(t))))
     if bad:
         raise ValueError(f"{name} holds {bad} values that are not finite: leave them out.")
@@ -114,7 +107,7 @@ def emergence_window(
 
 
 class _Within(AbstractLatitudeDistribution):
-    """Another distribution between two latitudes."""
+    """A distribution cut at two latitudes."""
 
     latitude: AbstractLatitudeDistribution
     low: Float[Array, ""]
@@ -151,7 +144,7 @@ def _within(latitude: AbstractLatitudeDistribution, lat) -> AbstractLatitudeDist
 
 
 class Recipe(eqx.Module):
-    """All that spots are drawn from, checked: the same for every realisation."""
+    """The checked distributions that spots are drawn from, the same for every realisation."""
 
     latitude: AbstractLatitudeDistribution
     window: Float[Array, " 2"]
@@ -200,7 +193,7 @@ def draw_spots(
     long: Any = None,
     max_spots: int | None = None,
 ) -> Spots:
-    r"""Draw the spots that are seen between the first and the last time.
+    r"""Draw the spots that may be seen between the first and the last time.
 
     Times are uniform over `emergence_window`, longitudes uniform, latitudes follow the model's
     distribution. A Poisson number of spots (``nspot_rate``) is what the Gaussian process describes;
@@ -231,8 +224,7 @@ def draw_spots(
         Lowest and highest longitude at the spot's peak, rad; 0 faces the observer.
     max_spots
         Length of the arrays for a Poisson number. By default so long that a larger number has
-        probability 1e-12; needed only inside ``jax.jit``. A larger number
-        gives weights of NaN.
+        probability 1e-12; needed only inside ``jax.jit``. More spots give weights of NaN.
 
     Returns
     -------
@@ -243,20 +235,11 @@ def draw_spots(
     Raises
     ------
     ValueError
-        If the number, the amplitude or a range makes no sense; the message says how to mend it.
+        If the number, the amplitude or a range is impossible; the message says how to fix it.
     """
-    recipe = recipe_for(
-        model,
-        finite_times(t, "t"),
-        nspot=nspot,
-        nspot_rate=nspot_rate,
-        fspot=fspot,
-        alpha_max=alpha_max,
-        lat=lat,
-        long=long,
-        max_spots=max_spots,
-    )
-    return draw(recipe, key)[0]
+    amount = {"nspot": nspot, "nspot_rate": nspot_rate, "max_spots": max_spots}
+    shape = {"fspot": fspot, "alpha_max": alpha_max, "lat": lat, "long": long}
+    return draw(recipe_for(model, finite_times(t, "t"), **amount, **shape), key)[0]
 
 
 @jit
@@ -265,7 +248,18 @@ def draw(recipe: Recipe, key: Array) -> tuple[Spots, Any]:
     return recipe.draw(key)
 
 
-def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_spots=None):
+def recipe_for(
+    model,
+    t,
+    *,
+    nspot=None,
+    nspot_rate=None,
+    fspot=None,
+    alpha_max=None,
+    lat=None,
+    long=None,
+    max_spots=None,
+):
     """Check what `draw_spots` takes and work out what does not depend on the key."""
     if t.size == 0:
         raise ValueError("There are no times: t is empty.")
@@ -274,7 +268,7 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
             f"Both nspot = {nspot} and nspot_rate = {nspot_rate} are given. Give nspot for exactly "
             "that many spots, or nspot_rate (spots per day) for a Poisson number of them."
         )
-    own = model.amplitude if isinstance(model.amplitude, SpotPopulation) else None
+    own = model.amplitude.population
     if nspot is None and nspot_rate is None:
         if own is not None:
             nspot_rate = own.nspot_rate
@@ -317,7 +311,7 @@ def recipe_for(model, t, *, nspot, nspot_rate, fspot, alpha_max, lat, long, max_
 
 
 def _number(value):
-    """A floating-point array, of NumPy where it is known: that is faster for single numbers."""
+    """A floating-point array, of NumPy unless traced: faster for single numbers."""
     dtype = jnp.result_type(float)
     return jnp.asarray(value, dtype) if is_traced(value) else np.asarray(value, dtype)
 
@@ -340,7 +334,7 @@ def _capacity(mean) -> int:
 
 
 def _alpha_for(sigma_k, rate, fspot, capacity):
-    """The size of spots that gives sigma_k, for the rate at which they come."""
+    """The size of spots that gives sigma_k at this rate."""
     if capacity == 0:
         return 0.1  # no spot has it
     contrast = abs(1.0 - fspot)

@@ -6,7 +6,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from ..gp.priors import prior_limits
+from pytreefit.extend import prior_limits
+
 from ..kernel.covariance import Tables, kernel_error
 
 

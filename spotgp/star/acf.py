@@ -203,7 +203,7 @@ def _mean(curve: WindowedCurve, weight, omega, lags):
 
 
 def _mean_jvp(primals, tangents):
-    """A few contractions: reverse mode then are contractions over the lags.
+    """Written as contractions, so that reverse mode is contractions over the lags.
 
     What XLA makes of the transposed sums of products, sample by sample, is ten times slower.
     """

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pytreefit.extend import gauss_legendre
+
 from .geometry import projected_cap_area
-from .latitude import gauss_legendre
 
 _NODES = 10  # on half of the rim: 1e-7 of a cap's light for radii up to 0.5
 

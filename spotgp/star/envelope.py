@@ -1,33 +1,30 @@
 """Envelopes: how a spot grows and decays."""
 
-import dataclasses
-from typing import Any
+from typing import Any, ClassVar, Self
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from pytreefit import Model
-from pytreefit.extend import KEY
+from pytreefit import param
+from pytreefit.extend import stopped, walk
 
+from ..component import AbstractComponent, plain, priors_by_bounds, to_float
 from ..kernel.symbolic import show
 from .envelope_quadrature import autocorrelation, last_lag, measured_breakpoints, transform
-from .plain import plain
 
 
-def to_float(values) -> Float[Array, "..."]:
-    """Times, lags or frequencies as an array of JAX's default float type."""
-    return jnp.asarray(values, jnp.result_type(float))
+def time_scale(label: str, doc: str, **kwargs) -> Any:
+    """A parameter in days, > 0."""
+    return param(unit="d", bounds="(0, inf)", label=label, doc=doc, **kwargs)
 
 
-def stopped(model):
-    """The same model, through which no gradients flow."""
-    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
-    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+def duration(label: str, doc: str, **kwargs) -> Any:
+    """A parameter in days, >= 0."""
+    return param(unit="d", bounds="[0, inf)", label=label, doc=doc, **kwargs)
 
 
-class AbstractEnvelope(Model):
+class AbstractEnvelope(AbstractComponent):
     r"""How the angular radius of a spot changes with time, :math:`\alpha_{max} \Gamma(t)`.
 
     A new envelope is a class with its parameters as fields and one method, `Gamma`, the radius
@@ -155,15 +152,41 @@ class AbstractEnvelope(Model):
         ends = envelope.breakpoints()
         return plain(last_lag(envelope.R_Gamma, ends[-1] - ends[0]))
 
-    @property
-    def param_keys(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of the constructor."""
-        return tuple(field.name for field in dataclasses.fields(self) if KEY in field.metadata)
+    def time_scales(self) -> tuple[str, ...]:
+        """Paths of the parameters that are times: together they stretch the profile.
 
-    @property
-    def param_dict(self) -> dict[str, Any]:
-        """The parameters by name, as plain Python floats."""
-        return {name: plain(getattr(self, name)) for name in self.param_keys}
+        By default those with a lower bound of 0 and no upper one. They get the default prior of
+        a time scale, and `start` multiplies them by one factor.
+        """
+        nodes = [node for node in walk(self) if node.info is not None]
+        return tuple(n.path for n in nodes if n.info.lower == 0 and not np.isfinite(n.info.upper))
+
+    def default_priors(self, data):
+        """Log-uniform from the cadence to 3 spans for `time_scales`, wide ones for the rest."""
+        return priors_by_bounds(self) | dict.fromkeys(self.time_scales(), data.time_scale)
+
+    def start(self, period: float, lifetime: float) -> Self:
+        r"""The envelope, stretched so that spots have a given life time, to start a fit from.
+
+        Parameters
+        ----------
+        period
+            Rotation period in days.
+        lifetime
+            How long spots live, in days: the width :math:`\hat\Gamma(0)` of the area profile.
+
+        Returns
+        -------
+        AbstractEnvelope
+            With all `time_scales` multiplied by one factor.
+        """
+        del period
+        factor = lifetime / float(jnp.real(self.Gamma_hat(0.0)))
+        return self.set({path: factor * self.get(path) for path in self.time_scales()})
+
+    def starts(self, period: float, lifetime: float) -> tuple[Self, ...]:
+        """Envelopes of several shapes with this life time; by default the one from `start`."""
+        return (self.start(period, lifetime),)
 
     def get_sympy(self) -> dict[str, Any]:
         """Print the equations, or render them in Jupyter; what has no closed form is numerical.
@@ -180,3 +203,22 @@ class AbstractEnvelope(Model):
     def _equations(self) -> tuple[Any, Any, Any]:
         """SymPy expressions of Gamma, Gamma_hat and R_Gamma, None where there is no closed form."""
         return None, None, None
+
+
+class AbstractPlateauEnvelope(AbstractEnvelope):
+    """An envelope with a plateau between growth and decay, named by the class."""
+
+    plateau: ClassVar[str]
+    ramps: ClassVar[tuple[str, ...]]
+
+    def start(self, period, lifetime):
+        """A plateau as long as the life time (at least 1.5 rotations), ramps half as long."""
+        return self._shaped(max(lifetime, 1.5 * period), 0.5 * lifetime)
+
+    def starts(self, period, lifetime):
+        """Two shapes: three quarters of the life time on the ramps, or on the plateau."""
+        del period
+        return tuple(self._shaped(x * lifetime, (1.0 - x) * lifetime) for x in (0.25, 0.75))
+
+    def _shaped(self, plateau: float, ramp: float) -> Self:
+        return self.set({self.plateau: plateau, **dict.fromkeys(self.ramps, ramp)})

@@ -1,4 +1,4 @@
-"""Integrals of an envelope that is known only through its values."""
+"""Integrals of an envelope that is given only by its values."""
 
 import functools
 import math
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import jit
+from pytreefit.extend import gauss_legendre
 
 from ..kernel.trig import cos_sin
 
@@ -23,13 +24,6 @@ _REFINEMENTS = 3  # of the points that look for kinks
 _NODES_R, _NODES_HAT = 7, 12
 _SHORTEST, _LONGEST = 1e-4, 1e5  # days: between them an envelope is searched for
 _CHUNK = 128  # lags whose nodes are in memory at once
-
-
-@functools.cache
-def gauss_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on (0, 1)."""
-    node, weight = np.polynomial.legendre.leggauss(nodes)
-    return 0.5 * (node + 1.0), 0.5 * weight
 
 
 @functools.cache
@@ -53,7 +47,7 @@ def _edges(area: Profile, below, above, threshold):
 
 @jit
 def measured_breakpoints(profile: Profile) -> Float[Array, " k"]:
-    """Edges of panels on which a profile of unknown make can be integrated.
+    """Edges of panels on which any profile can be integrated.
 
     They end where the squared profile falls below `NEGLIGIBLE_AREA` of its peak, between 1e-4 and
     1e5 days on either side of 0, lie densest where it or its slope changes most, and enclose kinks
@@ -125,7 +119,7 @@ def autocorrelation(profile: Profile, breakpoints, lag):
     The panels of :math:`\Gamma^2(t)` and of :math:`\Gamma^2(t + s)` are merged for every lag.
     """
     panels = _panels(breakpoints)
-    node, weight = (jnp.asarray(a, panels.dtype) for a in gauss_legendre(_NODES_R))
+    node, weight = (jnp.asarray(a, panels.dtype) for a in gauss_legendre(_NODES_R, 0.0, 1.0))
 
     def single(s):
         edges = jnp.concatenate([panels, panels - s])
@@ -169,7 +163,7 @@ def _spherical_bessel(theta, count: int):
 @functools.cache
 def _legendre_projection(nodes: int) -> np.ndarray:
     """Legendre coefficients (rows) of the polynomial through the values at the Gauss nodes."""
-    node, weight = gauss_legendre(nodes)
+    node, weight = gauss_legendre(nodes, 0.0, 1.0)
     values = np.polynomial.legendre.legvander(2.0 * node - 1.0, nodes - 1)
     return (2.0 * np.arange(nodes) + 1.0)[:, None] * (weight[:, None] * values).T
 
@@ -183,7 +177,7 @@ def transform(profile: Profile, breakpoints, omega):
     """
     panels = _panels(breakpoints)
     half, middle = 0.5 * jnp.diff(panels), 0.5 * (panels[1:] + panels[:-1])
-    node = jnp.asarray(gauss_legendre(_NODES_HAT)[0], panels.dtype)
+    node = jnp.asarray(gauss_legendre(_NODES_HAT, 0.0, 1.0)[0], panels.dtype)
     t = panels[:-1, None] + 2.0 * half[:, None] * node[None, :]
     projection = jnp.asarray(_legendre_projection(_NODES_HAT), panels.dtype)
     coefficient = 2.0 * half[None, :] * (projection @ (profile(t) ** 2).T)
@@ -219,7 +213,7 @@ def last_lag(autocorrelation: Callable, longest):
 
 
 def sinhc(x):
-    """sinh(x) / x for |x| < 1; the caller takes care that it is not used beyond."""
+    """sinh(x) / x for |x| < 1 (wrong beyond)."""
     square, total = x * x, jnp.ones_like(x)
     for k in range(9, 0, -1):
         total = 1.0 + square / (2 * k * (2 * k + 1)) * total

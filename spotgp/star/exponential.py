@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import param
+from pytreefit.extend import stopped
 
+from ..component import plain, to_float
 from ..kernel.symbolic import symbols
-from .envelope import AbstractEnvelope, stopped, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope, duration, time_scale
 from .envelope_quadrature import NEGLIGIBLE_AREA, NEGLIGIBLE_R, last_lag, sinhc
-from .plain import plain
 
 
 def two_decays(em, dec, s):
@@ -102,26 +102,10 @@ class ExponentialEnvelope(_AbstractExponential):
     {'tau_spot': 3.0}
     """
 
-    tau_spot: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{spot}$", doc="e-fold of the area"
-    )
+    tau_spot: Float[Array, ""] = time_scale(r"$\tau_\mathrm{spot}$", "e-fold of the area")
 
     def _lengths(self):
         return self.tau_spot, jnp.zeros_like(self.tau_spot), self.tau_spot
-
-    def Gamma_hat(self, omega):
-        real = self._real_transform(omega)
-        return jax.lax.complex(real, jnp.zeros_like(real))
-
-    def Gamma_hat_sq(self, omega):
-        return self._real_transform(omega) ** 2
-
-    def _real_transform(self, omega):
-        return 2.0 * self.tau_spot / (1.0 + (to_float(omega) * self.tau_spot) ** 2)
-
-    def R_Gamma(self, lag):
-        s = jnp.abs(to_float(lag))
-        return (self.tau_spot + s) * jnp.exp(-s / self.tau_spot)
 
     def kernel_support(self):
         return plain(_SUPPORT * self.tau_spot)
@@ -151,12 +135,8 @@ class ExponentialAsymmetricEnvelope(_AbstractExponential):
         e-folds of the area in days while the spot emerges and while it decays, > 0.
     """
 
-    tau_em: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{em}$", doc="e-fold of the rising area"
-    )
-    tau_dec: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{dec}$", doc="e-fold of the falling area"
-    )
+    tau_em: Float[Array, ""] = time_scale(r"$\tau_\mathrm{em}$", "e-fold of the rising area")
+    tau_dec: Float[Array, ""] = time_scale(r"$\tau_\mathrm{dec}$", "e-fold of the falling area")
 
     def _lengths(self):
         return self.tau_em, jnp.zeros_like(self.tau_em), self.tau_dec
@@ -175,7 +155,7 @@ class ExponentialAsymmetricEnvelope(_AbstractExponential):
         )
 
 
-class ExponentialPlateauEnvelope(_AbstractExponential):
+class ExponentialPlateauEnvelope(AbstractPlateauEnvelope, _AbstractExponential):
     r"""A spot that grows exponentially, stays, and decays exponentially.
 
     .. math::
@@ -193,18 +173,11 @@ class ExponentialPlateauEnvelope(_AbstractExponential):
         Length p of the plateau in days, >= 0; it is centred on t = 0.
     """
 
-    tau_em: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{em}$", doc="e-fold of the rising radius"
-    )
-    tau_plat: Float[Array, ""] = param(
-        unit="d", bounds="[0, inf)", label=r"$\tau_\mathrm{plat}$", doc="length of the plateau"
-    )
-    tau_dec: Float[Array, ""] = param(
-        unit="d",
-        bounds="(0, inf)",
-        label=r"$\tau_\mathrm{dec}$",
-        doc="e-fold of the falling radius",
-    )
+    plateau, ramps = "tau_plat", ("tau_em", "tau_dec")
+
+    tau_em: Float[Array, ""] = time_scale(r"$\tau_\mathrm{em}$", "e-fold of the rising radius")
+    tau_plat: Float[Array, ""] = duration(r"$\tau_\mathrm{plat}$", "length of the plateau")
+    tau_dec: Float[Array, ""] = time_scale(r"$\tau_\mathrm{dec}$", "e-fold of the falling radius")
 
     def _lengths(self):
         return 0.5 * self.tau_em, self.tau_plat, 0.5 * self.tau_dec

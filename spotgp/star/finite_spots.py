@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import param
+from pytreefit.extend import gauss_legendre
 
 from ..kernel.trig import cos_sin
 from .acf import clenshaw, cosine_polynomial, visible_window, window_harmonics
 from .geometry import projected_cap_area
-from .latitude import gauss_legendre, sine_legendre
+from .latitude import sine_legendre
 from .limb_darkening import (
     _raised,
     chebyshev,
@@ -151,12 +152,8 @@ class FiniteSpotVisibilityFunction(AbstractFiniteSpotVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     alpha
         Angular radius of the spots in radians, in (0, pi/2).
     harmonics
@@ -166,6 +163,9 @@ class FiniteSpotVisibilityFunction(AbstractFiniteSpotVisibility):
 
     alpha: Float[Array, ""] = _alpha()
     harmonics: int = _harmonics()
+
+    def powers_of_mu(self):
+        return {1.0: jnp.ones((), jnp.result_type(float))}
 
     def profile(self, mu):
         return projected_cap_area(self.alpha, mu) / (np.pi * jnp.sin(self.alpha) ** 2)
@@ -183,12 +183,8 @@ class FiniteLimbDarkenedVisibilityFunction(AbstractFiniteSpotVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     u1, u2
         Coefficients of the law, u1 + u2 <= 1.
     alpha
@@ -204,6 +200,10 @@ class FiniteLimbDarkenedVisibilityFunction(AbstractFiniteSpotVisibility):
 
     def __check_init__(self):
         check_quadratic(type(self).__name__, self.u1, self.u2)
+
+    def powers_of_mu(self):
+        _, *terms = quadratic_polynomial(self.u1, self.u2)
+        return {float(j): b for j, b in enumerate(terms, 1)}
 
     def profile(self, mu):
         mu = jnp.asarray(mu, float)

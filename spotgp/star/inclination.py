@@ -1,4 +1,4 @@
-"""Priors of a star's inclination, for `pytreefit.Posterior`."""
+"""Priors of the inclination of a star."""
 
 import math
 
@@ -14,7 +14,7 @@ HALF_PI = 0.5 * math.pi
 
 
 class IsotropicInclination(dist.Distribution):
-    r"""Rotation axes that point anywhere with equal probability.
+    r"""The inclination of a rotation axis with a random direction.
 
     .. math:: p(i) = \frac{\sin i}{\cos i_{low} - \cos i_{high}}
 

@@ -11,19 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pytreefit import Model, param
-from pytreefit.extend import is_traced
+from pytreefit import param
+from pytreefit.extend import gauss_legendre, is_traced
+
+from ..component import AbstractComponent
 
 HALF_PI = 0.5 * np.pi
 Hemispheres = Literal["both", "north", "south"]
-
-
-@lru_cache
-def gauss_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss-Legendre quadrature on (-1, 1), NumPy arrays."""
-    node, weight = np.polynomial.legendre.leggauss(nodes)
-    node.flags.writeable = weight.flags.writeable = False
-    return node, weight
 
 
 @lru_cache
@@ -35,12 +29,17 @@ def sine_legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return x, w
 
 
-class AbstractLatitudeDistribution(Model):
+class AbstractLatitudeDistribution(AbstractComponent):
     r"""A probability distribution of the latitudes at which spots emerge.
 
     A new distribution is a class with its parameters as fields, `density` and `intervals`; the
     rest follows by quadrature.
     """
+
+    def default_priors(self, data):
+        """No priors: latitudes are fixed by default."""
+        del data
+        return {}
 
     @abc.abstractmethod
     def density(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -140,9 +139,9 @@ def latitude_rule(
 
 
 class UniformLatitude(AbstractLatitudeDistribution):
-    r"""All latitudes alike, :math:`p(\phi) = 1/\pi`: the default.
+    r"""Uniform in latitude, :math:`p(\phi) = 1/\pi`: the default.
 
-    Spots then are dense at the poles; `UniformOnSphere` has as many per unit of area everywhere.
+    Spots are then densest at the poles; with `UniformOnSphere` their density per area is constant.
     """
 
     def density(self, phi):
@@ -151,27 +150,18 @@ class UniformLatitude(AbstractLatitudeDistribution):
     def intervals(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)
 
-    def total(self):
-        return jnp.asarray(np.pi, float)
-
     def sample(self, key, shape=()):
         return jax.random.uniform(key, shape, jnp.result_type(float), -HALF_PI, HALF_PI)
 
 
 class UniformOnSphere(AbstractLatitudeDistribution):
-    r"""As many spots per unit of area everywhere, :math:`p(\phi) = \cos(\phi) / 2`."""
+    r"""Uniform over the surface, :math:`p(\phi) = \cos(\phi) / 2`."""
 
     def density(self, phi):
         return jnp.cos(phi)
 
     def intervals(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)
-
-    def total(self):
-        return jnp.asarray(2.0, float)
-
-    def sample(self, key, shape=()):
-        return jnp.arcsin(jax.random.uniform(key, shape, jnp.result_type(float), -1.0, 1.0))
 
 
 def _check_hemispheres(owner: str, hemispheres: str) -> None:
@@ -250,21 +240,6 @@ class LatitudeBand(AbstractLatitudeDistribution):
     def intervals(self):
         return _sides(self.lower, self.upper, self.hemispheres)
 
-    def total(self):
-        return (2.0 if self.hemispheres == "both" else 1.0) * (self.upper - self.lower)
-
-    def sample(self, key, shape=()):
-        where, side = jax.random.split(key)
-        uniform = jax.random.uniform(where, shape, jnp.result_type(float))
-        return _mirror(side, self.lower + (self.upper - self.lower) * uniform, self.hemispheres)
-
-
-def _mirror(key, phi, hemispheres: Hemispheres):
-    """Northern latitudes moved to the hemispheres of a band."""
-    if hemispheres == "both":
-        return phi * jax.random.rademacher(key, phi.shape, phi.dtype)
-    return phi if hemispheres == "north" else -phi
-
 
 class GaussianBand(AbstractLatitudeDistribution):
     r"""A Gaussian in latitude, cut at the poles, around one latitude or its mirror image too.
@@ -317,29 +292,11 @@ class GaussianBand(AbstractLatitudeDistribution):
         high = jnp.minimum(self.center + 7.0 * self.width, HALF_PI)
         return _sides(low, high, self.hemispheres)
 
-    def _quantiles(self):
-        return tuple(
-            jax.scipy.special.ndtr((edge - self.center) / self.width)
-            for edge in (-HALF_PI, HALF_PI)
-        )
-
-    def total(self):
-        low, high = self._quantiles()
-        bells = 2.0 if self.hemispheres == "both" else 1.0
-        return bells * np.sqrt(2.0 * np.pi) * self.width * (high - low)
-
-    def sample(self, key, shape=()):
-        where, side = jax.random.split(key)
-        low, high = self._quantiles()
-        uniform = jax.random.uniform(where, shape, jnp.result_type(float))
-        z = jax.scipy.special.ndtri(low + (high - low) * uniform)
-        phi = jnp.clip(self.center + self.width * z, -HALF_PI, HALF_PI)
-        return _mirror(side, phi, self.hemispheres)
-
 
 def _as_pytree(function: Any) -> Any:
     # a plain function is no leaf that jax.jit takes, a Partial carries it as static data
-    return function if isinstance(function, eqx.Module) else jax.tree_util.Partial(function)
+    kept = isinstance(function, eqx.Module | jax.tree_util.Partial)
+    return function if kept else jax.tree_util.Partial(function)
 
 
 class CallableLatitude(AbstractLatitudeDistribution):

@@ -7,11 +7,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import param
-from pytreefit.extend import is_traced
+from pytreefit.extend import gauss_legendre, is_traced
 
 from ..kernel.trig import cos_sin
 from .acf import TWO_PI, clenshaw, visible_window
-from .latitude import gauss_legendre
 from .visibility import AbstractInclinedVisibility, AbstractPolynomialVisibility, visible_panels
 
 HALF_PI = 0.5 * np.pi
@@ -27,7 +26,7 @@ def quadratic_polynomial(u1: Float[Array, ""], u2: Float[Array, ""]) -> list[Arr
 
 
 def check_quadratic(owner: str, u1, u2) -> None:
-    """Raise ValueError where concrete coefficients make the limb darker than black."""
+    """Raise ValueError where concrete coefficients make the brightness at the limb negative."""
     if is_traced(u1) or is_traced(u2):
         return
     # as much as decimals that add up to 1 may miss it by
@@ -58,19 +57,15 @@ class LimbDarkenedVisibilityFunction(AbstractPolynomialVisibility, AbstractIncli
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     u1, u2
         Coefficients of the law, u1 + u2 <= 1; 0 and 0 is a uniform disk.
 
     Raises
     ------
     ValueError
-        If the limb would be darker than black.
+        If the brightness at the limb would be negative.
 
     Examples
     --------
@@ -96,13 +91,6 @@ class LimbDarkenedVisibilityFunction(AbstractPolynomialVisibility, AbstractIncli
 
 
 @functools.lru_cache
-def _half_rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on (0, pi / 2)."""
-    node, weight = gauss_legendre(nodes)
-    return 0.5 * HALF_PI * (1.0 + node), 0.5 * HALF_PI * weight
-
-
-@functools.lru_cache
 def chebyshev(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Chebyshev nodes on (-1, 1), and the matrix from values there to coefficients."""
     angle = np.pi * (np.arange(count) + 0.5) / count
@@ -120,12 +108,8 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
 
     Examples
     --------
@@ -149,7 +133,7 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
         window = visible_window(a0, a1)
         crosses = ~(window.always | window.never)
         nodes = CN_NODES + max(orders, default=0)
-        psi, weight = _half_rule(nodes)
+        psi, weight = gauss_legendre(nodes, 0.0, HALF_PI)
         sin2, cos2 = (jnp.asarray(f(psi) ** 2, float) for f in (np.sin, np.cos))
         # sin(theta / 2) = k sin(psi), k = sin(theta_v / 2): mu is (a0 + a1) cos^2 psi, so that its
         # root is smooth at the limb
@@ -207,7 +191,7 @@ class AbstractProfileVisibility(AbstractInclinedVisibility):
 
     def _overlap(self, d, half, a0, a1, always, never):
         """The part of A(d) from one overlap of the two windows, d in (0, 2 pi)."""
-        psi, rule = _half_rule(OVERLAP_NODES)
+        psi, rule = gauss_legendre(OVERLAP_NODES, 0.0, HALF_PI)
         ndim = d.ndim + 1
         sine = _raised(np.sin(psi), ndim)
         weight = _raised(rule * np.cos(psi), ndim)
@@ -241,12 +225,8 @@ class FourParameterVisibilityFunction(AbstractProfileVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
-    inc
-        Inclination in radians, in [0, pi]; 0 is pole-on.
+    peq, kappa, inc
+        Period, shear and inclination, as for `VisibilityFunction`.
     a1, a2, a3, a4
         Coefficients of the law.
 
@@ -273,6 +253,9 @@ class FourParameterVisibilityFunction(AbstractProfileVisibility):
                 f"{self.a4} give the disk the flux {flux}, but it must be above 0. Check their "
                 "order and signs."
             )
+
+    def powers_of_mu(self):
+        return self._interpolated(5)
 
     def _flux(self):
         terms = (self.a1, self.a2, self.a3, self.a4)

@@ -1,7 +1,9 @@
 """A spotted star: envelope, visibility, latitudes and the strength of its spots."""
 
 import abc
+import itertools
 from collections import Counter
+from typing import Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,17 +12,28 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 
+from ..component import AbstractComponent, short_value
 from .envelope import AbstractEnvelope
 from .latitude import AbstractLatitudeDistribution, UniformLatitude, latitude_rule
-from .visibility import AbstractVisibility, parameter_names, short_repr, short_value
+from .visibility import AbstractVisibility
 
 MEAN_NODES = 96
+_PARTS = ("visibility", "envelope", "amplitude", "latitude")
 
 
-class AbstractAmplitude(Model):
+class AbstractAmplitude(AbstractComponent):
     """How strongly spots modulate the flux: `sigma_k`, or the parameters that make it up."""
 
     sigma_k: eqx.AbstractVar[Array]
+
+    @property
+    def population(self) -> "SpotPopulation | None":
+        """Number, contrast and size of the spots, where these are known."""
+        return None
+
+    @abc.abstractmethod
+    def start(self, sigma_k: float) -> Self:
+        """The same component with another kernel amplitude, to start a fit from."""
 
     @property
     @abc.abstractmethod
@@ -40,6 +53,12 @@ class Amplitude(AbstractAmplitude):
     sigma_k: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\sigma_k$", doc="amplitude of the kernel"
     )
+
+    def default_priors(self, data):
+        return {"sigma_k": data.amplitude}
+
+    def start(self, sigma_k):
+        return Amplitude(sigma_k)
 
     @property
     def variance(self):
@@ -75,6 +94,19 @@ class SpotPopulation(AbstractAmplitude):
     )
 
     @property
+    def population(self):
+        return self
+
+    def default_priors(self, data):
+        """Of the rate only: size and contrast are degenerate with it, and fixed."""
+        return {"nspot_rate": super().default_priors(data)["nspot_rate"]}
+
+    def start(self, sigma_k):
+        """With the rate that gives this amplitude; unchanged if spots are as bright as the star."""
+        one = float((1.0 - self.fspot) ** 2 * self.alpha_max**4)
+        return self.set({"nspot_rate": sigma_k**2 / one}) if one > 0 else self
+
+    @property
     def variance(self):
         return self.nspot_rate * (1.0 - self.fspot) ** 2 * self.alpha_max**4
 
@@ -92,11 +124,10 @@ class SpotEvolutionModel(Model):
     .. math:: k(\tau) = \sigma_k^2 R_\Gamma(\tau)
               \left\langle A(\phi, \omega_0(\phi) \tau) \right\rangle_\phi .
 
-    The amplitude is given by `sigma_k`, or by the three parameters of the spots
-    (:math:`\sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4`). Either way the model holds it as a
-    component ``amplitude``, so that paths of parameters (for `pytreefit.Posterior`, `get` and
-    `set`) all have one form: ``"visibility.peq"``, ``"envelope.lspot"``, ``"amplitude.sigma_k"``,
-    ``"amplitude.fspot"``, ``"latitude.lower"``. The property `paths` lists them by short name.
+    The amplitude is `sigma_k`, or follows from the three parameters of the spots,
+    :math:`\sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4`. Paths of parameters have the form
+    ``"visibility.peq"``, ``"envelope.lspot"``, ``"amplitude.sigma_k"``, ``"latitude.lower"``; the
+    property `paths` lists them by short name.
 
     Parameters
     ----------
@@ -189,10 +220,9 @@ class SpotEvolutionModel(Model):
 
         Where two components have a parameter of one name, the name is the path itself.
         """
-        parts = ("visibility", "envelope", "amplitude", "latitude")
         found = [
             (row[0].rpartition(".")[2], f"{part}.{row[0]}")
-            for part in parts
+            for part in _PARTS
             for row in getattr(self, part).parameters()
         ]
         count = Counter(name for name, _ in found)
@@ -207,6 +237,31 @@ class SpotEvolutionModel(Model):
     def param_dict(self) -> dict[str, float]:
         """Values of the parameters by name, plain floats."""
         return {name: float(self.get(path)) for name, path in self.paths.items()}
+
+    def default_priors(self, data) -> dict:
+        """Default priors of the free parameters of all components, by path."""
+        return {
+            f"{part}.{name}": prior
+            for part in _PARTS
+            for name, prior in getattr(self, part).default_priors(data).items()
+        }
+
+    def start(self, period: float, lifetime: float, sigma_k: float) -> Self:
+        """The same star with another rotation period, life time of spots (days) and amplitude."""
+        return self.set(
+            {
+                "envelope": self.envelope.start(period, lifetime),
+                "visibility": self.visibility.start(period),
+                "amplitude": self.amplitude.start(sigma_k),
+            }
+        )
+
+    def starts(self, period: float, lifetime: float) -> list[Self]:
+        """Stars with this period and life time (days) and several shapes, to start fits from."""
+        pairs = itertools.product(
+            self.envelope.starts(period, lifetime), self.visibility.starts(period)
+        )
+        return [self.set({"envelope": e, "visibility": v}) for e, v in pairs]
 
     def mean_flux(self) -> Float[Array, ""]:
         r"""Mean of the light curve, relative to the star without spots.
@@ -223,8 +278,8 @@ class SpotEvolutionModel(Model):
         ValueError
             If the model has `sigma_k` only, which does not fix the mean.
         """
-        spots = self.amplitude
-        if not isinstance(spots, SpotPopulation):
+        spots = self.amplitude.population
+        if spots is None:
             raise ValueError(
                 "mean_flux needs nspot_rate, fspot and alpha_max: sigma_k alone does not fix the "
                 "mean. Build the model with these three instead of sigma_k."
@@ -277,27 +332,20 @@ class SpotEvolutionModel(Model):
         )
         average = sp.Integral(density(phi) * series, (phi, -sp.pi / 2, sp.pi / 2))
         own = {"k(tau)": sigma**2 * radius(lag) * average}
-        if isinstance(self.amplitude, SpotPopulation):
+        if self.amplitude.population is not None:
             rate, contrast, alpha = sp.symbols("nspot_rate f_spot alpha_max", positive=True)
             own["sigma_k"] = sp.sqrt(rate) * (1 - contrast) * alpha**2
         return equations | show(type(self).__name__, own)
 
     def __repr__(self):
         lines = [
-            f"envelope={_described(self.envelope)}",
+            f"envelope={type(self.envelope).__name__}({self.envelope.param_dict})",
             f"visibility={self.visibility!r}",
-            *(
-                f"{n}={short_value(getattr(self.amplitude, n))}"
-                for n in parameter_names(self.amplitude)
-            ),
+            *(f"{n}={short_value(getattr(self.amplitude, n))}" for n in self.amplitude.param_keys),
         ]
         if not isinstance(self.latitude, UniformLatitude):
-            lines.append(f"latitude={short_repr(self.latitude)}")
+            lines.append(f"latitude={self.latitude!r}")
         return "SpotEvolutionModel(\n  " + ",\n  ".join(lines) + "\n)"
-
-
-def _described(envelope: AbstractEnvelope) -> str:
-    return f"{type(envelope).__name__}({envelope.param_dict})"
 
 
 def _amplitude(sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:

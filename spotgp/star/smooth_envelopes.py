@@ -3,15 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jax.scipy.special import gammaln, log_ndtr
 from jaxtyping import Array, Float
 from scipy.special import zeta
 
 from pytreefit import param
 
+from ..component import to_float
 from ..kernel.symbolic import symbols
 from ..kernel.trig import cos_sin
-from .envelope import AbstractEnvelope, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope, duration, time_scale
 from .envelope_quadrature import autocorrelation, map_lags, sinhc, transform
 
 _NEWTON_STEPS = 40
@@ -43,9 +45,7 @@ class SkewedGaussianEnvelope(AbstractEnvelope):
     Baranyi et al. 2021, A&A 653, A59.
     """
 
-    sigma_sn: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\sigma_\mathrm{sn}$", doc="width"
-    )
+    sigma_sn: Float[Array, ""] = time_scale(r"$\sigma_\mathrm{sn}$", "width")
     n_sn: Float[Array, ""] = param(label=r"$n_\mathrm{sn}$", doc="skewness")
 
     def Gamma(self, t):
@@ -147,7 +147,7 @@ def _logistic_autocorrelation(plateau, tau, s):
     return jnp.where(long, first, second)
 
 
-class LogisticPlateauEnvelope(AbstractEnvelope):
+class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
     r"""A spot whose area grows and decays along logistic curves.
 
     .. math::
@@ -165,12 +165,10 @@ class LogisticPlateauEnvelope(AbstractEnvelope):
         Time scale tau of the growth and of the decay in days, > 0.
     """
 
-    lspot: Float[Array, ""] = param(
-        unit="d", bounds="[0, inf)", label=r"$\ell_\mathrm{spot}$", doc="length of the plateau"
-    )
-    tau_spot: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau_\mathrm{spot}$", doc="time of growth and decay"
-    )
+    plateau, ramps = "lspot", ("tau_spot",)
+
+    lspot: Float[Array, ""] = duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_spot: Float[Array, ""] = time_scale(r"$\tau_\mathrm{spot}$", "time of growth and decay")
 
     def Gamma(self, t):
         t = to_float(t)
@@ -180,13 +178,6 @@ class LogisticPlateauEnvelope(AbstractEnvelope):
         return jnp.exp(0.5 * log_area - jax.nn.log_sigmoid(half / self.tau_spot))
 
     def Gamma_hat(self, omega):
-        real = self._real_transform(omega)
-        return jax.lax.complex(real, jnp.zeros_like(real))
-
-    def Gamma_hat_sq(self, omega):
-        return self._real_transform(omega) ** 2
-
-    def _real_transform(self, omega):
         omega = to_float(omega)
         x = self.lspot / self.tau_spot
         # x / (1 - e^-x) / S^2 = C x, finite where there is no plateau
@@ -195,7 +186,8 @@ class LogisticPlateauEnvelope(AbstractEnvelope):
         y = jnp.abs(np.pi * self.tau_spot * omega)
         near, far = jnp.where(y < 1.0, y, 0.0), jnp.where(y < 1.0, 1.0, y)
         damped = 2.0 * far * jnp.exp(-far) / -jnp.expm1(-2.0 * far)
-        return self.tau_spot * scaled * sine * jnp.where(y < 1.0, 1.0 / sinhc(near), damped)
+        real = self.tau_spot * scaled * sine * jnp.where(y < 1.0, 1.0 / sinhc(near), damped)
+        return jax.lax.complex(real, jnp.zeros_like(real))
 
     def R_Gamma(self, lag):
         return _logistic_autocorrelation(self.lspot, self.tau_spot, jnp.abs(to_float(lag)))
@@ -244,9 +236,7 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
     alpha: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\alpha$", doc="exponent of the rise"
     )
-    tau: Float[Array, ""] = param(
-        unit="d", bounds="(0, inf)", label=r"$\tau$", doc="e-fold of the decay"
-    )
+    tau: Float[Array, ""] = time_scale(r"$\tau$", "e-fold of the decay")
     a: Float[Array, ""] = param(
         bounds="(-1, 1)", label="$a$", doc="depth of the modulation", default=0.0
     )
@@ -257,6 +247,17 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
         doc="angular frequency of the modulation",
         default=0.0,
     )
+
+    def time_scales(self):
+        return ("tau",)
+
+    def default_priors(self, data):
+        """As for any envelope, but the modulation is fixed if its frequency is 0."""
+        priors = super().default_priors(data)
+        turns = dist.LogUniform(2.0 * np.pi / (3.0 * data.span), np.pi / data.cadence)
+        modulation = {"a": priors.pop("a"), "omega": turns}
+        del priors["omega"]
+        return priors | modulation if float(self.omega) > 0 else priors
 
     def Gamma(self, t):
         x = to_float(t) / self.tau

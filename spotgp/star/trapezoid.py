@@ -1,24 +1,16 @@
 """Envelopes that rise, stay and fall along straight lines, exact for any order of their times."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import param
-
-from .envelope import AbstractEnvelope, to_float
-from .plain import plain
+from ..component import plain, to_float
+from .envelope import AbstractEnvelope, AbstractPlateauEnvelope, duration, time_scale
 
 _SERIES_BELOW = 1.0  # of the angle omega tau: the closed form has lost nothing yet above
-
-
-def _time_scale(label: str, doc: str):
-    return param(unit="d", bounds="(0, inf)", label=label, doc=doc)
-
-
-def _duration(label: str, doc: str, **kwargs):
-    return param(unit="d", bounds="[0, inf)", label=label, doc=doc, **kwargs)
 
 
 def _ramp_transform(theta):
@@ -60,15 +52,6 @@ def _transform(corners, omega):
         jnp.sum(imaginary * cosine - real * sine, axis=0),
     )
     return value.reshape(omega.shape)
-
-
-@jax.jit
-def _symmetric_transform(plateau, ramp, omega):
-    """The same for one symmetric trapezoid around t = 0, which is real."""
-    half = 0.5 * omega * plateau
-    real, imaginary = _ramp_transform(omega * ramp)
-    ramps = 4.0 * ramp * (real * jnp.cos(half) - imaginary * jnp.sin(half))
-    return plateau * jnp.sinc(half / np.pi) + ramps
 
 
 def _pieces(corners):
@@ -137,6 +120,10 @@ class _AbstractTrapezoids(AbstractEnvelope):
     def breakpoints(self):
         return self._corners().ravel()
 
+    def kernel_support(self):
+        corners = self._corners()
+        return plain(corners[-1, -1] - corners[0, 0])
+
     def Gamma_hat(self, omega):
         return _transform(self._corners(), to_float(omega))
 
@@ -150,19 +137,32 @@ def _single(lspot, tau_em, tau_dec):
     ]
 
 
-def _sequence(plateaus, ramps, gaps):
-    """Corners of symmetric trapezoids with gaps between their supports, the whole around t = 0."""
-    corners, time = [], jnp.zeros_like(plateaus[0])
-    for plateau, ramp, gap in zip(plateaus, ramps, (*gaps, jnp.zeros_like(time)), strict=True):
-        for length in (ramp, plateau, ramp):
-            corners.append(time)
-            time = time + length
-        corners.append(time)
-        time = time + gap
-    return (jnp.stack(corners) - 0.5 * time).reshape(len(plateaus), 4)
+class _AbstractSequence(_AbstractTrapezoids):
+    """Symmetric trapezoids with gaps between their supports, the whole centred on t = 0."""
+
+    plateaus: ClassVar[tuple[str, ...]]
+    ramps: ClassVar[tuple[str, ...]]
+    gaps: ClassVar[tuple[str, ...]]
+
+    def _corners(self):
+        lengths = [[getattr(self, name) for name in names] for names in self._names()]
+        corners, time = [], jnp.zeros_like(lengths[0][0])
+        for plateau, ramp, gap in zip(*lengths[:2], [*lengths[2], 0.0 * time], strict=True):
+            for length in (ramp, plateau, ramp, gap):
+                corners.append(time)
+                time = time + length
+        return (jnp.stack(corners) - 0.5 * time).reshape(-1, 4)
+
+    def _names(self):
+        return self.plateaus, self.ramps, self.gaps
+
+    def _equations(self):
+        from . import trapezoid_equations as equations
+
+        return equations.sequence(*self._names())
 
 
-class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
+class TrapezoidSymmetricEnvelope(AbstractPlateauEnvelope, _AbstractTrapezoids):
     r"""A spot that grows, stays and decays along straight lines, as fast up as down.
 
     .. math:: \Gamma(t) = \mathrm{clip}\left(\frac{l/2 + \tau - |t|}{\tau},\, 0,\, 1\right)
@@ -184,24 +184,13 @@ class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
     25.0
     """
 
-    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
-    tau_spot: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{spot}$", "length of either ramp")
+    plateau, ramps = "lspot", ("tau_spot",)
+
+    lspot: Float[Array, ""] = duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_spot: Float[Array, ""] = time_scale(r"$\tau_\mathrm{spot}$", "length of either ramp")
 
     def _corners(self):
         return _single(self.lspot, self.tau_spot, self.tau_spot)
-
-    def Gamma_hat(self, omega):
-        real = self._real_transform(omega)
-        return jax.lax.complex(real, jnp.zeros_like(real))
-
-    def Gamma_hat_sq(self, omega):
-        return self._real_transform(omega) ** 2
-
-    def _real_transform(self, omega):
-        return _symmetric_transform(self.lspot, self.tau_spot, to_float(omega))
-
-    def kernel_support(self):
-        return plain(self.lspot + 2.0 * self.tau_spot)
 
     def _equations(self):
         from . import trapezoid_equations as equations
@@ -209,7 +198,7 @@ class TrapezoidSymmetricEnvelope(_AbstractTrapezoids):
         return equations.symmetric()
 
 
-class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+class TrapezoidAsymmetricEnvelope(AbstractPlateauEnvelope, _AbstractTrapezoids):
     r"""A spot that grows, stays and decays along straight lines, each with a duration of its own.
 
     .. math::
@@ -224,15 +213,14 @@ class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
         Lengths of the emergence and of the decay in days, > 0.
     """
 
-    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
-    tau_em: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{em}$", "length of the emergence")
-    tau_dec: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{dec}$", "length of the decay")
+    plateau, ramps = "lspot", ("tau_em", "tau_dec")
+
+    lspot: Float[Array, ""] = duration(r"$\ell_\mathrm{spot}$", "length of the plateau")
+    tau_em: Float[Array, ""] = time_scale(r"$\tau_\mathrm{em}$", "length of the emergence")
+    tau_dec: Float[Array, ""] = time_scale(r"$\tau_\mathrm{dec}$", "length of the decay")
 
     def _corners(self):
         return _single(self.lspot, self.tau_em, self.tau_dec)
-
-    def kernel_support(self):
-        return plain(self.lspot + self.tau_em + self.tau_dec)
 
     def _equations(self):
         from . import trapezoid_equations as equations
@@ -240,7 +228,7 @@ class TrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
         return equations.asymmetric()
 
 
-class DoubleTrapezoidEnvelope(_AbstractTrapezoids):
+class DoubleTrapezoidEnvelope(_AbstractSequence):
     r"""Two equal symmetric trapezoids, a spot that comes back at an active longitude.
 
     .. math:: \Gamma(t) = \Gamma_1(t + \Delta / 2) + \Gamma_1(t - \Delta / 2), \quad
@@ -258,23 +246,14 @@ class DoubleTrapezoidEnvelope(_AbstractTrapezoids):
         Time between the end of the first and the start of the second in days, >= 0.
     """
 
-    lspot: Float[Array, ""] = _duration(r"$\ell_\mathrm{spot}$", "length of either plateau")
-    tau_spot: Float[Array, ""] = _time_scale(r"$\tau_\mathrm{spot}$", "length of every ramp")
-    t_gap: Float[Array, ""] = _duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
+    plateaus, ramps, gaps = ("lspot",) * 2, ("tau_spot",) * 2, ("t_gap",)
 
-    def _corners(self):
-        return _sequence([self.lspot] * 2, [self.tau_spot] * 2, [self.t_gap])
-
-    def kernel_support(self):
-        return plain(2.0 * self.lspot + 4.0 * self.tau_spot + self.t_gap)
-
-    def _equations(self):
-        from . import trapezoid_equations as equations
-
-        return equations.sequence(["lspot"] * 2, ["tau_spot"] * 2, ["t_gap"])
+    lspot: Float[Array, ""] = duration(r"$\ell_\mathrm{spot}$", "length of either plateau")
+    tau_spot: Float[Array, ""] = time_scale(r"$\tau_\mathrm{spot}$", "length of every ramp")
+    t_gap: Float[Array, ""] = duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
 
 
-class DoubleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+class DoubleTrapezoidAsymmetricEnvelope(_AbstractSequence):
     r"""Two different symmetric trapezoids one after the other.
 
     .. math:: \Gamma(t) = \Gamma_1(t - c_1) + \Gamma_2(t - c_2), \quad
@@ -293,26 +272,16 @@ class DoubleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
         Time between the end of the first and the start of the second in days, >= 0.
     """
 
-    lspot1: Float[Array, ""] = _duration(r"$\ell_1$", "length of the first plateau")
-    tau_spot1: Float[Array, ""] = _time_scale(r"$\tau_1$", "length of the first ramps")
-    lspot2: Float[Array, ""] = _duration(r"$\ell_2$", "length of the second plateau")
-    tau_spot2: Float[Array, ""] = _time_scale(r"$\tau_2$", "length of the second ramps")
-    t_gap: Float[Array, ""] = _duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
+    plateaus, ramps, gaps = ("lspot1", "lspot2"), ("tau_spot1", "tau_spot2"), ("t_gap",)
 
-    def _corners(self):
-        return _sequence([self.lspot1, self.lspot2], [self.tau_spot1, self.tau_spot2], [self.t_gap])
-
-    def kernel_support(self):
-        ramps = 2.0 * (self.tau_spot1 + self.tau_spot2)
-        return plain(self.lspot1 + self.lspot2 + ramps + self.t_gap)
-
-    def _equations(self):
-        from . import trapezoid_equations as equations
-
-        return equations.sequence(["lspot1", "lspot2"], ["tau_spot1", "tau_spot2"], ["t_gap"])
+    lspot1: Float[Array, ""] = duration(r"$\ell_1$", "length of the first plateau")
+    tau_spot1: Float[Array, ""] = time_scale(r"$\tau_1$", "length of the first ramps")
+    lspot2: Float[Array, ""] = duration(r"$\ell_2$", "length of the second plateau")
+    tau_spot2: Float[Array, ""] = time_scale(r"$\tau_2$", "length of the second ramps")
+    t_gap: Float[Array, ""] = duration(r"$t_\mathrm{gap}$", "time between both", default=0.0)
 
 
-class TripleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
+class TripleTrapezoidAsymmetricEnvelope(_AbstractSequence):
     r"""Three different symmetric trapezoids one after the other.
 
     .. math:: \Gamma(t) = \Gamma_1(t - c_1) + \Gamma_2(t - c_2) + \Gamma_3(t - c_3)
@@ -330,32 +299,15 @@ class TripleTrapezoidAsymmetricEnvelope(_AbstractTrapezoids):
         Times between the end of one and the start of the next in days, >= 0.
     """
 
-    lspot1: Float[Array, ""] = _duration(r"$\ell_1$", "length of the first plateau")
-    tau_spot1: Float[Array, ""] = _time_scale(r"$\tau_1$", "length of the first ramps")
-    lspot2: Float[Array, ""] = _duration(r"$\ell_2$", "length of the second plateau")
-    tau_spot2: Float[Array, ""] = _time_scale(r"$\tau_2$", "length of the second ramps")
-    lspot3: Float[Array, ""] = _duration(r"$\ell_3$", "length of the third plateau")
-    tau_spot3: Float[Array, ""] = _time_scale(r"$\tau_3$", "length of the third ramps")
-    t_gap12: Float[Array, ""] = _duration(r"$t_{12}$", "from the first to the second", default=0.0)
-    t_gap23: Float[Array, ""] = _duration(r"$t_{23}$", "from the second to the third", default=0.0)
+    plateaus = ("lspot1", "lspot2", "lspot3")
+    ramps = ("tau_spot1", "tau_spot2", "tau_spot3")
+    gaps = ("t_gap12", "t_gap23")
 
-    def _corners(self):
-        return _sequence(
-            [self.lspot1, self.lspot2, self.lspot3],
-            [self.tau_spot1, self.tau_spot2, self.tau_spot3],
-            [self.t_gap12, self.t_gap23],
-        )
-
-    def kernel_support(self):
-        plateaus = self.lspot1 + self.lspot2 + self.lspot3
-        ramps = 2.0 * (self.tau_spot1 + self.tau_spot2 + self.tau_spot3)
-        return plain(plateaus + ramps + self.t_gap12 + self.t_gap23)
-
-    def _equations(self):
-        from . import trapezoid_equations as equations
-
-        return equations.sequence(
-            ["lspot1", "lspot2", "lspot3"],
-            ["tau_spot1", "tau_spot2", "tau_spot3"],
-            ["t_gap12", "t_gap23"],
-        )
+    lspot1: Float[Array, ""] = duration(r"$\ell_1$", "length of the first plateau")
+    tau_spot1: Float[Array, ""] = time_scale(r"$\tau_1$", "length of the first ramps")
+    lspot2: Float[Array, ""] = duration(r"$\ell_2$", "length of the second plateau")
+    tau_spot2: Float[Array, ""] = time_scale(r"$\tau_2$", "length of the second ramps")
+    lspot3: Float[Array, ""] = duration(r"$\ell_3$", "length of the third plateau")
+    tau_spot3: Float[Array, ""] = time_scale(r"$\tau_3$", "length of the third ramps")
+    t_gap12: Float[Array, ""] = duration(r"$t_{12}$", "from the first to the second", default=0.0)
+    t_gap23: Float[Array, ""] = duration(r"$t_{23}$", "from the second to the third", default=0.0)

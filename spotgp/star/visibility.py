@@ -1,45 +1,35 @@
 """How much of a spot is seen while the star turns: rotation, inclination and the small-spot law."""
 
 import abc
-import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
-from pytreefit.extend import KEY, is_traced
+from pytreefit import param
 
+from ..component import AbstractComponent, to_float
 from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
+from .inclination import IsotropicInclination
 
 HALF_PI = 0.5 * np.pi
 
 
-def parameter_names(model: Model) -> tuple[str, ...]:
-    """Names of a module's own parameters, in the order of its fields."""
-    return tuple(f.name for f in dataclasses.fields(model) if KEY in f.metadata)
+@lru_cache
+def _root_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chebyshev nodes in (0, 1), and the matrix from values there to powers."""
+    node = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return node, np.linalg.inv(np.vander(node, increasing=True))
 
 
-def short_value(value) -> str:
-    """A parameter for a repr: four digits of a number, the shape of an array."""
-    array = np.asarray(value)
-    return repr(float(f"{array:.4g}")) if array.ndim == 0 else f"<{array.dtype}{array.shape}>"
-
-
-def short_repr(model: Model) -> str:
-    """``Name(parameter=value, ...)`` with four digits."""
-    names = parameter_names(model)
-    values = [getattr(model, name) for name in names]
-    if not all(eqx.is_array(v) and not is_traced(v) for v in values):
-        return eqx.tree_pformat(model)
-    inside = ", ".join(f"{n}={short_value(v)}" for n, v in zip(names, values, strict=True))
-    return f"{type(model).__name__}({inside})"
-
-
-class AbstractVisibility(Model):
+class AbstractVisibility(AbstractComponent):
     r"""What a spot at latitude :math:`\phi` shows while the star turns.
 
     The spot's longitude is :math:`\theta = \omega_0(\phi) t`, the cosine of its angle from the
@@ -55,9 +45,49 @@ class AbstractVisibility(Model):
     kappa: eqx.AbstractVar[Array]
     inc: eqx.AbstractVar[Array]
 
+    def default_priors(self, data):
+        """Priors of period, shear and inclination; other parameters are fixed.
+
+        The period is log-uniform from 2 cadences to 3 spans, the shear uniform up to 0.95, the
+        axis isotropic; inclinations above pi/2 are included only if the star has one.
+        """
+        highest = np.pi if float(self.inc) > HALF_PI else HALF_PI
+        priors = {
+            "peq": dist.LogUniform(2.0 * data.cadence, 3.0 * data.span),
+            "kappa": dist.Uniform(0.0, 0.95),
+            "inc": IsotropicInclination(0.0, highest),
+        }
+        return {name: priors[name] for name in priors if name in self.param_keys}
+
+    def start(self, period: float) -> Self:
+        """The same component with another rotation period in days, to start a fit from."""
+        return self._with(peq=period)
+
+    def starts(self, period: float) -> tuple[Self, ...]:
+        """The same at several inclinations and shears, to start fits from."""
+        pairs = itertools.product((0.6, 1.2), (0.02, 0.2))
+        return tuple(self._with(peq=period, inc=inc, kappa=kappa) for inc, kappa in pairs)
+
+    def _with(self, **values) -> Self:
+        return self.set({name: values[name] for name in values if name in self.param_keys})
+
     @abc.abstractmethod
     def profile(self, mu: Float[Array, "..."]) -> Float[Array, "..."]:
         """Foreshortened brightness V of a spot against the cosine of its angle, any shape."""
+
+    def powers_of_mu(self) -> dict[float, Float[Array, ""]]:
+        """The star's own law V as a sum of half powers of mu: coefficients by exponent.
+
+        That of a point of the surface, whatever the size of spots. Unless a class knows better,
+        V / mu is interpolated by a polynomial of degree 8 in the square root of mu.
+        """
+        return self._interpolated(9)
+
+    def _interpolated(self, count: int) -> dict[float, Float[Array, ""]]:
+        node, inverse = _root_nodes(count)
+        mu = to_float(node**2)
+        terms = jnp.matmul(to_float(inverse), self.profile(mu) / mu, precision="highest")
+        return {1.0 + 0.5 * k: terms[k] for k in range(count)}
 
     @abc.abstractmethod
     def panels(self) -> Float[Array, "p 2"]:
@@ -147,19 +177,6 @@ class AbstractVisibility(Model):
         """Visibility averaged over a rotation, c_0, in the shape of `phi`."""
         return self.cn((0,), phi)[..., 0]
 
-    @property
-    def param_keys(self) -> tuple[str, ...]:
-        """Names of the parameters."""
-        return parameter_names(self)
-
-    @property
-    def param_dict(self) -> dict[str, float]:
-        """Values of the parameters by name, plain floats."""
-        return {name: float(getattr(self, name)) for name in parameter_names(self)}
-
-    def __repr__(self):
-        return short_repr(self)
-
     def _profile_sympy(self):
         """V as a SymPy expression of mu, or None if there is none."""
         return None
@@ -213,6 +230,9 @@ class AbstractPolynomialVisibility(AbstractVisibility):
             value = value * mu + b
         return value
 
+    def powers_of_mu(self):
+        return {float(j): b for j, b in enumerate(self.polynomial()) if j > 0}
+
     def panels(self):
         return visible_panels(self.inc)
 
@@ -261,9 +281,6 @@ class AbstractInclinedVisibility(AbstractVisibility):
     )
 
 
-_LINEAR = (0.0, 1.0)
-
-
 def _small_spot_equations(equations: dict) -> dict:
     import sympy as sp
 
@@ -309,6 +326,7 @@ class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibilit
     Examples
     --------
     >>> import numpy as np
+    import numpyro.distributions as dist
     >>> visibility = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)
     >>> visibility
     VisibilityFunction(peq=10.0, kappa=0.3, inc=1.047)
@@ -317,7 +335,7 @@ class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibilit
     """
 
     def polynomial(self):
-        return [jnp.asarray(b, float) for b in _LINEAR]
+        return [jnp.zeros(()), jnp.ones(())]
 
     def _equations(self):
         return _small_spot_equations(super()._equations())
@@ -331,10 +349,8 @@ class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
 
     Parameters
     ----------
-    peq
-        Rotation period at the equator in days, > 0.
-    kappa
-        Differential rotation, in [0, 1).
+    peq, kappa
+        Period and shear, as for `VisibilityFunction`.
     """
 
     peq: Float[Array, ""] = _peq()
@@ -350,7 +366,7 @@ class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
         return jnp.zeros_like(phi), jnp.cos(phi)
 
     def polynomial(self):
-        return [jnp.asarray(b, float) for b in _LINEAR]
+        return [jnp.zeros(()), jnp.ones(())]
 
     def panels(self):
         return jnp.asarray([[-HALF_PI, HALF_PI]], float)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import spotgp
+from factories import make_star
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -50,11 +51,7 @@ def reference():
 @pytest.fixture(scope="session")
 def star():
     """A spotted star."""
-    return spotgp.SpotEvolutionModel(
-        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
-        visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.2, inc=1.0),
-        sigma_k=0.01,
-    )
+    return make_star()
 
 
 @pytest.fixture(scope="session")

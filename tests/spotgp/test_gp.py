@@ -103,7 +103,9 @@ def test_the_table_is_right_wherever_the_prior_lets_the_period_go(period):
     flux = 0.01 * np.sin(t) + 1e-3 * rng.normal(size=250)
     gp = GPSolver(t, flux, 1e-3, star, mean=0.0, solver="dense", priors={"peq": (0.2, 30.0)})
     moved = star.set({"visibility.peq": period})
-    expected = multivariate_normal(np.zeros(250), covariance_of(moved, t, 1e-3, nodes=2048)).logpdf(flux)
+    expected = multivariate_normal(np.zeros(250), covariance_of(moved, t, 1e-3, nodes=2048)).logpdf(
+        flux
+    )
     found = float(gp.log_likelihood({"peq": period}))
     assert abs(found - expected) < 0.02
     assert abs(found - expected) < 2.0 * float(gp.likelihood_error({"peq": period})) + 1e-6

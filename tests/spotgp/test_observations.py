@@ -126,7 +126,7 @@ def test_quantities_masked_arrays_and_times():
     absolute = TimeSeriesData(Time([2459000.75, 2459001.5], format="jd", scale="utc"), [1, 2], 0.1)
     np.testing.assert_array_equal(absolute.time, [0.75, 1.5])
     assert (absolute.reference, absolute.time_scale) == (2459000.0, "utc")
-    with pytest.raises(TypeError, match=r"flux_err cannot be used.*'d'.*Pass plain numbers"):
+    with pytest.raises(TypeError, match=r"flux_err.*cannot be converted to unit 'mJy'"):
         TimeSeriesData([0, 1], [1, 2] * u.mJy, [1, 1] * u.d)
 
 
@@ -151,10 +151,13 @@ def test_errors_are_estimated_from_first_differences_of_each_segment(amplitude):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [1, 2, 3], 1), r"flux has shape \(3,\) but time has shape \(2,\): give one"),
-        (([0, 1], [1, 2], [1, 1, 1]), r"flux_err has shape \(3,\) but time has shape \(2,\)"),
+        (([0, 1], [1, 2, 3], 1), r"flux has shape \(3,\) but must have shape \(2,\)"),
+        (([0, 1], [1, 2], [1, 1, 1]), r"flux_err has shape \(3,\) but must have shape \(2,\)"),
         (([0, 1], [1, 2], 1, [0, 0, 1]), r"segment has shape \(3,\)"),
-        ((np.ones((2, 2)), np.ones((2, 2)), 1), r"time has shape \(2, 2\); a one-dimensional"),
+        (
+            (np.ones((2, 2)), np.ones((2, 2)), 1),
+            r"time has shape \(2, 2\) but must be one-dimensional",
+        ),
         (([0, 1, 2], [1, 2, 3], [1, 0, -2]), r"flux_err is zero or negative at 2 of the 3 points"),
         (([0, 1, 2], [1, 2, 3], 0.0), r"first is 0 at time 0\. Give them errors > 0, mask them"),
         (([0, 1], [np.nan, np.nan], 1), r"TimeSeriesData\.flux holds no finite value"),
@@ -171,7 +174,7 @@ def test_bad_values_are_refused(arguments, message):
 
 
 def test_bad_types_are_refused():
-    with pytest.raises(TypeError, match=r"flux holds <U1, not real numbers"):
+    with pytest.raises(TypeError, match=r"flux holds strings, not real numbers"):
         TimeSeriesData([0, 1], ["a", "b"], 1)
     with pytest.raises(TypeError, match=r"segment holds float64, not integers"):
         TimeSeriesData([0, 1], [1, 2], 1, [0.0, 1.0])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from spotgp import periods
 from spotgp.periods import autocorrelation, lomb_scargle
+from spotgp.periods.correlation import _decay, _falling
 
 
 def uneven(n=400, span=60.0, seed=0, gap=(20.0, 29.0)):
@@ -196,20 +196,20 @@ def test_decay_time_of_a_process_of_known_lifetime(tau):
 
 def test_envelopes_of_exact_heights():
     peaks = 5.0 * np.arange(9)
-    decay, _ = periods._decay(peaks, 0.7 * np.exp(-peaks / 13.0))
+    decay, _ = _decay(peaks, 0.7 * np.exp(-peaks / 13.0))
     assert decay == pytest.approx(13.0, rel=1e-4)
     for zero in (6.0, 23.0, 120.0):
-        _, support = periods._decay(peaks, 0.7 * np.maximum(1 - peaks / zero, 0.0))
+        _, support = _decay(peaks, 0.7 * np.maximum(1 - peaks / zero, 0.0))
         assert support == pytest.approx(zero, rel=1e-4)
-    assert periods._decay(peaks, np.full(9, 0.5)) == (np.inf, np.inf)
-    assert np.isnan(periods._decay(peaks[:1], np.ones(1))).all()
+    assert _decay(peaks, np.full(9, 0.5)) == (np.inf, np.inf)
+    assert np.isnan(_decay(peaks[:1], np.ones(1))).all()
 
 
 def test_revived_peaks_do_not_lengthen_the_decay():
     lag = 0.1 * np.arange(400)
     acf = np.cos(2 * np.pi * lag / 5.0)
     peaks, heights = 5.0 * np.arange(1, 7), np.array([1.2, 0.7, 0.4, 0.6, 0.9, 0.2])
-    used, height = periods._falling(peaks, heights, lag, acf)
+    used, height = _falling(peaks, heights, lag, acf)
     np.testing.assert_array_equal(used, [0.0, 5.0, 10.0, 15.0])
     np.testing.assert_allclose(height, [1.0 + acf[1], 1.2, 0.7, 0.4])
 

@@ -4,17 +4,14 @@ import numpy as np
 import pytest
 
 import spotgp
+from factories import make_star
 from spotgp.starts import _spread
 
 
 @pytest.fixture(scope="module")
 def gp():
     """A star whose light curve looks as if it turned half as fast: every other dip is shallow."""
-    star = spotgp.SpotEvolutionModel(
-        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=4.0),
-        visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.05, inc=1.0),
-        sigma_k=3e-3,
-    )
+    star = make_star(spotgp.TrapezoidSymmetricEnvelope(15.0, 4.0), sigma_k=3e-3, kappa=0.05)
     rng = np.random.default_rng(3)
     t = np.sort(rng.uniform(0.0, 60.0, 80))
     flux = 1.0 + 0.01 * np.cos(2.0 * np.pi * t / 8.0) + rng.normal(0.0, 5e-4, t.size)

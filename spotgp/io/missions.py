@@ -1,7 +1,7 @@
 """Light-curve files of Kepler, K2 and TESS, and the meaning of their quality flags."""
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,22 +26,8 @@ QUALITY_BITS["K2"] = QUALITY_BITS["Kepler"]
 _ZERO_POINT = {"Kepler": 2454833.0, "K2": 2454833.0, "TESS": 2457000.0}  # BJD of time 0
 
 
-class LightCurveTable(NamedTuple):
-    """The columns of one file in native float64, and what its headers say."""
-
-    time: np.ndarray
-    flux: np.ndarray
-    flux_err: np.ndarray | None
-    quality: np.ndarray
-    mission: str
-    name: str
-    part: str  # "quarter 7"
-    unit: str
-    reference: float  # BJD of time 0
-
-
 def quality_bits(quality: Any, mission: str | None) -> int:
-    """Return the bitmask that a name or a number stands for in a mission."""
+    """Return the bitmask for a name or a number, which depends on the mission."""
     if isinstance(quality, int | np.integer) and not isinstance(quality, bool):
         if quality < 0:
             raise ValueError(f"quality = {quality} is negative. Pass a bitmask >= 0, or a name.")
@@ -62,8 +48,15 @@ def quality_bits(quality: Any, mission: str | None) -> int:
     return QUALITY_BITS[mission][quality]
 
 
+def by_quality(flags, quality: str | int, mission: str | None) -> dict[str, Any]:
+    """The mask of points without a bad flag, and its reason."""
+    bits = quality_bits(quality, mission)
+    name = f"{quality!r}, " if isinstance(quality, str) else ""
+    return {"mask": (flags & bits) == 0, "reason": f"their quality flags ({name}bits {bits})"}
+
+
 def find_mission(*headers: Any) -> str | None:
-    """Return "Kepler", "K2" or "TESS" as headers (or any mappings) tell it, or None."""
+    """Return "Kepler", "K2" or "TESS" as found in headers (or any mappings), or None."""
     said = [
         str(header.get(key, header.get(key.lower(), ""))).strip().upper()
         for header in headers
@@ -75,10 +68,10 @@ def find_mission(*headers: Any) -> str | None:
     return None
 
 
-def read_light_curve(
-    path: str | os.PathLike, flux: str = "PDCSAP_FLUX", mission: str | None = None
-) -> LightCurveTable:
-    """Return the columns of a light-curve file of Kepler, K2 or TESS.
+def from_fits(
+    path: str | os.PathLike, flux: str, quality: str | int, mission: str | None
+) -> dict[str, Any]:
+    """Columns of a light-curve file of Kepler, K2 or TESS, as arguments of `TimeSeriesData`.
 
     Raises
     ------
@@ -99,45 +92,41 @@ def read_light_curve(
                 f"{', '.join(repr(hdu.name) for hdu in units)}."
             )
         table = next((hdu for hdu in tables if hdu.name == "LIGHTCURVE"), tables[0])
-        primary, header = units[0].header, table.header
-        found = find_mission(primary, header)
+        primary = units[0].header
+        found = find_mission(primary, table.header)
         _check_mission(path, mission, found, str(primary.get("TELESCOP", "")).strip())
-        names = {name.upper(): name for name in table.columns.names}
-        flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
-        missing = [name for name in ("TIME", flux.upper(), flag) if name not in names]
-        if missing:
-            raise ValueError(
-                f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
-                f"columns are {', '.join(names.values())}. Choose the flux with flux=."
-            )
+        columns, flags, where = _columns(path, table, primary, flux.upper(), str(found))
+    read = f"Read {flux} of {where} from {os.path.basename(path)}."
+    return {**columns, "history": [read], **by_quality(flags, quality, found)}
 
-        def column(name: str) -> np.ndarray:
-            return np.array(table.data[names[name]], dtype=np.float64)
 
-        error = flux.upper() + "_ERR"
-        unit = table.columns[names[flux.upper()]].unit
-        part = next(
-            (
-                f"{key.lower()} {primary[key]}"
-                for key in ("QUARTER", "CAMPAIGN", "SECTOR")
-                if primary.get(key) is not None
-            ),
-            "",
+def _columns(path: str, table: Any, primary: Any, flux: str, mission: str):
+    """Columns and metadata of a table HDU, the quality flags, and the part of the mission."""
+    header, names = table.header, {name.upper(): name for name in table.columns.names}
+    flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
+    missing = [name for name in ("TIME", flux, flag) if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
+            f"columns are {', '.join(names.values())}. Choose the flux with flux=."
         )
-        start = header.get("BJDREFI", primary.get("BJDREFI"))
-        fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
-        assert found is not None
-        return LightCurveTable(
-            time=column("TIME"),
-            flux=column(flux.upper()),
-            flux_err=column(error) if error in names else None,
-            quality=np.array(table.data[names[flag]], dtype=np.int64),
-            mission=found,
-            name=str(primary.get("OBJECT", "")).strip(),
-            part=part,
-            unit=(unit or "").replace("e-", "electron"),  # as astropy spells it
-            reference=_ZERO_POINT[found] if start is None else float(start) + float(fraction),
-        )
+
+    def column(name: str, dtype=np.float64) -> np.ndarray:
+        return np.array(table.data[names[name]], dtype=dtype)
+
+    keys = [key for key in ("QUARTER", "CAMPAIGN", "SECTOR") if primary.get(key) is not None]
+    start = header.get("BJDREFI", primary.get("BJDREFI"))
+    fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
+    columns = {
+        "time": column("TIME"),
+        "flux": column(flux),
+        "flux_err": column(flux + "_ERR") if flux + "_ERR" in names else None,
+        "name": str(primary.get("OBJECT", "")).strip(),
+        "unit": (table.columns[names[flux]].unit or "").replace("e-", "electron"),  # as in astropy
+        "reference": _ZERO_POINT[mission] if start is None else float(start) + float(fraction),
+    }
+    part = f" {keys[0].lower()} {primary[keys[0]]}" if keys else ""
+    return columns, column(flag, np.int64), mission + part
 
 
 def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:

@@ -1,0 +1,113 @@
+"""Readers: what other packages and mission files hold, as arguments of `TimeSeriesData`."""
+
+from typing import Any
+
+import numpy as np
+
+from pytreefit.extend import as_data
+
+from .columns import days_of
+from .missions import by_quality, find_mission
+
+_ZERO_POINT = {"bkjd": 2454833.0, "btjd": 2457000.0, "jd": 0.0, "mjd": 2400000.5}
+
+
+def from_timeseries(
+    series: Any, flux: str, flux_err: str | None, segment: str | None, reference: float | None
+) -> dict[str, Any]:
+    """Columns of an ``astropy.timeseries.TimeSeries``; ValueError for a missing column."""
+    wanted = [column for column in (flux, flux_err, segment) if column is not None]
+    missing = [column for column in wanted if column not in series.colnames]
+    if missing:
+        raise ValueError(
+            f"The TimeSeries has no column {' or '.join(map(repr, missing))}; its columns are "
+            f"{', '.join(series.colnames)}. Name them with flux=, flux_err= (None: to be "
+            "estimated) and segment=."
+        )
+    time, reference, scale = days_of(series.time, reference)
+    return {
+        "time": time,
+        "flux": series[flux],
+        "flux_err": None if flux_err is None else series[flux_err],
+        "segment": None if segment is None else series[segment],
+        "reference": reference,
+        "time_scale": scale,
+    }
+
+
+def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -> dict[str, Any]:
+    """Columns of a lightkurve object; errors that are all NaN are ignored."""
+    meta = getattr(light_curve, "meta", None) or {}
+    time = light_curve.time
+    error = getattr(light_curve, "flux_err", None)
+    if error is not None and np.all(np.isnan(as_data("light_curve.flux_err", error))):
+        error = None
+    flags = getattr(light_curve, "quality", None)
+    masked = {}
+    if flags is not None:
+        flags = np.asarray(getattr(flags, "value", flags)).astype(np.int64)
+        masked = by_quality(flags, quality, mission or find_mission(meta))
+    return {
+        "time": np.asarray(time.value, float),
+        "flux": light_curve.flux,
+        "flux_err": error,
+        "reference": _ZERO_POINT.get(getattr(time, "format", "")),
+        "time_scale": getattr(time, "scale", None) or "tdb",
+        "name": str(meta.get("OBJECT", meta.get("LABEL", "")) or ""),
+        **masked,
+    }
+
+
+def joined(series: list[Any]) -> dict[str, Any]:
+    """Several light curves as one; ValueError if units, scales or known references are mixed."""
+    for what in ("unit", "time_scale"):
+        found = list(dict.fromkeys(repr(getattr(one, what)) for one in series))
+        if len(found) > 1:
+            raise ValueError(
+                f"The series to concatenate differ in {what}: {', '.join(found)}. Bring them "
+                "to the same first, for example with normalize()."
+            )
+    known = [one.reference is not None for one in series]
+    if any(known) and not all(known):
+        raise ValueError(
+            "Some of the series to concatenate have a reference (the Julian date of time 0) "
+            "and some do not. Build all of them with reference=, or none."
+        )
+    zero = series[0].reference
+    shifts = [one.reference - zero if all(known) else 0.0 for one in series]
+    first = np.cumsum([0, *(one.n_segments for one in series[:-1])])
+    notes = [
+        f"[{number}{' ' + one.name if one.name else ''}] {note}"
+        for number, one in enumerate(series)
+        for note in one.history
+    ]
+    return {
+        "time": np.concatenate([one.time + s for one, s in zip(series, shifts, strict=True)]),
+        "flux": np.concatenate([one.flux for one in series]),
+        "flux_err": np.concatenate([one.flux_err for one in series]),
+        "segment": np.concatenate([one.segment + k for one, k in zip(series, first, strict=True)]),
+        "unit": series[0].unit,
+        "reference": zero,
+        "time_scale": series[0].time_scale,
+        "name": ", ".join(dict.fromkeys(one.name for one in series if one.name)),
+        "history": [*notes, f"Joined {len(series)} light curves, each with its own segments."],
+    }
+
+
+def to_timeseries(data: Any) -> Any:
+    """An ``astropy.timeseries.TimeSeries`` of a `TimeSeriesData`."""
+    from astropy import units
+    from astropy.time import Time, TimeDelta
+    from astropy.timeseries import TimeSeries
+
+    if data.reference is None:
+        time: Any = TimeDelta(data.time, format="jd")
+    else:
+        time = Time(data.reference, data.time, format="jd", scale=data.time_scale)
+    try:
+        unit: Any = units.Unit(data.unit)
+    except ValueError:  # a label that astropy does not know
+        unit = units.dimensionless_unscaled
+    flux, flux_err = data.flux * unit, data.flux_err * unit
+    columns = {"flux": flux, "flux_err": flux_err, "segment": np.array(data.segment)}
+    return TimeSeries(time=time, data=columns)

@@ -1,0 +1,237 @@
+"""Steps that prepare a light curve for a fit."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from pytreefit.extend import as_booleans
+
+from . import corrections
+from .columns import median_step, points, positive
+
+
+class Steps:
+    """The steps: each returns a new light curve and adds a sentence to its history.
+
+    A base of `TimeSeriesData`, which has the arrays and the readers.
+    """
+
+    time: np.ndarray
+    flux: np.ndarray
+    flux_err: np.ndarray
+    segment: np.ndarray
+    history: tuple[str, ...]
+    n_dropped: int
+
+    def __len__(self) -> int:
+        return self.time.size
+
+    @property
+    def n_segments(self) -> int:
+        """Number of segments."""
+        return int(self.segment.max()) + 1
+
+    @property
+    def cadence(self) -> float:
+        """Median step between neighbours of a segment, days, leaving out steps of 0; or NaN."""
+        return median_step(self.time, self.segment)
+
+    def _new(self, note: str, keep: np.ndarray | None = None, dropped: int = 0, **values) -> Self:
+        """Return the series with some values replaced, then only the points to keep, and a note."""
+        arrays = {key: getattr(self, key) for key in ("time", "flux", "flux_err", "segment")}
+        rest = {key: getattr(self, key) for key in ("unit", "reference", "time_scale", "name")}
+        arrays |= {key: values.pop(key) for key in list(values) if key in arrays}
+        if keep is not None:
+            if np.sum(keep) < 2:
+                raise ValueError(
+                    f"{note} This leaves {np.sum(keep)} of {points(len(self))}, and at least 2 are "
+                    "needed: loosen the step."
+                )
+            arrays = {key: array[keep] for key, array in arrays.items()}
+        history = (*self.history, note) if note else self.history
+        made = type(self)(**arrays, **{**rest, **values}, history=history)
+        object.__setattr__(made, "n_dropped", self.n_dropped + dropped)
+        return made
+
+    def normalize(self, per_segment: bool = True) -> Self:
+        """Return the series divided by the median flux, of each segment or of all points.
+
+        Raises
+        ------
+        ValueError
+            If a median is not positive.
+        """
+        level = np.full(len(self), np.median(self.flux))
+        if per_segment:
+            for k in range(self.n_segments):
+                level[self.segment == k] = np.median(self.flux[self.segment == k])
+        if not np.all(level > 0):
+            bad = int(self.segment[np.argmin(level)])
+            raise ValueError(
+                f"The median flux is {level.min():g} (segment {bad}), which is not positive: the "
+                "flux has had its mean taken off already. Add it back, or do not normalise."
+            )
+        note = "Divided by the median flux" + (" of each segment." if per_segment else ".")
+        return self._new(note, flux=self.flux / level, flux_err=self.flux_err / level, unit="")
+
+    def detrend(self, order: int | None = None, window: float | None = None) -> Self:
+        r"""Return the series without the slow trend of each segment; medians are kept.
+
+        Beware of what this does to long periods: a polynomial takes away signals of periods longer
+        than about :math:`2 L / \mathrm{order}` in a segment of length L, a running median those
+        longer than about its window, and both distort what is near. Spots live long and rotate
+        slowly: a Gaussian process with offsets per segment often needs no detrending at all.
+
+        Parameters
+        ----------
+        order : int, optional
+            Order of a polynomial fitted by least squares with the errors, >= 0; 1 if neither is
+            given.
+        window : float, optional
+            Width of a running median, days, in place of the polynomial.
+
+        Raises
+        ------
+        ValueError
+            If both are given, or a segment has too few points for the polynomial.
+        """
+        if order is not None and window is not None:
+            raise ValueError(
+                f"order = {order} and window = {window} are both given. Choose one: a polynomial "
+                "of that order, or a running median."
+            )
+        degree = 1 if order is None else int(order)
+        if order is not None and (degree < 0 or degree != order):
+            raise ValueError(f"order = {order} is no order of a polynomial. Pass 0, 1, 2 ...")
+        window = None if window is None else positive("window", window)
+        columns = (self.time, self.flux, self.flux_err, self.segment)
+        flux = self.flux - corrections.trend(*columns, degree, window)
+        what = f"a polynomial of order {degree}" if window is None else f"a {window:g} d median"
+        return self._new(f"Took {what} off each segment.", flux=flux)
+
+    def sigma_clip(
+        self,
+        sigma: float = 5.0,
+        *,
+        lower: float | None = None,
+        upper: float | None = None,
+        window: float | None = None,
+        iterations: int = 5,
+    ) -> Self:
+        """Return the series without its outliers about a running median of each segment.
+
+        Parameters
+        ----------
+        sigma : float
+            How far from the running median a point may lie, in robust standard deviations (1.4826
+            times the median absolute deviation) of such distances within its segment.
+        lower, upper : float, optional
+            The same for points below and above, in place of ``sigma``; ``inf`` keeps that side.
+        window : float, optional
+            Width of the running median, days; 0.5 d and 11 cadences at least by default. It must
+            be well below the rotation period.
+        iterations : int
+            Rounds at most, each without what the last one took; it ends by itself.
+        """
+        lower, upper = (sigma if side is None else side for side in (lower, upper))
+        if not (lower > 0 and upper > 0):
+            raise ValueError(f"sigma = {sigma}, lower = {lower}, upper = {upper} must be above 0.")
+        if window is None:
+            steps = 11.0 * self.cadence
+            window = max(0.5, steps) if np.isfinite(steps) else 0.5
+        window = positive("window", window)
+        far = corrections.outliers(
+            self.time, self.flux, self.segment, (lower, upper), window, iterations
+        )
+        count = int(np.sum(far))
+        limits = f"{lower:g}" if lower == upper else f"{lower:g} (below) or {upper:g} (above)"
+        note = (
+            f"Clipped {count:,} of {points(len(self))} beyond {limits} sigma of a {window:g} d "
+            "running median."
+        )
+        return self._new(note, ~far, count)
+
+    def bin(self, width: float) -> Self:
+        r"""Return the series averaged in bins of equal width, segment by segment.
+
+        .. math:: \bar f = \frac{\sum_i f_i / \sigma_i^2}{\sum_i 1 / \sigma_i^2}, \qquad
+                  \bar\sigma = \left( \sum_i 1 / \sigma_i^2 \right)^{-1/2}
+
+        and times likewise; bins start at each segment's first time and those without points are
+        left out. The slope inside a bin is signal that is lost: keep bins short against the
+        rotation period over the signal-to-noise ratio, or fit the points as they are.
+
+        Parameters
+        ----------
+        width : float
+            Width of the bins, days.
+        """
+        width = positive("width", width)
+        columns = (self.time, self.flux, self.flux_err, self.segment)
+        time, flux, flux_err, segment = corrections.bin_means(*columns, width)
+        if time.size < 2:
+            raise ValueError(f"width = {width:g} d leaves a single bin. Pass a smaller width.")
+        note = f"Averaged {points(len(self))} in bins of {width:g} d: {time.size:,} are left."
+        return self._new(note, time=time, flux=flux, flux_err=flux_err, segment=segment)
+
+    def thin(self, number: int) -> Self:
+        """Return at most this number of points, evenly chosen.
+
+        Fewer points for a Gaussian process whose cost grows with their cube: unlike means in bins,
+        points as they were measured follow the same process.
+
+        Parameters
+        ----------
+        number : int
+            Points to keep at most, at least 2.
+        """
+        if number < 2:
+            raise ValueError(f"number = {number} is not a number of points >= 2.")
+        step = -(-len(self) // int(number))
+        keep = np.arange(len(self)) % step == 0
+        note = f"Took one in {step} of {points(len(self))}: {int(np.sum(keep)):,} are left."
+        return self._new(note, keep)
+
+    def split(self, gap: float) -> Self:
+        """Return the series with new segments wherever one has a step longer than ``gap`` days."""
+        gap = positive("gap", gap)
+        segment = corrections.split_by_gaps(self.time, self.segment, gap)
+        note = (
+            f"Split at gaps over {gap:g} d: from {self.n_segments} to {segment.max() + 1} segments."
+        )
+        return self._new(note, segment=segment)
+
+    def select(
+        self,
+        t_min: float | None = None,
+        t_max: float | None = None,
+        segment: int | Sequence[int] | None = None,
+    ) -> Self:
+        """Return the points with t_min <= time <= t_max (days), of one or some segments."""
+        low, high = (-np.inf if t_min is None else t_min), (np.inf if t_max is None else t_max)
+        keep = (self.time >= low) & (self.time <= high)
+        parts = [] if t_min is None and t_max is None else [f"times {low:g} to {high:g} d"]
+        if segment is not None:
+            wanted = np.atleast_1d(np.asarray(segment))
+            unknown = np.setdiff1d(wanted, np.arange(self.n_segments))
+            if unknown.size:
+                raise ValueError(
+                    f"segment = {segment} is not there: segments are 0 to {self.n_segments - 1}."
+                )
+            keep &= np.isin(self.segment, wanted)
+            parts.append(f"segment {', '.join(map(str, wanted))}")
+        note = f"Selected {' and '.join(parts) or 'everything'}: {points(int(np.sum(keep)))}."
+        return self._new(note, keep)
+
+    def first(self, days: float) -> Self:
+        """Return the first days of the series."""
+        days = positive("days", days)
+        keep = self.time < self.time[0] + days
+        return self._new(f"Selected the first {days:g} d: {points(int(np.sum(keep)))}.", keep)
+
+    def mask(self, keep: Any, reason: str = "a mask") -> Self:
+        """Return the points where ``keep`` is True; ``reason`` goes into the history."""
+        used = as_booleans("TimeSeriesData.keep", keep, shape=self.time.shape)
+        count = int(np.sum(~used))
+        return self._new(f"Masked {count:,} of {points(len(self))} by {reason}.", used, count)
