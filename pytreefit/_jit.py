@@ -93,6 +93,8 @@ def _programs(function, threads: bool, quickly: bool):
             raise _NotOnlyArrays
         return result
 
+    # what profiles and logs of compilations call it
+    arrays.__name__ = getattr(function, "__name__", "arrays")
     options = _xla.compiler_options(threads, quickly)
     general = eqx.filter_jit(function, compiler_options=options)
     return general, jax.jit(arrays, compiler_options=options)

@@ -1,4 +1,4 @@
-"""Draws with the Fourier likelihood corrected to the dense one."""
+"""Draws with the likelihood in bins corrected to the dense one."""
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +20,13 @@ PRIORS = {
 
 
 @pytest.mark.filterwarnings("ignore:Only .* draws are effective")
-def test_from_fourier_modes_to_the_exact_likelihood(star):
+def test_from_bins_to_the_exact_likelihood(star):
     rng = np.random.default_rng(0)
     t = np.sort(rng.uniform(0.0, 40.0, 200))
     error = np.full(t.size, 1e-3)
     flux = 1.0 + 0.01 * np.sin(1.5 * t) + error * rng.normal(size=t.size)
     options = {"jitter": 3e-4, "priors": PRIORS}
-    cheap = GPSolver(t, flux, error, star, solver="fourier", tolerance=1.0, **options)
+    cheap = GPSolver(t, flux, error, star, solver="bins", tolerance=1.0, **options)
     exact = GPSolver(t, flux, error, star, solver="dense", **options)
     # draws near the best values are enough to compare densities: no sampler is needed
     centre = cheap.posterior.unconstrain(cheap.posterior.initial)

@@ -7,9 +7,8 @@ import pytest
 
 from pytreefit import Posterior, fit, laplace
 from spotgp import GPSolver, TimeSeriesData, fit_many, search
-from spotgp.gp.setup import filled_up
-from spotgp.solvers import bandwidth, fastest
-from spotgp.survey import _alike, _first_guess, _groups, _with
+from spotgp.solvers import Banded, Dense
+from spotgp.survey import _alike, _first_guess, _groups
 
 PRIORS = {
     "peq": (2.0, 12.0), "kappa": None, "inc": (0.3, 1.5), "lspot": (1.0, 9.0), "tau_spot": None,
@@ -19,7 +18,7 @@ PRIORS = {
 def light_curve(star, n, seed, segments=1):
     rng = np.random.default_rng(seed)
     t = np.sort(rng.uniform(0.0, 60.0, n))
-    gp = GPSolver(t, np.ones(n), 1e-3, star, knots=512, nodes=8)
+    gp = GPSolver(t, np.ones(n), 1e-3, star)
     flux = 1.0 + np.asarray(gp.sample_prior(t, jax.random.key(seed))[0])
     flux = flux + rng.normal(0.0, 1e-3, n)
     return TimeSeriesData(
@@ -49,20 +48,18 @@ def many(data, star, compiled):
     return result, compiled.count("jit(_advance)") - before, lines
 
 
-@pytest.mark.parametrize("solver", ["dense", "banded"])
-def test_filling_up_changes_nothing(solver, star):
-    data = light_curve(star, 60, 3, segments=3)
+@pytest.mark.parametrize("solver", [Dense, Banded])
+def test_sizes_in_common_change_nothing(solver, star):
     priors = {"lspot": (1.0, 8.0), "tau_spot": (0.5, 2.0)}
     star = star.set({"envelope.lspot": 4.0, "envelope.tau_spot": 1.0})
-    gp = GPSolver.from_data(data, star, jitter=1e-3, trend=1, priors=priors, solver=solver)
-    light_curve_ = gp.light_curve
-    layout = (1, 90, 0)
-    if solver == "banded":
-        width = bandwidth(np.asarray(light_curve_.time), float(light_curve_.reach))
-        layout = tuple(fastest(90, width, dense=False))
-        assert layout[0] > 1
-    wide = _with(gp, filled_up(light_curve_, 90, 6, layout=layout))
-    assert wide.light_curve.columns.shape == (90, 6)
+    data = light_curve(star, 60, 3, segments=3)
+    gp, longer = (
+        GPSolver.from_data(one, star, jitter=1e-3, trend=1, priors=priors, solver=solver)
+        for one in (data, light_curve(star, 90, 4, segments=5))
+    )
+    wide = gp.with_solver(solver.shared([gp.solver, longer.solver])[0])
+    assert wide.solver.points.time.size >= 90 > gp.solver.points.time.size
+    assert wide.solver.points.columns.shape[1] == 6
     value, gradient = gp.value_and_grad_log_posterior()
     wide_value, wide_gradient = wide.value_and_grad_log_posterior()
     assert float(wide_value) == pytest.approx(float(value), abs=1e-8)
@@ -72,50 +69,34 @@ def test_filling_up_changes_nothing(solver, star):
         np.testing.assert_allclose(a, b, rtol=1e-8)
 
 
-def test_small_stars_share_a_program_whether_banded_or_not(data, star):
-    priors = {"lspot": (1.0, 8.0), "tau_spot": (0.5, 2.0)}
-    star = star.set({"envelope.lspot": 4.0, "envelope.tau_spot": 1.0})
-    items = [
-        (k, one.name, GPSolver.from_data(one, star, priors=priors, solver=solver))
-        for k, (one, solver) in enumerate(zip(data, ("dense", "banded", "banded"), strict=True))
-    ]
-    assert [gp.light_curve.layout[0] > 1 for _, _, gp in items] == [False, True, True]
+def test_stars_of_any_noise_and_period_share_a_program(data, star, compiled):
+    changes = (1e-3, 4.0), (1e-6, 3.0), (3e-3, 20.0)
+    items = []
+    for k, (one, (error, period)) in enumerate(zip(data, changes, strict=True)):
+        changed = star.set({"visibility.peq": period})
+        gp = GPSolver(
+            one.time, one.flux, error, changed, solver="dense", priors=PRIORS | {"peq": (1.0, 30.0)}
+        )
+        items.append((k, one.name, gp))
     groups = _groups(items)
     assert len(groups) == 1
-    for k, _, shared in _alike(groups[0]):
-        assert shared.light_curve.layout == (1, 60, 0)
-        expected = items[k][2].log_posterior()
-        assert float(shared.log_posterior()) == pytest.approx(float(expected), abs=1e-8)
-
-
-def test_stars_with_tables_of_different_sizes_share_a_program(data, star, compiled):
-    sizes = (512, 32), (2048, 64), (4096, 256)
-    items = [
-        (k, one.name, GPSolver.from_data(one, star, priors=PRIORS, knots=knots, nodes=nodes))
-        for k, (one, (knots, nodes)) in enumerate(zip(data, sizes, strict=True))
-    ]
-    groups = _groups(items)
-    assert len(groups) == 1
-    shared = sorted(_alike(groups[0]), key=lambda item: item[0])
+    shared = _alike(groups[0])
     jax.clear_caches()
     before = compiled.count("jit(_value_and_gradient)")
-    found = [gp.value_and_grad_log_posterior() for *_, gp in shared]
+    found = {k: gp.value_and_grad_log_posterior() for k, _, gp in shared}
     assert compiled.count("jit(_value_and_gradient)") == before + 1
-    for size, one, (*_, alone), (*_, among_others) in zip(sizes, found, items, shared, strict=True):
-        assert among_others.light_curve.table_size == size
+    for k, _, alone in items:
         value, gradient = alone.value_and_grad_log_posterior()
-        assert float(one[0]) == pytest.approx(float(value), abs=1e-8)
-        np.testing.assert_allclose(one[1], gradient, rtol=1e-8, atol=1e-8)
+        assert float(found[k][0]) == pytest.approx(float(value), rel=1e-10)
+        np.testing.assert_allclose(found[k][1], gradient, rtol=1e-6, atol=1e-6)
 
 
 def test_the_same_as_one_by_one(data, many, star):
     result, programs, _ = many
     assert programs == result.compilations == 1
     for k, one in ((0, data[0]), (3, data[2])):
-        shared = result[k].fit.model
         first = _first_guess(one, star, PRIORS)
-        knots, nodes = shared.table_size
-        gp = GPSolver.from_data(one, first, priors=PRIORS, knots=knots, nodes=nodes, solver="dense")
+        gp = GPSolver.from_data(one, first, priors=PRIORS, solver="dense")
         best = search(gp, number=2, progress=False).best
         assert result[k].log_density == pytest.approx(float(best.log_density), abs=1e-6)
         errors = laplace(gp.posterior, best).std
@@ -125,10 +106,14 @@ def test_the_same_as_one_by_one(data, many, star):
             assert result[k].errors[name] == pytest.approx(float(errors[name]), rel=1e-3)
 
 
-def test_filling_up_changes_no_fit_at_the_edge_of_a_prior(data, star):
+def test_sizes_in_common_change_no_fit_at_the_edge_of_a_prior(data, star):
     priors = {**PRIORS, "lspot": (1.0, 4.0)}
-    gp = GPSolver.from_data(data[0], star.set({"envelope.lspot": 3.0}), priors=priors)
-    wide = _with(gp, filled_up(gp.light_curve, 90, 1, layout=(1, 90, 0)))
+    star = star.set({"envelope.lspot": 3.0})
+    gp, longer = (
+        GPSolver.from_data(one, star, priors=priors, solver=Dense)
+        for one in (data[0], light_curve(star, 90, 5))
+    )
+    wide = gp.with_solver(Dense.shared([gp.solver, longer.solver])[0])
     alone, among_others = (search(one, number=2, progress=False).best for one in (gp, wide))
     assert "model.envelope.lspot" in alone.at_edge
     assert float(alone.values["model.envelope.lspot"]) == pytest.approx(4.0, rel=1e-6)
@@ -184,8 +169,8 @@ def test_an_interrupt_returns_what_is_done(data, star):
 def test_what_cannot_be(data, star):
     with pytest.raises(ValueError, match="stars is empty"):
         fit_many([], star)
-    with pytest.raises(ValueError, match="'fourier'"):
-        fit_many(data, star, solver="fourier")
+    unknown = fit_many(data[:1], star, solver="fast", progress=False)
+    assert "must be 'auto'" in unknown[0].message
 
 
 def test_differences_are_as_good_as_second_derivatives():

@@ -27,11 +27,11 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 import spotgp
 from spotgp import GPSolver
-from spotgp.gp import approximate as _approximate, setup as _setup
+from spotgp.solvers.bins import solver as _bins
+from spotgp.solvers.quasiseparable import solver as _quasiseparable
 
 ERROR, TOLERANCE = 1e-3, 0.1
 KINDS = ("even", "jittered", "gappy", "unsorted", "mixed")
-STATIC = {"knots": 2048, "nodes": 64}
 SHARED = {
     "peq": (1.5, 12.0),
     "inc": (0.01, 1.57),
@@ -53,11 +53,10 @@ ENVELOPES = {
 RIGID = (spotgp.ExponentialEnvelope, spotgp.ExponentialAsymmetricEnvelope)
 SHEARS = (0.02, 0.1, 0.3, 0.6)  # and 0 where the quasiseparable solver is tested
 # "auto, long": as if there were more than 3,000 points
-SOLVERS = ("banded", "auto", "local", "auto, long", "fourier", "quasiseparable")
+SOLVERS = ("banded", "auto", "bins", "auto, long", "quasiseparable")
 REASONS = {
     "banded": "saves nothing: with these priors the kernel reaches",
-    "local": "too far above the noise",
-    "fourier": "too far above the noise",
+    "bins": "too far above the noise",
     "quasiseparable": "needs more than 64 harmonics",
 }
 POINTS = (600, 600, 600, 600, 600, 1500, 1500, 3000)
@@ -131,8 +130,9 @@ def times(kind, points, rng):
 
 
 @jax.jit
-def covariance_matrix(light_curve):
-    return light_curve.covariance(light_curve.span).block(light_curve.time, light_curve.time)
+def covariance_matrix(solver, process):
+    covariance = solver.tables.covariance(process, solver.points.span)
+    return covariance.block(solver.points.time, solver.points.time)
 
 
 class Ladder:
@@ -161,7 +161,9 @@ class Ladder:
         self.flux = np.ones(case.points)
         noise = self.error**2 + (0.3 * ERROR) ** 2
         order = np.argsort(self.time, kind="stable")
-        matrix = np.asarray(covariance_matrix(self.solver("dense").light_curve))
+        dense = self.solver("dense")
+        matrix = np.asarray(covariance_matrix(dense.solver, dense.process))
+        matrix = matrix[: case.points, : case.points]
         factor = np.linalg.cholesky(matrix + np.diag(noise[order]))
         self.flux[order] += factor @ rng.normal(size=case.points)
         self.flux += 3e-3 * self.segment
@@ -171,7 +173,7 @@ class Ladder:
         """The process with a solver; ValueError where it refuses."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The points are not in order of time")
-            warnings.filterwarnings("ignore", message="An exact solver is taken, as")
+            warnings.filterwarnings("ignore", message="solver = .* is taken, as")
             return GPSolver(
                 self.time,
                 self.flux,
@@ -183,7 +185,6 @@ class Ladder:
                 trend=1,
                 priors=self.priors,
                 tolerance=TOLERANCE,
-                **STATIC,
             )
 
     def elsewhere(self, sigma):
@@ -248,7 +249,7 @@ class Row(NamedTuple):
     @property
     def allowed(self):
         """By which the likelihood may be off."""
-        known = self.stated or ROUNDING
+        known = max(self.stated, ROUNDING)
         of_auto = self.solver.startswith("auto") and self.where == "star"
         return min(known, TOLERANCE) if of_auto else known
 
@@ -267,11 +268,10 @@ def climb(case, solvers):
     expected = {where: evaluate(ladder.dense, theta) for where, theta in places.items()}
     for solver in solvers:
         with pytest.MonkeyPatch.context() as patch:
-            # modes cost their number's cube: beyond some it is refused, earlier than for users
-            patch.setattr(_approximate, "_MOST_MODES", 800)
             if "long" in solver:
-                patch.setattr(_setup, "_EXACT_UP_TO", 100)
-                patch.setattr(_setup, "_EXACT_BELOW", 0.0)
+                patch.setattr(_bins, "_EXACT_UP_TO", 100)
+                patch.setattr(_bins, "_LEAST_COST", 0.0)
+                patch.setattr(_quasiseparable, "_EXACT_UP_TO", 100)
             try:
                 gp = ladder.solver(solver.partition(",")[0])
             except ValueError as reason:
@@ -363,8 +363,7 @@ def test_many_cases():
     number = -(-int(os.environ.get("LADDER", "136")) // 4)
     everything, rigid = cases(POINTS), cases(POINTS, RIGID, (0.0,))
     rows = draw(number, everything, ("banded", "auto"))
-    rows += draw(number, everything, ("local", "auto, long"))
-    rows += draw(number, everything, ("fourier",))
+    rows += draw(number, everything, ("bins", "auto, long"))
     rows += draw(number, rigid, ("quasiseparable",))
     print("\n" + summary(rows))
     check(rows)

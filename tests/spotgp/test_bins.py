@@ -8,13 +8,8 @@ import pytest
 
 import spotgp
 from spotgp import GPSolver
-from spotgp.gp import approximate as _approximate
-from spotgp.solvers import (
-    bin_covariance as _bin_covariance,
-    bin_sums as _bin_sums,
-    bins_algebra as local,
-    log_ratios as _log_ratios,
-)
+from spotgp.solvers import Bins, Dense
+from spotgp.solvers.bins import algebra, covariance, log_ratios, solver as bins_solver, sums
 
 N, SPAN = 1000, 40.0
 PRIORS = {"lspot": (2.0, 15.0), "tau_spot": (1.0, 5.0), "jitter": (1e-5, 1e-2)}
@@ -43,7 +38,7 @@ def light_curve(kind):
     return t + 100.0, error, (t > 0.4 * SPAN).astype(int)
 
 
-def processes(star, kind="random", solvers=("dense", "local"), tolerance=0.1, **options):
+def processes(star, kind="random", solvers=("dense", "bins"), tolerance=0.1, **options):
     t, error, segment = light_curve(kind)
     rng = np.random.default_rng(1)
     flux = np.asarray(
@@ -72,7 +67,7 @@ def test_within_the_error_it_states(both):
 
 def test_predictions_and_offsets(both):
     exact, bins = both
-    first, last = exact.light_curve.epoch + 0.5 * SPAN * np.array([-1.0, 1.0])
+    first, last = float(exact.data.epoch) + 0.5 * SPAN * np.array([-1.0, 1.0])
     t = np.linspace(first - 2.0, last + 2.0, 300)  # beyond the data too, and in two chunks
     for parts in (None, "spots"):
         wanted, found = exact.predict(t, parts=parts), bins.predict(t, parts=parts)
@@ -115,18 +110,18 @@ def test_its_gradient_is_that_of_its_value(both):
 @pytest.mark.parametrize(("tolerance", "low"), [(0.1, 20), (0.1, 44), (0.3, 20)])
 def test_the_determinant_and_its_slope(star, tolerance, low, monkeypatch):
     """Against the eigenvalues of all elements' covariance."""
-    monkeypatch.setattr(_bin_covariance, "LOW_DEGREES", low)
-    monkeypatch.setattr(_log_ratios, "_MOST_PROBES", 512)
-    monkeypatch.setattr(_log_ratios, "_PROBED_BINS", 10**6)
+    monkeypatch.setattr(covariance, "LOW_DEGREES", low)
+    monkeypatch.setattr(log_ratios, "_MOST_PROBES", 512)
+    monkeypatch.setattr(log_ratios, "_PROBED_BINS", 10**6)
     t = np.sort(np.random.default_rng(2).uniform(0.0, 30.0, 600))
     priors = {"lspot": (2.0, 9.0), "tau_spot": (0.5, 3.5)}
-    gp = GPSolver(t, np.ones(600), 1e-3, star, solver="local", tolerance=tolerance, priors=priors)
-    light_curve_ = gp.light_curve
-    kernel = light_curve_.covariance(light_curve_.span)
+    gp = GPSolver(t, np.ones(600), 1e-3, star, solver="bins", tolerance=tolerance, priors=priors)
+    solver = gp.solver
+    kernel = solver._kernel(gp.process)
 
     def system(scale):
-        sums, layout = light_curve_.sums, light_curve_.layout
-        return local._prepared(sums, lambda lag: scale * kernel(lag), jnp.zeros(()), layout)[0]
+        scaled = lambda lag: scale * kernel(lag)  # noqa: E731
+        return algebra._prepared(solver.sums, scaled, jnp.zeros(()), solver.layout)[0]
 
     @jax.jit
     def eigenvalues(scale):
@@ -139,9 +134,9 @@ def test_the_determinant_and_its_slope(star, tolerance, low, monkeypatch):
         return jnp.linalg.eigvalsh(matrix), colours
 
     # all that high degrees would have added between bins
-    left_out = (
-        2.0 * _approximate._errors_in_bins(light_curve_)(float(light_curve_.sums.width)).degrees
-    )
+    time, noise = np.asarray(gp.data.time), np.asarray(gp.data.flux_err) ** 2
+    errors = bins_solver._errors(time, noise, gp.process, solver.tables)(float(solver.sums.width))
+    left_out = 2.0 * errors.degrees
 
     def exact(scale):
         found = np.asarray(eigenvalues(scale)[0])
@@ -151,11 +146,11 @@ def test_the_determinant_and_its_slope(star, tolerance, low, monkeypatch):
     @jax.jit
     @jax.value_and_grad
     def estimate(scale):
-        return jnp.mean(_log_ratios.log_ratios(system(scale))[0])
+        return jnp.mean(log_ratios.log_ratios(system(scale))[0])
 
     colours = np.asarray(eigenvalues(jnp.ones(()))[1])
     np.testing.assert_allclose(colours, np.eye(len(colours)), atol=1e-9)
-    ratios, rest = _log_ratios.log_ratios(system(jnp.ones(())))
+    ratios, rest = log_ratios.log_ratios(system(jnp.ones(())))
     wanted = exact(jnp.ones(()))
     slope = (exact(jnp.asarray(1.01)) - exact(jnp.asarray(0.99))) / 0.02
     value, gradient = estimate(jnp.ones(()))
@@ -172,13 +167,13 @@ def test_the_layout_changes_nothing(star, layout):
     """Any tiles with enough of a band give the same value."""
     time = np.sort(np.random.default_rng(3).uniform(0.0, SPAN, 300))
     columns = np.stack([time < 20.0, time >= 20.0], axis=1).astype(float)
-    sums = _bin_sums.gather(time, np.sin(time), columns, np.full(300, 0.01), 0.0, 1.0, 41)
+    own = sums.gather(time, np.sin(time), columns, np.full(300, 0.01), 0.0, 1.0, 41)
 
     def kernel(lag):
         return jnp.maximum(1.0 - lag / 20.0, 0.0) ** 2
 
-    with_bins = local.log_likelihood(sums, kernel, jnp.asarray(0.0), layout)
-    whole = local.log_likelihood(sums, kernel, jnp.asarray(0.0), (1, 50, 0))
+    with_bins = algebra.log_likelihood(own, kernel, jnp.asarray(0.0), layout)
+    whole = algebra.log_likelihood(own, kernel, jnp.asarray(0.0), (1, 50, 0))
     assert float(with_bins) == pytest.approx(float(whole), abs=1e-8)
 
 
@@ -191,35 +186,32 @@ def test_white_noise_that_is_not_free(star, jitter):
 
 def test_what_it_refuses(star):
     with pytest.raises(ValueError, match="cannot keep the error of the log-likelihood below"):
-        processes(star, solvers=("local",), tolerance=1e-12)
+        processes(star, solvers=("bins",), tolerance=1e-12)
     with pytest.raises(ValueError, match="how far the kernel may reach"):
-        processes(star, solvers=("local",), priors={**PRIORS, "lspot": dist.HalfNormal(9.0)})
+        processes(star, solvers=("bins",), priors={**PRIORS, "lspot": dist.HalfNormal(9.0)})
     with pytest.raises(ValueError, match="all values of the jitter"):
-        processes(star, solvers=("local",), priors={**PRIORS, "jitter": dist.HalfNormal(1e-3)})
+        processes(star, solvers=("bins",), priors={**PRIORS, "jitter": dist.HalfNormal(1e-3)})
     terms = {"granulation": spotgp.Matern32Term(sigma=1e-3, rho=0.5)}
     with pytest.raises(ValueError, match="for spots alone"):
-        processes(star, solvers=("local",), terms=terms)
+        processes(star, solvers=("bins",), terms=terms)
 
 
 def test_auto_takes_it_where_it_can(star):
     t = np.linspace(0.0, 20.0, 3500)
     flux = 1.0 + 0.01 * np.sin(t)
     options = {"jitter": 3e-4, "priors": PRIORS}
-    chosen = GPSolver(t, flux, 1e-3, star, **options)
-    assert chosen.light_curve.in_bins
-    assert not GPSolver(t, flux, 1e-3, star, solver="exact", **options).light_curve.in_bins
-    assert not GPSolver(t[::2], flux[::2], 1e-3, star, **options).light_curve.in_bins
-    # spots that live for a small part of the light curve: a narrow band
-    assert not GPSolver(100.0 * t, flux, 1e-3, star, **options).light_curve.in_bins
+    assert isinstance(GPSolver(t, flux, 1e-3, star, **options).solver, Bins)
+    others = (
+        GPSolver(t, flux, 1e-3, star, solver="exact", **options),
+        GPSolver(t[::2], flux[::2], 1e-3, star, **options),
+        # spots that live for a small part of the light curve: a narrow band
+        GPSolver(100.0 * t, flux, 1e-3, star, **options),
+    )
+    assert not any(isinstance(gp.solver, Bins) for gp in others)
     terms = {"granulation": spotgp.Matern32Term(sigma=1e-3, rho=0.5)}
-    with pytest.warns(UserWarning, match="An exact solver is taken, as solver = 'local' is for"):
+    with pytest.warns(UserWarning, match="'dense' is taken, as solver = 'bins' is for spots alone"):
         exact = GPSolver(t, flux, 1e-3, star, terms=terms, **options)
-    assert exact.light_curve.sums is None
-
-
-def test_no_point_can_be_left_out(both):
-    with pytest.raises(ValueError, match="works with the exact solvers"):
-        both[1].leave_one_out()
+    assert isinstance(exact.solver, Dense)
 
 
 def test_it_can_be_batched(both):
