@@ -1,5 +1,6 @@
 """Compiled programs that outlive the process: JAX's compilation cache, set up in one line."""
 
+import functools
 import hashlib
 import os
 import platform
@@ -7,14 +8,16 @@ import sys
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
+from numpyro.distributions import Distribution
 
 
 def cache_programs(folder: str | os.PathLike | None = None) -> Path:
     """Keep compiled programs on disk, so that the next process need not compile them again.
 
     This is JAX's persistent compilation cache, told to keep small programs too: a fit or a
-    sampling run consists of many. Call it first thing in a script. Programs that call back into
-    Python are compiled anew in each process.
+    sampling run consists of many. Call it first thing in a script: programs that are there already
+    are forgotten. Those that call back into Python are compiled anew in each process.
 
     Parameters
     ----------
@@ -31,10 +34,24 @@ def cache_programs(folder: str | os.PathLike | None = None) -> Path:
     base = _user_cache() / "pytreefit" if folder is None else Path(folder).expanduser().absolute()
     path = base / _processor()
     path.mkdir(parents=True, exist_ok=True)
+    _order_fields()
+    compilation_cache.reset_cache()  # it remembers that there was none
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return path
+
+
+@functools.cache
+def _order_fields() -> None:
+    """Flatten NumPyro's distributions in one order in every process.
+
+    NumPyro takes the order of a set of names, which is at random in each process: programs of a
+    posterior would differ from those on disk. Those compiled before are of the other order.
+    """
+    unordered = Distribution.gather_pytree_data_fields.__func__
+    Distribution.gather_pytree_data_fields = classmethod(lambda cls: tuple(sorted(unordered(cls))))
+    jax.clear_caches()
 
 
 def _user_cache() -> Path:

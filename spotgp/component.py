@@ -95,7 +95,6 @@ class AbstractComponent(Model):
             Priors by path. Parameters that are missing are fixed. Unless a class overrides this,
             all parameters are free, with the widest priors that their bounds allow.
         """
-        del data
         return priors_by_bounds(self)
 
     @property

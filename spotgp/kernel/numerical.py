@@ -35,22 +35,6 @@ class NumericalKernel(Model):
         Mean flux.
     mean_error
         Its Monte-Carlo error.
-
-    Examples
-    --------
-    >>> import jax
-    >>> from spotgp import SpotEvolutionModel, TrapezoidSymmetricEnvelope, VisibilityFunction
-    >>> from spotgp.kernel.numerical import NumericalKernel
-    >>> model = SpotEvolutionModel(
-    ...     envelope=TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0),
-    ...     visibility=VisibilityFunction(peq=10.0, kappa=0.3, inc=1.0),
-    ...     sigma_k=0.01,
-    ... )
-    >>> measured = NumericalKernel.from_spot_model(
-    ...     model, nspot_rate=1.0, tsim=50.0, tsamp=0.5, n_realizations=20
-    ... )
-    >>> measured.kernel(np.array([0.0, 5.0])).shape
-    (2,)
     """
 
     lag: Float[Array, " nlag"]

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from pytreefit.extend import as_data
+from pytreefit.extend import as_data, unit_of
 
 SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def checked(time: Any, flux: Any, flux_err: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
     """Finite columns with a span and a variation; ValueError for any other."""
+    unit = unit_of(flux)
     time, flux = as_data("time", time, "d"), as_data("flux", flux)
     if time.ndim != 1 or time.shape != flux.shape or time.size < 3:
         raise ValueError(
@@ -27,7 +28,7 @@ def checked(time: Any, flux: Any, flux_err: Any = None) -> tuple[np.ndarray, np.
     if not np.ptp(flux) > 0:
         raise ValueError(f"flux is {flux[0]:g} everywhere: a constant light curve has no period.")
     if flux_err is not None:
-        flux_err = as_data("flux_err", flux_err)
+        flux_err = as_data("flux_err", flux_err, unit)
         if not np.all(flux_err > 0) or flux_err.shape not in ((), time.shape):
             raise ValueError(
                 f"flux_err has shape {flux_err.shape} and a smallest value of "

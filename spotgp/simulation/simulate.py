@@ -48,9 +48,7 @@ def blocked_light(
     Parameters
     ----------
     visibility
-        The star's visibility. Its law is exact if it is a polynomial of the foreshortening or the
-        four-parameter law; of any other, V / mu is interpolated by a polynomial of degree 8 in the
-        square root of mu.
+        The star's visibility, of which `AbstractVisibility.powers_of_mu` is the law.
     alpha
         Angular radius, rad, 0 to pi/2, any shape.
     cos_beta
@@ -59,7 +57,7 @@ def blocked_light(
     Returns
     -------
     jax.Array
-        Share of the light, of the same shape.
+        Fraction of the light, of the same shape.
     """
     total = jnp.zeros_like(cos_beta)
     for power, coefficient in visibility.powers_of_mu().items():
@@ -132,8 +130,7 @@ def light_curve(
 ) -> Float[Array, " ntime"]:
     """Flux of a star with given spots; pure, differentiable in the model, the spots and the times.
 
-    Of the model the envelope and the visibility count: how large and how dark each spot is, the
-    spots themselves say.
+    Only envelope and visibility of the model are used: ``spots`` has the size and the contrast.
 
     Parameters
     ----------
@@ -174,8 +171,7 @@ class LightcurveModel(Model):
     Parameters
     ----------
     model
-        Envelope and visibility. Once spots are drawn, their size and darkness are in ``spots``:
-        the model's ``sigma_k``, or ``alpha_max`` and ``fspot``, count no more.
+        Envelope and visibility; its amplitude is no longer used once spots are drawn.
     spots
         The spots.
     t

@@ -180,7 +180,6 @@ class AbstractEnvelope(AbstractComponent):
         AbstractEnvelope
             With all `time_scales` multiplied by one factor.
         """
-        del period
         factor = lifetime / float(jnp.real(self.Gamma_hat(0.0)))
         return self.set({path: factor * self.get(path) for path in self.time_scales()})
 
@@ -217,7 +216,6 @@ class AbstractPlateauEnvelope(AbstractEnvelope):
 
     def starts(self, period, lifetime):
         """Two shapes: three quarters of the life time on the ramps, or on the plateau."""
-        del period
         return tuple(self._shaped(x * lifetime, (1.0 - x) * lifetime) for x in (0.25, 0.75))
 
     def _shaped(self, plateau: float, ramp: float) -> Self:

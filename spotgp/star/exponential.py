@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.special import lambertw
 
 from pytreefit.extend import stopped
 
@@ -73,14 +74,8 @@ class _AbstractExponential(AbstractEnvelope):
         return plain(last_lag(envelope.R_Gamma, longest))
 
 
-def _support() -> float:
-    x = 25.0
-    for _ in range(50):
-        x = np.log1p(x) - np.log(NEGLIGIBLE_R)
-    return float(x)
-
-
-_SUPPORT = _support()  # (1 + x) e^-x = 1e-10
+# (1 + x) e^-x = 1e-10
+_SUPPORT = float(-1.0 - lambertw(-NEGLIGIBLE_R / np.e, -1).real)
 
 
 class ExponentialEnvelope(_AbstractExponential):

@@ -38,7 +38,6 @@ class AbstractLatitudeDistribution(AbstractComponent):
 
     def default_priors(self, data):
         """No priors: latitudes are fixed by default."""
-        del data
         return {}
 
     @abc.abstractmethod

@@ -19,7 +19,9 @@ jax.monitoring.register_event_listener(
 
 from pytreefit import Model, Posterior, cache_programs, fit, jit, param
 
+jit(lambda x: x + 1)(jnp.ones(3))  # JAX looks for the folder at the first compilation
 cache_programs(sys.argv[1])
+counts.clear()
 
 class Line(Model):
     slope: jax.Array = param()

@@ -12,8 +12,8 @@ import numpyro.distributions as dist
 import pytest
 
 import pytreefit.sampling.nuts as nuts
-import pytreefit.sampling.sample as module
 from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
+from pytreefit.sampling.sample import _coordinates
 
 KEY = jax.random.key(7)
 TRACES = []
@@ -177,7 +177,7 @@ def test_coordinates_start_from_the_maximum_of_what_is_sampled():
     )
     best = fit(posterior, progress=False)
     assert "x" in best.at_edge
-    whitening, _ = module._coordinates(posterior, best, "auto")
+    whitening, _ = _coordinates(posterior, best, "auto")
 
     def log_density(v):
         return posterior.log_density(whitening.offset + whitening.matrix @ v)

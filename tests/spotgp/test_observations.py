@@ -128,6 +128,10 @@ def test_quantities_masked_arrays_and_times():
     assert (absolute.reference, absolute.time_scale) == (2459000.0, "utc")
     with pytest.raises(TypeError, match=r"flux_err.*cannot be converted to unit 'mJy'"):
         TimeSeriesData([0, 1], [1, 2] * u.mJy, [1, 1] * u.d)
+    with pytest.raises(TypeError, match=r"logarithmic.*10\*\*\(-0\.4 \* \(m - median"):
+        TimeSeriesData([0, 1], [12.1, 12.2] * u.mag, 0.01)
+    with pytest.raises(TypeError, match=r"time.*cannot be converted to unit 'd'"):
+        TimeSeriesData([0, 1] * u.m, [1, 2], 0.1)
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 0.02])

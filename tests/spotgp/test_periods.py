@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from scipy.optimize import curve_fit
 
 from spotgp.periods import autocorrelation, lomb_scargle
@@ -224,3 +225,16 @@ def test_no_peak_is_nan_and_no_error():
         autocorrelation(time, np.sin(time), max_lag=0.05)
     with pytest.raises(ValueError, match=r"smoothing = -1 must be 0 or more"):
         autocorrelation(time, np.sin(time), smoothing=-1)
+
+
+@pytest.mark.parametrize("method", [lomb_scargle, autocorrelation])
+def test_any_kind_of_array_will_do(method):
+    time = np.arange(0.0, 40.0, 0.25)
+    flux = np.round(1000.0 + 50.0 * np.sin(time))
+    expected = method(time, flux).period
+    assert method((24.0 * time) * u.h, flux.astype(">i4") * u.mJy).period == pytest.approx(expected)
+    assert method(list(time), np.ma.masked_array(flux)).period == expected
+    with pytest.raises(ValueError, match="not finite"):
+        method(time, np.ma.masked_greater(flux, 1040.0))
+    with pytest.raises(TypeError, match="logarithmic"):
+        method(time, flux * u.mag)
