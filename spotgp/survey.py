@@ -22,6 +22,7 @@ from .starts import first_guess, search
 
 # points up to which light curves are taken as a whole
 _SMALL = 600
+_NOT_DONE = "Not done."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -222,47 +223,62 @@ def fit_many(
     stars = list(stars)
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
-    tell, began, stop = Reporter(progress), clock.perf_counter(), threading.Event()
-    rows: list[StarFit] = [StarFit(str(k), message="Not done.") for k in range(len(stars))]
-    done = 0
+    run = _Run(stars, (model, priors, jitter, kwargs), (starts, steps, errors), Reporter(progress))
+    return run.all()
 
-    def keep(k: int, row: StarFit):
-        nonlocal done
-        rows[k], done = row, done + 1
-        seconds = clock.perf_counter() - began
-        left = duration(seconds / done * (len(stars) - done))
-        failed = sum(row.fit is None and row.message != "Not done." for row in rows)
-        tell(f"fit_many: {done} of {len(stars)} stars, {failed} failed, about {left} left")
 
-    def prepare(k: int):
-        if stop.is_set():
+class _Run:
+    """The fits of many stars under way."""
+
+    def __init__(self, stars, process, how, tell: Reporter):
+        self.stars, self.process, self.how, self.tell = stars, process, how, tell
+        self.began, self.stop, self.done = clock.perf_counter(), threading.Event(), 0
+        self.rows = [StarFit(str(k), message=_NOT_DONE) for k in range(len(stars))]
+
+    def all(self) -> ManyFits:
+        """Fit the stars, or what there is time for until Ctrl-C."""
+        groups: list[list] = []
+        try:
+            items = in_threads(self.prepare, range(len(self.stars)))
+            groups = _groups([item for item in items if item])
+            for group in groups:
+                shared = _alike(group)
+                self.work(shared[0])  # compiles for the others
+                in_threads(self.work, shared[1:])
+        except KeyboardInterrupt:
+            self.stop.set()
+        seconds = clock.perf_counter() - self.began
+        number = f"{self.done} of {len(self.stars)} stars"
+        self.tell(f"fit_many: {number} in {duration(seconds)}", final=True)
+        return ManyFits(tuple(self.rows), len(groups), seconds)
+
+    def prepare(self, k: int):
+        """Number, name and process of a star; None where there is none."""
+        if self.stop.is_set():
             return None
         name = str(k)
         try:
-            data = _data_of(stars[k])
+            data = _data_of(self.stars[k])
             name = data.name or name
-            return k, name, _process_of(data, model, priors, jitter, kwargs)
+            return k, name, _process_of(data, *self.process)
         except Exception as error:
-            keep(k, StarFit(name, message=_said(error)))
+            self.keep(k, StarFit(name, message=_said(error)))
             return None
 
-    def work(item):
+    def work(self, item):
+        """Fit one of what `prepare` returned."""
         k, name, gp = item
-        if not stop.is_set():
-            keep(k, _fitted(name, gp, starts, steps, errors))
+        if not self.stop.is_set():
+            self.keep(k, _fitted(name, gp, *self.how))
 
-    groups: list[list] = []
-    try:
-        groups = _groups([item for item in in_threads(prepare, range(len(stars))) if item])
-        for group in groups:
-            shared = _alike(group)
-            work(shared[0])  # compiles for the others
-            in_threads(work, shared[1:])
-    except KeyboardInterrupt:
-        stop.set()
-    seconds = clock.perf_counter() - began
-    tell(f"fit_many: {done} of {len(stars)} stars in {duration(seconds)}", final=True)
-    return ManyFits(tuple(rows), len(groups), seconds)
+    def keep(self, k: int, row: StarFit):
+        """Keep a result, and say how far it got."""
+        self.rows[k], self.done = row, self.done + 1
+        left = len(self.stars) - self.done
+        left = duration((clock.perf_counter() - self.began) / self.done * left)
+        failed = sum(row.fit is None and row.message != _NOT_DONE for row in self.rows)
+        number = f"{self.done} of {len(self.stars)} stars"
+        self.tell(f"fit_many: {number}, {failed} failed, about {left} left")
 
 
 def _data_of(star) -> TimeSeriesData:

@@ -76,7 +76,7 @@ def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -
     """
     ends = np.searchsorted(time, time + reach)
     pairs = 2.0 * float(np.sum(ends - np.arange(time.size)))
-    ratio = variance / float(np.median(noise))
+    ratio = max(variance / float(np.median(noise)), 1e-3)
     bearable = _SHARE * tolerance * math.sqrt(2.0) / (ratio * math.sqrt(max(pairs, 1.0)))
     return min(_ERROR, bearable)
 

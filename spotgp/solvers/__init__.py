@@ -1,5 +1,6 @@
 """Solvers of a light curve's Gaussian process."""
 
+from ..kernel.covariance import Tables
 from .base import (
     AbstractFactorSolver,
     AbstractSolver,
@@ -24,6 +25,7 @@ __all__ = [
     "Information",
     "Points",
     "Quasiseparable",
+    "Tables",
     "finite_or_minus_infinity",
     "points_of",
     "prepared",

@@ -217,6 +217,6 @@ def test_auto_takes_it_where_it_can(star):
 def test_it_can_be_batched(both):
     _, bins = both
     values = {name: jnp.stack([v, 1.001 * v]) for name, v in bins.values().items()}
-    together = jax.vmap(lambda v: bins.posterior.model_at(v).log_likelihood())(values)
-    one = bins.posterior.model_at(bins.values()).log_likelihood()
+    together = jax.vmap(lambda v: bins.solver.log_likelihood(bins.posterior.model_at(v)))(values)
+    one = bins.solver.log_likelihood(bins.process)
     assert float(together[0]) == pytest.approx(float(one), abs=1e-6)

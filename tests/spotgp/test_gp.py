@@ -1,5 +1,6 @@
 """Likelihood, gradients and predictions against plain linear algebra with scipy."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -252,6 +253,23 @@ def test_data_and_process_are_saved_and_loaded(plain, tmp_path):
     save(tmp_path / "star.npz", plain.process)
     np.testing.assert_array_equal(load(tmp_path / "data.npz").flux, plain.data.flux)
     assert float(load(tmp_path / "star.npz").model.peq) == float(plain.process.model.peq)
+
+
+def test_set_equals_built(plain):
+    """Nothing of data or process follows from their other fields: the solver is made of them."""
+    others = {"constant": True, "trend": 2, "segment": (np.arange(N) > 50).astype(int)}
+    for whole in (plain.data, plain.process):
+        fields = {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
+        for name, value in fields.items():
+            if name in others:
+                other = others[name]
+            elif isinstance(value, jax.Array):
+                other = value + 0.5
+            else:
+                continue
+            built = type(whole)(**{**fields, name: other})
+            assert eqx.tree_equal(whole.set({name: other}), built), name
+            assert not eqx.tree_equal(whole, built), name
 
 
 def test_second_star_compiles_nothing(data, plain, star, compiled):

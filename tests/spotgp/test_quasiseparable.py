@@ -48,6 +48,8 @@ def process(name, kind="even", solver="quasiseparable", orders=ORDERS, **options
     model = options.pop("model", None) or star(name)
     kernel = model if orders is None else AnalyticKernel(model, orders=orders)
     options = {"jitter": 3e-4, "offsets": segment, "trend": 1, **options}
+    if orders is not None:
+        options.setdefault("tolerance", 1e-4)  # of the dense solver's table
     options["priors"] = {"inc": (0.0, 1.7), **options.get("priors", {})}
     return GPSolver(t, flux, error, kernel, solver=solver, **options)
 

@@ -58,7 +58,7 @@ OTHER = {
     "breakpoints": (0.1, 0.2),
 }
 # those of a process have a test of their own
-PROCESS = {spotgp.LightCurve}
+PROCESS = {spotgp.LightCurve, spotgp.Process}
 
 
 def test_every_public_component_is_here():

@@ -65,23 +65,14 @@ def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
     time = np.asarray(time - time[0])
     bins = int(time[-1] / width) + 1
     index = (time / width).astype(int)
-    occupied, counts = np.unique(index, return_counts=True)
-    full = occupied[counts > KEPT]
-    if full.size == 0:
-        return Neglected(0.0, 0.0, 0.0)
-    # those with most information speak for themselves, some of the others for the rest
-    information = np.bincount(index, weights=1.0 / variance)[full]
-    full = full[np.argsort(information)[::-1]]
-    rest = np.sort(full[_SUBSET // 4 :])
-    some = rest[np.linspace(0, rest.size - 1, min(_SUBSET, rest.size)).round().astype(int)]
-    shares = [(b, 1.0) for b in full[: _SUBSET // 4]] + [(b, rest.size / some.size) for b in some]
+    occupied = np.unique(index)
     lags = math.ceil(reach / width)
     nodes, project = projection(degrees_for(time.size / bins))
     apart = 0.5 * (nodes[:, None] - nodes[None, :])
     lag = np.abs(np.arange(2 * lags + 1)[:, None, None] + apart) * width
     covariances = project @ np.asarray(kernel(lag)) @ project.T
     scatter = further = degrees = ratio = 0.0
-    for centre, share in shares:
+    for centre, share in _some_bins(index, variance):
         near = occupied[np.abs(occupied - centre) <= lags]
         data = [_data_of(time, variance, index, b, width) for b in near]
         at = int(np.searchsorted(near, centre))
@@ -95,6 +86,20 @@ def neglected(time, variance, kernel, width: float, reach: float) -> Neglected:
     scatter = math.sqrt(scatter / probes_for(bins))
     within = ratio + DEVIATIONS * math.sqrt(2.0 * ratio)
     return Neglected(DEVIATIONS * scatter + further, degrees, within)
+
+
+def _some_bins(index, variance):
+    """Bins to look at, each with the number of bins that it stands for.
+
+    Those with most information speak for themselves, some of the others for the rest.
+    """
+    occupied, counts = np.unique(index, return_counts=True)
+    full = occupied[counts > KEPT]
+    information = np.bincount(index, weights=1.0 / variance)[full]
+    full = full[np.argsort(information)[::-1]]
+    own, rest = full[: _SUBSET // 4], np.sort(full[_SUBSET // 4 :])
+    some = rest[np.linspace(0, rest.size - 1, min(_SUBSET, rest.size)).round().astype(int)]
+    return [(b, 1.0) for b in own] + [(b, rest.size / some.size) for b in some]
 
 
 def _data_of(time, variance, index, which: int, width: float):

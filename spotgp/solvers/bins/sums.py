@@ -1,5 +1,6 @@
 """What the data say in short bins: sums over them with polynomials, at any level of white noise."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -86,24 +87,16 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
         found = _orthonormal(basis[here, :ELEMENTS], variance[here] / references[index[here]])
         functions[here, : found.shape[1]] = found
 
-    def outer(left, right):
-        """Products of the columns, summed up in each bin."""
-        sums = np.zeros((bins, left.shape[1], right.shape[1]))
-        for b in range(bins):
-            here = slice(ends[b], ends[b + 1])
-            sums[b] = left[here].T @ right[here]
-        return sums
-
     tables: list[Any] = []
     for extra in noise:
         weight = (references + extra)[index] / (variance + extra[index])
         weighted = weight[:, None] * right
         tables.append(
             (
-                outer(functions, weight[:, None] * functions),
-                outer(basis, weight[:, None] * functions),
-                outer(functions, weighted),
-                outer(weighted, right),
+                _products(ends, functions, weight[:, None] * functions),
+                _products(ends, basis, weight[:, None] * functions),
+                _products(ends, functions, weighted),
+                _products(ends, weighted, right),
                 np.bincount(index, weights=weight, minlength=bins),
                 np.bincount(index, weights=np.log(weight), minlength=bins),
             )
@@ -113,6 +106,11 @@ def gather(time, residual, columns, variance, most_noise: float, width: float, b
     noises = (np.asarray(value, float) for value in (width, references, most_noise))
     counts, used = counts.astype(float), used.astype(float)
     return Sums(*map(jnp.asarray, (*noises, logarithmic, *series, counts, used)))
+
+
+def _products(ends, left, right):
+    """Products of columns, summed up in each bin."""
+    return np.stack([left[a:b].T @ right[a:b] for a, b in itertools.pairwise(ends)])
 
 
 def _orthonormal(basis, variance):
