@@ -63,7 +63,7 @@ class LightCurve(Model):
     @property
     def span(self) -> float:
         """Days between the first and the last point."""
-        return float(self.time[-1]) - float(self.time[0])
+        return float(np.ptp(np.asarray(self.time)))
 
     def columns(self) -> np.ndarray:
         """Design matrix of what is free in the mean, shape (n, c); the trend comes last."""

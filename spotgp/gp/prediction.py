@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import jit
+from pytreefit.extend import is_traced
 
 from ..solvers.base import AbstractSolver, with_columns
 from ..solvers.points import rounded_up
@@ -32,7 +33,14 @@ def predict(
     columns = None if parts else jnp.asarray(data.columns_at(times), data.time.dtype)
     times = jnp.asarray(times, data.time.dtype)
     mean, variance = _predict(solver, process, times, columns, parts, full)
-    return Prediction(mean[:number], variance[:number, :number] if full else variance[:number])
+    return Prediction(*first_of(number, mean, variance))
+
+
+def first_of(number: int, *arrays):
+    """The first elements along all axes, by NumPy, for which a new length is no new program."""
+    arrays = [array if is_traced(array) else np.asarray(array) for array in arrays]
+    arrays = [array[(slice(number),) * array.ndim] for array in arrays]
+    return map(jnp.asarray, arrays)
 
 
 @jit

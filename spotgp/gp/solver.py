@@ -22,7 +22,7 @@ from .data import LightCurve
 from .explain import explain
 from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
-from .prediction import Prediction, draw, offsets, predict, prior_moments
+from .prediction import Prediction, draw, first_of, offsets, predict, prior_moments
 from .priors import choose_priors, priors_by_path, short_names
 from .process import Process, checked_terms
 
@@ -369,7 +369,7 @@ class GPSolver(eqx.Module):
         found = leave_one_out(self.solver, process, points_of(self.data))
         if not is_traced(found.variance) and np.isnan(found.variance).any():
             raise ValueError(explain(self.solver, process, self.data))
-        return LeaveOneOut(*(values[: self.data.time.size] for values in found))
+        return LeaveOneOut(*first_of(self.data.time.size, *found))
 
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
         """Light curves drawn from the process at times ``t`` (m,), without the data.

@@ -64,9 +64,11 @@ class Points(NamedTuple):
     def widened(self, size: int, columns: int) -> "Points":
         """Filled up to more points and columns."""
         more, wider = size - self.time.size, columns - self.columns.shape[1]
-        filled = [jnp.pad(a, (0, more), mode="edge") for a in (self.time, self.flux, self.variance)]
-        real = jnp.pad(self.real, (0, more))
-        return Points(*filled, real, jnp.pad(self.columns, ((0, more), (0, wider))), self.epoch)
+        # by NumPy, for which a new length is no new program
+        own = [np.asarray(array) for array in self]
+        filled = [np.pad(array, (0, more), mode="edge") for array in own[:3]]
+        filled += [np.pad(own[3], (0, more)), np.pad(own[4], ((0, more), (0, wider)))]
+        return Points(*map(jnp.asarray, filled), self.epoch)
 
 
 def rounded_up(number: int) -> int:
@@ -77,13 +79,8 @@ def rounded_up(number: int) -> int:
 
 def points_of(data, size: int | None = None) -> Points:
     """The points of a `LightCurve`, filled up to a length; None is the next common one."""
-    own = Points(
-        time=data.time,
-        flux=data.flux,
-        variance=data.flux_err**2,
-        real=jnp.ones_like(data.time),
-        columns=jnp.asarray(data.columns(), data.time.dtype),
-        epoch=data.epoch,
-    )
-    number = int(np.size(data.time))
+    time, flux, error = (np.asarray(array) for array in (data.time, data.flux, data.flux_err))
+    columns = data.columns().astype(time.dtype)
+    own = Points(time, flux, error**2, np.ones_like(time), columns, data.epoch)
+    number = time.size
     return own.widened(rounded_up(number) if size is None else size, own.columns.shape[1])

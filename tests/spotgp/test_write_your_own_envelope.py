@@ -31,7 +31,7 @@ def test_search_and_fits_of_many_stars(gp):
     alone = fit(gp.posterior, steps=30, progress=False)
     assert found.log_density > alone.log_density - 0.5
     assert 1.0 < found.values["model.envelope.width"] < 16.0
-    star = (gp.light_curve.time, gp.light_curve.flux, 1e-3)
+    star = (gp.data.time, gp.data.flux, 1e-3)
     options = {"priors": {"kappa": None, "inc": None}, "steps": 30, "progress": False}
-    many = spotgp.fit_many([star] * 2, gp.light_curve.model, starts=2, **options)
+    many = spotgp.fit_many([star] * 2, gp.process.model, starts=2, **options)
     np.testing.assert_allclose(many.values("width"), found.values["model.envelope.width"], rtol=0.1)

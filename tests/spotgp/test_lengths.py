@@ -1,0 +1,43 @@
+"""Light curves of many lengths in one process, which would end it if each had its own programs."""
+
+import subprocess
+import sys
+
+LENGTHS = """
+import jax, numpy as np
+jax.config.update("jax_enable_x64", True)
+import spotgp
+from pytreefit._xla import memory_maps
+
+programs = []
+def listen(event, seconds, **details):
+    if event == "/jax/core/compile/backend_compile_duration":
+        programs.append(details["fun_name"])
+jax.monitoring.register_event_duration_secs_listener(listen)
+
+star = spotgp.SpotEvolutionModel(
+    envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
+    visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.2, inc=1.0),
+    sigma_k=0.01,
+)
+rng = np.random.default_rng(0)
+for n in range(600, 1000):
+    t = 0.1 * np.arange(n)
+    flux = 1.0 + 0.01 * np.sin(1.5 * t) + 1e-3 * rng.normal(size=n)
+    gp = spotgp.GPSolver(t, flux, 1e-3, star, solver="dense")
+    if n % 100 == 0:
+        assert np.isfinite(gp.grad_log_posterior()).all()
+        assert np.isfinite(gp.predict(t[:5]).mean).all()
+    assert np.isfinite(gp.log_posterior())
+print(len(programs), programs.count("jit(_log_posterior)"), memory_maps())
+"""
+
+
+def test_four_hundred_lengths_in_one_process():
+    run = subprocess.run(
+        [sys.executable, "-c", LENGTHS], check=True, capture_output=True, text=True
+    )
+    every, of_posteriors, maps = map(int, run.stdout.split())
+    assert of_posteriors <= 27
+    assert every < 200
+    assert maps < 40_000
