@@ -1,7 +1,6 @@
 """Debris disks in scattered light: the GRaTeR model, differentiable, fitted to real images."""
 
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
-from .data import Observation as Observation
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
     AbstractVerticalProfile as AbstractVerticalProfile,
@@ -20,12 +19,17 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .likelihood import JointObservation as JointObservation
 from .noise import (
+    AbstractGaussianNoise as AbstractGaussianNoise,
     AbstractNoise as AbstractNoise,
     GaussianNoise as GaussianNoise,
+    PoissonNoise as PoissonNoise,
     StudentTNoise as StudentTNoise,
     noise_map as noise_map,
 )
+from .observation import Observation as Observation
+from .optics import Channel as Channel
 from .phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
     HenyeyGreenstein as HenyeyGreenstein,
@@ -41,7 +45,6 @@ from .plot import (
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
 )
-from .polarimetry import PolarimetricObservation as PolarimetricObservation
 from .psf import (
     AbstractPSF as AbstractPSF,
     GaussianPSF as GaussianPSF,
@@ -49,10 +52,5 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .quadrature import Rule as Rule
-from .scene import (
-    Grid as Grid,
-    Scene as Scene,
-    Star as Star,
-    TotalIntensity as TotalIntensity,
-    radial_map as radial_map,
-)
+from .scene import Scene as Scene
+from .view import Grid as Grid, View as View, radial_map as radial_map

@@ -18,7 +18,8 @@ from .phase import (
     TabulatedPhase,
     TwoHenyeyGreenstein,
 )
-from .scene import Grid, Scene
+from .scene import Scene
+from .view import Grid
 
 _ANGLES = np.linspace(0.0, 180.0, 721)
 

@@ -13,8 +13,10 @@ import numpy as np
 
 from pytreefit import jit
 
-from .data import Observation
-from .scene import Grid, Scene
+from ._arrays import real_array
+from .observation import Observation
+from .scene import Scene
+from .view import Grid
 
 Stretch = Literal["asinh", "log", "linear"]
 _MASKED = "0.6"  # grey
@@ -33,8 +35,9 @@ def plot_fit(
 ):
     r"""Draw data, model and residual / noise side by side.
 
-    The third panel shows :math:`(D - M) / (s\,\sigma)` with the error map :math:`\sigma` and the
-    noise scale :math:`s` of the scene. Masked pixels of the data and the residuals are grey.
+    The third panel shows :math:`(D - M) / w` with the width :math:`w` of the scene's noise, for
+    `GaussianNoise` its scale times the error map. Masked pixels of the data and the residuals are
+    grey.
 
     Parameters
     ----------
@@ -69,12 +72,12 @@ def plot_fit(
     import matplotlib as mpl
     from matplotlib.colors import Normalize
 
-    mask = np.asarray(observation.mask)
-    model = np.asarray(scene.image())
-    error = np.asarray(scene.noise.scale * observation.error)
-    residual = np.asarray(observation.residuals(scene)).reshape(mask.shape)
-    residual = residual / float(scene.noise.scale)
-    data = np.asarray(observation.image)
+    seen = observation.seen(scene)
+    model = seen.image()
+    compared = observation.compared(model)
+    data, _, _, mask = (np.asarray(a) for a in compared)
+    error = np.asarray(seen.noise.width(*compared[1:3]))
+    residual, model = (data - np.asarray(model)) / error, np.asarray(model)
     norm = _norm(stretch, data[mask], error[mask], limits)
 
     figure = _figure(figure, (10.2, 4.3))
@@ -140,13 +143,14 @@ def plot_image(
 
     noise = None
     if isinstance(source, Observation):
-        image = np.where(np.asarray(source.mask), np.asarray(source.image), np.nan)
+        used = np.asarray(source.used)
+        image = np.where(used, np.asarray(source.image), np.nan)
         grid, unit = source.grid, unit or source.unit
-        noise = np.asarray(source.error)[np.asarray(source.mask)]
+        noise = np.asarray(source.error)[used]
     elif isinstance(source, Scene):
         image, grid = np.asarray(source.image()), source.grid
     else:
-        image = np.asarray(source, float)
+        image = np.asarray(real_array("plot_image: source", source))
         if grid is None or image.ndim != 2:
             raise ValueError(
                 f"plot_image needs an Observation, a Scene, or a 2-d array with grid=; got an "

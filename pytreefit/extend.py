@@ -5,7 +5,7 @@ These names are as stable as the public ones, but only authors of components nee
 
 from ._jit import outermost
 from ._lenient import lenient
-from ._model import lookup_parameter, rebuild, walk
+from ._model import inline, lookup_parameter, rebuild, walk
 from ._param import KEY, is_traced
 from ._posterior import as_prior
 from ._progress import Reporter, duration
@@ -17,6 +17,7 @@ __all__ = [
     "as_prior",
     "duration",
     "in_threads",
+    "inline",
     "is_traced",
     "lenient",
     "lookup_parameter",
