@@ -3,8 +3,8 @@
 Models are immutable Equinox modules; a parameter is a field declared with :func:`param`.
 """
 
-from . import _memory
 from ._batch import grid, map_models, vary
+from ._cache import cache_programs
 from ._corrected import Corrected
 from ._fit import Fit, fit
 from ._io import load, save
@@ -16,6 +16,7 @@ from ._posterior import Posterior
 from ._result import Samples
 from ._sample import sample
 from ._table import Table
+from ._xla import keep_freed_memory
 
 __all__ = [
     "Corrected",
@@ -26,9 +27,11 @@ __all__ = [
     "Posterior",
     "Samples",
     "Table",
+    "cache_programs",
     "fit",
     "grid",
     "jit",
+    "keep_freed_memory",
     "laplace",
     "load",
     "map_models",
@@ -37,5 +40,3 @@ __all__ = [
     "save",
     "vary",
 ]
-
-_memory.keep_freed_blocks()

@@ -1,4 +1,4 @@
-"""Compilation with the widest vectors that the processor has."""
+"""Compilation of the outermost function, with options for the compiler."""
 
 import functools
 from collections.abc import Callable
@@ -9,13 +9,9 @@ import equinox as eqx
 import jax
 from jax.extend.core import get_opaque_trace_state
 
+from . import _xla
+
 _F = TypeVar("_F", bound=Callable[..., Any])
-# XLA takes half of the widest vectors by default; where there are no wider ones nothing changes
-_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
-# threads that wait for each other at every step may take twice the time of one
-_ONE_CORE: dict[str, Any] = {"xla_cpu_multi_thread_eigen": False}
-# XLA's former code generator: half of the time for each small kernel of a program
-_QUICK: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
 
 
 class _NotOnlyArrays(Exception):
@@ -38,19 +34,6 @@ def outermost() -> bool:
 def _array() -> type:
     """The class of arrays that are no tracers, traced alike by jax.jit and equinox.filter_jit."""
     return type(jax.device_put(0.0))
-
-
-@functools.cache
-def _known(quickly: bool) -> bool:
-    """Whether there is a CPU whose compiler takes the options: they are no stable interface."""
-    if jax.default_backend() != "cpu":
-        return False
-    try:
-        options = {**_WIDE, **_ONE_CORE, **(_QUICK if quickly else {})}
-        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-    except Exception:
-        return False
-    return True
 
 
 def jit(function: _F, *, threads: bool = True) -> _F:
@@ -90,8 +73,7 @@ def jit(function: _F, *, threads: bool = True) -> _F:
     6.0
     """
     plain = eqx.filter_jit(function)
-    usual = _WIDE if threads else {**_WIDE, **_ONE_CORE}
-    mixed = False
+    only_arrays = True
 
     def arrays(*args, **kwargs):
         result = function(*args, **kwargs)
@@ -99,27 +81,28 @@ def jit(function: _F, *, threads: bool = True) -> _F:
             raise _NotOnlyArrays
         return result
 
-    # compiled, and compiled for arrays only, which takes 20 us less for each call
-    programs = [
-        (
+    @functools.cache
+    def compiled(quickly):
+        """As it is, and for arrays only, which takes less time for each call."""
+        options = _xla.compiler_options(threads, quickly)
+        return (
             eqx.filter_jit(function, compiler_options=options),
             jax.jit(arrays, compiler_options=options),
         )
-        for options in (usual, {**usual, **_QUICK})
-    ]
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        nonlocal mixed
-        if not outermost() or not _known(quickly=False):
+        nonlocal only_arrays
+        if not outermost():
             return plain(*args, **kwargs)
-        quickly = bool(args) and getattr(args[0], "compiles_quickly", False)
-        wide, direct = programs[bool(quickly) and _known(quickly=True)]
-        if not mixed and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
+        _xla.programs.make_room()
+        quickly = bool(args) and bool(getattr(args[0], "compiles_quickly", False))
+        general, direct = compiled(quickly)
+        if only_arrays and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:
             try:
                 return direct(*args, **kwargs)
             except _NotOnlyArrays:
-                mixed = True
-        return wide(*args, **kwargs)
+                only_arrays = False
+        return general(*args, **kwargs)
 
     return call  # pyright: ignore[reportReturnType]

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ._arrays import plain_numbers, without_mask
+
 KEY = "pytreefit"  # of the parameter's information in the metadata of its field
 _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
 
@@ -82,15 +84,10 @@ class Converter:
         self.where = where
 
     def __call__(self, value):
-        if hasattr(value, "to_value"):
-            try:
-                value = value.to_value(self.unit)
-            except (TypeError, ValueError) as error:
-                expected = f"unit {self.unit!r}" if self.unit else "a dimensionless number"
-                raise TypeError(
-                    f"{self.where} = {value} cannot be converted to {expected}: {error}. "
-                    f"Pass a plain number or a quantity of that dimension."
-                ) from None
+        value, mask = without_mask(value)
+        if mask is not None and np.any(mask):
+            raise TypeError(f"{self.where} is masked: a parameter needs a value.")
+        value = plain_numbers(self.where, value, self.unit)
         try:
             if not all(map(_is_real, jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None))):
                 raise TypeError

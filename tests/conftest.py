@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import jax
-import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
@@ -23,19 +22,3 @@ if "XLA_FLAGS" not in os.environ:
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def room_for_programs():
-    """Forget compiled programs before there are more than Linux lets a process have in memory.
-
-    Each of them takes some memory maps, of which there may be 65,530; one more ends the process.
-    """
-    yield
-    try:
-        with open("/proc/self/maps") as maps:
-            number = sum(1 for _ in maps)
-    except OSError:  # no Linux
-        return
-    if number > 30_000:
-        jax.clear_caches()

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pytreefit import Model, Posterior, _jit, jit, param
-from pytreefit._jit import _ONE_CORE, _QUICK, _WIDE
+from pytreefit import Model, Posterior, _xla, jit, param
 
 
 class Line(Model):
@@ -71,13 +70,6 @@ def test_on_one_core():
     assert float(jit(lambda x: x + 1, threads=False)(1.0)) == 2.0
 
 
-def test_the_compiler_knows_the_options():
-    """Were they unknown, nothing would break, but everything would take twice the time."""
-    options = {**_WIDE, **_ONE_CORE, **_QUICK}
-    compiled = jax.jit(lambda x: x + 1, compiler_options=options).lower(1.0).compile()
-    assert float(compiled(1.0)) == 2.0
-
-
 class Plain(Model):
     slope: jax.Array = param()
 
@@ -89,8 +81,9 @@ class Quick(Plain):
 @pytest.mark.parametrize("with_a_number", [False, True])
 def test_a_model_that_asks_for_it_is_compiled_quickly(monkeypatch, with_a_number):
     """By another option of the compiler, here one that it does not know."""
-    monkeypatch.setattr(_jit, "_known", lambda quickly: True)
-    monkeypatch.setattr(_jit, "_QUICK", {"no_option": True})
+    monkeypatch.setattr(
+        _xla, "compiler_options", lambda threads, quickly: {"no_option": True} if quickly else None
+    )
 
     def log_likelihood(model, number=1.0):
         return -number * model.slope**2

@@ -1,0 +1,58 @@
+"""Compiled programs that outlive the process: JAX's compilation cache, set up in one line."""
+
+import hashlib
+import os
+import platform
+import sys
+from pathlib import Path
+
+import jax
+
+
+def cache_programs(folder: str | os.PathLike | None = None) -> Path:
+    """Keep compiled programs on disk, so that the next process need not compile them again.
+
+    This is JAX's persistent compilation cache, told to keep small programs too: a fit or a
+    sampling run consists of many. Call it first thing in a script. Programs that call back into
+    Python are compiled anew in each process.
+
+    Parameters
+    ----------
+    folder
+        Where to; by default ``pytreefit`` in the user's cache folder (``$XDG_CACHE_HOME`` or
+        ``~/.cache`` on Linux, ``~/Library/Caches`` on macOS, ``%LOCALAPPDATA%`` on Windows). It may
+        be deleted at any time. Each kind of processor has a folder of its own in it.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder that is used.
+    """
+    base = _user_cache() / "pytreefit" if folder is None else Path(folder).expanduser().absolute()
+    path = base / _processor()
+    path.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return path
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _processor() -> str:
+    """A name for what this processor can do: a home folder may be shared by several machines."""
+    features = platform.processor()
+    try:
+        with open("/proc/cpuinfo") as info:
+            lines = [line for line in info if line.startswith(("model name", "flags", "Features"))]
+        features = "".join(sorted(set(lines)))
+    except OSError:  # no Linux
+        pass
+    digest = hashlib.sha256(features.encode()).hexdigest()[:12]
+    return f"{platform.machine() or 'cpu'}-{digest}"
