@@ -196,7 +196,10 @@ class ImagePSF(AbstractPSF):
         ky, kx = kernel.shape
         # as many pixels on either side of the centre
         half_y, half_x = max(row, ky - 1 - row), max(column, kx - 1 - column)
-        pads = (half_y - row, half_y - (ky - 1 - row)), (half_x - column, half_x - (kx - 1 - column))
+        pads = (
+            (half_y - row, half_y - (ky - 1 - row)),
+            (half_x - column, half_x - (kx - 1 - column)),
+        )
         return jnp.pad(kernel, pads)
 
 

@@ -77,10 +77,11 @@ class Scene(Model):
     @property
     def disk_paths(self) -> list[str]:
         """Paths of all disks, such as ``disk`` or ``disk.inner``."""
-        if isinstance(self.disk, Disk):
-            return ["disk"]
-        names = self.disk if isinstance(self.disk, Mapping) else range(len(self.disk))
-        return [f"disk.{name}" for name in names]
+        if isinstance(self.disk, Mapping):
+            return [f"disk.{name}" for name in self.disk]
+        if isinstance(self.disk, Sequence):
+            return [f"disk.{index}" for index in range(len(self.disk))]
+        return ["disk"]
 
     def of(self, name: str | None) -> "Scene":
         """The same disks in one of several views, or in one channel of the view.

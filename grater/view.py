@@ -155,7 +155,9 @@ class View(Model):
         if not isinstance(self.grid, Grid):
             raise TypeError(f"grid = {self.grid!r} is not a Grid.")
         if not self.channels or not all(isinstance(c, Channel) for c in self.channels.values()):
-            raise TypeError(f"channel = {self.channel!r} is not a Channel, nor a dictionary of them.")
+            raise TypeError(
+                f"channel = {self.channel!r} is not a Channel, nor a dictionary of them."
+            )
         for channel in self.channels.values():
             channel.check_shape(self.grid.shape)
         if self.parity not in (1, -1):
