@@ -250,7 +250,7 @@ class View(Model):
         TypeError
             For a channel's curve that a disk's phase function does not have.
         """
-        return dict(zip(self.channels, _images_by_any_rule(self, scene.disks), strict=True))
+        return _images_by_any_rule(self, scene.disks)
 
     def integration_error(self, scene) -> Float[Array, " disks"]:
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
@@ -262,7 +262,7 @@ class View(Model):
         return _integration_error(self, scene.disks)
 
 
-def _images_by_any_rule(view: View, disks: Sequence[Disk]) -> list[Array]:
+def _images_by_any_rule(view: View, disks: Sequence[Disk]) -> dict[str, Array]:
     if view.nodes_on != "auto" or not outermost():
         return _images(view, disks, view.nodes_on)
     # one rule after the other: to compile both takes twice the time, and few need the second
@@ -279,20 +279,23 @@ _on_one_core = functools.partial(jit, threads=False)
 def _attempt(view: View, disks):
     """The images by surfaces, and whether they have anything that is not a number."""
     images = _images(view, disks, "surfaces or none")
-    return images, jnp.any(jnp.isnan(jnp.stack(images)))
+    return images, jnp.any(jnp.isnan(jnp.stack(list(images.values()))))
 
 
 @_on_one_core
-def _images(view: View, disks, nodes_on: NodesOn) -> list[Array]:
-    padding, channels = view.padding(), view.channels.values()
-    curves = tuple(dict.fromkeys(channel.curve for channel in channels))
+def _images(view: View, disks, nodes_on: NodesOn) -> dict[str, Array]:
+    padding = view.padding()
+    curves = tuple(dict.fromkeys(channel.curve for channel in view.channels.values()))
     x, y, inside = view.sky_coordinates(padding)
     parts = intensities(disks, x, y, Rule(view.accuracy, nodes_on), curves)
     light = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
     n, (rows, columns) = view.oversample, inside.shape
     if n > 1:
         light = light.reshape(-1, rows // n, n, columns // n, n).mean(axis=(2, 4))
-    return [channel.through(light[curves.index(channel.curve)], padding) for channel in channels]
+    return {
+        name: channel.through(light[curves.index(channel.curve)], padding)
+        for name, channel in view.channels.items()
+    }
 
 
 @jit

@@ -17,7 +17,7 @@ class AiryPSF(grater.AbstractPSF):
     def kernel(self):
         y, x = jnp.asarray(np.indices((25, 25)) - 12.0, float)
         r = jnp.sqrt(x**2 + y**2 + 1e-12) * (3.8317 / self.width)
-        angle = jnp.asarray(np.linspace(0.0, np.pi, 65), float)
+        angle = jnp.asarray(np.linspace(0.0, np.pi, 65), float)[None, None, :]
         bessel = jnp.mean(jnp.cos(angle - r[..., None] * jnp.sin(angle)), axis=-1)
         image = (2.0 * bessel / r) ** 2
         return image / jnp.sum(image)
