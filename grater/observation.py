@@ -339,10 +339,9 @@ class Observation(AbstractObservation):
             File that holds the image.
         pixel_scale, distance, mask, center
             As for `Observation`.
-        image_hdu : int or str, optional
-            Number or name of the image's HDU; by default the first that holds an image.
-        image_plane : int, optional
-            Plane of a cube, zero-based.
+        image_hdu, image_plane : optional
+            Number or name of the image's HDU, by default the first that holds an image, and plane
+            of a cube, zero-based.
         error : array, path or "annular", optional
             The error map, or the file that holds it (by default ``path`` itself, with
             ``error_hdu``), or "annular" for `noise_map` of the image itself.
@@ -392,8 +391,7 @@ class Observation(AbstractObservation):
     ) -> Self:
         r"""Read a Gemini Planet Imager image in radial Stokes parameters.
 
-        The image is :math:`Q_\phi` (plane 1 of HDU 'SCI'), its error the `noise_map` of
-        :math:`U_\phi` (plane 2) over the full frame, before any crop.
+        It is :math:`Q_\phi`, its error the `noise_map` of :math:`U_\phi` over the full frame.
 
         Parameters
         ----------
@@ -402,31 +400,28 @@ class Observation(AbstractObservation):
         distance : float
             Distance of the star, pc.
         crop : int, optional
-            Odd size of the square to keep about the star, pixels; by default as many as leave 5
-            pixels around the mask, for the wings of the PSF.
+            Odd size of the square to keep about the star, pixels; by default 5 more on each side
+            than the mask needs.
         inner : float
-            Pixels nearer to the star are masked: residual starlight. The default, 12 pixels, is
-            0.17 arcsec; the focal-plane mask in H ends at 9.
+            Pixels nearer to the star are masked: residual starlight. The focal-plane mask in H
+            ends at 9.
         outer : float, optional
             Pixels farther from the star are masked; by default where the annuli of the noise map
-            begin to leave the detector's field (81 to 92 pixels in typical data), because the
-            field's edge holds bad pixels of many sigma. ``math.inf`` keeps all.
+            begin to leave the detector's field, whose edge holds bad pixels of many sigma.
+            ``math.inf`` keeps all.
         noise_width : float
             Half the width of the noise map's annuli, pixels.
         pixel_scale : float, optional
-            Size of a pixel, arcsec; by default 0.014166, the instrument's, whatever the header
-            says (older versions of the pipeline wrote 0.01414).
+            Arcsec; by default 0.014166, the instrument's, whatever the header says (older versions
+            of the pipeline wrote 0.01414).
         center : (x, y), optional
-            Pixel of the star in the full frame, zero-based; by default the header's PSFCENTX and
-            PSFCENTY or, if they are missing, CRPIX1 - 1 and CRPIX2 - 1.
+            Pixel of the star in the full frame, zero-based; by default the header's.
 
         Raises
         ------
-        FileNotFoundError
-            If the file is not there.
-        ValueError
-            If HDU 'SCI' is missing, its Stokes parameters are not radial, its shape is not
-            (3 or more, ny, nx), North is not up, or its scale is not GPI's.
+        FileNotFoundError, ValueError
+            If the file, or its HDU 'SCI', is not there, its Stokes parameters are not radial, North
+            is not up, or its scale is not GPI's.
         """
         q_phi, u_phi, unit, center = read_gpi(path, pixel_scale is None, center)
         observation = cls(
@@ -441,5 +436,5 @@ class Observation(AbstractObservation):
             outer = field_radius(np.isfinite(q_phi) & np.isfinite(u_phi), center, inner)
         if crop is None and math.isfinite(outer):
             crop = min(2 * (math.ceil(outer) + 5) + 1, observation.largest_crop)
-        observation = observation if crop is None else observation.crop(crop)
-        return observation.mask_radius(inner, outer)
+        cut = observation if crop is None else observation.crop(crop)
+        return cut.mask_radius(inner, outer)
