@@ -256,7 +256,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"throughput has shape \(3, 3\)"):
         both(total={"throughput": np.ones((3, 3))})
     one = observation(np.ones((32, 32)))
-    with pytest.raises(ValueError, match="no channel 'total', only \\['image'\\]"):
+    with pytest.raises(ValueError, match=r"no channel 'total', only \['image'\]"):
         joint(one, one).log_likelihood(scene())
     for other, what in (
         (observation(np.ones((32, 30))), "shape"),
