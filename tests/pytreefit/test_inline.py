@@ -29,7 +29,7 @@ def test_what_is_inside_is_at_the_owners_paths():
     assert float(moved.camera.lens.power) == 5.0
     with pytest.raises(ValueError, match=r"Lens.power = -1 is outside \(0, inf\)"):
         sky.set({"power": -1.0})
-    with pytest.raises(ValueError, match="no parameter 'camera.gain': did you mean 'gain'"):
+    with pytest.raises(ValueError, match=r"no parameter 'camera.gain': did you mean 'gain'"):
         sky.get("camera.gain")
 
 
