@@ -62,7 +62,10 @@ def error(case, accuracy, truth):
 def error_of_both(case, accuracy):
     """Of the total and of the polarised intensity that are integrated together, the larger one."""
     polarized = {**case, "spf": ["rayleigh_hg", *case["spf"][1:]]}
-    both = np.array(scene_of(polarized, accuracy).images(), dtype=float)
+    one = scene_of(polarized, accuracy)
+    channel = {name: grater.Channel(curve=name) for name in ("total", "polarized")}
+    images = grater.Scene(one.disk, grid=one.grid, channel=channel, accuracy=accuracy).images()
+    both = [np.array(images[name], dtype=float) for name in channel]
     truths = [np.array(scene_of(of, 1e-10).image()) for of in (case, polarized)]
     return max(
         np.max(np.abs(image - truth)) / np.max(truth)

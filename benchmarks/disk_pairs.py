@@ -36,9 +36,14 @@ def disk(phase, **changes):
     return grater.Disk(**{**values, **changes}, phase=phase)
 
 
-def scene(disks):
+def scene(disks, **channel):
     grid = grater.Grid((140, 140), 0.014, 72.8)
-    return grater.Scene(disks, grid=grid, accuracy=2e-3, nodes_on="surfaces")
+    return grater.Scene(disks, grid=grid, accuracy=2e-3, nodes_on="surfaces", **channel)
+
+
+def with_both(disks):
+    curves = ("total", "polarized")
+    return scene(disks, channel={curve: grater.Channel(curve=curve) for curve in curves})
 
 
 def image(model):
@@ -46,7 +51,7 @@ def image(model):
 
 
 def images(model):
-    return model.images()
+    return jnp.stack(list(model.images().values()))
 
 
 def gradient(render):
@@ -112,7 +117,7 @@ def main():
             functions = {
                 "total": functools.partial(one, total),
                 "polarised": functools.partial(one, polarized),
-                "both": functools.partial(both, polarized),
+                "both": functools.partial(both, with_both(disk(grater.Polarized(phase, 0.3)))),
             }
             compare(f"{name}, {what}", runs, functions)
     outer, inner = disk(hg), disk(hg, semi_major_axis=30.0, inclination=50.0)

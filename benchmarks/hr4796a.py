@@ -214,7 +214,7 @@ def request(data, model, folder):
         folder / "request.npz",
         image=np.asarray(data.image),
         error=np.asarray(data.error),
-        mask=np.asarray(data.mask),
+        mask=np.asarray(data.used),
         psf=psf_image(),
     )
     settings = {

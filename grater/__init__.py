@@ -3,7 +3,6 @@
 import pytreefit
 
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
-from .data import Observation as Observation
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
     AbstractVerticalProfile as AbstractVerticalProfile,
@@ -22,12 +21,17 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .likelihood import JointObservation as JointObservation
 from .noise import (
+    AbstractGaussianNoise as AbstractGaussianNoise,
     AbstractNoise as AbstractNoise,
     GaussianNoise as GaussianNoise,
+    PoissonNoise as PoissonNoise,
     StudentTNoise as StudentTNoise,
     noise_map as noise_map,
 )
+from .observation import Observation as Observation
+from .optics import Channel as Channel
 from .phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
     HenyeyGreenstein as HenyeyGreenstein,
@@ -43,7 +47,6 @@ from .plot import (
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
 )
-from .polarimetry import PolarimetricObservation as PolarimetricObservation
 from .psf import (
     AbstractPSF as AbstractPSF,
     GaussianPSF as GaussianPSF,
@@ -51,6 +54,7 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .quadrature import Rule as Rule
+<<<<<<< HEAD
 from .scene import (
     Grid as Grid,
     Scene as Scene,
@@ -60,3 +64,7 @@ from .scene import (
 )
 
 __version__ = pytreefit.__version__
+=======
+from .scene import Scene as Scene
+from .view import Grid as Grid, View as View, radial_map as radial_map
+>>>>>>> refs/heads/grater

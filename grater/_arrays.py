@@ -2,49 +2,21 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-
-def real_array(name: str, value: Any) -> Array:
-    """Return the value as an array of JAX's default float dtype, in native byte order."""
-    dtype = jnp.result_type(float)
-    if isinstance(value, jax.Array):
-        kind = value.dtype.kind
-    else:
-        value = getattr(value, "value", value)  # an astropy Quantity or Column
-        if isinstance(value, np.ma.MaskedArray):
-            value = np.ma.filled(value.astype(np.float64), np.nan)
-        value = np.asarray(value)
-        kind = value.dtype.kind
-    if kind not in "fiu" and value.dtype != jnp.bfloat16:
-        raise TypeError(
-            f"Observation.{name} must hold real numbers; its dtype is {value.dtype}."
-            + (" Pass mask= for booleans." if kind == "b" else "")
-        )
-    if isinstance(value, np.ndarray):
-        with np.errstate(over="ignore"):  # what overflows is infinite, and so masked and counted
-            return jnp.asarray(value.astype(np.dtype(dtype)))
-    return value.astype(dtype)
+from pytreefit.extend import as_booleans, as_data, as_floats
 
 
-def boolean_array(name: str, value: Any) -> Bool[Array, "..."]:
-    value = value if isinstance(value, jax.Array) else np.asarray(value)
-    if value.dtype != bool:
-        raise TypeError(
-            f"Observation.{name} must hold booleans, True where a pixel is used; its dtype is "
-            f"{value.dtype}. Convert it, for example {name}=(flags == 0)."
-        )
-    return jnp.asarray(value)
+def real_array(where: str, value: Any, unit: Any = None) -> Array:
+    """Data as an array of JAX's default float dtype; what is too large for it is infinite."""
+    return as_floats(as_data(where, value, unit))
 
 
-def check_shape(name: str, value: Array, shape: tuple[int, ...]) -> None:
-    if value.shape != shape:
-        raise ValueError(
-            f"Observation.{name} has shape {value.shape}, the image {shape}: they must be the same."
-        )
+def boolean_array(where: str, value: Any) -> Bool[Array, "..."]:
+    """A mask as an array of booleans."""
+    return jnp.asarray(as_booleans(where, value))
 
 
 def squared_radius(shape: tuple[int, int], center: Float[Array, "2"]) -> Float[Array, "ny nx"]:

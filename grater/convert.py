@@ -18,7 +18,8 @@ from .phase import (
     TabulatedPhase,
     TwoHenyeyGreenstein,
 )
-from .scene import Grid, Scene
+from .scene import Scene
+from .view import Grid
 
 _ANGLES = np.linspace(0.0, 180.0, 721)
 
@@ -42,6 +43,16 @@ _GRATER_JAX_DISK = {
     "gamma": 2.0, "beta": 1.0, "rmin": 0.0, "dens_at_r0": 1.0, "inclination": None,
     "position_angle": None, "x_center": None, "y_center": None, "omega": 0.0, "xdo": 0.0,
     "ydo": 0.0, "halfNbSlices": None,
+}  # fmt: skip
+# what the fields of a disk are called there
+_VIP_NAMES = {
+    "semi_major_axis": "a", "inclination": "itilt", "position_angle": "pa", "alpha_in": "ain",
+    "alpha_out": "aout", "scale_height": "ksi0", "gamma": "gamma", "beta": "beta",
+    "eccentricity": "e", "argument_of_pericenter": "omega", "offset_x": "xdo", "offset_y": "ydo",
+}  # fmt: skip
+_GRATER_JAX_NAMES = _VIP_NAMES | {
+    "semi_major_axis": "sma", "inclination": "inclination", "position_angle": "position_angle",
+    "alpha_in": "alpha_in", "alpha_out": "alpha_out",
 }  # fmt: skip
 _GRATER_JAX_ALIASES = {"itilt": "inclination", "pa": "position_angle"}
 _GRATER_JAX_MISC = {
@@ -81,10 +92,8 @@ def from_vip(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If a key is unknown or has no counterpart here, such as ``amin`` > 0; it names the key.
-    TypeError
-        If a dictionary is none.
 
     References
     ----------
@@ -110,23 +119,8 @@ def from_vip(
     _refuse_inner_edge("density_dico['amin']", density["amin"])
 
     phase = _vip_phase(vip["spf_dico"], vip["itilt"])
-    disk = _disk(
-        phase,
-        phase_normalization,
-        unnormalized_flux=density["dens_at_r0"] * (vip["distance"] * vip["pxInArcsec"]) ** 2,
-        semi_major_axis=density["a"],
-        inclination=vip["itilt"],
-        position_angle=vip["pa"],
-        alpha_in=density["ain"],
-        alpha_out=density["aout"],
-        scale_height=density["ksi0"],
-        gamma=density["gamma"],
-        beta=density["beta"],
-        eccentricity=density["e"],
-        argument_of_pericenter=vip["omega"] + 180.0,
-        offset_x=vip["xdo"],
-        offset_y=vip["ydo"],
-    )
+    flux = density["dens_at_r0"] * (vip["distance"] * vip["pxInArcsec"]) ** 2
+    disk = _disk({**vip, **density}, _VIP_NAMES, phase, phase_normalization, flux)
     if vip["flux_max"] is None:
         return disk
     return disk.set({"flux": disk.flux * (vip["flux_max"] / _vip_maximum(disk, vip, density))})
@@ -171,11 +165,9 @@ def from_grater_jax(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If a key is unknown, missing, or has no counterpart here, such as ``rmin`` > 0, or if a
         spline is negative somewhere; it names the key.
-    TypeError
-        If a dictionary is none.
 
     References
     ----------
@@ -190,38 +182,26 @@ def from_grater_jax(
     _need("misc_params", misc, ("distance", "pxInArcsec", "flux_scaling"))
     _refuse_inner_edge("disk_params['rmin']", disk["rmin"])
     pixel_area = (misc["distance"] * misc["pxInArcsec"]) ** 2
-    return _disk(
-        _grater_jax_phase(spf_params, spline),
-        phase_normalization,
-        unnormalized_flux=disk["dens_at_r0"] * misc["flux_scaling"] * pixel_area,
-        semi_major_axis=disk["sma"],
-        inclination=disk["inclination"],
-        position_angle=disk["position_angle"],
-        alpha_in=disk["alpha_in"],
-        alpha_out=disk["alpha_out"],
-        scale_height=disk["ksi0"],
-        gamma=disk["gamma"],
-        beta=disk["beta"],
-        eccentricity=disk["e"],
-        argument_of_pericenter=disk["omega"] + 180.0,
-        offset_x=disk["xdo"],
-        offset_y=disk["ydo"],
-    )
+    phase = _grater_jax_phase(spf_params, spline)
+    flux = disk["dens_at_r0"] * misc["flux_scaling"] * pixel_area
+    return _disk(disk, _GRATER_JAX_NAMES, phase, phase_normalization, flux)
 
 
 def _disk(
+    values: Mapping[str, Any],
+    names: Mapping[str, str],
     phase: AbstractPhaseFunction,
     normalization: PhaseNormalization,
     unnormalized_flux: float,
-    **fields: float,
 ) -> Disk:
     """Build the disk whose flux makes up for bringing the phase function to a normalisation."""
-    factor = float(phase.normalized(normalization)[1])
+    fields = {field: values[name] for field, name in names.items()}
+    fields["argument_of_pericenter"] += 180.0
     return Disk(
         **fields,
         phase=phase,
         phase_normalization=normalization,
-        flux=unnormalized_flux / factor,
+        flux=unnormalized_flux / float(phase.factor(normalization)),
     )
 
 

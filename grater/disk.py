@@ -18,7 +18,7 @@ from .density import (
     TwoPowerLaw,
     VerticalExponential,
 )
-from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization, Polarized
+from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
 from .quadrature import Rule
 from .render import Layer, Orbit, integration_error, line_of_sight_integrals
 
@@ -212,30 +212,18 @@ class Disk(Model):
         array
             Intensity in image units, of the shape of x_sky.
         """
-        return intensities([self], x_sky, y_sky, rule)[0]
+        return intensities([self], x_sky, y_sky, rule)[0][0]
 
-    def polarized_phase(self) -> Polarized:
-        """The phase function; TypeError where it says nothing of polarised light."""
-        if not isinstance(self.phase, Polarized):
-            raise TypeError(
-                f"Disk.phase = {self.phase!r} says nothing of polarised light. For images of the "
-                "total and the polarised intensity take Polarized(phase)."
-            )
-        return self.phase
-
-    def layer(self, polarized: bool = False) -> tuple[Layer, Float[Array, ""]]:
+    def layer(self, curves: Sequence[str | None] = (None,)) -> tuple[Layer, Float[Array, ""]]:
         """What the line-of-sight integral is of, and what it is multiplied with.
 
-        With ``polarized`` it is of the total and of the polarised intensity.
+        It is of as many curves of the phase function as are named.
         """
-        if polarized:
-            phase = self.polarized_phase()
-            curve, factor = phase.both_normalized(self.phase_normalization)
-        else:
-            curve, factor = self.phase.normalized(self.phase_normalization)
+        factor = self.phase.factor(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        return Layer(self.orbit, self.radial, self.vertical, curve), self.flux * factor
+        layer = Layer(self.orbit, self.radial, self.vertical, self.phase.curves(curves))
+        return layer, self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
         """Error of the integral relative to its peak, as found on a hundred lines of sight.
@@ -253,7 +241,9 @@ class Disk(Model):
         return integration_error(self.layer()[0], x_sky, y_sky, rule)
 
 
-def intensities(disks: Sequence[Disk], x_sky, y_sky, rule: Rule, polarized: bool = False) -> list:
+def intensities(
+    disks: Sequence[Disk], x_sky, y_sky, rule: Rule, curves: Sequence[str | None] = (None,)
+) -> list:
     """Scattered light of each of some disks at points on the sky.
 
     Parameters
@@ -262,22 +252,21 @@ def intensities(disks: Sequence[Disk], x_sky, y_sky, rule: Rule, polarized: bool
         Those of the same kinds of components are integrated by one program.
     x_sky, y_sky, rule
         As for `Disk.intensity`.
-    polarized
-        Whether both the total and the polarised intensity are wanted: then the phase functions
-        have to be `Polarized`.
+    curves
+        Which of the curves of the phase functions, see `AbstractPhaseFunction.curves`; they are
+        integrated together.
 
     Returns
     -------
     list of array
-        Intensities in image units, of the shape of x_sky; with ``polarized`` the total and the
-        polarised one, shape (2, *x_sky).
+        Intensities in image units, shape (curves, *x_sky).
 
     Raises
     ------
     TypeError
-        For polarised light of a phase function that has none.
+        For a curve that a phase function does not have.
     """
-    layers, factors = zip(*(disk.layer(polarized) for disk in disks), strict=True)
+    layers, factors = zip(*(disk.layer(curves) for disk in disks), strict=True)
     integrals = line_of_sight_integrals(layers, x_sky, y_sky, rule)
     return [factor * integral for factor, integral in zip(factors, integrals, strict=True)]
 

@@ -1,10 +1,9 @@
-"""Noise of an image: measured from its pixels, and as a distribution of its residuals."""
+"""Noise of an image: how data scatter about a model, and how large that is in an image."""
 
 import abc
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,65 +12,91 @@ from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import Model, param
 
+from ._arrays import real_array
+
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+Image = Float[Array, "ny nx"]
+Mask = Bool[Array, "ny nx"]
 
 
 class AbstractNoise(Model):
-    """A distribution of independent pixel residuals whose width is ``scale`` times the error map.
+    """Distribution of an image's pixels about the model's image.
 
-    A new noise model is a class with the field ``scale`` and the methods ``log_density`` and
-    ``standard_draw``.
+    A noise model whose pixels are independent has `log_density`, `width` and `draw`. One with
+    Gaussian pixels is an `AbstractGaussianNoise` and has its `width` only. One whose pixels are
+    correlated has a `log_likelihood` of its own. Where that is a sum of squares, `residuals` and
+    `log_normalization` say so, and fits use the Levenberg-Marquardt method.
+
+    In all methods ``image`` are the data, ``model`` is the model's image, ``error`` the error map
+    and ``mask`` True where a pixel is used, all of shape (ny, nx).
     """
 
-    scale: eqx.AbstractVar[Array]
+    @abc.abstractmethod
+    def log_density(self, image: Image, model: Image, error: Image) -> Image:
+        """Log-density of each pixel, normalised, so that noise models can be compared."""
 
     @abc.abstractmethod
-    def log_density(self, standardized: Array) -> Array:
-        """Return the log-density of residuals in units of ``scale * error`` (same shape)."""
+    def width(self, model: Image, error: Image) -> Image:
+        """How far each pixel scatters, in the unit of the image."""
 
     @abc.abstractmethod
-    def standard_draw(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
-        """Return random residuals in units of ``scale * error``, of the given shape."""
+    def draw(self, key: Key[Array, ""], model: Image, error: Image) -> Image:
+        """One random image: the model with noise."""
 
     def log_likelihood(
-        self,
-        residual: Float[Array, "ny nx"],
-        error: Float[Array, "ny nx"],
-        mask: Bool[Array, "ny nx"],
+        self, image: Image, model: Image, error: Image, mask: Mask
     ) -> Float[Array, ""]:
-        r"""Return the log-likelihood of the residuals, summed over the pixels in use.
+        """Log-likelihood of an image: the sum of `log_density` over the pixels in use.
 
-        .. math::
-
-            \ln L = \sum_{\mathrm{mask}} \left[ \ln p\!\left(\frac{r}{s\,\sigma}\right)
-                    - \ln (s\,\sigma) \right]
-
-        It is normalised, constants included, so that the scale :math:`s` can be fitted and noise
-        models can be compared.
-
-        Parameters
-        ----------
-        residual : array (ny, nx)
-            Image minus model, in the unit of the image.
-        error : array (ny, nx)
-            Error map :math:`\sigma`, > 0, in the same unit.
-        mask : array of bool (ny, nx)
-            True where a pixel is used; the others add exactly 0 and have no gradient.
+        The others add exactly 0 and have no gradient.
         """
-        width = self.scale * jnp.where(mask, error, jnp.ones_like(error))
-        standardized = jnp.where(mask, residual, jnp.zeros_like(residual)) / width
-        terms = self.log_density(standardized) - jnp.log(width)
-        return jnp.sum(jnp.where(mask, terms, jnp.zeros_like(terms)))
+        image, model = jnp.where(mask, image, 0.0), jnp.where(mask, model, 0.0)
+        error = jnp.where(mask, error, 1.0)
+        return jnp.sum(jnp.where(mask, self.log_density(image, model, error), 0.0))
 
-    def draw(self, key: Key[Array, ""], error: Float[Array, "ny nx"]) -> Float[Array, "ny nx"]:
-        """Return one random noise image, in the unit of the error map."""
-        return self.scale * error * self.standard_draw(key, error.shape)
+    #: Whether `log_normalization` depends on the model's image.
+    normalization_needs_model: ClassVar[bool] = True
+
+    def residuals(
+        self, image: Image, model: Image, error: Image, mask: Mask
+    ) -> Float[Array, " pixels"] | None:
+        r"""Vector :math:`r` with :math:`\ln L = \sum (n - r^2 / 2)`; None where there is none."""
+        return None
+
+    def log_normalization(
+        self, model: Image, error: Image, mask: Mask
+    ) -> Float[Array, " pixels"] | None:
+        r"""Vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`; None where there is none."""
+        return None
 
 
-class GaussianNoise(AbstractNoise):
+class AbstractGaussianNoise(AbstractNoise):
+    r"""Independent Gaussian noise. A new one is a class with the method `width`.
+
+    .. math:: \ln L = \sum \left[ -\ln w - \tfrac12 \ln 2\pi - \tfrac12 r^2 \right], \qquad
+              r = (D - M) / w
+
+    with the data :math:`D`, the model :math:`M` and the width :math:`w` of each pixel.
+    """
+
+    def log_density(self, image, model, error):
+        width = self.width(model, error)
+        return -0.5 * jnp.square((image - model) / width) - jnp.log(width) - _HALF_LOG_TWO_PI
+
+    def draw(self, key, model, error):
+        return model + self.width(model, error) * jax.random.normal(key, error.shape, model.dtype)
+
+    def residuals(self, image, model, error, mask):
+        return jnp.ravel(jnp.where(mask, image - model, 0.0) / self.width(model, error))
+
+    def log_normalization(self, model, error, mask):
+        width = self.width(model, error)
+        return jnp.ravel(jnp.where(mask, -jnp.log(width) - _HALF_LOG_TWO_PI, 0.0))
+
+
+class GaussianNoise(AbstractGaussianNoise):
     r"""Independent Gaussian noise of standard deviation ``scale`` times the error map.
-
-    .. math:: \ln p(u) = -\tfrac12 u^2 - \tfrac12 \ln 2\pi, \qquad u = r / (s\,\sigma)
 
     Parameters
     ----------
@@ -83,21 +108,17 @@ class GaussianNoise(AbstractNoise):
     --------
     >>> import jax.numpy as jnp
     >>> ones = jnp.ones((2, 2))
-    >>> round(float(GaussianNoise().log_likelihood(0.0 * ones, ones, ones > 0)) / 4, 4)
+    >>> round(float(GaussianNoise().log_likelihood(ones, ones, ones, ones > 0)) / 4, 4)
     -0.9189
     """
 
     scale: Array = param(
         bounds="(0, inf)", label=r"$s$", doc="factor on the error map", default=1.0
     )
+    normalization_needs_model = False
 
-    def log_density(self, standardized: Array) -> Array:
-        """Return the log-density of the unit normal distribution."""
-        return -0.5 * jnp.square(standardized) - _HALF_LOG_TWO_PI
-
-    def standard_draw(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
-        """Return draws of the unit normal distribution."""
-        return jax.random.normal(key, shape, self.scale.dtype)
+    def width(self, model, error):
+        return self.scale * error
 
 
 class StudentTNoise(AbstractNoise):
@@ -122,15 +143,55 @@ class StudentTNoise(AbstractNoise):
     )
     df: Array = param(bounds="(0, inf)", label=r"$\nu$", doc="degrees of freedom", default=4.0)
 
-    def log_density(self, standardized: Array) -> Array:
-        """Return the log-density of Student's t distribution."""
-        half = 0.5 * (self.df + 1.0)
-        constant = gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(math.pi * self.df)
-        return constant - half * jnp.log1p(jnp.square(standardized) / self.df)
+    def width(self, model, error):
+        return self.scale * error
 
-    def standard_draw(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
-        """Return draws of Student's t distribution."""
-        return jax.random.t(key, self.df, shape, self.scale.dtype)
+    def log_density(self, image, model, error):
+        width, half = self.scale * error, 0.5 * (self.df + 1.0)
+        constant = gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(math.pi * self.df)
+        tail = half * jnp.log1p(jnp.square((image - model) / width) / self.df)
+        return constant - tail - jnp.log(width)
+
+    def draw(self, key, model, error):
+        return model + self.scale * error * jax.random.t(key, self.df, error.shape, model.dtype)
+
+
+class PoissonNoise(AbstractNoise):
+    r"""Counted photons, of the model's light and of a background that was subtracted.
+
+    .. math:: \ln p = k \ln\mu - \mu - \ln\Gamma(k + 1) + \ln g, \qquad
+              k = g\,(D + b), \quad \mu = g\,(M + b)
+
+    with the data :math:`D` and the model :math:`M`. The error map is not used.
+
+    Parameters
+    ----------
+    gain : float
+        Counts :math:`g > 0` for one unit of the image.
+    background : float
+        Light :math:`b \ge 0` in each pixel besides the model's, in the unit of the image.
+    """
+
+    gain: Array = param(bounds="(0, inf)", label="$g$", doc="counts per unit of the image")
+    background: Array = param(
+        bounds="[0, inf)", label="$b$", doc="light that was subtracted", default=0.0
+    )
+
+    def _expected(self, model):
+        # where there is no light at all a count is next to impossible, but gradients are finite
+        return jnp.maximum(self.gain * (model + self.background), 1e-30)
+
+    def width(self, model, error):
+        return jnp.sqrt(self._expected(model)) / self.gain
+
+    def log_density(self, image, model, error):
+        counts, expected = self.gain * (image + self.background), self._expected(model)
+        counts = jnp.maximum(counts, 0.0)
+        return counts * jnp.log(expected) - expected - gammaln(counts + 1.0) + jnp.log(self.gain)
+
+    def draw(self, key, model, error):
+        counts = jax.random.poisson(key, self._expected(model), error.shape)
+        return counts.astype(model.dtype) / self.gain - self.background
 
 
 def noise_map(image: Any, center: tuple[float, float] | None = None, half_width: float = 1.5):
@@ -169,7 +230,7 @@ def noise_map(image: Any, center: tuple[float, float] | None = None, half_width:
     >>> noise_map(np.arange(9.0).reshape(3, 3), half_width=2.0)[1, 1].round(3)
     np.float64(2.582)
     """
-    values = np.asarray(image, dtype=np.float64)
+    values = np.asarray(real_array("noise_map: image", image), np.float64)
     if values.ndim != 2:
         raise ValueError(f"noise_map needs a 2-d image (ny, nx), not one of shape {values.shape}.")
     if not half_width > 0:

@@ -1,7 +1,7 @@
 """Phase functions: how much light the dust scatters into each direction."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import equinox as eqx
@@ -47,6 +47,10 @@ class AbstractPhaseFunction(Model):
         """Value at a scattering angle of 90 deg."""
         return self.prepared()(jnp.zeros(()))
 
+    def factor(self, normalization: PhaseNormalization) -> Float[Array, ""]:
+        """The factor that brings the curve to a normalisation, see `normalized`."""
+        return 1.0 / (self.integral() if normalization == "sphere" else self.right_angle())
+
     def normalized(self, normalization: PhaseNormalization) -> tuple[Curve, Float[Array, ""]]:
         """The curve, and the factor that brings it to a normalisation.
 
@@ -57,9 +61,39 @@ class AbstractPhaseFunction(Model):
             amount of scattering dust whatever its phase function. "right_angle": the value at
             90 deg is 1, for free shapes whose unseen part would decide the integral.
         """
-        if normalization == "sphere":
-            return self.prepared(), 1.0 / self.integral()
-        return self.prepared(), 1.0 / self.right_angle()
+        return self.prepared(), self.factor(normalization)
+
+    def curves(self, names: Sequence[str | None]) -> Callable[[Float[Array, "..."]], tuple]:
+        """A function of the cosine that returns the values of several curves, a tuple.
+
+        A phase function with more than one curve, as of polarised light or of several bands,
+        returns those that it is asked for. All share its normalisation.
+
+        Parameters
+        ----------
+        names
+            Of the curves; None is the phase function itself.
+
+        Raises
+        ------
+        TypeError
+            For a curve that it does not have.
+        """
+        for name in names:
+            if name is not None:
+                raise TypeError(
+                    f"{type(self).__name__} has no curve {name!r}. For images of the total and "
+                    "the polarised intensity take Polarized(phase)."
+                )
+        return _Repeated(self.prepared(), len(names))
+
+
+class _Repeated(eqx.Module):
+    curve: Curve
+    number: int = eqx.field(static=True)
+
+    def __call__(self, cos_scatter):
+        return (self.curve(cos_scatter),) * self.number
 
 
 class Isotropic(AbstractPhaseFunction):
@@ -441,23 +475,12 @@ class Polarized(AbstractPhaseFunction):
     def right_angle(self):
         return self.phase.right_angle()
 
-    def both_normalized(self, normalization: PhaseNormalization):
-        """The curves of the total and of the polarised intensity, and the factor of both.
-
-        Parameters
-        ----------
-        normalization
-            As for `normalized`.
-
-        Returns
-        -------
-        curves
-            A function of the cosine of the scattering angle that returns both, a tuple.
-        factor
-            Shape ().
-        """
-        curve, factor = self.normalized(normalization)
-        return _Both(curve), factor
+    def curves(self, names):
+        """The curves "total" and "polarized"; None is the polarised one."""
+        unknown = set(names) - {None, "total", "polarized"}
+        if unknown:
+            raise TypeError(f"Polarized has the curves 'total' and 'polarized', no {unknown}.")
+        return _PolarizedCurves(self.prepared(), tuple(names))
 
 
 class _PolarizedCurve(eqx.Module):
@@ -472,11 +495,13 @@ class _PolarizedCurve(eqx.Module):
         return self.both(cos_scatter)[1]
 
 
-class _Both(eqx.Module):
+class _PolarizedCurves(eqx.Module):
     curve: _PolarizedCurve
+    names: tuple[str | None, ...] = eqx.field(static=True)
 
     def __call__(self, cos_scatter):
-        return self.curve.both(cos_scatter)
+        total, polarized = self.curve.both(cos_scatter)
+        return tuple(total if name == "total" else polarized for name in self.names)
 
 
 def _concrete(x) -> np.ndarray | None:

@@ -13,8 +13,10 @@ import numpy as np
 
 from pytreefit import jit
 
-from .data import Observation
-from .scene import Grid, Scene
+from ._arrays import real_array
+from .observation import Observation
+from .scene import Scene
+from .view import Grid
 
 Stretch = Literal["asinh", "log", "linear"]
 _MASKED = "0.6"  # grey
@@ -33,71 +35,62 @@ def plot_fit(
 ):
     r"""Draw data, model and residual / noise side by side.
 
-    The third panel shows :math:`(D - M) / (s\,\sigma)` with the error map :math:`\sigma` and the
-    noise scale :math:`s` of the scene. Masked pixels of the data and the residuals are grey.
+    The third panel shows :math:`(D - M) / w` with the width :math:`w` of the scene's noise, for
+    `GaussianNoise` its scale times the error map. Masked pixels of the data and the residuals are
+    grey.
 
     Parameters
     ----------
-    scene : Scene
-        The model.
-    observation : Observation
-        The data.
+    scene, observation
+        The model and the data.
     stretch : {"asinh", "log", "linear"}
         Brightness scale of data and model, the same for both; "asinh" is linear within the noise
         and logarithmic above.
-    limits : (low, high), optional
-        Brightness at the ends of the colour scale.
-    n_sigma : float
-        The residuals' colours go from ``-n_sigma`` to ``n_sigma``.
-    cmap : str
-        Colour map of data and model.
-    titles : tuple of str
-        Titles of the three panels.
+    limits, n_sigma
+        Brightness at the ends of the colour scale; the residuals' ends at ``n_sigma``.
+    cmap, titles
+        Colour map of data and model; titles of the three panels.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
+        Where to draw; by default a new figure, which is returned.
 
     Raises
     ------
     ValueError
         If the scene is not on the observation's grid or ``stretch`` is unknown.
     """
-    import matplotlib as mpl
     from matplotlib.colors import Normalize
 
-    mask = np.asarray(observation.mask)
-    model = np.asarray(scene.image())
-    error = np.asarray(scene.noise.scale * observation.error)
-    residual = np.asarray(observation.residuals(scene)).reshape(mask.shape)
-    residual = residual / float(scene.noise.scale)
-    data = np.asarray(observation.image)
-    norm = _norm(stretch, data[mask], error[mask], limits)
+    data, model, residual, error = _residual(scene, observation)
+    norm = _norm(stretch, data[np.isfinite(data)], error[np.isfinite(data)], limits)
 
     figure = _figure(figure, (10.2, 4.3))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     grid = observation.grid
-    brightness = mpl.colormaps[cmap].with_extremes(bad=_MASKED)
-    diverging = mpl.colormaps["RdBu_r"].with_extremes(bad=_MASKED)
-    _panel(axes[0], np.where(mask, data, np.nan), grid, norm, brightness)
-    shown = _panel(axes[1], model, grid, norm, brightness)
+    _panel(axes[0], data, grid, norm, cmap)
+    shown = _panel(axes[1], model, grid, norm, cmap)
     spread = Normalize(-n_sigma, n_sigma)
-    residuals = _panel(axes[2], np.where(mask, residual, np.nan), grid, spread, diverging)
+    residuals = _panel(axes[2], residual, grid, spread, "RdBu_r")
     _scale_bar(axes[0], grid)
     _north_east_arrows(axes[0], grid)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title)
-    for ax in axes[1:]:
-        ax.set_ylabel("")
+        ax.label_outer()
     look = {"orientation": "horizontal", "extend": "both", "pad": 0.02}
     bar = figure.colorbar(shown, ax=axes[:2], shrink=0.6, aspect=35, **look)
     _label_brightness(bar, norm, observation.unit)
     bar = figure.colorbar(residuals, ax=axes[2], shrink=0.9, aspect=24, **look)
     bar.set_label("(data \N{MINUS SIGN} model) / noise")
     return figure
+
+
+def _residual(scene, observation):
+    """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
+    seen = observation.seen(scene)
+    image = seen.image()
+    data, model, error, used = observation.compared(image)
+    width = seen.noise.width(model, error)
+    data = jnp.where(used, data, jnp.nan)
+    return tuple(np.asarray(a) for a in (data, image, (data - model) / width, width))
 
 
 def plot_image(
@@ -121,32 +114,24 @@ def plot_image(
         The pixel grid of an array.
     stretch, limits, cmap, figure
         As for `plot_fit`.
-    title : str
-        Title of the figure.
-    unit : str
-        Unit of an array or a scene, for the colour bar.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
+    title, unit : str
+        Title of the figure; unit of an array or a scene, for the colour bar.
 
     Raises
     ------
     ValueError
         If an array comes without its grid.
     """
-    import matplotlib as mpl
-
     noise = None
     if isinstance(source, Observation):
-        image = np.where(np.asarray(source.mask), np.asarray(source.image), np.nan)
+        used = np.asarray(source.used)
+        image = np.where(used, np.asarray(source.image), np.nan)
         grid, unit = source.grid, unit or source.unit
-        noise = np.asarray(source.error)[np.asarray(source.mask)]
+        noise = np.asarray(source.error)[used]
     elif isinstance(source, Scene):
         image, grid = np.asarray(source.image()), source.grid
     else:
-        image = np.asarray(source, float)
+        image = np.asarray(real_array("plot_image: source", source))
         if grid is None or image.ndim != 2:
             raise ValueError(
                 f"plot_image needs an Observation, a Scene, or a 2-d array with grid=; got an "
@@ -155,7 +140,7 @@ def plot_image(
     norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
     figure = _figure(figure, (5.0, 4.4))
     ax = figure.subplots()
-    shown = _panel(ax, image, grid, norm, mpl.colormaps[cmap].with_extremes(bad=_MASKED))
+    shown = _panel(ax, image, grid, norm, cmap)
     _scale_bar(ax, grid)
     _north_east_arrows(ax, grid)
     ax.set_title(title)
@@ -183,14 +168,7 @@ def plot_phase_function(
         Name of the curve in the legend.
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure. A second curve is drawn over the first.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     draws = hasattr(source, "models")
     angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
@@ -214,10 +192,7 @@ def plot_phase_function(
         ax.axvspan(0.0, 90.0 - tilt, label="not probed", **hidden)
         ax.axvspan(90.0 + tilt, 180.0, **hidden)
     if log and (middle > 0).all():
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _set_log_scale(ax)
     ax.set(
         xlim=(0.0, 180.0),
         xticks=range(0, 181, 30),
@@ -227,6 +202,15 @@ def plot_phase_function(
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     return figure
+
+
+def _set_log_scale(ax):
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 @jit
@@ -293,12 +277,19 @@ def _label_brightness(bar, norm, unit):
 
 def _panel(ax, image, grid, norm, cmap):
     """One image on axes of arcsec from the star, East left."""
+    from matplotlib import colormaps
+
     ny, nx = image.shape
     scale = float(grid.pixel_scale)
     x0, y0 = (float(c) for c in grid.center)
     edges = np.array([x0 + 0.5, x0 + 0.5 - nx, -y0 - 0.5, ny - 0.5 - y0]) * scale
     shown = ax.imshow(
-        image, origin="lower", extent=edges, norm=norm, cmap=cmap, interpolation="nearest"
+        image,
+        origin="lower",
+        extent=edges,
+        norm=norm,
+        cmap=colormaps[cmap].with_extremes(bad=_MASKED),
+        interpolation="nearest",
     )
     ax.plot(0.0, 0.0, marker="+", color="white", ms=6, mew=1.0, zorder=3)
     ax.set_xlabel("\N{GREEK CAPITAL LETTER DELTA}RA (arcsec)")

@@ -2,15 +2,20 @@
 
 import abc
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jax.core import Tracer
+from jaxtyping import Array, Float
 
 from pytreefit import Model, param
+
+from ._arrays import real_array
+
+_NORMALIZATIONS = {"sum": jnp.sum, "peak": jnp.max, "none": jnp.ones_like}
 
 
 class AbstractPSF(Model):
@@ -20,22 +25,40 @@ class AbstractPSF(Model):
     """
 
     @abc.abstractmethod
-    def kernel(self) -> Float[Array, "k k"]:
-        """The PSF on the pixel grid; its centre is the pixel (size // 2, size // 2)."""
+    def kernel(self) -> Float[Array, "ky kx"]:
+        """The PSF on the pixel grid; its centre is the pixel (ky // 2, kx // 2)."""
 
-    def transform(self, shape: tuple[int, int]) -> Complex[Array, "n m"]:
-        """Fourier transform of the kernel, for images of a shape padded against wrapping round."""
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from which light falls into a pixel, on each side of it."""
+        ky, kx = jax.eval_shape(self.kernel).shape
+        return ky // 2, kx // 2
+
+    def convolve(
+        self, image: Float[Array, "ny nx"], margin: tuple[int, int] = (0, 0)
+    ) -> Float[Array, "my mx"]:
+        """The image convolved with the PSF.
+
+        Parameters
+        ----------
+        image
+            Sharp image; beyond its edges there is no light.
+        margin
+            Rows and columns that are cut off on each side of the result. Where they are at least
+            `reach`, no light is missing.
+
+        Returns
+        -------
+        array
+            Shape (ny - 2 margin[0], nx - 2 margin[1]).
+        """
         kernel = self.kernel()
-        return jnp.fft.rfft2(_centred(kernel, padded_shape(shape, kernel.shape)))
-
-    def convolve(self, image: Float[Array, "ny nx"]) -> Float[Array, "ny nx"]:
-        """The image convolved with the PSF; nothing comes from beyond its edges."""
-        padded = padded_shape(image.shape, self.kernel().shape)
-        return _convolve(image, self.transform(image.shape), padded)
-
-    def planned(self, shape: tuple[int, int]) -> "AbstractPSF":
-        """The same PSF with all worked out that can be worked out for images of one shape."""
-        return self
+        sizes = zip(image.shape, kernel.shape, margin, strict=True)
+        # what wraps round falls on zeros or is cut off
+        padded = tuple(_quick_size(n + max(0, k // 2 - m)) for n, k, m in sizes)
+        product = jnp.fft.rfft2(image, s=padded) * jnp.fft.rfft2(_from_origin(kernel, padded))
+        inside = tuple(slice(m, n - m) for n, m in zip(image.shape, margin, strict=True))
+        return jnp.fft.irfft2(product, s=padded)[inside]
 
 
 class GaussianPSF(AbstractPSF):
@@ -109,6 +132,10 @@ class MoffatPSF(AbstractPSF):
         return _unit_sum(jnp.exp(-self.beta * wings))
 
 
+def _stamp(value: Any):
+    return real_array("ImagePSF.image", value)
+
+
 class ImagePSF(AbstractPSF):
     """A measured PSF.
 
@@ -129,110 +156,94 @@ class ImagePSF(AbstractPSF):
         For NaN pixels, a wrong shape, a sum or a peak that is not positive.
     """
 
-    image: Float[Array, "ky kx"]
-    center: Float[Array, " 2"]
+    image: Float[Array, "ky kx"] = eqx.field(converter=_stamp)
+    normalization: Literal["sum", "peak", "none"] = eqx.field(static=True, default="sum")
+    center: tuple[float, float] | None = eqx.field(static=True, default=None)
 
-    def __init__(
-        self,
-        image,
-        normalization: Literal["sum", "peak", "none"] = "sum",
-        center: tuple[float, float] | None = None,
-    ):
-        image = np.asarray(image, dtype=float)
-        if image.ndim != 2:
+    def __check_init__(self):
+        if self.image.ndim != 2:
             raise ValueError(
-                f"ImagePSF.image has shape {image.shape}, not (ky, kx): one 2-d image."
+                f"ImagePSF.image has shape {self.image.shape}, not (ky, kx): one 2-d image."
             )
+        if self.normalization not in _NORMALIZATIONS:
+            raise ValueError(
+                f"ImagePSF.normalization = {self.normalization!r} is unknown. Choose one of "
+                f"{', '.join(map(repr, _NORMALIZATIONS))}."
+            )
+        _check_center(self.center, self.image.shape)
+        if isinstance(self.image, Tracer):
+            return
+        image = np.asarray(self.image)
         bad = int(np.sum(~np.isfinite(image)))
         if bad:
             raise ValueError(
                 f"ImagePSF.image has {bad} NaN or infinite pixels of {image.size}. Cut a smaller "
                 "stamp or fill them: each would spread over the whole image."
             )
-        scales = {"sum": image.sum(), "peak": image.max(), "none": 1.0}
-        if normalization not in scales:
+        scale = {"sum": image.sum(), "peak": image.max(), "none": 1.0}[self.normalization]
+        if not scale > 0:
             raise ValueError(
-                f"ImagePSF normalization = {normalization!r} is unknown. Choose one of "
-                f"{', '.join(map(repr, scales))}."
+                f"ImagePSF.image has a {self.normalization} of {scale:.3g}, which cannot normalise "
+                'it. Subtract less background, or choose normalization="none".'
             )
-        if not scales[normalization] > 0:
-            raise ValueError(
-                f"ImagePSF.image has a {normalization} of {scales[normalization]:.3g}, which "
-                'cannot normalise it. Subtract less background, or choose normalization="none".'
-            )
-        ky, kx = image.shape
-        at = np.asarray((kx // 2, ky // 2) if center is None else center, dtype=float)
-        if at.shape != (2,) or not np.all(np.isfinite(at)):
-            raise ValueError(
-                f"ImagePSF center = {center} is not a position (x, y) in zero-based pixels."
-            )
-        self.image = jnp.asarray(image / scales[normalization], float)
-        self.center = jnp.asarray(at, float)
 
     def kernel(self):
-        return self.image
-
-    def transform(self, shape):
-        ky, kx = self.image.shape
-        padded = padded_shape(shape, (ky, kx))
-        spectrum = jnp.fft.rfft2(_centred(self.image, padded))
-        # what is left between the centre and the pixel that was rolled to the origin
-        shift_x, shift_y = kx // 2 - self.center[0], ky // 2 - self.center[1]
-        freq_y = jnp.asarray(np.fft.fftfreq(padded[0])[:, None], self.image.dtype)
-        freq_x = jnp.asarray(np.fft.rfftfreq(padded[1])[None, :], self.image.dtype)
-        turn = -2.0 * np.pi * (freq_y * shift_y + freq_x * shift_x)
-        return spectrum * jax.lax.complex(jnp.cos(turn), jnp.sin(turn))
-
-    def planned(self, shape):
-        padded = padded_shape(shape, self.image.shape)
-        return PlannedPSF(self.transform(shape), shape=tuple(shape), padded=padded)
+        kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
+        if self.center is None:
+            return kernel
+        column, row = (round(c) for c in self.center)
+        kernel = _shifted(kernel, (row - self.center[1], column - self.center[0]))
+        ky, kx = kernel.shape
+        # as many pixels on either side of the centre
+        half_y, half_x = max(row, ky - 1 - row), max(column, kx - 1 - column)
+        pads = (
+            (half_y - row, half_y - (ky - 1 - row)),
+            (half_x - column, half_x - (kx - 1 - column)),
+        )
+        return jnp.pad(kernel, pads)
 
 
-class PlannedPSF(AbstractPSF):
-    """The Fourier transform of a fixed PSF for images of one shape, made by `ImagePSF.planned`."""
-
-    spectrum: Complex[Array, "n m"]
-    shape: tuple[int, int] = eqx.field(static=True)
-    padded: tuple[int, int] = eqx.field(static=True)
-
-    def kernel(self):
-        """The PSF as the transform holds it, centred in an array of the padded shape."""
-        return jnp.fft.fftshift(jnp.fft.irfft2(self.spectrum, s=self.padded))
-
-    def transform(self, shape):
-        return self.spectrum
-
-    def convolve(self, image):
-        self.planned(image.shape)
-        return _convolve(image, self.spectrum, self.padded)
-
-    def planned(self, shape):
-        if tuple(shape) != self.shape:
-            raise ValueError(
-                f"PlannedPSF is made for images of shape {self.shape}, not {tuple(shape)}. Give "
-                "the ImagePSF itself to a scene of another shape."
-            )
-        return self
+def _check_center(center, shape) -> None:
+    if center is None:
+        return
+    inside = len(center) == 2 and all(
+        -0.5 <= c <= n - 0.5 for c, n in zip(center, shape[::-1], strict=True)
+    )
+    if not inside:
+        raise ValueError(
+            f"ImagePSF.center = {center} is not a position (x, y) in zero-based pixels of an image "
+            f"of shape {shape}."
+        )
 
 
-def padded_shape(shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Sides, quick to transform, of at least image plus kernel minus 1: nothing wraps round."""
+def _shifted(kernel, shift):
+    """A stamp moved up and to the right by a fraction of a pixel."""
+    if not any(shift):
+        return kernel
+    freq_y, freq_x = np.fft.fftfreq(kernel.shape[0]), np.fft.rfftfreq(kernel.shape[1])
+    turn = -2.0 * np.pi * (freq_y[:, None] * shift[0] + freq_x[None, :] * shift[1])
+    turn = jnp.asarray(turn, kernel.dtype)
+    spectrum = jnp.fft.rfft2(kernel) * jax.lax.complex(jnp.cos(turn), jnp.sin(turn))
+    return jnp.fft.irfft2(spectrum, s=kernel.shape)
+
+
+def _quick_size(size: int) -> int:
+    """A size of at least so many that is quick to transform."""
     from scipy.fft import next_fast_len
 
-    ny, nx = (n + k - 1 for n, k in zip(shape, kernel_shape, strict=True))
-    return int(next_fast_len(ny, real=True)), int(next_fast_len(nx, real=True))  # type: ignore
+    return int(next_fast_len(size, real=True))  # type: ignore
 
 
-def _convolve(image, spectrum, padded):
-    product = jnp.fft.rfft2(image, s=padded) * spectrum
-    return jnp.fft.irfft2(product, s=padded)[: image.shape[0], : image.shape[1]]
-
-
-def _centred(kernel, padded):
+def _from_origin(kernel, padded):
     """The kernel in an array of the padded shape, its centre pixel at the origin."""
-    ky, kx = kernel.shape
-    wide = jnp.pad(kernel, ((0, padded[0] - ky), (0, padded[1] - kx)))
-    return jnp.roll(wide, (-(ky // 2), -(kx // 2)), axis=(0, 1))
+    for axis, (n, k) in enumerate(zip(padded, kernel.shape, strict=True)):
+        # pixels further from the centre than the image is wide are not needed
+        before, after = min(k // 2, n // 2), min(k - 1 - k // 2, (n - 1) // 2)
+        kernel = jax.lax.slice_in_dim(kernel, k // 2 - before, k // 2 + after + 1, axis=axis)
+        pads = [(0, 0), (0, 0)]
+        pads[axis] = (0, n - 1 - before - after)
+        kernel = jnp.roll(jnp.pad(kernel, pads), -before, axis=axis)
+    return kernel
 
 
 def _radius_squared(size, unit):

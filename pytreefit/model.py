@@ -12,6 +12,8 @@ import numpy as np
 from .parameter import KEY, Converter, ParamInfo, check_value, is_traced
 from .table import Table
 
+_INLINE = "pytreefit.inline"  # in the metadata of a field
+
 
 class Model(eqx.Module):
     """Base class of everything with parameters: an Equinox module with names, units and checks.
@@ -103,10 +105,29 @@ class Parameter(NamedTuple):
     where: str
 
 
+def inline(**arguments) -> Any:
+    """Declare a field whose module has no name in paths: what is inside is at its owner's paths.
+
+    Where the field holds a dictionary or a sequence, its name is in the paths as always. Arguments
+    are those of ``equinox.field``.
+    """
+    return eqx.field(metadata={_INLINE: True}, **arguments)
+
+
+def _inlined(node: eqx.Module) -> dict[str, eqx.Module]:
+    """The modules of a module whose names are left out of paths, by field."""
+    fields = (field.name for field in dataclasses.fields(node) if _INLINE in field.metadata)
+    values = {name: getattr(node, name, None) for name in fields}
+    return {name: value for name, value in values.items() if isinstance(value, eqx.Module)}
+
+
 def _children(node) -> Iterator[tuple[str, Any, ParamInfo | None]]:
     if isinstance(node, eqx.Module):
+        inlined = _inlined(node)
         for field in dataclasses.fields(node):
-            if hasattr(node, field.name):
+            if field.name in inlined:
+                yield from _children(inlined[field.name])
+            elif hasattr(node, field.name):
                 yield field.name, getattr(node, field.name), field.metadata.get(KEY)
     elif isinstance(node, Mapping):
         for key, value in node.items():
@@ -208,6 +229,11 @@ def _replace(node: Any, values: dict[tuple[str, ...], Any], check: bool) -> Any:
         if name in by_child
     }
     if isinstance(node, eqx.Module):
+        for field, part in _inlined(node).items():
+            names = [name for name, _, _ in _children(part) if name in changed]
+            if names:
+                inside = {(name,): changed.pop(name) for name in names}
+                changed[field] = _replace(part, inside, check)
         return rebuild(node, changed, check)
     if isinstance(node, Mapping):
         return type(node)({key: changed.get(str(key), value) for key, value in node.items()})

@@ -19,7 +19,8 @@ from grater.derived import (
 )
 from grater.disk import Disk
 from grater.phase import HenyeyGreenstein
-from grater.scene import Grid, Scene
+from grater.scene import Scene
+from grater.view import Grid
 from pytreefit import Model
 
 compute = eqx.filter_jit(derived)

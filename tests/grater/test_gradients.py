@@ -161,13 +161,12 @@ def test_everything_else_that_a_scene_may_have():
         ring,
         grid=GRID,
         psf=grater.MoffatPSF(2.1, 2.5, size=13),
-        star=grater.Star(15.8, 16.3),
         transmission=grater.radial_map(GRID, [2.0, 8.0], [0.1, 1.0]),
         throughput=grater.radial_map(GRID, [4.0, 12.0], [0.5, 0.9]),
         noise=grater.StudentTNoise(1.3, 4.0),
         accuracy=ACCURACY,
     )
-    check_gradient(scene, 1e-5)
+    check_gradient(scene.set({"grid.center": (15.8, 16.3)}), 1e-5)
 
 
 PHASES = {
@@ -238,8 +237,7 @@ GEOMETRY = {
     "disk.vertical.scale_height": often(0.003, 0.15, low=0.003, high=0.15),  # over the radius
     "disk.vertical.gamma": often(1.0, 2.0, low=0.5, high=8),
     "disk.vertical.beta": often(0.0, 1.0, low=0, high=3),
-    "star.x": often(6.0, 5.5, low=4, high=8),
-    "star.y": often(6.0, 5.5, low=4, high=8),
+    "grid.center": st.tuples(*[often(6.0, 5.5, low=4, high=8)] * 2),
 }
 ASYMMETRY = often(0.0, 0.99, -0.99, low=-0.95, high=0.95)
 POSITIVE = st.tuples(*[often(1.0, 1e-3, 1e3, low=0.01, high=100)] * 4)
@@ -295,7 +293,7 @@ def test_finite_at_every_corner():
     }
     ordinary = dict.fromkeys((*GEOMETRY, "disk.phase.g"), 0.7)
     ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
-    ordinary |= {"disk.argument_of_pericenter": 90.0, "star.x": 6.0, "star.y": 6.0}
+    ordinary |= {"disk.argument_of_pericenter": 90.0, "grid.center": (6.0, 6.0)}
     for values in itertools.product(*corners.values()):
         check_finite("henyey_greenstein", ordinary | dict(zip(corners, values, strict=True)))
 
@@ -303,6 +301,7 @@ def test_finite_at_every_corner():
 def test_a_parameter_that_is_not_a_number_gives_a_gradient_that_is_none():
     ordinary = dict.fromkeys(sorted((*GEOMETRY, "disk.phase.g")), 0.7)
     ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
+    del ordinary["grid.center"]
     paths = tuple(ordinary)
     names = ["disk.inclination", "disk.semi_major_axis", "disk.radial.alpha_in", "disk.phase.g"]
     for name in names:

@@ -6,33 +6,67 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
-from grater.noise import GaussianNoise, StudentTNoise, noise_map
+from grater.noise import GaussianNoise, PoissonNoise, StudentTNoise, noise_map
 
-NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5)]
+NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5), PoissonNoise(3.0, 2.0)]
 PAIRS = [(NOISES[0], stats.norm()), (NOISES[1], stats.t(3.5))]
 
 
 @pytest.fixture(scope="module")
 def pixels():
+    """Image, model, error and mask."""
     rng = np.random.default_rng(1)
-    residual, error = rng.normal(size=(6, 7)), rng.uniform(0.5, 2.0, (6, 7))
-    return jnp.asarray(residual), jnp.asarray(error), jnp.asarray(rng.random((6, 7)) < 0.7)
+    image, error = rng.normal(size=(6, 7)), rng.uniform(0.5, 2.0, (6, 7))
+    model = rng.uniform(0.1, 1.0, (6, 7))
+    return *map(jnp.asarray, (image + model, model, error)), jnp.asarray(rng.random((6, 7)) < 0.7)
 
 
 @pytest.mark.parametrize(("noise", "frozen"), PAIRS)
 def test_log_likelihood_is_scipys(noise, frozen, pixels):
-    residual, error, mask = (np.asarray(a) for a in pixels)
+    image, model, error, mask = (np.asarray(a) for a in pixels)
     width = 1.7 * error[mask]
-    expected = np.sum(frozen.logpdf(residual[mask] / width) - np.log(width))
+    expected = np.sum(frozen.logpdf((image - model)[mask] / width) - np.log(width))
     np.testing.assert_allclose(noise.log_likelihood(*pixels), expected, rtol=1e-12)
+
+
+def test_counts_are_poisson_distributed():
+    noise, model = NOISES[2], jnp.full((80, 90), 1.5)
+    every = jnp.ones((80, 90), bool)
+    drawn = noise.draw(jax.random.key(3), model, model)
+    counts = np.rint(np.asarray(3.0 * (drawn + 2.0)))
+    np.testing.assert_allclose(counts, 3.0 * (drawn + 2.0), atol=1e-9)
+    assert counts.mean() == pytest.approx(10.5, rel=0.01)
+    assert counts.var() == pytest.approx(10.5, rel=0.05)
+    expected = np.sum(stats.poisson(10.5).logpmf(counts) + np.log(3.0))
+    np.testing.assert_allclose(noise.log_likelihood(drawn, model, model, every), expected)
+    np.testing.assert_allclose(noise.width(model, model), np.sqrt(10.5) / 3.0)
+    # no light at all is unlikely, but has a gradient
+    dark = PoissonNoise(3.0)
+    slope = jax.grad(lambda m: dark.log_likelihood(drawn, m, model, every))(0.0 * model)
+    assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_squares_are_the_likelihood(noise, pixels):
+    image, model, error, mask = pixels
+    residuals = noise.residuals(image, model, error, mask)
+    normalization = noise.log_normalization(model, error, mask)
+    assert (residuals is None) == (normalization is None) == (noise is not NOISES[0])
+    if residuals is not None:
+        value = np.sum(normalization - 0.5 * residuals**2)
+        np.testing.assert_allclose(value, noise.log_likelihood(*pixels), rtol=1e-12)
 
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_masked_pixels_have_no_effect_and_no_gradient(noise, pixels):
-    residual, error, mask = pixels
-    wild = jnp.where(mask, residual, 1e200), jnp.where(mask, error, 0.0), mask
-    assert noise.log_likelihood(*wild) == noise.log_likelihood(*pixels)
-    gradient = jax.grad(lambda r, e: noise.log_likelihood(r, e, mask), argnums=(0, 1))(*wild[:2])
+    image, model, error, mask = pixels
+    wild = (
+        jnp.where(mask, image, 1e200),
+        jnp.where(mask, model, -1e200),
+        jnp.where(mask, error, 0.0),
+    )
+    assert noise.log_likelihood(*wild, mask) == noise.log_likelihood(*pixels)
+    gradient = jax.grad(lambda *a: noise.log_likelihood(*a, mask), argnums=(0, 1, 2))(*wild)
     for g in gradient:
         assert np.isfinite(g).all()
         assert (np.asarray(g)[~np.asarray(mask)] == 0).all()
@@ -49,8 +83,8 @@ def test_gradients_are_finite_differences(noise, pixels):
 
 
 def test_best_scale_is_the_rms(pixels):
-    residual, error, mask = pixels
-    rms = jnp.sqrt(jnp.mean(jnp.square(residual / error)[mask]))
+    image, model, error, mask = pixels
+    rms = jnp.sqrt(jnp.mean(jnp.square((image - model) / error)[mask]))
     slope = jax.grad(lambda s: GaussianNoise(s).log_likelihood(*pixels))(rms)
     np.testing.assert_allclose(slope, 0.0, atol=1e-10)
 
@@ -63,7 +97,7 @@ def test_student_t_becomes_gaussian(pixels):
 @pytest.mark.parametrize(("noise", "frozen"), PAIRS)
 def test_draws_follow_the_density(noise, frozen):
     error = jnp.full((60, 50), 0.3)
-    drawn = np.asarray(noise.draw(jax.random.key(0), error))
+    drawn = np.asarray(noise.draw(jax.random.key(0), 2.0 * error, error)) - 0.6
     assert drawn.shape == (60, 50)
     assert stats.kstest(drawn.ravel() / (1.7 * 0.3), frozen.cdf).pvalue > 0.01
 

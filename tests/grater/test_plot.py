@@ -11,12 +11,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from grater.data import Observation
 from grater.disk import Disk
 from grater.noise import GaussianNoise
+from grater.observation import Observation
 from grater.phase import HenyeyGreenstein
 from grater.plot import plot_fit, plot_image, plot_phase_function
-from grater.scene import Grid, Scene
+from grater.scene import Scene
+from grater.view import Grid
 
 SHAPE = (31, 33)
 
@@ -51,7 +52,7 @@ def test_fit_shows_data_model_and_standardized_residuals(scene, observation, str
     figure = draw(plot_fit(scene, observation, stretch=stretch))
     assert dict(mpl.rcParams) == before
     data, model, residual = (ax.images[0] for ax in figure.axes[:3])
-    mask = np.asarray(observation.mask)
+    mask = np.asarray(observation.used)
     np.testing.assert_array_equal(data.get_array().mask, ~mask)
     np.testing.assert_allclose(data.get_array()[mask], observation.image[mask])
     np.testing.assert_allclose(model.get_array(), scene.image())
@@ -98,7 +99,7 @@ def test_colour_bar_ticks_are_round_and_apart(scene, observation):
 
 def test_image_of_an_observation_a_scene_and_an_array(scene, observation):
     masked = draw(plot_image(observation)).axes[0].images[0].get_array()
-    np.testing.assert_array_equal(masked.mask, ~np.asarray(observation.mask))
+    np.testing.assert_array_equal(masked.mask, ~np.asarray(observation.used))
     image = np.array(scene.image())
     image[3, 4] = np.nan
     figure = draw(plot_image(image, grid=scene.grid, limits=(0.0, 2.0), title="T", unit="Jy"))

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro import distributions as dist
-from scipy.signal import convolve2d
 
 import grater
 from pytreefit import Posterior, fit, load, map_models, save, vary
@@ -34,6 +33,24 @@ def scene(of=None, **changes):
     return grater.Scene(disk() if of is None else of, **{"grid": GRID, "accuracy": 1e-8, **changes})
 
 
+def both(of=None, total=None, polarized=None, **changes):
+    """A scene of both intensities, through channels that differ by what is given."""
+    channel = {
+        "total": grater.Channel(curve="total", **(total or {})),
+        "polarized": grater.Channel(curve="polarized", **(polarized or {})),
+    }
+    return scene(of, channel=channel, **changes)
+
+
+def stacked(scene):
+    images = scene.images()
+    return jnp.stack([images["total"], images["polarized"]])
+
+
+def joint(total, polarized):
+    return grater.JointObservation({"total": total, "polarized": polarized})
+
+
 def observation(image, error=1e-3, **changes):
     setup = {"pixel_scale": GRID.pixel_scale, "distance": GRID.distance, **changes}
     return grater.Observation(image, error, **setup).mask_radius(inner=1.5)
@@ -53,7 +70,7 @@ def separate():
 
 
 def test_both_images_are_those_of_two_scenes(separate):
-    check_alike(scene().images(), separate, 1e-7)
+    check_alike(stacked(both()), separate, 1e-7)
 
 
 def test_the_reference(reference):
@@ -61,7 +78,7 @@ def test_the_reference(reference):
     polarized = reference_scene(case, 1e-4)
     total = polarized.set({"disk.phase": polarized.disk.phase.phase})
     seen = truth > 0
-    found = np.asarray(polarized.images())
+    found = stacked(both(polarized.disk, grid=polarized.grid, accuracy=1e-4))
     check_alike(np.where(seen, found, 0.0), [np.where(seen, total.image(), 0.0), truth], 1e-4)
 
 
@@ -71,75 +88,71 @@ def test_edge_on_with_more_points_per_pixel():
     fine = dict(accuracy=1e-6, oversample=2)
     polarized = scene(disk(**steep), **fine)
     total = scene(disk(grater.HenyeyGreenstein(0.4), **steep), **fine)
-    check_alike(polarized.images(), [total.image(), polarized.image()], 3e-6)
+    check_alike(stacked(both(disk(**steep), **fine)), [total.image(), polarized.image()], 3e-6)
 
 
 def test_without_any_polarised_light():
-    total, polarized = scene(disk(grater.Polarized(grater.Isotropic(), 0.0))).images()
+    total, polarized = stacked(both(disk(grater.Polarized(grater.Isotropic(), 0.0))))
     assert np.max(total) > 0
     assert np.all(np.asarray(polarized) == 0)
 
 
 def test_several_disks(separate):
     """The second one half as bright."""
-    both = scene([disk(), disk(flux=15.0)])
-    check_alike(both.images(), 1.5 * np.asarray(separate), 1e-7)
-    total = both.of_total_intensity()
-    np.testing.assert_allclose(total.image(), both.images()[0], atol=1e-7 * total.image().max())
+    pair = both([disk(), disk(flux=15.0)])
+    check_alike(stacked(pair), 1.5 * np.asarray(separate), 1e-7)
+    total = pair.of("total")
+    np.testing.assert_allclose(total.image(), 1.5 * separate[0], atol=2e-7 * separate[0].max())
 
 
-def test_each_image_through_its_own_telescope(separate):
+def test_each_image_through_its_own_telescope():
     narrow, wide = (np.ones((3, n)) / (3 * n) for n in (3, 5))
     loss, mask = np.linspace(0.5, 1.0, 32 * 32).reshape(32, 32), np.eye(32)
-    total = grater.TotalIntensity(psf=grater.ImagePSF(wide), throughput=loss)
-    through = scene(psf=grater.ImagePSF(narrow), transmission=mask, total=total)
+    channels = (
+        {"psf": grater.ImagePSF(wide), "throughput": loss},
+        {"psf": grater.ImagePSF(narrow), "transmission": mask},
+    )
     expected = [
-        convolve2d(mask * image, kernel, mode="same") * factor
-        for image, kernel, factor in zip(separate, (wide, narrow), (loss, 1.0), strict=True)
+        scene(disk(phase), **channel).image()
+        for phase, channel in zip((grater.HenyeyGreenstein(0.4), None), channels, strict=True)
     ]
-    check_alike(through.images(), expected, 1e-6)
-    np.testing.assert_allclose(through.image(), through.images()[1], atol=1e-6 * expected[1].max())
-    check_alike([through.of_total_intensity().image(), through.image()], expected, 1e-6)
-    # the same in a smaller scene, whose PSF is prepared for itself
-    small = grater.Grid((20, 20), 0.0566, 72.8)
-    half = grater.TotalIntensity(psf=total.psf)
-    first = scene(grid=small, total=half).images()[0]
-    alone = scene(disk(grater.HenyeyGreenstein(0.4)), grid=small, psf=total.psf).image()
-    np.testing.assert_allclose(first, alone, atol=1e-6 * alone.max())
-    # a map that says nothing undoes the scene's
-    unmasked = through.set({"total": grater.TotalIntensity(transmission=np.ones((32, 32)))})
-    first = convolve2d(separate[0], narrow, mode="same")
-    np.testing.assert_allclose(unmasked.images()[0], first, atol=1e-6 * first.max())
+    through = both(None, *channels)
+    check_alike(stacked(through), expected, 1e-6)
+    check_alike([through.of("total").image(), through.of("polarized").image()], expected, 1e-6)
 
 
 def test_the_likelihood_is_that_of_both(separate):
     rng = np.random.default_rng(1)
     total, polarized = (observation(image + rng.normal(0, 1e-3, image.shape)) for image in separate)
     polarized = polarized.with_mask(rng.uniform(size=(32, 32)) < 0.9)
-    both = grater.PolarimetricObservation(total, polarized)
-    wide = grater.TotalIntensity(noise=grater.GaussianNoise(2.0))
-    alone = scene(disk(grater.HenyeyGreenstein(0.4)), noise=grater.GaussianNoise(2.0)), scene()
-    joint = scene(total=wide)
+    data = joint(total, polarized)
+    wide = {"noise": grater.GaussianNoise(2.0)}
+    alone = scene(disk(grater.HenyeyGreenstein(0.4)), **wide), scene()
+    seen = both(total=wide)
     parts = list(zip((total, polarized), alone, strict=True))
-    expected = sum(float(data.log_likelihood(of)) for data, of in parts)
-    assert float(both.log_likelihood(joint)) == pytest.approx(expected, rel=1e-6)
-    residuals = jnp.concatenate([data.residuals(of) for data, of in parts])
-    np.testing.assert_allclose(both.residuals(joint), residuals, atol=1e-4)
-    squares = both.log_normalization(joint) - 0.5 * both.residuals(joint) ** 2
+    expected = sum(float(one.log_likelihood(of)) for one, of in parts)
+    assert float(data.log_likelihood(seen)) == pytest.approx(expected, rel=1e-6)
+    residuals = jnp.concatenate([one.residuals(of) for one, of in parts])
+    np.testing.assert_allclose(data.residuals(seen), residuals, atol=1e-4)
+    squares = data.log_normalization(seen) - 0.5 * data.residuals(seen) ** 2
     assert float(jnp.sum(squares)) == pytest.approx(expected, rel=1e-6)
-    chi_square = sum(float(data.chi_square(of)) for data, of in parts)
-    assert float(both.chi_square(joint)) == pytest.approx(chi_square, rel=1e-6)
-    heavy = scene(total=grater.TotalIntensity(noise=grater.StudentTNoise(4.0)))
-    assert both.log_normalization(heavy) is None
+    chi_square = sum(float(one.chi_square(of)) for one, of in parts)
+    assert float(data.chi_square(seen)) == pytest.approx(chi_square, rel=1e-6)
+    heavy = both(total={"noise": grater.StudentTNoise(4.0)})
+    assert data.log_normalization(heavy) is None
+    # each alone knows its channel
+    named = total.set({"view": "total"})
+    assert float(named.log_likelihood(seen)) == pytest.approx(
+        float(total.log_likelihood(alone[0])), rel=1e-6
+    )
 
 
 def test_gradients_are_differences(separate):
     """In every number of a scene with a spline, some of which both intensities depend on."""
-    both = grater.PolarimetricObservation(*(observation(0.5 * image) for image in separate))
+    data = joint(*(observation(0.5 * image) for image in separate))
     spline = grater.SplinePhase([-0.9, -0.3, 0.4, 0.9], [0.8, 0.9, 1.3, 2.0])
     of = disk(grater.Polarized(spline, 0.3), gamma=1.7, beta=0.8, phase_normalization="right_angle")
-    wide = grater.TotalIntensity(psf=grater.GaussianPSF(2.0, 5))
-    start = scene(of, total=wide, star=grater.Star(16.3, 15.8))
+    start = both(of, {"psf": grater.GaussianPSF(2.0, 5)}).set({"grid.center": (16.3, 15.8)})
     paths = [
         "disk.inclination",
         "disk.semi_major_axis",
@@ -149,13 +162,13 @@ def test_gradients_are_differences(separate):
         "disk.flux",
         "disk.phase.peak",
         "disk.phase.phase.values",
-        "total.psf.fwhm",
-        "star.y",
+        "channel.total.psf.fwhm",
+        "grid.center",
     ]
 
     @eqx.filter_jit
     def likelihood(values):
-        return both.log_likelihood(start.set(values))
+        return data.log_likelihood(start.set(values))
 
     values = {path: start.get(path) for path in paths}
     gradient = jax.jit(jax.grad(likelihood))(values)
@@ -192,14 +205,14 @@ def test_what_is_free_in_one_of_two_disks(separate):
 
 
 def test_in_a_file(tmp_path):
-    of = scene(total=grater.TotalIntensity(psf=grater.GaussianPSF(2.0, 5)))
+    of = both(total={"psf": grater.GaussianPSF(2.0, 5)})
     save(tmp_path / "scene.zip", of)
     assert eqx.tree_equal(of, load(tmp_path / "scene.zip"))
 
 
 def test_many_at_once():
-    batch = vary(scene(accuracy=1e-4), {"disk.phase.peak": [0.2, 0.4]})
-    images = map_models(lambda of: of.images(), batch)
+    batch = vary(both(accuracy=1e-4), {"disk.phase.peak": [0.2, 0.4]})
+    images = map_models(stacked, batch)
     np.testing.assert_allclose(images[0, 0], images[1, 0], rtol=1e-6)
     np.testing.assert_allclose(2.0 * images[0, 1], images[1, 1], rtol=1e-6)
 
@@ -207,10 +220,10 @@ def test_many_at_once():
 def test_what_polarised_light_alone_leaves_open_is_found_together():
     """The largest degree of polarisation, with the flux and the asymmetry."""
     rng = np.random.default_rng(3)
-    truth = scene(accuracy=1e-4, total=grater.TotalIntensity())
-    images = np.asarray(truth.images())
+    truth = both(accuracy=1e-4)
+    images = np.asarray(stacked(truth))
     noise = 0.02 * images.max(axis=(1, 2))
-    data = grater.PolarimetricObservation(
+    data = joint(
         *(
             observation(image + rng.normal(0.0, error, image.shape), error)
             for image, error in zip(images, noise, strict=True)
@@ -228,29 +241,27 @@ def test_what_polarised_light_alone_leaves_open_is_found_together():
     sigma = {"disk.flux": 0.6, "disk.phase.peak": 0.006, "disk.phase.phase.g": 0.01}
     for path, value in expected.items():
         assert abs(float(found.model.get(path)) - value) < 4.0 * sigma.get(path, 0.2), path
-    assert float(data.chi_square(found.model)) == pytest.approx(2 * data.total.n_used, rel=0.15)
+    assert float(data.chi_square(found.model)) == pytest.approx(
+        2 * data.images["total"].n_used, rel=0.15
+    )
 
 
 def test_errors():
-    with pytest.raises(TypeError, match=r"Disk.phase = HenyeyGreenstein.* says nothing of polari"):
-        scene(disk(grater.HenyeyGreenstein(0.4))).images()
-    with pytest.raises(TypeError, match=r"says nothing of polari"):
-        scene(disk(grater.HenyeyGreenstein(0.4))).of_total_intensity()
-    with pytest.raises(TypeError, match=r"Scene.total = 1.0 is not a TotalIntensity"):
-        scene(total=1.0)
-    with pytest.raises(ValueError, match=r"TotalIntensity.throughput has shape \(3, 3\)"):
-        scene(total=grater.TotalIntensity(throughput=np.ones((3, 3))))
-    with pytest.raises(TypeError, match=r"(?s)TotalIntensity.psf = .* is not a PSF"):
-        scene(total=grater.TotalIntensity(psf=np.ones((3, 3))))
-    with pytest.raises(TypeError, match=r"TotalIntensity.noise = 2.0 is not an AbstractNoise"):
-        grater.TotalIntensity(noise=2.0)
-    with pytest.raises(ValueError, match=r"TotalIntensity.transmission has NaN"):
-        grater.TotalIntensity(transmission=np.full((3, 3), np.nan))
+    with pytest.raises(TypeError, match=r"HenyeyGreenstein has no curve 'total'. .*Polarized"):
+        both(disk(grater.HenyeyGreenstein(0.4))).images()
+    with pytest.raises(TypeError, match=r"curves 'total' and 'polarized', no \{'blue'\}"):
+        scene(curve="blue").image()
+    with pytest.raises(ValueError, match="channels total, polarized: images"):
+        both().image()
+    with pytest.raises(ValueError, match=r"throughput has shape \(3, 3\)"):
+        both(total={"throughput": np.ones((3, 3))})
     one = observation(np.ones((32, 32)))
+    with pytest.raises(ValueError, match=r"no channel 'total', only \['image'\]"):
+        joint(one, one).log_likelihood(scene())
     for other, what in (
         (observation(np.ones((32, 30))), "shape"),
         (observation(np.ones((32, 32)), distance=70.0), "distance"),
         (observation(np.ones((32, 32)), center=(15, 16)), "center"),
     ):
-        with pytest.raises(ValueError, match=rf"total has {what} .* on the same pixels"):
-            grater.PolarimetricObservation(one, other)
+        with pytest.raises(ValueError, match=rf"'total' has {what} .* on the same pixels"):
+            joint(one, other)

@@ -138,7 +138,7 @@ def test_position_angle_rotates_the_image():
 def test_near_side_scatters_forward():
     scene = grater.Scene(small_disk(eccentricity=0.0, offset_x=0.0, offset_y=0.0), grid=GRID)
     image = np.asarray(render(scene))
-    x, y, _ = scene.sky_coordinates()
+    x, y, _ = scene.view.sky_coordinates()
     _, towards_near_side = sky_to_disk(scene.disk.position_angle, x, y)
     near = np.asarray(towards_near_side) > 0
     assert image[near].sum() > 2 * image[~near].sum()
@@ -167,7 +167,7 @@ def test_thin_face_on_disk_is_its_surface_density():
         inclination=0.0, scale_height=0.02, gamma=2.0, eccentricity=0.0, offset_x=0.0, offset_y=0.0
     )
     scene = grater.Scene(disk, grid=GRID, accuracy=1e-8)
-    x, y, inside = scene.sky_coordinates()
+    x, y, inside = scene.view.sky_coordinates()
     r = np.hypot(x, y)
     q = r / 40.0
     column = np.asarray(disk.radial.density(jnp.asarray(q))) * 0.02 * q**0.7 * np.sqrt(np.pi)

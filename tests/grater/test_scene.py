@@ -8,28 +8,10 @@ from scipy.integrate import quad
 from scipy.signal import convolve2d
 
 import grater
+from factories import GRID, make_disk as disk, make_scene as scene
 from pytreefit import grid, map_models, vary
 
 from .conftest import render
-
-GRID = grater.Grid((16, 16), 0.1, 60.0)
-
-
-def disk(**changes):
-    values = dict(
-        semi_major_axis=30.0,
-        inclination=60.0,
-        position_angle=30.0,
-        alpha_in=5.0,
-        alpha_out=-4.0,
-        scale_height=1.5,
-        phase=grater.HenyeyGreenstein(0.3),
-    )
-    return grater.Disk(**{**values, **changes})
-
-
-def scene(of=None, **changes):
-    return grater.Scene(disk() if of is None else of, **{"grid": GRID, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +47,13 @@ def test_sum_of_disks(image):
 
 
 def test_star_moved_by_whole_pixels_moves_the_image(image):
-    moved = render(scene(star=grater.Star(10.0, 7.0)))
+    moved = render(scene(grid=grater.Grid((16, 16), 0.1, 60.0, center=(10.0, 7.0))))
     np.testing.assert_allclose(moved[:-1, 2:], image[1:, :-2], rtol=1e-9)
 
 
 def test_star_between_pixels_blurs_nothing():
     """The same points in half as large pixels, with the star in the middle of one."""
-    between = np.asarray(render(scene(star=grater.Star(8.5, 7.5))))
+    between = np.asarray(render(scene().set({"grid.center": (8.5, 7.5)})))
     fine = grater.Grid((32, 32), 0.05, 60.0, center=(17.0, 15.0))
     expected = np.array(render(scene(grid=fine)))[::2, ::2]
     # four pixels share the star's surroundings
@@ -87,10 +69,15 @@ def test_transmission_comes_before_and_throughput_after_the_psf(image):
     whole = scene(
         psf=grater.ImagePSF(kernel, "none"), transmission=transmission, throughput=throughput
     )
-    expected = convolve2d(image * transmission, kernel, mode="same") * throughput
+    around = np.asarray(render(scene(grid=grater.Grid((20, 20), 0.1, 60.0))))
+    lit = around * np.pad(transmission, 2, mode="edge")
+    expected = convolve2d(lit, kernel, mode="valid") * throughput
     np.testing.assert_allclose(render(whole), expected, rtol=1e-10)
     changed = whole.set({"throughput": 2 * throughput})
     np.testing.assert_allclose(render(changed), 2 * expected, rtol=1e-10)
+    # without the light from beyond the frame
+    expected = convolve2d(image * transmission, kernel, mode="same") * throughput
+    np.testing.assert_allclose(render(whole.set({"margin": 0})), expected, rtol=1e-10)
 
 
 def test_radial_map():
@@ -106,7 +93,7 @@ def test_nearer_than_the_inner_radius_is_zero(image):
     assert np.all(image[[7, 9, 8, 8], [8, 8, 7, 9]] > 0)
     row, column = np.indices((16, 16))
     for radius in (0.5, 1.0, 3.0, 4.2):
-        _, _, inside = scene(inner_radius=radius).sky_coordinates()
+        _, _, inside = scene(inner_radius=radius).view.sky_coordinates()
         np.testing.assert_array_equal(inside, np.hypot(row - 8, column - 8) < radius)
 
 
@@ -135,11 +122,11 @@ def test_many_models_through_one_compilation(image):
         traces += 1
         return jnp.sum(scene.image())
 
-    axes = {"disk.inclination": [60.0, 80.0], "star.x": [8.0, 8.4]}
+    axes = {"disk.inclination": [60.0, 80.0], "grid.center": [(8.0, 8.0), (8.4, 8.0)]}
     fluxes = np.asarray(map_models(total, grid(scene(), axes))).reshape(2, 2)
     first = traces
     assert fluxes[0, 0] == pytest.approx(image.sum(), rel=1e-12)
-    moved = scene().set({"disk.inclination": 80.0, "star.x": 8.4})
+    moved = scene().set({"disk.inclination": 80.0, "grid.center": (8.4, 8.0)})
     assert fluxes[1, 1] == pytest.approx(float(np.sum(render(moved))), rel=1e-10)
 
     others = {"disk.phase.g": np.full(4, 0.3), "disk.flux": np.arange(1.0, 5.0)}
@@ -164,9 +151,9 @@ def test_float32(image):
         (
             dict(transmission=np.ones((4, 16))),
             ValueError,
-            r"Scene.transmission has shape \(4, 16\), the grid has \(16, 16\)",
+            r"transmission has shape \(4, 16\), the grid has \(16, 16\)",
         ),
-        (dict(throughput=np.ones(16)), ValueError, r"Scene.throughput has shape \(16,\)"),
+        (dict(throughput=np.ones(16)), ValueError, r"throughput has shape \(16,\)"),
         (dict(transmission=np.full((16, 16), np.nan)), ValueError, "transmission has NaN"),
         (dict(oversample=0), ValueError, "oversample = 0 is not a number of points >= 1"),
         (dict(inner_radius=0.0), ValueError, "inner_radius = 0.0 is not .* > 0"),
@@ -176,14 +163,18 @@ def test_float32(image):
         (dict(of=3.0), TypeError, "Scene.disk = 3.0 is not a Disk, nor"),
         (dict(of={}), TypeError, "Scene.disk = .* is not a Disk, nor"),
         (dict(of=[disk(), 1]), TypeError, "is not a Disk, nor"),
-        (dict(star=(1.0, 2.0)), TypeError, r"Scene.star = \(1.0, 2.0\) is not a Star"),
-        (dict(noise=1.0), TypeError, "Scene.noise = 1.0 is not an AbstractNoise"),
-        (dict(grid=(16, 16)), TypeError, r"Scene.grid = \(16, 16\) is not a Grid"),
+        (dict(noise=1.0), TypeError, "noise = 1.0 is not an AbstractNoise"),
+        (dict(grid=(16, 16)), TypeError, r"grid = \(16, 16\) is not a Grid"),
+        (dict(parity=0), ValueError, "parity = 0 is neither 1 nor -1"),
+        (dict(margin=-1), ValueError, "margin = -1 is not a number of pixels >= 0"),
+        (dict(channel={}), TypeError, "channel = {} is not a Channel, nor a dictionary"),
+        (dict(view=3.0, grid=None), ValueError, "Scene got view= and also grid. Give"),
+        (dict(psf=None, channel=grater.Channel()), ValueError, "got channel= and also psf. Give"),
     ],
 )
 def test_bad_input(changes, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
-        scene(**changes)
+        scene(**{"disk" if name == "of" else name: value for name, value in changes.items()})
 
 
 @pytest.mark.parametrize(
@@ -194,6 +185,11 @@ def test_bad_input(changes, error, message):
         (lambda: grater.Grid((4, 4), -0.1, 60.0), r"Grid.pixel_scale = -0.1 arcsec is outside"),
         (lambda: grater.Grid((4, 4), 0.1, 0.0), "Grid.distance = 0 pc is outside"),
         (lambda: grater.Grid((4, 4), 0.1, 6.0, center=(1,)), r"Grid.center has shape \(1,\)"),
+        (lambda: scene().set({"grid.shape": (4,)}), r"Grid.shape = \(4,\) is not"),
+        (lambda: grater.Scene(disk(), view={}).image(), "Scene has the views : choose"),
+        (lambda: grater.Scene(disk()).image(), "This Scene has no view: give it grid="),
+        (lambda: scene().of("total"), "View has no channel 'total', only image"),
+        (lambda: grater.Scene(disk(), view={"a": scene().view}).of("b"), "no view 'b', only a"),
     ],
 )
 def test_bad_grid(make, message):

@@ -1,4 +1,4 @@
-"""Observations: an image with its errors and mask, from arrays or FITS files."""
+"""Observations: an image with its errors and mask, and its likelihood under a scene."""
 
 import math
 import os
@@ -8,29 +8,33 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
-from pytreefit import Model, param
+from pytreefit import param
 
-from ._arrays import boolean_array, check_shape, field_radius, real_array, squared_radius
-from ._fits import describe_hdus, read_gpi_planes, read_image
-from .noise import GaussianNoise, noise_map
-from .scene import Grid, Scene, disk_paths
+from ._arrays import boolean_array, field_radius, real_array, squared_radius
+from .likelihood import AbstractObservation
+from .noise import noise_map
+from .readers import GPI_PIXEL_SCALE, read_fits, read_gpi
+from .scene import Scene
+from .view import Grid
 
 
-class Observation(Model):
+def _field(name):
+    return eqx.field(converter=lambda value: real_array(f"Observation.{name}", value))
+
+
+class Observation(AbstractObservation):
     r"""An image of a disk with its error map and the mask of the pixels to use.
 
-    The log-likelihood of a scene with the model image :math:`M` is the sum of its noise model's
-    log-density over the pixels in use. Pixels that are not finite in the image or in the error map
-    are masked and counted; at every masked pixel the image is set to 0 and the error to 1, so
-    that no NaN enters a gradient. All arrays are leaves: a second observation of the same shape
-    compiles nothing.
+    Pixels that are not finite in the image or in the error map are not used, and are counted. All
+    arrays are leaves: a second observation of the same shape compiles nothing.
 
     Parameters
     ----------
     image : array (ny, nx)
-        The image; row index up = North, column index right = West (East left).
+        The image; row index up = North, column index right = West (East left), unless the scene's
+        view says otherwise.
     error : array (ny, nx) or float
         Standard deviation of every pixel in the unit of the image, > 0 in the pixels in use.
     pixel_scale : float
@@ -43,6 +47,9 @@ class Observation(Model):
         Pixel of the star, zero-based; by default ``(nx // 2, ny // 2)``.
     unit : str
         Unit of the image, for labels.
+    view : str, optional
+        Name of the scene's view, or channel, that it is an image of; not needed where the scene has
+        one.
 
     Raises
     ------
@@ -61,11 +68,11 @@ class Observation(Model):
     Observation(5 x 5 pixels of 0.014 arcsec at 72 pc, star at (2, 2); 24 of 25 pixels used, 1 NaN masked)
     """  # noqa: E501
 
-    image: Array
-    error: Array
-    mask: Array
-    missing: Array
+    image: Array = _field("image")
+    error: Array = _field("error")
+    mask: Array = eqx.field(converter=lambda value: boolean_array("Observation.mask", value))
     unit: str = eqx.field(static=True)
+    view: str | None = eqx.field(static=True)
     pixel_scale: Array = param(unit="arcsec", bounds="(0, inf)", doc="size of a pixel")
     distance: Array = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
     center: Array = param(unit="pix", shape=(2,), doc="pixel of the star (x, y), zero-based")
@@ -80,56 +87,49 @@ class Observation(Model):
         mask: Any = None,
         center: Any = None,
         unit: str = "",
+        view: str | None = None,
     ):
-        if hasattr(image, "unit") and not unit:
-            unit = str(image.unit)
-        error = error.to_value(image.unit) if hasattr(image, "unit") else error
-        image, error = real_array("image", image), real_array("error", error)
-        if image.ndim != 2:
-            raise ValueError(
-                f"Observation.image has shape {image.shape}; a 2-d image (ny, nx) is needed: "
-                "select one plane of a cube, for example image[0]."
-            )
-        error = jnp.broadcast_to(error, image.shape) if error.ndim == 0 else error
-        check_shape("error", error, image.shape)
-        used = jnp.ones(image.shape, bool) if mask is None else boolean_array("mask", mask)
-        check_shape("mask", used, image.shape)
-
-        self.missing = ~(jnp.isfinite(image) & jnp.isfinite(error))
-        self.mask = used & ~self.missing
-        self.image = jnp.where(self.mask, image, jnp.zeros_like(image))
-        self.error = jnp.where(self.mask, error, jnp.ones_like(error))
+        own_unit = getattr(image, "unit", None)
+        self.image = real_array("Observation.image", image)
+        error = real_array("Observation.error", error, own_unit)
+        self.error = jnp.broadcast_to(error, self.image.shape) if error.ndim == 0 else error
+        self.mask = np.ones(self.image.shape, bool) if mask is None else mask
         self.pixel_scale, self.distance = pixel_scale, distance
-        ny, nx = image.shape
-        star: Any = (nx // 2, ny // 2) if center is None else center
-        self.center = star
-        self.unit = str(unit)
+        *_, ny, nx = (1, 1, *self.image.shape)
+        self.center = (nx // 2, ny // 2) if center is None else center
+        self.unit = unit or ("" if own_unit is None else str(own_unit))
+        self.view = view
 
     def __check_init__(self):
-        for name in ("error", "mask", "missing"):
-            check_shape(name, getattr(self, name), self.image.shape)
-        leaves = (self.image, self.error, self.mask, self.missing)
-        if any(isinstance(leaf, Tracer) for leaf in leaves):
-            return
-        image, error, mask, missing = (np.asarray(leaf) for leaf in leaves)
-        if not mask.any():
+        if self.image.ndim != 2:
             raise ValueError(
-                f"Observation.mask leaves no pixel to use: of {mask.size} pixels {missing.sum()} "
-                "are not finite in the image or the error map, and the mask excludes the others. "
-                "The mask is True where a pixel is USED: invert it if it marks bad pixels."
+                f"Observation.image has shape {self.image.shape}; a 2-d image (ny, nx) is needed: "
+                "select one plane of a cube, for example image[0]."
             )
-        bad = mask & ~(error > 0)
+        for name in ("error", "mask"):
+            shape = getattr(self, name).shape
+            if shape != self.shape:
+                raise ValueError(
+                    f"Observation.{name} has shape {shape}, the image {self.shape}: they must be "
+                    "the same."
+                )
+        if any(isinstance(leaf, Tracer) for leaf in (self.image, self.error, self.mask)):
+            return
+        used, error = np.asarray(self.used), np.asarray(self.error)
+        if not used.any():
+            raise ValueError(
+                f"Observation.mask leaves no pixel to use: of {used.size} pixels "
+                f"{self.n_masked_nan} are not finite in the image or the error map, and the mask "
+                "excludes the others. The mask is True where a pixel is USED: invert it if it "
+                "marks bad pixels."
+            )
+        bad = used & ~(error > 0)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ValueError(
-                f"Observation.error is zero or negative in {bad.sum()} of the {mask.sum()} pixels "
+                f"Observation.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
                 f"in use; the first is {error[row, column]:g} at row {row}, column {column}. "
                 "Give these pixels an error > 0, or mask them (mask=, True = used)."
-            )
-        if not np.isfinite(image).all():
-            raise ValueError(
-                "Observation.image holds values that are not finite. Build a new Observation from "
-                "the image (or use with_image), which masks and counts them."
             )
 
     @property
@@ -146,14 +146,24 @@ class Observation(Model):
         )
 
     @property
+    def finite(self) -> Bool[Array, "ny nx"]:
+        """Where the image and its error are finite."""
+        return jnp.isfinite(self.image) & jnp.isfinite(self.error)
+
+    @property
+    def used(self) -> Bool[Array, "ny nx"]:
+        """The pixels in use: those of the mask that are finite."""
+        return self.mask & self.finite
+
+    @property
     def n_used(self) -> int:
         """Number of pixels in use."""
-        return int(jnp.sum(self.mask))
+        return int(jnp.sum(self.used))
 
     @property
     def n_masked_nan(self) -> int:
-        """Number of pixels masked because the image or its error is not finite there."""
-        return int(jnp.sum(self.missing))
+        """Number of pixels that are not used because the image or its error is not finite."""
+        return int(jnp.sum(~self.finite))
 
     @property
     def radius(self) -> Float[Array, "ny nx"]:
@@ -172,56 +182,41 @@ class Observation(Model):
             f"{self.image.size} pixels used, {self.n_masked_nan} NaN masked)"
         )
 
-    def _difference(self, scene: Scene) -> Float[Array, "ny nx"]:
-        model = scene.image()
-        if model.shape != self.image.shape:
+    def seen(self, scene: Scene) -> Scene:
+        """Return the scene in the view of this observation."""
+        return scene if self.view is None else scene.of(self.view)
+
+    def _images(self):
+        return [self]
+
+    def _models(self, scene):
+        return [self.seen(scene).image()]
+
+    def _noises(self, scene):
+        return [self.seen(scene).noise]
+
+    def compared(self, model: Float[Array, "ny nx"]):
+        """Return image, model, error and pixels in use; the other pixels are 0, with error 1.
+
+        So no number that is not finite enters a gradient.
+        """
+        if model.shape != self.shape:
             raise ValueError(
                 f"The scene's image has shape {model.shape}, the observation's {self.shape}: "
                 "build the scene with grid=observation.grid."
             )
-        return jnp.where(self.mask, self.image - model, jnp.zeros_like(self.image))
+        used = self.used
+        image, model = (jnp.where(used, values, 0.0) for values in (self.image, model))
+        return image, model, jnp.where(used, self.error, 1.0), used
 
-    def log_likelihood(self, scene: Scene) -> Float[Array, ""]:
-        """Return the log-likelihood of the image under the scene and its noise model.
-
-        Parameters
-        ----------
-        scene : Scene
-            Rendered on this observation's grid; ``scene.noise`` says how residuals scatter.
-        """
-        return scene.noise.log_likelihood(self._difference(scene), self.error, self.mask)
-
-    def residuals(self, scene: Scene) -> Float[Array, " pixels"]:
-        r"""Return the standardised residuals as a vector of ny * nx values, 0 at masked pixels.
-
-        .. math:: r = (D - M) / (s\,\sigma)
-
-        with the noise scale :math:`s` of the scene.
-        """
-        return jnp.ravel(self._difference(scene) / (scene.noise.scale * self.error))
-
-    def log_normalization(self, scene: Scene) -> Float[Array, " pixels"] | None:
-        r"""Return what the log-likelihood has besides the squares of the residuals.
-
-        .. math:: \ln L = \sum_{pixels} \left( n - r^2 / 2 \right), \qquad
-                  n = -\ln (s\,\sigma) - \tfrac12 \ln 2\pi
-
-        Shape (ny * nx,), 0 at masked pixels; None where the noise is not Gaussian, so that the fit
-        is no least-squares problem.
-        """
-        if not isinstance(scene.noise, GaussianNoise):
-            return None
-        width = scene.noise.scale * self.error
-        density = scene.noise.log_density(jnp.zeros_like(width)) - jnp.log(width)
-        return jnp.ravel(jnp.where(self.mask, density, 0.0))
-
-    def chi_square(self, scene: Scene) -> Float[Array, ""]:
-        """Return the sum of the squared residuals in units of the error map."""
-        return jnp.sum(jnp.square(self._difference(scene) / self.error))
+    def misfit(self, model: Float[Array, "ny nx"]) -> Float[Array, ""]:
+        """Return the chi-square of a model's image."""
+        image, model, error, _ = self.compared(model)
+        return jnp.sum(jnp.square((image - model) / error))
 
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
         """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
-        used = jnp.sum(self.mask)
+        used = jnp.sum(self.used)
         if not isinstance(used, Tracer) and n_free >= used:
             raise ValueError(f"n_free = {n_free} must be below the number of pixels used ({used}).")
         freedom = used.astype(self.image.dtype) - n_free
@@ -240,30 +235,20 @@ class Observation(Model):
         ValueError
             If the best factor is not positive: the model does not resemble the data.
         """
-        data = self.image / self.error
-        model = data - self._difference(scene) / self.error
-        model = jnp.where(self.mask, model, jnp.zeros_like(model))
+        image, model, error, _ = self.compared(self.seen(scene).image())
+        data, model = image / error, model / error
         factor = jnp.sum(model * data) / jnp.sum(jnp.square(model))
         if not isinstance(factor, Tracer) and not factor > 0:
             raise ValueError(
                 f"The scene fits the image best with its fluxes multiplied by {float(factor):g}, "
                 "which is not positive: start from a geometry nearer to the data."
             )
-        paths = [f"{path}.flux" for path in disk_paths(scene)]
+        paths = [f"{path}.flux" for path in scene.disk_paths]
         return scene.set({path: scene.get(path) * factor for path in paths})
 
     def with_mask(self, mask: Any) -> Self:
         """Return an observation that uses only those of its pixels where ``mask`` is True."""
-        keep = boolean_array("mask", mask)
-        check_shape("mask", keep, self.shape)
-        keep = keep & self.mask
-        return self.set(
-            {
-                "mask": keep,
-                "image": jnp.where(keep, self.image, jnp.zeros_like(self.image)),
-                "error": jnp.where(keep, self.error, jnp.ones_like(self.error)),
-            }
-        )
+        return self.set({"mask": self.mask & boolean_array("with_mask: mask", mask)})
 
     def mask_radius(self, inner: float = 0.0, outer: float | None = None) -> Self:
         """Return an observation that uses only the pixels at ``inner <= r <= outer`` [pixels]."""
@@ -275,17 +260,11 @@ class Observation(Model):
 
     def with_image(self, image: Any) -> Self:
         """Return the same observation with another image; works under ``jax.vmap`` and ``jit``."""
-        return type(self)(
-            image,
-            self.error,
-            pixel_scale=self.pixel_scale,
-            distance=self.distance,
-            mask=self.mask,
-            center=self.center,
-            unit=self.unit,
-        )
+        return self.set({"image": image})
 
-    def _largest_crop(self) -> int:
+    @property
+    def largest_crop(self) -> int:
+        """Side of the largest square of pixels about the star, see `crop`."""
         x, y = np.rint(np.asarray(self.center)).astype(int).tolist()
         ny, nx = self.shape
         return max(2 * min(x, y, nx - 1 - x, ny - 1 - y) + 1, 0)
@@ -297,22 +276,21 @@ class Observation(Model):
                 f"crop = {size} must be a positive odd number of pixels, so that the star's pixel "
                 "is in the middle."
             )
-        largest = self._largest_crop()
         middle = np.rint(np.asarray(self.center)).astype(int)
-        if size > largest:
+        if size > self.largest_crop:
             raise ValueError(
                 f"crop = {size} does not fit into the image of shape {self.shape} around the star "
-                f"at {tuple(middle.tolist())}: the largest crop is {largest}."
+                f"at {tuple(middle.tolist())}: the largest crop is {self.largest_crop}."
             )
         x0, y0 = middle - int(size) // 2
         window = (slice(y0, y0 + int(size)), slice(x0, x0 + int(size)))
-        cut = {name: getattr(self, name)[window] for name in ("image", "error", "mask", "missing")}
+        cut = {name: getattr(self, name)[window] for name in ("image", "error", "mask")}
         offset = jnp.asarray([x0, y0], self.center.dtype)
         return self.set({**cut, "center": self.center - offset})
 
     @classmethod
     def simulate(cls, scene: Scene, error: Any, key: Key[Array, ""], unit: str = "") -> Self:
-        """Return a simulated observation: the scene's image plus a draw of its noise.
+        """Return a simulated observation: the scene's image with a draw of its noise.
 
         Parameters
         ----------
@@ -325,11 +303,10 @@ class Observation(Model):
         unit : str
             Unit of the image, for labels.
         """
-        image = scene.image()
-        error = jnp.broadcast_to(real_array("error", error), image.shape)
-        grid = scene.grid
+        image, grid = scene.image(), scene.grid
+        error = jnp.broadcast_to(real_array("simulate: error", error), image.shape)
         return cls(
-            image + scene.noise.draw(key, error),
+            scene.noise.draw(key, image, error),
             error,
             pixel_scale=grid.pixel_scale,
             distance=grid.distance,
@@ -362,10 +339,9 @@ class Observation(Model):
             File that holds the image.
         pixel_scale, distance, mask, center
             As for `Observation`.
-        image_hdu : int or str, optional
-            Number or name of the image's HDU; by default the first that holds an image.
-        image_plane : int, optional
-            Plane of a cube, zero-based.
+        image_hdu, image_plane : optional
+            Number or name of the image's HDU, by default the first that holds an image, and plane
+            of a cube, zero-based.
         error : array, path or "annular", optional
             The error map, or the file that holds it (by default ``path`` itself, with
             ``error_hdu``), or "annular" for `noise_map` of the image itself.
@@ -383,19 +359,13 @@ class Observation(Model):
         ValueError
             If an HDU is not there or holds no image, or no error map is named.
         """
-        image, header = read_image(path, image_hdu, image_plane, "image")
-        if isinstance(error, str) and error == "annular":
-            error = noise_map(image, center, noise_width)
-        elif isinstance(error, str | os.PathLike):
-            error = read_image(error, error_hdu, error_plane, "error")[0]
-        elif error is None:
-            if error_hdu is None:
-                raise ValueError(
-                    f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
-                    f"HDUs are {describe_hdus(path)}), error= an array or a path, or "
-                    'error="annular" for the noise in annuli of the image itself.'
-                )
-            error = read_image(path, error_hdu, error_plane, "error")[0]
+        image, error, header_unit = read_fits(
+            path,
+            (image_hdu, image_plane),
+            error,
+            (error_hdu, error_plane),
+            lambda image: noise_map(image, center, noise_width),
+        )
         return cls(
             image,
             error,
@@ -403,7 +373,7 @@ class Observation(Model):
             distance=distance,
             mask=mask,
             center=center,
-            unit=str(header.get("BUNIT", "")) if unit is None else unit,
+            unit=header_unit if unit is None else unit,
         )
 
     @classmethod
@@ -421,8 +391,7 @@ class Observation(Model):
     ) -> Self:
         r"""Read a Gemini Planet Imager image in radial Stokes parameters.
 
-        The image is :math:`Q_\phi` (plane 1 of HDU 'SCI'), its error the `noise_map` of
-        :math:`U_\phi` (plane 2) over the full frame, before any crop.
+        It is :math:`Q_\phi`, its error the `noise_map` of :math:`U_\phi` over the full frame.
 
         Parameters
         ----------
@@ -431,43 +400,34 @@ class Observation(Model):
         distance : float
             Distance of the star, pc.
         crop : int, optional
-            Odd size of the square to keep about the star, pixels; by default as many as leave 5
-            pixels around the mask, for the wings of the PSF.
+            Odd size of the square to keep about the star, pixels; by default 5 more on each side
+            than the mask needs.
         inner : float
-            Pixels nearer to the star are masked: residual starlight. The default, 12 pixels, is
-            0.17 arcsec; the focal-plane mask in H ends at 9.
+            Pixels nearer to the star are masked: residual starlight. The focal-plane mask in H
+            ends at 9.
         outer : float, optional
             Pixels farther from the star are masked; by default where the annuli of the noise map
-            begin to leave the detector's field (81 to 92 pixels in typical data), because the
-            field's edge holds bad pixels of many sigma. ``math.inf`` keeps all.
+            begin to leave the detector's field, whose edge holds bad pixels of many sigma.
+            ``math.inf`` keeps all.
         noise_width : float
             Half the width of the noise map's annuli, pixels.
         pixel_scale : float, optional
-            Size of a pixel, arcsec; by default 0.014166, the instrument's, whatever the header
-            says (older versions of the pipeline wrote 0.01414).
+            Arcsec; by default 0.014166, the instrument's, whatever the header says (older versions
+            of the pipeline wrote 0.01414).
         center : (x, y), optional
-            Pixel of the star in the full frame, zero-based; by default the header's PSFCENTX and
-            PSFCENTY or, if they are missing, CRPIX1 - 1 and CRPIX2 - 1.
+            Pixel of the star in the full frame, zero-based; by default the header's.
 
         Raises
         ------
-        FileNotFoundError
-            If the file is not there.
-        ValueError
-            If HDU 'SCI' is missing, its Stokes parameters are not radial, its shape is not
-            (3 or more, ny, nx), North is not up, or its scale is not GPI's.
+        FileNotFoundError, ValueError
+            If the file, or its HDU 'SCI', is not there, its Stokes parameters are not radial, North
+            is not up, or its scale is not GPI's.
         """
-        q_phi, u_phi, unit, star = read_gpi_planes(path, check_scale=pixel_scale is None)
-        center = star if center is None else center
-        if center is None:
-            raise ValueError(
-                f"{os.fspath(path)} does not say where the star is (no PSFCENTX, PSFCENTY, CRPIX1 "
-                "and CRPIX2 in HDU 'SCI'): give center=(x, y), zero-based."
-            )
+        q_phi, u_phi, unit, center = read_gpi(path, pixel_scale is None, center)
         observation = cls(
             q_phi,
             noise_map(u_phi, center, noise_width),
-            pixel_scale=0.014166 if pixel_scale is None else pixel_scale,
+            pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
             distance=distance,
             center=center,
             unit=unit,
@@ -475,6 +435,6 @@ class Observation(Model):
         if outer is None:
             outer = field_radius(np.isfinite(q_phi) & np.isfinite(u_phi), center, inner)
         if crop is None and math.isfinite(outer):
-            crop = min(2 * (math.ceil(outer) + 5) + 1, observation._largest_crop())
-        observation = observation if crop is None else observation.crop(crop)
-        return observation.mask_radius(inner, outer)
+            crop = min(2 * (math.ceil(outer) + 5) + 1, observation.largest_crop)
+        cut = observation if crop is None else observation.crop(crop)
+        return cut.mask_radius(inner, outer)

@@ -9,9 +9,10 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from grater.data import Observation
+import grater
 from grater.noise import GaussianNoise, StudentTNoise
-from grater.scene import Grid
+from grater.observation import Observation
+from grater.view import Grid
 from pytreefit import Model, param
 
 SETUP = {"pixel_scale": 0.014, "distance": 72.0}
@@ -43,26 +44,28 @@ def gapped():
 def test_pixels_that_are_not_finite_are_masked_and_counted(gapped):
     observation, image, error = gapped
     used = np.isfinite(image) & np.isfinite(error)
-    np.testing.assert_array_equal(observation.mask, used)
+    np.testing.assert_array_equal(observation.used, used)
     assert (observation.n_used, observation.n_masked_nan) == (32, 3)
-    np.testing.assert_array_equal(np.asarray(observation.image)[~used], 0.0)
-    np.testing.assert_array_equal(np.asarray(observation.error)[~used], 1.0)
+    image, model, error, _ = (np.asarray(a) for a in observation.compared(jnp.ones((5, 7))))
+    for values, filled in ((image, 0.0), (model, 0.0), (error, 1.0)):
+        np.testing.assert_array_equal(values[~used], filled)
+        assert np.isfinite(values).all()
     assert "32 of 35 pixels used, 3 NaN masked" in repr(observation)
 
 
 def test_chi_square_and_likelihoods_leave_masked_pixels_out(gapped):
     observation, image, error = gapped
-    z = ((image - 0.3) / error)[np.asarray(observation.mask)]
+    z = ((image - 0.3) / error)[np.asarray(observation.used)]
     np.testing.assert_allclose(observation.chi_square(Slope(0.3)), np.sum(z**2), rtol=1e-12)
     reduced = observation.reduced_chi_square(Slope(0.3), n_free=2)
     np.testing.assert_allclose(reduced, np.sum(z**2) / 30, rtol=1e-12)
     residuals = observation.residuals(Slope(0.3)).reshape(5, 7)
-    np.testing.assert_allclose(np.asarray(residuals)[np.asarray(observation.mask)], z, rtol=1e-12)
-    assert (np.asarray(residuals)[~np.asarray(observation.mask)] == 0).all()
+    np.testing.assert_allclose(np.asarray(residuals)[np.asarray(observation.used)], z, rtol=1e-12)
+    assert (np.asarray(residuals)[~np.asarray(observation.used)] == 0).all()
     for noise in (GaussianNoise(2.0), StudentTNoise(2.0)):
         scene = Slope(0.3, noise)
         expected = noise.log_likelihood(
-            observation.image - 0.3, observation.error, observation.mask
+            observation.image, jnp.full((5, 7), 0.3), observation.error, observation.used
         )
         np.testing.assert_allclose(observation.log_likelihood(scene), expected, rtol=1e-12)
 
@@ -101,6 +104,7 @@ def test_big_endian_integers_quantities_and_scalar_errors():
         Observation(image.astype(">f8"), 0.5, **SETUP),
         Observation(image * u.Jy, 500 * u.mJy, pixel_scale=14 * u.mas, distance=0.072 * u.kpc),
         Observation(np.ma.masked_array(image, np.zeros((5, 7), bool)), 0.5, **SETUP),
+        Observation(image.tolist(), np.float32(0.5), **SETUP),
     ):
         np.testing.assert_allclose(same.image, plain.image)
         np.testing.assert_allclose(same.error, 0.5)
@@ -112,7 +116,7 @@ def test_big_endian_integers_quantities_and_scalar_errors():
 def test_masked_arrays_are_masked():
     image = np.ma.masked_less(image_and_error()[0], 0.0)
     observation = Observation(image, 1.0, **SETUP)
-    np.testing.assert_array_equal(observation.mask, ~image.mask)
+    np.testing.assert_array_equal(observation.used, ~image.mask)
 
 
 def test_float32():
@@ -141,6 +145,7 @@ class Lamps(Model):
     """A scene of several sources, each a column of light."""
 
     disk: Lamp | dict | tuple
+    disk_paths = grater.Scene.disk_paths
     grid: Grid = Grid((40, 41), **SETUP)
     noise: Model = GaussianNoise(3.0)
 
@@ -186,11 +191,10 @@ def test_masks_add_up_and_crops_follow_the_star():
     whole = Observation(image, 1.0, center=(20.0, 9.0), **SETUP)
     ring = whole.mask_radius(2, 5)
     radius = np.hypot(np.arange(34) - 20.0, np.arange(30)[:, None] - 9.0)
-    np.testing.assert_array_equal(ring.mask, (radius >= 2) & (radius <= 5) & np.isfinite(image))
+    np.testing.assert_array_equal(ring.used, (radius >= 2) & (radius <= 5) & np.isfinite(image))
     np.testing.assert_allclose(whole.radius, radius)
     half = ring.with_mask(np.arange(34) * np.ones((30, 1)) < 20)
-    np.testing.assert_array_equal(half.mask, np.asarray(ring.mask) & (np.arange(34) < 20))
-    assert (np.asarray(half.image)[~np.asarray(half.mask)] == 0).all()
+    np.testing.assert_array_equal(half.used, np.asarray(ring.used) & (np.arange(34) < 20))
 
     cut = ring.crop(13)
     np.testing.assert_array_equal(cut.center, [6.0, 6.0])
@@ -226,9 +230,9 @@ def test_bad_values_are_refused(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": np.ones((5, 7), complex)}, "image must hold real numbers; its dtype is complex"),
-        ({"image": np.ones((5, 7), bool)}, "Pass mask= for booleans"),
-        ({"mask": np.ones((5, 7), int)}, r"mask must hold booleans.*mask=\(flags == 0\)"),
+        ({"image": np.ones((5, 7), complex)}, "image holds complex128, not real numbers"),
+        ({"image": np.ones((5, 7), bool)}, "image holds booleans, not real numbers"),
+        ({"mask": np.ones((5, 7), int)}, "mask holds int64, not booleans.*flags == 0"),
         ({"distance": 3 * u.s}, "Observation.distance = 3.0 s cannot be converted"),
     ],
 )
@@ -247,8 +251,10 @@ def test_zero_errors_are_allowed_where_the_mask_excludes_them():
 
 
 def test_set_checks_as_the_constructor_does(gapped):
-    with pytest.raises(ValueError, match="holds values that are not finite"):
+    with pytest.raises(ValueError, match="leaves no pixel to use"):
         gapped[0].set({"image": jnp.full((5, 7), jnp.nan)})
+    image = np.where(np.eye(5, 7) > 0, np.nan, 1.0)
+    assert gapped[0].set({"image": image}).n_masked_nan == 6
 
 
 def test_a_scene_on_another_grid_is_refused(gapped):
@@ -353,7 +359,7 @@ def test_from_gpi(tmp_path):
     path, cube = write_gpi(tmp_path / "gpi.fits")
     observation = Observation.from_gpi(path, 72.0, inner=5)
     radius = np.asarray(observation.radius)
-    used = np.asarray(observation.mask)
+    used = np.asarray(observation.used)
     # the field ends at 25 pixels, its last complete annulus of half-width 1.5 at 23
     assert (radius[used].min(), radius[used].max()) == (5.0, 23.0)
     assert observation.shape == (57, 57)

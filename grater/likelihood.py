@@ -1,0 +1,155 @@
+"""The likelihood of images under a scene, whether one or several are compared."""
+
+import abc
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from pytreefit import Model
+
+from .noise import AbstractNoise
+from .scene import Scene
+from .view import Grid
+
+
+class AbstractObservation(Model):
+    r"""One or several images with their likelihood under a scene.
+
+    The log-likelihood is the sum of the noise models' over the pixels in use of all images. Where
+    these are sums of squares, fits use the Levenberg-Marquardt method.
+    """
+
+    @abc.abstractmethod
+    def _images(self) -> list:
+        """All images."""
+
+    @abc.abstractmethod
+    def _models(self, scene) -> list[Array]:
+        """The scene's image for each."""
+
+    @abc.abstractmethod
+    def _noises(self, scene) -> list[AbstractNoise]:
+        """The noise of each."""
+
+    def _parts(self, scene, models=None):
+        """Noise, data, model, errors and pixels in use of each image."""
+        models = self._models(scene) if models is None else models
+        parts = zip(self._noises(scene), self._images(), models, strict=True)
+        return [(noise, *observation.compared(model)) for noise, observation, model in parts]
+
+    def log_likelihood(self, scene: Scene) -> Float[Array, ""]:
+        """Return the log-likelihood of the data under the scene and its noise.
+
+        Parameters
+        ----------
+        scene : Scene
+            Rendered on the observation's grid; its noise says how the data scatter.
+        """
+        values = [
+            noise.log_likelihood(image, model, error, used)
+            for noise, image, model, error, used in self._parts(scene)
+        ]
+        return jnp.sum(jnp.stack(values))
+
+    def residuals(self, scene: Scene) -> Float[Array, " pixels"] | None:
+        r"""Return the vector :math:`r` of standardised residuals, 0 at masked pixels.
+
+        .. math:: \ln L = \sum_{pixels} \left( n - r^2 / 2 \right)
+
+        For `GaussianNoise` of scale :math:`s` it is :math:`r = (D - M) / (s\,\sigma)`. None where
+        the likelihood is no sum of squares.
+        """
+        return _concatenated(
+            noise.residuals(image, model, error, used)
+            for noise, image, model, error, used in self._parts(scene)
+        )
+
+    def log_normalization(self, scene: Scene) -> Float[Array, " pixels"] | None:
+        """Return the vector :math:`n` of `residuals`, 0 at masked pixels, or None."""
+        # the scene is rendered only where that matters
+        needed = any(noise.normalization_needs_model for noise in self._noises(scene))
+        models = None if needed else [observation.error for observation in self._images()]
+        return _concatenated(
+            noise.log_normalization(model, error, used)
+            for noise, _, model, error, used in self._parts(scene, models)
+        )
+
+    def chi_square(self, scene: Scene) -> Float[Array, ""]:
+        """Return the sum of the squared residuals in units of the error map."""
+        parts = zip(self._images(), self._models(scene), strict=True)
+        return jnp.sum(jnp.stack([observation.misfit(model) for observation, model in parts]))
+
+
+def _concatenated(vectors):
+    found = list(vectors)
+    return None if any(vector is None for vector in found) else jnp.concatenate(found)
+
+
+class JointObservation(AbstractObservation):
+    """Images of several channels on the same pixels, such as total and polarised intensity.
+
+    Its log-likelihood is the sum of theirs: what the images say of the disk together. The scene's
+    view has channels of the same names, which are integrated at once.
+
+    Parameters
+    ----------
+    images
+        `Observation` of each channel by its name.
+
+    Raises
+    ------
+    ValueError
+        Where shape, pixel scale, distance or the star's pixel are not the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Observation
+    >>> total, polarized = (
+    ...     Observation(np.full((5, 5), level), 0.1, pixel_scale=0.014, distance=72.0)
+    ...     for level in (1.0, 0.2)
+    ... )
+    >>> JointObservation({"total": total, "polarized": polarized}).grid.shape
+    (5, 5)
+    """
+
+    images: Mapping[str, AbstractObservation]
+
+    def __check_init__(self):
+        if not isinstance(self.images, Mapping) or not self.images:
+            raise ValueError("JointObservation.images is no dictionary of observations.")
+        first, *others = self.images
+        for name in ("shape", "pixel_scale", "distance", "center"):
+            for other in others:
+                one, two = (getattr(self.images[key], name) for key in (first, other))
+                traced = isinstance(one, Tracer) or isinstance(two, Tracer)
+                if not traced and not np.array_equal(one, two):
+                    raise ValueError(
+                        f"JointObservation: {first!r} has {name} {one}, {other!r} has {two}. All "
+                        "images have to be on the same pixels."
+                    )
+
+    @property
+    def grid(self) -> Grid:
+        """The pixel grid on which a scene must be rendered to be compared with the images."""
+        return next(iter(self.images.values())).grid
+
+    def _images(self):
+        return list(self.images.values())
+
+    def _models(self, scene):
+        images = scene.images()
+        return [images[name] for name in self._names(images)]
+
+    def _noises(self, scene):
+        channels = scene.channels
+        return [channels[name].noise for name in self._names(channels)]
+
+    def _names(self, there) -> list[str]:
+        for name in self.images:
+            if name not in there:
+                raise ValueError(f"The scene's view has no channel {name!r}, only {list(there)}.")
+        return list(self.images)
