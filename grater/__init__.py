@@ -54,17 +54,7 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .quadrature import Rule as Rule
-<<<<<<< HEAD
-from .scene import (
-    Grid as Grid,
-    Scene as Scene,
-    Star as Star,
-    TotalIntensity as TotalIntensity,
-    radial_map as radial_map,
-)
-
-__version__ = pytreefit.__version__
-=======
 from .scene import Scene as Scene
 from .view import Grid as Grid, View as View, radial_map as radial_map
->>>>>>> refs/heads/grater
+
+__version__ = pytreefit.__version__

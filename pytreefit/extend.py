@@ -5,17 +5,9 @@ These names are as stable as the public ones, but only authors of components nee
 
 from ._jit import outermost
 from ._lenient import lenient
-<<<<<<< HEAD
-=======
-from ._model import inline, lookup_parameter, rebuild, walk
-from ._param import KEY, is_traced
-from ._posterior import as_prior
-from ._progress import Reporter, duration
-from ._threads import in_threads
->>>>>>> refs/heads/grater
 from ._xla import plain
 from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
-from .model import lookup_parameter, rebuild, walk
+from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
