@@ -248,7 +248,21 @@ def search(
         if not any(map(_interrupted, fits)):
             fits[k] = _closer(gp, fits[k], steps, progress)
     density = _densities(fits)
-    return Search(fits[int(np.argmax(density))], tuple(fits), density)
+    best = fits[int(np.argmax(density))]
+    if not _interrupted(best):
+        best = _remade(gp, best, steps, progress)
+    return Search(best, tuple(fits), density)
+
+
+def _remade(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
+    """Go on with a solver made for where a fit ended, if this one's error is too large there."""
+    if not gp.solver.remark(found.model):
+        return found
+    try:
+        other = gp.remade_at(found.values)
+    except ValueError:  # found.message says what is wrong
+        return found
+    return fit(other.posterior, steps=steps, tolerance=_CLOSELY, progress=progress)
 
 
 def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:

@@ -267,8 +267,11 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
     if len(final) > 1:
         agreeing = int(np.sum(final < final[best] + _AGREEMENT))
         message += f" {agreeing} of {len(final)} starts agree within {_AGREEMENT}."
+    model = posterior.model_from(u)
+    if np.isfinite(final[best]):
+        message = f"{message} {posterior.remark(model)}".rstrip()
     return Fit(
-        model=posterior.model_from(u),
+        model=model,
         names=posterior.names,
         values=posterior.constrain(u),
         u=u,

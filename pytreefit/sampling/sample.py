@@ -86,6 +86,9 @@ def sample(
     run.run(start, precondition)
     samples = run.samples()
     samples.warn(stacklevel=3)
+    middle = {name: jnp.median(draws, axis=(0, 1)) for name, draws in samples.values.items()}
+    if remark := posterior.remark(posterior.model_at(middle)):
+        warnings.warn(remark, stacklevel=2)
     return samples
 
 

@@ -67,9 +67,10 @@ class LeaveOneOut(NamedTuple):
 
 
 @jit
-def leave_one_out(solver: AbstractSolver, process: Process, points: Points) -> LeaveOneOut:
+def leave_one_out(solver: AbstractSolver, process: Process) -> LeaveOneOut:
     """See `GPSolver.leave_one_out`; NaN in all variances where the likelihood is not finite."""
-    weights, diagonal = solver.leave_one_out(process, points)
+    points = solver.points
+    weights, diagonal = solver.leave_one_out(process)
     known = _known_from_others(points) & (points.real > 0)
     spread = jax.lax.rsqrt(jnp.where(known, diagonal, 1.0))
     return LeaveOneOut(

@@ -15,7 +15,7 @@ from pytreefit import Posterior, jit
 from pytreefit.extend import is_traced
 
 from ..kernel.analytic import AnalyticKernel
-from ..solvers import AbstractSolver, points_of, prepared
+from ..solvers import AbstractSolver, prepared
 from ..star.model import SpotEvolutionModel
 from .arrays import as_array, as_times, warn_of_float32
 from .data import LightCurve
@@ -244,17 +244,8 @@ class GPSolver(eqx.Module):
             return value
         if not np.isfinite(value):
             raise ValueError(explain(self.solver, self.process_at(theta), self.data))
-        process = self.process_at(theta)
-        enough = self.solver.tables.enough(process, self.data.span)
-        if enough and not self.solver.approximate:
-            return value
-        error = float(self.likelihood_error(theta))
-        if not error <= 2.0 * self.tolerance:
-            warnings.warn(
-                f"The log-likelihood may be off by {error:.2g} here, more than the tolerance of "
-                f"{self.tolerance:g}: build the GPSolver at these values, or use another solver.",
-                stacklevel=2,
-            )
+        if remark := self.solver.remark(self.process_at(theta)):
+            warnings.warn(remark, stacklevel=2)
         return value
 
     def likelihood_error(self, theta=None) -> Float[Array, ""]:
@@ -264,8 +255,7 @@ class GPSolver(eqx.Module):
         standard deviations of theirs, for data that are a draw of the process. Between parameter
         values that are near to each other much of it is common.
         """
-        process = self.process_at(theta)
-        return self.solver.error(process, points_of(self.data))
+        return self.solver.error(self.process_at(theta))
 
     def log_posterior(self, theta=None) -> Float[Array, ""]:
         """Logarithm of likelihood times prior density of the physical parameters."""
@@ -366,7 +356,7 @@ class GPSolver(eqx.Module):
         equations 5.10 to 5.12; with free columns the limit of a wide prior of their amplitudes.
         """
         process = self.process_at(theta)
-        found = leave_one_out(self.solver, process, points_of(self.data))
+        found = leave_one_out(self.solver, process)
         if not is_traced(found.variance) and np.isnan(found.variance).any():
             raise ValueError(explain(self.solver, process, self.data))
         return LeaveOneOut(*first_of(self.data.time.size, *found))

@@ -88,6 +88,8 @@ class Tables(eqx.Module):
     ----------
     error
         Of the kernel, relative to its variance.
+    tolerance
+        Error of the log-likelihood that it is for.
     epoch
         Zero point of the times, days.
     most
@@ -96,12 +98,13 @@ class Tables(eqx.Module):
     """
 
     error: Float[Array, ""]
+    tolerance: Float[Array, ""]
     epoch: Float[Array, ""]
     most: int = eqx.field(static=True, default=_MOST)
 
     def finer(self) -> "Tables":
         """Tables of twice as many knots and nodes of latitude."""
-        return Tables(self.error / 16.0, self.epoch, 2 * self.most)
+        return Tables(self.error / 16.0, self.tolerance, self.epoch, 2 * self.most)
 
     def covariance(self, process, reach, parts=None):
         """What fills covariance matrices of times whose lags do not exceed ``reach`` days.

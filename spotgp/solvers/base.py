@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from pytreefit import jit
+
 from ..gp.data import LightCurve
 from ..gp.process import Process
 from ..kernel.covariance import Tables
@@ -82,6 +84,7 @@ class AbstractSolver(eqx.Module):
     name: ClassVar[str]
     # whether the likelihood has an error beside that of the kernel's table
     approximate: ClassVar[bool] = False
+    points: eqx.AbstractVar[Points]
     tables: eqx.AbstractVar[Tables]
 
     @classmethod
@@ -154,18 +157,29 @@ class AbstractSolver(eqx.Module):
         return jnp.ones_like(process.jitter, bool)
 
     @abc.abstractmethod
-    def leave_one_out(self, process: Process, points: Points):
-        """P r and the diagonal of P, each of shape (n,), for the data's points; see `left_out`."""
+    def leave_one_out(self, process: Process):
+        """P r and the diagonal of P, each of shape (n,), for `points`; see `left_out`."""
 
-    def error(self, process: Process, points: Points) -> Float[Array, ""]:
+    def error(self, process: Process) -> Float[Array, ""]:
         """Estimate of the error of `log_likelihood`: here that of the kernel's table."""
-        del points
         return self.table_error(process)
 
     def table_error(self, process: Process) -> Float[Array, ""]:
         """What a table of twice as many knots and nodes changes in `log_likelihood`."""
         finer = eqx.tree_at(lambda solver: solver.tables, self, self.tables.finer())
         return jnp.abs(finer.log_likelihood(process) - self.log_likelihood(process))
+
+    def remark(self, process: Process) -> str:
+        """A sentence where `log_likelihood` may be off by more than twice the tolerance."""
+        if bool(_enough(self, process)) and not self.approximate:
+            return ""
+        error, tolerance = float(self.error(process)), float(self.tables.tolerance)
+        if error <= 2.0 * tolerance:
+            return ""
+        return (
+            f"The log-likelihood may be off by {error:.2g} here, more than the tolerance of "
+            f"{tolerance:g}: build the GPSolver at these values, or use another solver."
+        )
 
     def explain(self, process: Process) -> str | None:
         """Why a log-likelihood is minus infinity, a sentence, if it is the solver's doing."""
@@ -202,18 +216,21 @@ def with_columns(found: Conditional, columns):
     return mean, jnp.maximum(found.variance + jnp.sum(left.T * spread, axis=0), 0.0)
 
 
-def left_out(solver: AbstractSolver, process: Process, points: Points, noise):
+@jit
+def _enough(solver, process):
+    return solver.tables.enough(process, solver.points.span)
+
+
+def left_out(solver: AbstractSolver, process: Process, noise):
     r"""What `AbstractSolver.leave_one_out` returns, from a prediction at the data's points.
 
     With the posterior :math:`\mu, v` of the whole mean at each point and its white noise
     :math:`\sigma^2` it is :math:`P r = (y - \mu) / \sigma^2` and
     :math:`P_{ii} = (1 - v / \sigma^2) / \sigma^2`.
     """
+    points = solver.points
     found = solver.condition(process, points.time)
-    columns = jnp.pad(
-        points.columns, ((0, 0), (0, found.through.shape[1] - 1 - points.columns.shape[1]))
-    )
-    mean, variance = with_columns(found, columns)
+    mean, variance = with_columns(found, points.columns)
     diagonal = (1.0 - variance / noise) / noise
     diagonal = jnp.where(solver.covered(process), diagonal, jnp.nan)
     return (points.residual(process) - mean) / noise, diagonal
@@ -247,8 +264,6 @@ class AbstractFactorSolver(AbstractSolver):
     tables
         From `tables_of`; ``self.tables.covariance(process, reach)`` fills matrices.
     """
-
-    points: eqx.AbstractVar[Points]
 
     @abc.abstractmethod
     def factor(self, process: Process) -> Factorized:
@@ -284,8 +299,8 @@ class AbstractFactorSolver(AbstractSolver):
         information = Information(products[1:, 1:], products[1:, 0])
         return Conditional(cross.T @ solved, variance, information)
 
-    def leave_one_out(self, process, points):
-        return left_out(self, process, points, points.noise(process))
+    def leave_one_out(self, process):
+        return left_out(self, process, self.points.noise(process))
 
     def __repr__(self):
         return self.name

@@ -44,5 +44,5 @@ def tables_of(data, process, priors, tolerance: float) -> Tables:
     reach = min(data.span, largest_support(process, priors))
     variance = float(np.var(np.asarray(data.flux, float)))
     error = kernel_error(time, noise, variance, reach, tolerance)
-    dtype = data.time.dtype
-    return Tables(jnp.asarray(error, dtype), data.epoch)
+    error, tolerance = (jnp.asarray(x, data.time.dtype) for x in (error, tolerance))
+    return Tables(error, tolerance, data.epoch)

@@ -68,7 +68,7 @@ class AbstractTiles(AbstractSolver):
             variance = variances(covariance, times) - jnp.sum(solved**2, axis=0)
         return Conditional(through, variance, Information(factor.normal, factor.moment))
 
-    def leave_one_out(self, process, points):
+    def leave_one_out(self, process):
         factor, blocks = self._factor(process), self._blocks(process)
         size = blocks.time.shape[1]
 
@@ -80,7 +80,7 @@ class AbstractTiles(AbstractSolver):
         flat = factor.inverse[..., 1:].reshape(start.size, -1)
         projected = Information(factor.normal, factor.moment).of(flat.T)
         diagonal = diagonal.ravel() - jnp.sum(flat * projected.T, axis=1)
-        number = points.time.size
+        number = self.points.time.size
         diagonal = jnp.where(self.covered(process), diagonal, jnp.nan)
         return factor.weights.ravel()[:number], diagonal[:number]
 

@@ -102,7 +102,7 @@ def test_spectrum_is_the_transform_of_the_kernel(envelope, visibility):
 def test_matrix_of_random_times_is_positive(envelope, visibility):
     kernel = AnalyticKernel(star_of(envelope, visibility))
     t = np.sort(np.random.default_rng(1).uniform(0.0, 40.0, 400))
-    tables = Tables(jnp.asarray(1e-8), jnp.zeros(()))
+    tables = Tables(jnp.asarray(1e-8), jnp.asarray(0.1), jnp.zeros(()))
     covariance = tables.covariance(Process(kernel.model), 40.0)
     matrix = np.asarray(covariance.block(jnp.asarray(t), jnp.asarray(t)))
     smallest, *_, largest = np.linalg.eigvalsh(matrix)

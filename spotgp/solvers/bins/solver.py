@@ -25,6 +25,7 @@ from ..base import (
 )
 from ..layout import Layout, fastest
 from ..limits import largest_jitter, largest_support, limits_of, tables_of
+from ..points import Points, points_of
 from . import algebra
 from .error import neglected
 from .sums import Sums, gather
@@ -41,12 +42,10 @@ class Bins(AbstractSolver):
 
     Parameters
     ----------
-    tables
-        Makes the kernel's tables.
+    points, tables
+        Data, and what makes the kernel's tables.
     sums
         Of the data in bins.
-    start, span
-        Of the data, days.
     reach
         Largest lag with a covariance, days.
     layout
@@ -55,10 +54,9 @@ class Bins(AbstractSolver):
 
     name: ClassVar[str] = "bins"
     approximate: ClassVar[bool] = True
+    points: Points
     tables: Tables
     sums: Sums
-    start: Float[Array, ""]
-    span: Float[Array, ""]
     reach: Float[Array, ""]
     layout: Layout = eqx.field(static=True)
 
@@ -74,10 +72,9 @@ class Bins(AbstractSolver):
         variance = np.asarray(data.flux_err, float) ** 2
         dtype = data.time.dtype
         return cls(
+            points=points_of(data),
             tables=tables,
             sums=gather(time, residual, data.columns(), variance, noise, width, bins),
-            start=data.time[0],
-            span=jnp.asarray(data.span, dtype),
             reach=jnp.asarray(reach, dtype),
             layout=fastest(bins, int(min(reach, data.span) / width) + 1, unit=algebra.KEPT),
         )
@@ -87,10 +84,10 @@ class Bins(AbstractSolver):
         return _LEAST_COST if data.time.size > _EXACT_UP_TO else math.inf
 
     def _kernel(self, process):
-        return self.tables.covariance(process, self.span)
+        return self.tables.covariance(process, self.points.span)
 
     def covered(self, process):
-        near = jnp.minimum(process.support(), self.span) <= self.reach
+        near = jnp.minimum(process.support(), self.points.span) <= self.reach
         return near & (process.jitter**2 <= self.sums.most_noise)
 
     def log_likelihood(self, process):
@@ -107,12 +104,13 @@ class Bins(AbstractSolver):
         # parts: the solver is for spots alone
         noise = process.jitter**2
         found = algebra.solve(self.sums, self._kernel(process), noise, self.layout)
-        ends = self.start + jnp.stack([jnp.zeros_like(self.span), self.span])
-        both = jnp.concatenate([times, ends])
+        both = jnp.concatenate([times, self.points.time])
         kernel = self.tables.covariance(process, jnp.max(both) - jnp.min(both), parts)
 
         def moments(times):
-            cross = algebra.against_bins(self.sums, found.system, kernel, times - self.start)
+            cross = algebra.against_bins(
+                self.sums, found.system, kernel, times - self.points.time[0]
+            )
             through = jnp.einsum("bpm,bpc->mc", cross, found.solved)
             # from below, and so the variance from above, to sixth order in what the first step
             # leaves
@@ -133,20 +131,21 @@ class Bins(AbstractSolver):
         through = through.reshape(-1, through.shape[-1])
         return Conditional(through[: times.size], variance.ravel()[: times.size], information)
 
-    def leave_one_out(self, process, points):
+    def leave_one_out(self, process):
         beyond = algebra.beyond_degrees(self.sums, self._kernel(process), process.jitter**2)
-        return left_out(self, process, points, points.noise(process) + beyond)
+        return left_out(self, process, self.points.noise(process) + beyond)
 
-    def error(self, process, points):
-        real = np.asarray(points.real) > 0
-        time, noise = (np.asarray(a, float)[real] for a in (points.time, points.noise(process)))
+    def error(self, process):
+        real = np.asarray(self.points.real) > 0
+        time, noise = self.points.time, self.points.noise(process)
+        time, noise = (np.asarray(array, float)[real] for array in (time, noise))
         errors = _errors(time, noise, process, self.tables)(float(self.sums.width))
         stated = errors.degrees + errors.within + float(_determinant_error(self, process))
         return jnp.asarray(stated + float(_table_error(self, process)))
 
     def explain(self, process):
         support, jitter = float(process.support()), float(process.jitter)
-        if min(support, float(self.span)) > float(self.reach):
+        if min(support, float(self.points.span)) > float(self.reach):
             return (
                 f"The kernel's support of {support:.4g} days is longer than the "
                 f"{float(self.reach):.4g} that the priors allowed and the solver was made for. "

@@ -100,10 +100,10 @@ class Quasiseparable(AbstractSolver):
             through, variance = smoothed.through[at], smoothed.variance[at]
         return Conditional(through, variance, Information(products[1:, 1:], products[1:, 0]))
 
-    def leave_one_out(self, process, points):
-        return left_out(self, process, points, points.noise(process))
+    def leave_one_out(self, process):
+        return left_out(self, process, self.points.noise(process))
 
-    def error(self, process, points):
+    def error(self, process):
         if self.chosen:
             return jnp.zeros_like(process.jitter)
         model = process.model
