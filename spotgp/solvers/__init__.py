@@ -5,11 +5,11 @@ from .base import (
     AbstractFactorSolver,
     AbstractSolver,
     Conditional,
-    Information,
     finite_or_minus_infinity,
 )
 from .bins.solver import Bins
 from .choose import prepared
+from .information import Information
 from .limits import tables_of
 from .points import Points, points_of
 from .quasiseparable.solver import Quasiseparable

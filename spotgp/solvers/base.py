@@ -25,34 +25,8 @@ from pytreefit import jit
 from ..gp.data import LightCurve
 from ..gp.process import Process
 from ..kernel.covariance import Tables
-from .block import marginal
+from .information import Information, marginal
 from .points import Points
-
-
-class Information(NamedTuple):
-    """What the data say of the free columns' amplitudes.
-
-    Parameters
-    ----------
-    normal
-        :math:`H^T K^{-1} H`, shape (c, c).
-    moment
-        :math:`H^T K^{-1} r`, shape (c,).
-    """
-
-    normal: Float[Array, "c c"]
-    moment: Float[Array, "c"]
-
-    def amplitudes(self) -> Float[Array, "c"]:
-        """The best ones."""
-        return self.of(self.moment[:, None])[:, 0]
-
-    def of(self, right: Float[Array, "c m"]) -> Float[Array, "c m"]:
-        """The inverse of ``normal`` times other columns; unused columns stay 0."""
-        if not self.moment.size:
-            return right
-        unused = jnp.all(self.normal == 0.0, axis=0).astype(right.dtype)
-        return jnp.linalg.solve(self.normal + jnp.diag(unused), right)
 
 
 class Conditional(NamedTuple):
@@ -210,7 +184,7 @@ def with_columns(found: Conditional, columns):
     if columns is not None:
         left = left + columns
     mean = found.through[:, 0] + left @ found.information.amplitudes()
-    spread = found.information.of(left.T)
+    spread = found.information.solve(left.T)
     if found.variance.ndim == 2:
         return mean, found.variance + left @ spread
     return mean, jnp.maximum(found.variance + jnp.sum(left.T * spread, axis=0), 0.0)
@@ -278,13 +252,11 @@ class AbstractFactorSolver(AbstractSolver):
 
     def log_likelihood(self, process):
         factor, _, products = self._products(process)
-        unused = jnp.all(self.points.columns == 0.0, axis=0).astype(products.dtype)
         number = jnp.sum(self.points.real)
-        return finite_or_minus_infinity(marginal(products, factor.log_determinant, number, unused))
+        return finite_or_minus_infinity(marginal(products, factor.log_determinant, number))
 
     def information(self, process):
-        products = self._products(process)[2]
-        return Information(products[1:, 1:], products[1:, 0])
+        return Information.of(self._products(process)[2])
 
     def condition(self, process, times, parts=None, full=False):
         factor, solved, products = self._products(process)
@@ -296,8 +268,7 @@ class AbstractFactorSolver(AbstractSolver):
             variance = covariance.block(times, times) - cross.T @ reduction
         else:
             variance = variances(covariance, times) - jnp.sum(cross * reduction, axis=0)
-        information = Information(products[1:, 1:], products[1:, 0])
-        return Conditional(cross.T @ solved, variance, information)
+        return Conditional(cross.T @ solved, variance, Information.of(products))
 
     def leave_one_out(self, process):
         return left_out(self, process, self.points.noise(process))

@@ -25,7 +25,6 @@ Columns of the mean with a flat prior (offsets of segments, trends) are integrat
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,6 +34,8 @@ import jax.numpy as jnp
 from jax.lax import dynamic_slice_in_dim
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
+
+from .information import Information, marginal
 
 
 class Blocks(NamedTuple):
@@ -51,12 +52,8 @@ class Factor(NamedTuple):
     """Cholesky factor of a band of tiles and the solved right-hand sides."""
 
     panels: Float[Array, "tiles+band height size"]  # columns of L, from the diagonal tile down
-    log_determinant: Float[Array, ""]
-    inverse: Float[Array, "tiles size 1+c"]
-    normal: Float[Array, "c c"]
-    moment: Float[Array, "c"]
-    weights: Float[Array, "tiles size"]
-    chi_squared: Float[Array, ""]
+    inverse: Float[Array, "tiles size 1+c"]  # K^-1 times the residuals and the columns
+    information: Information
 
 
 def _solve(lower, right, transpose=False):
@@ -203,51 +200,8 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     Factor
         With NaN where the matrix is not positive definite to rounding.
     """
-    panels, inverse, products, log_determinant = _solved(covariance, blocks, band)
-    moment = products[1:, 0]
-    # columns without points, of a light curve that was padded, change nothing
-    normal = products[1:, 1:] + jnp.diag(_without_points(blocks))
-    amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0] if moment.size else moment
-    return Factor(
-        panels=panels,
-        log_determinant=log_determinant,
-        inverse=inverse,
-        normal=normal,
-        moment=moment,
-        weights=inverse[..., 0] - inverse[..., 1:] @ amplitudes,
-        chi_squared=products[0, 0] - moment @ amplitudes,
-    )
-
-
-def _without_points(blocks: Blocks):
-    """1 for columns that are 0 everywhere, 0 for the others."""
-    return jnp.all(blocks.columns == 0.0, axis=(0, 1)).astype(blocks.time.dtype)
-
-
-def marginal(products, log_determinant, number, unused=None) -> Float[Array, ""]:
-    """Log-likelihood with the free columns integrated out under a flat prior.
-
-    Parameters
-    ----------
-    products
-        R^T K^-1 R of the residual and the columns R, shape (1+c, 1+c).
-    log_determinant
-        Of the covariance K.
-    number
-        Of points.
-    unused
-        Shape (c,), 1 for columns that are 0 everywhere and 0 for the others; None is all 0.
-    """
-    chi_squared, moment, normal = products[0, 0], products[1:, 0], products[1:, 1:]
-    dof = number - moment.size
-    if moment.size:
-        if unused is not None:
-            dof = dof + jnp.sum(unused)
-            normal = normal + jnp.diag(unused)
-        amplitudes = jnp.linalg.solve(normal, moment[:, None])[:, 0]
-        chi_squared = chi_squared - moment @ amplitudes
-        log_determinant = log_determinant + jnp.linalg.slogdet(normal)[1]
-    return -0.5 * (chi_squared + log_determinant + dof * math.log(2.0 * math.pi))
+    panels, inverse, products, _ = _solved(covariance, blocks, band)
+    return Factor(panels, inverse, Information.of(products))
 
 
 def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, ""]:
@@ -267,9 +221,8 @@ def log_likelihood(covariance: Any, blocks: Blocks, band: int) -> Float[Array, "
         Scalar.
     """
     arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
-    products, log_determinant = _differentiable(rest, band, arrays, blocks)
-    number = jnp.sum(blocks.real)
-    return marginal(products, log_determinant, number, _without_points(blocks))
+    products, log_determinant, _ = _differentiable(rest, band, arrays, blocks)
+    return marginal(products, log_determinant, jnp.sum(blocks.real))
 
 
 def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
@@ -338,7 +291,7 @@ def determinant(covariance: Any, blocks: Blocks, band: int):
         A scalar and the panels, which are constants to derivatives.
     """
     arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
-    value, panels = _determinant(rest, band, arrays, blocks)
+    _, value, panels = _differentiable(rest, band, arrays, blocks)
     return value, jax.lax.stop_gradient(panels)
 
 
@@ -349,44 +302,18 @@ def _log_determinant(panels, blocks: Blocks):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _determinant(rest, band, arrays, blocks):
-    return _determinant_forward(rest, band, arrays, blocks)[0]
-
-
-def _determinant_forward(rest, band, arrays, blocks):
-    panels = _factor_of(eqx.combine(arrays, rest), blocks, band)
-    return (_log_determinant(panels, blocks), panels), (arrays, blocks, panels)
-
-
-def _determinant_backward(rest, band, saved, cotangents):
-    arrays, blocks, panels = saved
-    total, variance = _pulled(
-        eqx.combine(arrays, rest),
-        blocks,
-        band,
-        panels,
-        lambda j, selected: cotangents[0] * selected,
-    )
-    zero = jax.tree.map(jnp.zeros_like, blocks)
-    return total, zero._replace(variance=variance * blocks.real)
-
-
-_determinant.defvjp(_determinant_forward, _determinant_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _differentiable(rest, band, arrays, blocks):
     return _forward(rest, band, arrays, blocks)[0]
 
 
 def _forward(rest, band, arrays, blocks):
     panels, inverse, products, log_determinant = _solved(eqx.combine(arrays, rest), blocks, band)
-    return (products, log_determinant), (arrays, blocks, panels, inverse)
+    return (products, log_determinant, panels), (arrays, blocks, panels, inverse)
 
 
 def _backward(rest, band, saved, cotangents):
     arrays, blocks, panels, inverse = saved
-    of_products, of_determinant = cotangents
+    of_products, of_determinant, _ = cotangents  # the panels are constants
     of_products = 0.5 * (of_products + of_products.T)
     weighted = inverse @ of_products
     left = jnp.pad(weighted, ((0, band), (0, 0), (0, 0)))

@@ -13,7 +13,6 @@ from ..kernel.covariance import Tables
 from .base import (
     AbstractSolver,
     Conditional,
-    Information,
     finite_or_minus_infinity,
     variances,
 )
@@ -51,8 +50,7 @@ class AbstractTiles(AbstractSolver):
         return finite_or_minus_infinity(value, self.covered(process))
 
     def information(self, process):
-        found = self._factor(process)
-        return Information(found.normal, found.moment)
+        return self._factor(process).information
 
     def condition(self, process, times, parts=None, full=False):
         factor, blocks = self._factor(process), self._blocks(process)
@@ -66,7 +64,7 @@ class AbstractTiles(AbstractSolver):
             variance = covariance.block(times, times) - solved.T @ solved
         else:
             variance = variances(covariance, times) - jnp.sum(solved**2, axis=0)
-        return Conditional(through, variance, Information(factor.normal, factor.moment))
+        return Conditional(through, variance, factor.information)
 
     def leave_one_out(self, process):
         factor, blocks = self._factor(process), self._blocks(process)
@@ -78,11 +76,12 @@ class AbstractTiles(AbstractSolver):
         start = jnp.ones_like(blocks.time)
         diagonal = fold_inverse(factor.panels, blocks, self.layout.band, visit, start)
         flat = factor.inverse[..., 1:].reshape(start.size, -1)
-        projected = Information(factor.normal, factor.moment).of(flat.T)
+        projected = factor.information.solve(flat.T)
         diagonal = diagonal.ravel() - jnp.sum(flat * projected.T, axis=1)
         number = self.points.time.size
         diagonal = jnp.where(self.covered(process), diagonal, jnp.nan)
-        return factor.weights.ravel()[:number], diagonal[:number]
+        weights = factor.inverse[..., 0].ravel() - flat @ factor.information.amplitudes()
+        return weights[:number], diagonal[:number]
 
     @property
     def length(self):

@@ -32,7 +32,8 @@ from jaxtyping import Array, Float
 from scipy.fft import next_fast_len
 from scipy.special import ndtr, stdtrit
 
-from ..block import Blocks, determinant, marginal
+from ..block import Blocks, determinant
+from ..information import Information, marginal
 from ..stated import DEVIATIONS
 from .covariance import KEPT, System, with_lags
 from .log_ratios import log_ratios, with_slopes_of
@@ -188,19 +189,18 @@ class Solved(NamedTuple):
 
     system: System
     solved: Float[Array, "bins p 1+c"]  # A^-1 times the elements of residuals and columns
-    normal: Float[Array, "c c"]
-    moment: Float[Array, "c"]
+    information: Information
 
 
 def solve(sums: Sums, kernel, noise, layout) -> Solved:
     """Solve for the data; parameters are those of `log_likelihood`."""
     system, moments, products, _ = _prepared(sums, kernel, noise, layout)
     products, solved, removed = _quadratic_forms(system, moments, products)
-    normal, moment = products[1:, 1:], products[1:, 0]
+    normal, moment = Information.of(products)
     # the residuals were taken less some amplitudes of the columns
     residual = solved[..., :1] + (solved[..., 1:] @ removed)[..., None]
     solved = jnp.concatenate([residual, solved[..., 1:]], axis=-1)
-    return Solved(system, solved, normal, moment + normal @ removed)
+    return Solved(system, solved, Information(normal, moment + normal @ removed))
 
 
 def against_bins(sums: Sums, system: System, kernel, times):

@@ -18,7 +18,6 @@ from ...kernel.table import KernelTable
 from ..base import (
     AbstractSolver,
     Conditional,
-    Information,
     finite_or_minus_infinity,
     left_out,
     variances,
@@ -97,8 +96,7 @@ class Bins(AbstractSolver):
 
     def information(self, process):
         kernel, noise = self._kernel(process), process.jitter**2
-        found = algebra.solve(self.sums, kernel, noise, self.layout)
-        return Information(found.normal, found.moment)
+        return algebra.solve(self.sums, kernel, noise, self.layout).information
 
     def condition(self, process, times, parts=None, full=False):
         # parts: the solver is for spots alone
@@ -122,14 +120,13 @@ class Bins(AbstractSolver):
             prior = kernel.block(times, times) if full else variances(kernel, times)
             return through, prior - reduction
 
-        information = Information(found.normal, found.moment)
         if full or times.size <= _CHUNK:
-            return Conditional(*moments(times), information)
+            return Conditional(*moments(times), found.information)
         chunks = -(-times.size // _CHUNK)
         padded = jnp.pad(times, (0, chunks * _CHUNK - times.size), mode="edge")
         through, variance = jax.lax.map(moments, padded.reshape(chunks, _CHUNK))
         through = through.reshape(-1, through.shape[-1])
-        return Conditional(through[: times.size], variance.ravel()[: times.size], information)
+        return Conditional(through[: times.size], variance.ravel()[: times.size], found.information)
 
     def leave_one_out(self, process):
         beyond = algebra.beyond_degrees(self.sums, self._kernel(process), process.jitter**2)

@@ -30,7 +30,8 @@ import jax.numpy as jnp
 from jax.lax.linalg import cholesky, triangular_solve
 from jaxtyping import Array, Float
 
-from ..block import Blocks, marginal
+from ..block import Blocks
+from ..information import marginal
 from .states import States, Times
 
 # seconds of a core for a point: by itself, for each generator, for each pair of them
@@ -152,8 +153,7 @@ def log_likelihood(states: States, blocks: Blocks) -> Float[Array, ""]:
     array
         Scalar.
     """
-    unused = jnp.all(blocks.columns == 0.0, axis=(0, 1)).astype(blocks.time.dtype)
-    return marginal(*gather(states, blocks), jnp.sum(blocks.real), unused)
+    return marginal(*gather(states, blocks), jnp.sum(blocks.real))
 
 
 class Smoothed(NamedTuple):

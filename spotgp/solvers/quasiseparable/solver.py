@@ -10,8 +10,9 @@ import tinygp
 from ...kernel.covariance import Tables
 from ...star.exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from ...star.visibility import AbstractVisibility
-from ..base import AbstractSolver, Conditional, Information, finite_or_minus_infinity, left_out
+from ..base import AbstractSolver, Conditional, finite_or_minus_infinity, left_out
 from ..block import Blocks
+from ..information import Information
 from ..limits import tables_of
 from ..points import Points, points_of
 from . import filter as kalman
@@ -86,7 +87,7 @@ class Quasiseparable(AbstractSolver):
 
     def information(self, process):
         products, _ = kalman.gather(_states(process, self.harmonics), self._blocks(process))
-        return Information(products[1:, 1:], products[1:, 0])
+        return Information.of(products)
 
     def condition(self, process, times, parts=None, full=False):
         states = _states(process, self.harmonics)
@@ -98,7 +99,7 @@ class Quasiseparable(AbstractSolver):
             blocks = merged.tiles(process, kalman.tile_size(states.size))
             products, smoothed = kalman.smooth(states, blocks, parts)
             through, variance = smoothed.through[at], smoothed.variance[at]
-        return Conditional(through, variance, Information(products[1:, 1:], products[1:, 0]))
+        return Conditional(through, variance, Information.of(products))
 
     def leave_one_out(self, process):
         return left_out(self, process, self.points.noise(process))
