@@ -7,9 +7,9 @@ import sys
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import make_tables  # noqa: E402
+import make_tables
 
-import spotgp  # noqa: E402
+import spotgp
 
 make_tables.make()
 
