@@ -104,21 +104,17 @@ def hr4796a():
     return table(["", OURS, "GRaTeR-JAX and emcee"], rows, found)
 
 
-def spots():
-    found = result("spots")
-    rows = []
-    for row in found["rows"]:
-        theirs, ours = row["spotgp 1.4, ms"], row[f"{OURS}, ms"]
-        if "gradient" in row["what"]:
-            rows.append([row["what"], number(ours), number(theirs), number(theirs / ours)])
-    return table(["", "here, ms", "spotgp 1.4, ms", "ratio"], rows, found)
+def kepler_rows():
+    """Those of curves that are named by their numbers of points."""
+    rows = result("solvers")["rows"]
+    return [row for row in rows if row.get("curve", "0").isdigit()]
 
 
 def solvers():
     """Value with gradient of each code at each number of points, in ms."""
-    found = result("solvers")
-    codes, points = (list(dict.fromkeys(r[k] for r in found["rows"])) for k in ("code", "points"))
-    by_place = {(row["code"], row["points"]): row for row in found["rows"]}
+    found, all_rows = result("solvers"), kepler_rows()
+    codes, points = (list(dict.fromkeys(r[k] for r in all_rows)) for k in ("code", "points"))
+    by_place = {(row["code"], row["points"]): row for row in all_rows}
     rows = []
     for code in codes:
         cells = [by_place.get((code, n), {}) for n in points]
@@ -129,7 +125,7 @@ def solvers():
 def solvers_figure(path):
     """Time of a gradient against the number of points."""
     lines = {}
-    for row in result("solvers")["rows"]:
+    for row in kepler_rows():
         if "gradient, ms" in row and row["code"] != f"{OURS}, auto":
             lines.setdefault(row["code"], []).append((row["points"], row["gradient, ms"]))
     figure, axis = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
@@ -182,7 +178,7 @@ def side_by_side():
     return table(["", "s"], rows, found)
 
 
-TABLES = (disks, hr4796a, spots, solvers, accuracy, coverage, side_by_side)
+TABLES = (disks, hr4796a, solvers, accuracy, coverage, side_by_side)
 FIGURES = (disks_figure, solvers_figure)
 
 
