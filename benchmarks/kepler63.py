@@ -1,7 +1,7 @@
 """The rotation of Kepler-63 from all long-cadence points of the mission.
 
-    python benchmarks/kepler63.py posterior DATA --output POSTERIOR.json
-    python benchmarks/kepler63.py speed DATA POSTERIOR.json
+    python benchmarks/kepler63.py posterior DATA
+    python benchmarks/kepler63.py speed DATA
 
 DATA is a NumPy archive with time (days since the first point), flux and flux_err. Quarters have
 offsets of their own.
@@ -19,7 +19,6 @@ published (Sanchis-Ojeda et al. 2013, ApJ 775, 54).
 
 import argparse
 import json
-import os
 import resource
 import time
 from typing import Any
@@ -28,6 +27,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
+import common  # noqa: E402
 import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -138,7 +138,6 @@ def posterior(args):
     period = jax.vmap(lambda v: exact.light_curve_at(v).model.effective_period())(last)
     degrees = np.degrees(np.asarray(last["model.visibility.inc"]))
     return {
-        "cores": len(os.sched_getaffinity(0)),
         "points": int(data.time.size),
         "CPU seconds": spent,
         "exact values": int(corrected.weights.size),
@@ -183,8 +182,7 @@ def timed(function, *args):
 def speed(args):
     """Times of the exact likelihood and that in bins, and how far their differences are apart."""
     data, rows = read(args.data), []
-    with open(args.posterior) as file:
-        found = json.load(file)
+    found = common.recorded("kepler63_posterior")
     for jitter in JITTERS:
         priors = {**PRIORS, "jitter": (2e-5, 2.0 * jitter)}
         sets = list(box(found, jitter, args.points))
@@ -212,7 +210,7 @@ def speed(args):
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
-    return {"cores": len(os.sched_getaffinity(0)), "rows": rows}
+    return rows
 
 
 def main():
@@ -228,17 +226,10 @@ def main():
     compare = commands.add_parser("speed")
     compare.set_defaults(run=speed)
     compare.add_argument("data")
-    compare.add_argument("posterior", help="JSON file of the posterior")
     compare.add_argument("--tolerances", type=float, nargs="+", default=[1.4, 4.0])
     compare.add_argument("--points", type=int, default=7)
-    for command in (draw, compare):
-        command.add_argument("--output", help="JSON file for the figures")
     args = parser.parse_args()
-    found = args.run(args)
-    print(json.dumps(found, indent=1))
-    if args.output:
-        with open(args.output, "w") as file:
-            json.dump(found, file, indent=1)
+    common.record(f"kepler63_{args.run.__name__}", args.run(args))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def accuracy():
     by_place = {
         (row["image"], row["accuracy"]): row["error"]
         for row in found["rows"]
-        if row.get("quantile", 1.0) == 1.0
+        if row.get("quantile", 1.0) == 1.0 and "error" in row
     }
     rows = [
         [image, *(f"{by_place[image, setting]:.0e}" for setting in settings)]
@@ -155,14 +155,35 @@ def accuracy():
 
 
 def coverage():
-    """How often intervals contain the truth."""
-    disks, stars = result("coverage_disks"), result("coverage_stars")
-    rows = [[r["what"], r["inside 68 %"], r["inside 95 %"]] for r in disks["rows"]]
-    for row in stars["rows"]:
-        of = stars["stars"]
-        counts = (f"{100 * row[f'inside {p} %'] / of:.0f} % of {of}" for p in (68, 95))
-        rows.append([f"star: {row['parameter']}", *counts])
-    return table(["", "inside 68 %", "inside 95 %"], rows, stars)
+    """How often intervals contain the truth, of all parameters together."""
+    names = {
+        "spline": "disk, spline phase function",
+        "polarized": "disk, polarised Henyey-Greenstein",
+        "stars": "spotted star",
+    }
+    rows = []
+    for name, label in names.items():
+        found = result(f"coverage_{name}")
+        weights = [row["of"] for row in found["rows"]]
+        shares = (
+            np.average([row[f"inside {level} %"] for row in found["rows"]], weights=weights)
+            for level in (68, 95)
+        )
+        rows.append([label, *(f"{100 * share:.1f} %" for share in shares), sum(weights)])
+    head = ["", "inside 68 %", "inside 95 %", "intervals"]
+    return table(head, rows, found)
+
+
+def agreement():
+    """Differences to images of other codes, those of VIP with its cut-off farthest out."""
+    found = result("agreement")
+    slices = [49, 199, 799]
+    rows = {}
+    for row in found["rows"]:  # later rows of a disk are those with a wider cut-off
+        label = {"vip": "VIP", "grater-jax": "GRaTeR-JAX"}[row["code"]], row["disk"]
+        rows.setdefault(label, {})[row["slices"]] = f"{row['difference']:.0e}"
+    lines = [[*label, *(cells[n] for n in slices)] for label, cells in rows.items()]
+    return table(["code", "disk", *(f"{n} slices" for n in slices)], lines, found)
 
 
 def side_by_side():
@@ -178,7 +199,7 @@ def side_by_side():
     return table(["", "s"], rows, found)
 
 
-TABLES = (disks, hr4796a, solvers, accuracy, coverage, side_by_side)
+TABLES = (disks, hr4796a, solvers, accuracy, coverage, agreement, side_by_side)
 FIGURES = (disks_figure, solvers_figure)
 
 
