@@ -7,8 +7,9 @@ Each case runs in one process for each tree, and they take turns: in every round
 are not timed, then 50 ms of calls or one that takes longer. First calls and imports take a new
 process each time, again in turn. Given are medians in milliseconds, their ratio, the quartiles of
 the ratios within a round, and the ratio of the shortest times, which other work on the machine
-disturbs least; with ``--one-core`` it disturbs less. The code of the cases is in this file and the same for both trees, so that it uses
-only what both have. ``--cases`` takes the beginnings of names, ``--list`` prints them all.
+disturbs least; with ``--one-core`` it disturbs less. The code of the cases is in this file and the
+same for both trees, so that it uses only what both have. ``--cases`` takes the beginnings of names,
+``--list`` prints them all.
 
 "second process" is the first call in a process that finds its programs in the cache of
 `pytreefit.cache_programs`, against a first call of the other tree.
