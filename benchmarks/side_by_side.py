@@ -11,8 +11,9 @@ disturbs least; with ``--one-core`` it disturbs less. The code of the cases is i
 same for both trees, so that it uses only what both have. ``--cases`` takes the beginnings of names,
 ``--list`` prints them all.
 
-"second process" is the first call in a process that finds its programs in the cache of
-`pytreefit.cache_programs`, against a first call of the other tree.
+``--call`` names functions of pytreefit that this tree calls before all else, such as
+``keep_freed_memory``. "second process" is the first call in a process that finds its programs in
+the cache of `pytreefit.cache_programs`, against a first call of the other tree.
 """
 
 import argparse
@@ -248,7 +249,7 @@ for package in ("pytreefit", "grater", "spotgp"):
     CASES[f"import {package}"] = "import", 32, None, (package,), {}
 
 
-def answers(name, cached):
+def answers(name, calls):
     """What a worker does when it is asked; the first answer says where the packages are."""
     how, _, maker, args, options = CASES[name]
     if how == "import":
@@ -271,11 +272,10 @@ def answers(name, cached):
         nonlocal function
         more = {}
         if function is None:
-            if cached:
-                keep = getattr(pytreefit, "cache_programs", None)
-                if keep is None:
-                    return {"failed": "has no cache of programs"}
-                keep()
+            for call in calls:
+                if not hasattr(pytreefit, call):
+                    return {"failed": f"has no {call}"}
+                getattr(pytreefit, call)()
             more["where"] = pytreefit.__file__
             began = time.perf_counter()
             make = maker(*args, **options)
@@ -294,11 +294,12 @@ def answers(name, cached):
 class Tree:
     """A source tree, of which workers are started."""
 
-    def __init__(self, path):
-        self.path = pathlib.Path(path).absolute()
+    def __init__(self, path, calls=()):
+        self.path, self.calls = pathlib.Path(path).absolute(), tuple(calls)
 
-    def worker(self, name, cached=False, cache=None):
-        command = [sys.executable, __file__, "--serve", name, *(["--cached"] if cached else [])]
+    def worker(self, name, cache=None):
+        calls = (*self.calls, *(["cache_programs"] if cache else []))
+        command = [sys.executable, __file__, "--serve", name, "--call", *calls]
         more = {"XDG_CACHE_HOME": str(cache)} if cache else {}
         bits = str(int(CASES[name][1] == 64))
         return common.Worker(command, PYTHONPATH=str(self.path), JAX_ENABLE_X64=bits, **more)
@@ -358,7 +359,7 @@ def measure_first(name, there, here, rounds):
     with tempfile.TemporaryDirectory() as cache:
         if CASES[name][0] == "first":
             try:
-                filling = here.first(name, cached=True, cache=cache)
+                filling = here.first(name, cache=cache)
                 cached = True
             except RuntimeError as reason:
                 print(f"second process: {reason}", flush=True)
@@ -366,7 +367,7 @@ def measure_first(name, there, here, rounds):
             times["there"].append(there.first(name))
             times["here"].append(here.first(name))
             if cached:
-                times["second"].append(here.first(name, cached=True, cache=cache))
+                times["second"].append(here.first(name, cache=cache))
     rows = [row(name, times["there"], times["here"])]
     if cached:
         more = {"fills the cache, ms": 1e3 * filling}
@@ -399,7 +400,7 @@ def compare(there, here, args):
     slower = [f"{r['case']} ({r['ratio']:.2f})" for r in rows if r.get("ratio", 0.0) > 1.1]
     print(f"more than 10 % slower: {', '.join(slower) or 'nothing'}")
     against = {"path": None if args.against else args.tree, "commit": common.commit(there.path)}
-    common.record(args.name, rows, against=against, one_core=args.one_core)
+    common.record(args.name, rows, against=against, one_core=args.one_core, calls=args.call)
 
 
 def main():
@@ -414,20 +415,20 @@ def main():
     parser.add_argument("--one-core", action="store_true", help="for all processes together")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--call", nargs="*", default=[], help="of pytreefit, first of all")
     args = parser.parse_args()
     if args.list:
         print("\n".join(CASES))
     elif args.serve:
-        common.serve(answers(args.serve, args.cached))
+        common.serve(answers(args.serve, args.call))
     elif args.tree:
-        compare(Tree(args.tree), Tree(args.here), args)
+        compare(Tree(args.tree), Tree(args.here, args.call), args)
     elif args.against:
         with tempfile.TemporaryDirectory() as folder:
             git = ["git", "-C", str(ROOT), "worktree"]
             subprocess.run([*git, "add", "--detach", folder, args.against], check=True)
             try:
-                compare(Tree(folder), Tree(args.here), args)
+                compare(Tree(folder), Tree(args.here, args.call), args)
             finally:
                 subprocess.run([*git, "remove", "--force", folder], check=True)
     else:
