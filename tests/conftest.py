@@ -4,6 +4,8 @@ Nearly all the time of these tests is compilation, so the compiler is told to op
 same numbers, to rounding, in half of the time. ``XLA_FLAGS= make test`` tests what users get.
 """
 
+import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import jax
 import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+MUCH = 1.0  # GB that a process may hold when it goes on to another module
 
 if "XLA_FLAGS" not in os.environ:
     # a version of XLA that does not know a flag ends the process
@@ -25,17 +28,21 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def room_for_programs():
-    """Forget compiled programs before there are more than Linux lets a process have in memory.
-
-    Each of them takes some memory maps, of which there may be 65,530; one more ends the process.
-    """
-    yield
+def resident():
+    """GB of memory that this process holds; 0 where the system does not tell."""
     try:
-        with open("/proc/self/maps") as maps:
-            number = sum(1 for _ in maps)
-    except OSError:  # no Linux
-        return
-    if number > 30_000:
+        with open("/proc/self/statm") as sizes:
+            return int(sizes.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except OSError:
+        return 0.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Forget compiled programs once they take much memory: other modules hardly use them."""
+    yield
+    if resident() > MUCH:
         jax.clear_caches()
+        with contextlib.suppress(AttributeError, OSError):
+            # the C library of Linux keeps most of what is freed until it is told not to
+            ctypes.CDLL(None).malloc_trim(0)
