@@ -209,7 +209,8 @@ def sampler(posterior):
     counted = {}
 
     def draw():
-        found = sample(posterior, jax.random.key(0), chains=1, warmup=60, draws=60, progress=False)
+        short = {"chains": 1, "warmup": 40, "draws": 40, "max_depth": 4, "progress": False}
+        found = sample(posterior, jax.random.key(0), **short)
         counted["gradients of the draws"] = int(np.sum(found.leapfrogs))
         return found.log_density
 
@@ -222,7 +223,7 @@ def sampler_of_disk():
 
 
 def sampler_of_star():
-    return sampler(process(300, "exact", 0.1).posterior)
+    return sampler(process(150, "exact", 0.2).posterior)
 
 
 # --- all cases ---
