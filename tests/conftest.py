@@ -14,7 +14,7 @@ import jax
 import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-MUCH = 1.0  # GB that a process may hold when it goes on to another module
+much = 1.3  # GB that a process may hold between two tests
 
 if "XLA_FLAGS" not in os.environ:
     # a version of XLA that does not know a flag ends the process
@@ -37,12 +37,14 @@ def resident():
         return 0.0
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def forget_programs():
-    """Forget compiled programs once they take much memory: other modules hardly use them."""
+    """Forget compiled programs once they take much memory."""
+    global much
     yield
-    if resident() > MUCH:
+    if resident() > much:
         jax.clear_caches()
         with contextlib.suppress(AttributeError, OSError):
             # the C library of Linux keeps most of what is freed until it is told not to
             ctypes.CDLL(None).malloc_trim(0)
+        much = max(much, resident() + 0.4)  # what is left is no program
