@@ -9,6 +9,7 @@ import platform
 import select
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -116,11 +117,12 @@ class Worker:
 
     def __init__(self, command, rival=False, memory=np.inf, **environment):
         kept = {k: v for k, v in os.environ.items() if not (rival and k == "PYTHONPATH")}
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
             env={**kept, **environment},
         )
@@ -143,7 +145,12 @@ class Worker:
             line = self.answers.readline()
         except BrokenPipeError:
             line = ""
-        return json.loads(line) if line else {"failed": "the process ended"}
+        if line:
+            return json.loads(line)
+        self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read().strip().splitlines() or ["no word"]
+        return {"failed": f"ended with {self.process.returncode}: {said[-1][:200]}"}
 
     def resident(self):
         """Bytes of memory that it holds."""
