@@ -54,17 +54,6 @@ def error(case, accuracy, truth):
     return np.max(np.abs(image - truth)) / np.max(truth)
 
 
-def error_of_both(case, accuracy):
-    """Of the total and of the polarised intensity that are integrated together, the larger one."""
-    polarized = {**case, "spf": ["rayleigh_hg", *case["spf"][1:]]}
-    both = np.array(scene_of(polarized, accuracy).images(), dtype=float)
-    truths = [np.array(scene_of(of, 1e-10).image()) for of in (case, polarized)]
-    return max(
-        np.max(np.abs(image - truth)) / np.max(truth)
-        for image, truth in zip(both, truths, strict=True)
-    )
-
-
 def random_case(rng):
     edge = rng.uniform(85.0, 95.0)
     inclination = rng.choice([rng.uniform(0.0, 180.0), edge, 90.0, 0.0], p=[0.65, 0.25, 0.08, 0.02])
@@ -107,17 +96,15 @@ def references():
 
 
 def random_disks(number):
-    """Errors of random disks, of both intensities together, and what is said of large ones."""
+    """Errors of random disks, and what is said of large ones."""
     rng = np.random.default_rng(1)
-    errors, both, stated = [], [], []
+    errors, stated = [], []
     for _ in range(number):
         case = random_case(rng)
         truth = np.array(scene_of(case, 1e-10).image())
         errors.append([error(case, setting, truth) for setting in SETTINGS])
-        both.append([error_of_both(case, setting) for setting in SETTINGS])
         stated.append([float(scene_of(case, s).integration_error()[0]) for s in SETTINGS])
     yield from rows_of(f"{number} random disks", errors)
-    yield from rows_of(f"{number} random disks, total and polarised", both)
     for setting, true, said in zip(
         SETTINGS, np.transpose(errors), np.transpose(stated), strict=True
     ):

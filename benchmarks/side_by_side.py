@@ -48,6 +48,7 @@ KINDS = {  # of images and their gradients
     ", double": {"bits": 64},
     ", PSF": {"psf": True},
     ", PSF, double": {"psf": True, "bits": 64},
+    ", PSF, no light from beyond the grid": {"psf": True, "margin": 0},
     ", spline": {"spline": True},
     ", i = 88": {"inclination": 88.0},
     ", i = 88, double": {"inclination": 88.0, "bits": 64},
@@ -65,8 +66,8 @@ LIGHT_CURVES = (
 # --- disks ---
 
 
-def scene_of(psf=False, spline=False, size=140, **changes):
-    """A scene of the public names of both trees."""
+def scene_of(psf=False, spline=False, margin=None, size=140, **changes):
+    """A scene of the public names of both trees; only newer ones have a margin around the grid."""
     import grater
 
     phase = grater.HenyeyGreenstein(0.3)
@@ -75,7 +76,8 @@ def scene_of(psf=False, spline=False, size=140, **changes):
     disk = grater.Disk(**{**DISK, **changes}, phase=phase)
     grid = grater.Grid((size, size), 0.01414 * 140 / size, 72.8)
     optics = grater.ImagePSF(gaussian()) if psf else None
-    return grater.Scene(disk, grid=grid, psf=optics)
+    more = {"margin": margin} if margin is not None and hasattr(grater, "View") else {}
+    return grater.Scene(disk, grid=grid, psf=optics, **more)
 
 
 def gaussian():
