@@ -92,10 +92,6 @@ def process(data, values, solver, priors=PRIORS, **options):
     return gp
 
 
-def short(values):
-    return {name.rpartition(".")[2]: float(value) for name, value in values.items()}
-
-
 def posterior(args):
     """Draws of the posterior, corrected by the exact likelihood."""
     began, spent = time.process_time(), {}
@@ -137,15 +133,22 @@ def posterior(args):
     last = {n: jnp.ravel(x) for n, x in corrected.resample(jax.random.key(2)).draws.items()}
     period = jax.vmap(lambda v: exact.light_curve_at(v).model.effective_period())(last)
     degrees = np.degrees(np.asarray(last["model.visibility.inc"]))
-    return {
+    rows = [
+        {
+            "parameter": name.rpartition(".")[2],
+            "mean": float(mean),
+            "standard deviation": float(std),
+        }
+        for (name, mean), std in zip(corrected.mean.items(), corrected.std.values(), strict=True)
+    ]
+    for name, unit, draws in (("effective period", "d", period), ("inclination", "deg", degrees)):
+        row = {"parameter": name, "unit": unit}
+        rows.append({**row, "mean": float(draws.mean()), "standard deviation": float(draws.std())})
+    return rows, {
         "points": int(data.time.size),
         "CPU seconds": spent,
         "exact values": int(corrected.weights.size),
-        "log density, bins and exact, at the start": [
-            float(whole.log_posterior()),
-            float(exact.log_posterior()),
-        ],
-        "stated error there": float(whole.likelihood_error()),
+        "stated error of bins": float(whole.likelihood_error()),
         "largest R-hat": worst,
         "divergences": int(samples.divergences),
         "draws in bins": [float(weighted.weight_ess), float(weighted.pareto_k)],
@@ -155,17 +158,15 @@ def posterior(args):
             float(np.min(value)) for value in corrected.ess.values()
         ),
         "pareto k": float(corrected.pareto_k),
-        "mean": short(corrected.mean),
-        "std": short(corrected.std),
-        "effective period": [float(period.mean()), float(period.std())],
-        "inclination, degrees": [float(degrees.mean()), float(degrees.std())],
     }
 
 
 def box(found, jitter, points):
     """Values in the middle of a box of three standard deviations, in its corners and inside."""
     rng = np.random.default_rng(0)
-    centre, std = {**found["mean"], "jitter": jitter}, found["std"]
+    rows = [row for row in found if row["parameter"] in START]
+    centre = {**{row["parameter"]: row["mean"] for row in rows}, "jitter": jitter}
+    std = {row["parameter"]: row["standard deviation"] for row in rows}
     yield centre
     for number in range(points - 1):
         away = rng.uniform(-3.0, 3.0, len(std))
@@ -210,7 +211,7 @@ def speed(args):
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
-    return rows
+    return rows, {}
 
 
 def main():
@@ -229,7 +230,8 @@ def main():
     compare.add_argument("--tolerances", type=float, nargs="+", default=[1.4, 4.0])
     compare.add_argument("--points", type=int, default=7)
     args = parser.parse_args()
-    common.record(f"kepler63_{args.run.__name__}", args.run(args))
+    rows, more = args.run(args)
+    common.record(f"kepler63_{args.run.__name__}", rows, **more)
 
 
 if __name__ == "__main__":

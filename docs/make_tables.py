@@ -174,6 +174,17 @@ def coverage():
     return table(head, rows, found)
 
 
+def kepler63():
+    """Means and standard deviations."""
+    found = result("kepler63_posterior")
+    rows = [
+        [r["parameter"], f"{r['mean']:.4g} ± {r['standard deviation']:.1g} {r.get('unit', '')}"]
+        for r in found["rows"]
+        if r["parameter"] != "inc"  # the inclination in radians
+    ]
+    return table(["", "mean and standard deviation"], rows, found)
+
+
 def agreement():
     """Differences to images of other codes, those of VIP with its cut-off farthest out."""
     found = result("agreement")
@@ -199,7 +210,7 @@ def side_by_side():
     return table(["", "s"], rows, found)
 
 
-TABLES = (disks, hr4796a, solvers, accuracy, coverage, agreement, side_by_side)
+TABLES = (disks, hr4796a, solvers, accuracy, coverage, kepler63, agreement, side_by_side)
 FIGURES = (disks_figure, solvers_figure)
 
 
