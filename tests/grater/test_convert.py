@@ -1,6 +1,5 @@
 """Converters from the dictionaries of VIP and GRaTeR-JAX."""
 
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
