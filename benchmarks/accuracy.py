@@ -1,27 +1,22 @@
 """Error of the disk image against its accuracy setting.
 
-    python benchmarks/accuracy.py [FOLDER]
+    python benchmarks/accuracy.py [--number 200]
 
-With a FOLDER that holds independent reference images (disk_images.npz and .json) their errors are
-printed; always those of random disks against the library's own finest setting. All errors are
-relative to the peak of the image; the star's own pixel is left out.
+Errors of the independent reference images in ``tests/data``, and of random disks against the
+library's own finest setting, relative to the peak of the image. The star's own pixel is left out.
 """
 
 import argparse
 import json
-import pathlib
 
+import common
 import jax
 import numpy as np
 
 import grater
 
-parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-parser.add_argument("folder", type=pathlib.Path, nargs="?")
-parser.add_argument("--number", type=int, default=200, help="of random disks")
-parser.add_argument("--polarized", action="store_true", help="only both intensities together")
-args = parser.parse_args()
 SETTINGS = (1e-3, 1e-4, 1e-6)
+REFERENCE = common.HERE.parent / "tests" / "data"
 
 
 def phase_of(kind, *values):
@@ -59,20 +54,6 @@ def error(case, accuracy, truth):
     return np.max(np.abs(image - truth)) / np.max(truth)
 
 
-def error_of_both(case, accuracy):
-    """Of the total and of the polarised intensity that are integrated together, the larger one."""
-    polarized = {**case, "spf": ["rayleigh_hg", *case["spf"][1:]]}
-    one = scene_of(polarized, accuracy)
-    channel = {name: grater.Channel(curve=name) for name in ("total", "polarized")}
-    images = grater.Scene(one.disk, grid=one.grid, channel=channel, accuracy=accuracy).images()
-    both = [np.array(images[name], dtype=float) for name in channel]
-    truths = [np.array(scene_of(of, 1e-10).image()) for of in (case, polarized)]
-    return max(
-        np.max(np.abs(image - truth)) / np.max(truth)
-        for image, truth in zip(both, truths, strict=True)
-    )
-
-
 def random_case(rng):
     edge = rng.uniform(85.0, 95.0)
     inclination = rng.choice([rng.uniform(0.0, 180.0), edge, 90.0, 0.0], p=[0.65, 0.25, 0.08, 0.02])
@@ -95,48 +76,56 @@ def random_case(rng):
     }
 
 
-def row(name, errors):
-    print(f"| {name} | " + " | ".join(f"{value:.1e}" for value in errors) + " |")
+def rows_of(name, errors, settings=SETTINGS):
+    """A row for each setting and quantile of what many disks have, or of what one image has."""
+    errors = np.atleast_2d(errors)
+    quantiles = (0.5, 0.9, 0.99, 1.0) if len(errors) > 1 else (1.0,)
+    for quantile in quantiles:
+        for setting, value in zip(settings, np.quantile(errors, quantile, axis=0), strict=True):
+            row = {"image": name, "quantile": quantile, "accuracy": setting, "error": float(value)}
+            print(row, flush=True)
+            yield row
 
 
-if args.polarized:
-    jax.config.update("jax_enable_x64", True)
+def references():
+    """Errors of the reference images."""
+    cases = json.loads((REFERENCE / "disk_images.json").read_text())
+    with np.load(REFERENCE / "disk_images.npz") as images:
+        for name, truth in images.items():
+            yield from rows_of(name, [error(cases[name], setting, truth) for setting in SETTINGS])
+
+
+def random_disks(number):
+    """Errors of random disks, and what is said of large ones."""
     rng = np.random.default_rng(1)
-    errors = []
-    for _ in range(args.number):
+    errors, stated = [], []
+    for _ in range(number):
         case = random_case(rng)
-        errors.append([error_of_both(case, setting) for setting in SETTINGS])
-    print(f"float64, both intensities: accuracy = {SETTINGS}")
-    for name, quantile in (("median", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("worst", 1.0)):
-        row(f"{args.number} random disks, {name}", np.quantile(errors, quantile, axis=0))
-    raise SystemExit
+        truth = np.array(scene_of(case, 1e-10).image())
+        errors.append([error(case, setting, truth) for setting in SETTINGS])
+        stated.append([float(scene_of(case, s).integration_error()[0]) for s in SETTINGS])
+    yield from rows_of(f"{number} random disks", errors)
+    for setting, true, said in zip(
+        SETTINGS, np.transpose(errors), np.transpose(stated), strict=True
+    ):
+        over = true > setting
+        yield {
+            "image": f"{number} random disks, stated",
+            "accuracy": setting,
+            "larger error": int(np.sum(over)),
+            "and said so": int(np.sum(said[over] > 0.9 * setting)),
+            "largest ratio of error to what is stated": float(np.max(true / said)),
+        }
 
-for precision in ("float64", "float32"):
-    jax.config.update("jax_enable_x64", precision == "float64")
-    settings = SETTINGS if precision == "float64" else SETTINGS[:2]
-    print(f"\n{precision}: accuracy = {settings}")
-    if args.folder:
-        cases = json.loads((args.folder / "disk_images.json").read_text())
-        images = np.load(args.folder / "disk_images.npz")
-        for name in images.files:
-            row(name, [error(cases[name], setting, images[name]) for setting in settings])
-    if precision == "float64" and args.number:
-        rng = np.random.default_rng(1)
-        errors, estimates = [], []
-        for _ in range(args.number):
-            case = random_case(rng)
-            truth = np.array(scene_of(case, 1e-10).image())
-            errors.append([error(case, setting, truth) for setting in settings])
-            estimates.append([float(scene_of(case, s).integration_error()[0]) for s in settings])
-        for name, quantile in (("median", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("worst", 1.0)):
-            row(f"{args.number} random disks, {name}", np.quantile(errors, quantile, axis=0))
-        errors, estimates = np.array(errors), np.array(estimates)
-        for k, setting in enumerate(settings):
-            over = errors[:, k] > setting
-            said = estimates[over, k] > 0.9 * setting
-            ratio = errors[:, k] / estimates[:, k]
-            print(
-                f"accuracy {setting:g}: {np.sum(over)} of {args.number} have a larger error, the "
-                f"estimate says so of {np.sum(said)}; error over estimate {ratio.min():.2f} to "
-                f"{ratio.max():.2f}"
-            )
+
+def main():
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--number", type=int, default=200, help="of random disks")
+    number = parser.parse_args().number
+    jax.config.update("jax_enable_x64", True)
+    rows = [*references(), *(random_disks(number) if number else ())]
+    common.record("accuracy", rows, precision="float64")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """The posterior of HR 4796 A's ring, side by side with GRaTeR-JAX's likelihood and emcee.
 
-    python benchmarks/hr4796a.py DATA_FOLDER RIVALS_FOLDER [--minutes 10] [--output FOLDER]
+    python benchmarks/hr4796a.py DATA_FOLDER RIVALS_FOLDER [--minutes 10]
 
 DATA_FOLDER holds hr4796a_H_pol.fits.gz. GRaTeR-JAX and emcee are installed into an environment of
 their own in RIVALS_FOLDER, unless they are there already. Both codes see the same 141 x 141 pixels,
@@ -18,7 +18,6 @@ dimensions with as many walkers.
 # pyright: reportMissingImports=false
 
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -28,6 +27,7 @@ import time
 import warnings
 from typing import Any
 
+import common
 import numpy as np
 
 FILE = "hr4796a_H_pol.fits.gz"
@@ -146,48 +146,6 @@ def ours(args):
         result[f"ESS per {unit}"] = least / total
         result[f"ESS per {unit} of draws"] = least / (total - warm_up)
     return result, data, best.model
-
-
-def resident(key):
-    """VmRSS or VmHWM, MB."""
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024.0
-    raise RuntimeError(f"no {key} in /proc/self/status")
-
-
-def gradient_memory(path):
-    """Memory of a log density with its gradient at 281 x 281 pixels, MB: by XLA, and measured.
-
-    The program is compiled but has never run; then it runs once, and the peak is what the process
-    grew by.
-    """
-    import equinox as eqx
-    import jax
-
-    data, posterior = problem(path, crop=281)
-    u = posterior.unconstrain(posterior.initial)
-
-    def density(u, posterior):
-        return posterior.log_density(u)
-
-    arrays, static = eqx.partition(posterior, eqx.is_array)
-    program = jax.jit(lambda u, arrays: jax.value_and_grad(density)(u, eqx.combine(arrays, static)))
-    compiled = program.lower(u, arrays).compile()
-    analysis = compiled.memory_analysis()
-    assert analysis is not None
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = resident("VmRSS")
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    value, gradient = jax.block_until_ready(compiled(u, arrays))
-    grown = resident("VmHWM") - before
-    assert np.isfinite(value)
-    assert np.isfinite(gradient).all()
-    return {
-        "shape": list(data.shape),
-        "by XLA, MB": (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / 2**20,
-        "measured, MB": grown,
-    }
 
 
 def request(data, model, folder):
@@ -428,64 +386,44 @@ def rival(folder, minutes, seed):
     (folder / "answer.json").write_text(json.dumps(result))
 
 
-def environment(folder):
-    """The rival's interpreter."""
-    python = folder / "grater-jax" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder / "grater-jax"], check=True)
-        requirements = ["grater-jax==0.3.0", "emcee"]
-        subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
-    return str(python)
-
-
-def table(mine, theirs):
-    """The results as Markdown."""
-    pixels = mine["pixels"]
-
-    def chi(code):
-        return f"{code['chi-square']:.0f} ({code['chi-square'] / pixels:.3f})"
+def rows_of(mine, theirs):
+    """What the pages show."""
 
     def seconds(pair):
         return "{:.1f} ({:.1f})".format(*pair)
 
-    rows = [
-        ("free parameters", mine["parameters"], mine["parameters"]),
-        ("best chi-square (per pixel used)", chi(mine), chi(theirs)),
-        ("best fit, s (CPU s)", seconds(mine["fit"]), f"{seconds(theirs['fit with SciPy'])} *"),
-        ("sampling, s (CPU s)", seconds(mine["sampling"]), seconds(theirs["sampling"])),
-        ("evaluations per s (CPU s)", "", seconds(theirs["evaluations per"])),
-        ("gradients per draw", f"{mine['gradients per draw']:.1f}", ""),
-        ("largest R-hat", f"{mine['R-hat']:.4f}", ""),
-        ("divergences", mine["divergences"], ""),
-        ("autocorrelation time, steps", "", f"{theirs['autocorrelation time of a Gaussian']:.0f} "
-         f"(> {theirs['autocorrelation time of the chain']:.0f})"),
-        ("smallest effective sample size", f"{mine['smallest ESS']:.0f}", ""),
-    ]  # fmt: skip
-    for unit in ("s", "CPU s"):
+    def chi(code):
+        return f"{code['chi-square']:.0f} ({code['chi-square'] / mine['pixels']:.3f})"
+
+    def rate(unit):
         total, draws = (mine[f"ESS per {unit}{part}"] for part in ("", " of draws"))
         gauss, chain = (theirs[f"ESS per {unit}, by {by}"] for by in ("a Gaussian", "the chain"))
-        rows.append((
-            f"effective samples per {unit}",
-            f"{total:.2f} (without warm-up {draws:.2f})",
-            f"{gauss:.4f} (at most {chain:.3f})",
-        ))  # fmt: skip
-    lines = ["| what | this package | GRaTeR-JAX and emcee |", "|---|---|---|"]
-    lines += [f"| {name} | {a} | {b} |" for name, a, b in rows]
-    lines.append("\n\\* with SciPy, from this package's best fit")
-    return "\n".join(lines) + "\n"
+        yield f"{total:.2f} (without warm-up {draws:.2f})"
+        yield f"{gauss:.4f} (at most {chain:.3f})"
+
+    rows = [
+        ("free parameters", str(mine["parameters"]), str(mine["parameters"])),
+        ("best chi-square (per pixel used)", chi(mine), chi(theirs)),
+        ("best fit, s (CPU s)", seconds(mine["fit"]), seconds(theirs["fit with SciPy"])),
+        ("sampling, s (CPU s)", seconds(mine["sampling"]), seconds(theirs["sampling"])),
+        ("effective samples per s", *rate("s")),
+        ("effective samples per CPU s", *rate("CPU s")),
+    ]
+    return [
+        dict(zip(("what", "this package", "GRaTeR-JAX and emcee"), r, strict=True)) for r in rows
+    ]
 
 
 def child(arguments, python=sys.executable):
     """Run this file once more; a path set for this package is none of the rival's business."""
     kept = {k: v for k, v in os.environ.items() if python == sys.executable or k != "PYTHONPATH"}
-    subprocess.run([python, "-P", __file__, *map(str, arguments)], check=True, env=kept)
+    subprocess.run([python, __file__, *map(str, arguments)], check=True, env=kept)
 
 
 def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("rivals", type=pathlib.Path)
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--minutes", type=float, default=10.0, help="of emcee")
     parser.add_argument("--accuracy", type=float, default=1e-4, help="of this package's images")
     parser.add_argument("--chains", type=int, default=4)
@@ -493,36 +431,22 @@ def main():
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--acceptance", type=float, default=0.9, help="that NUTS aims at")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ours", action="store_true", help="this package alone, again")
-    parser.add_argument("--rival", action="store_true", help="the rival alone, again")
-    parser.add_argument("--inner", choices=["ours", "rival", "memory"], help=argparse.SUPPRESS)
+    parser.add_argument("--inner", choices=["ours", "rival"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    folder = args.output.absolute()
+    folder = args.rivals.absolute()
     if args.inner == "ours":
         result, data, model = ours(args)
         request(data, model, folder)
         (folder / "ours.json").write_text(json.dumps(result))
-        return
-    if args.inner == "rival":
+    elif args.inner == "rival":
         rival(folder, args.minutes, args.seed)
-        return
-    if args.inner == "memory":
-        (folder / "memory.json").write_text(json.dumps(gradient_memory(args.data / FILE)))
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    # processes one after the other: nothing of one is in the memory or on the cores of the next
-    if not args.rival:
-        child([*sys.argv[1:], "--inner", "memory"])
+    else:
+        python = common.environment(folder, "grater-jax-emcee", "grater-jax==0.3.0", "emcee")
+        # one process after the other: nothing of one is on the cores of the next
         child([*sys.argv[1:], "--inner", "ours"])
-        print((folder / "memory.json").read_text(), (folder / "ours.json").read_text(), sep="\n")
-    if not args.ours:
-        child([*sys.argv[1:], "--inner", "rival"], environment(args.rivals.absolute()))
-        print((folder / "answer.json").read_text())
-    if not (folder / "answer.json").exists():
-        return
-    mine, theirs = (json.loads((folder / n).read_text()) for n in ("ours.json", "answer.json"))
-    print(table(mine, theirs))
-    (folder / "hr4796a.inc").write_text(table(mine, theirs))
+        child([*sys.argv[1:], "--inner", "rival"], python)
+        mine, theirs = (json.loads((folder / f).read_text()) for f in ("ours.json", "answer.json"))
+        common.record("hr4796a", rows_of(mine, theirs), ours=mine, theirs=theirs)
 
 
 if __name__ == "__main__":

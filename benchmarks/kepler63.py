@@ -1,7 +1,7 @@
 """The rotation of Kepler-63 from all long-cadence points of the mission.
 
-    python benchmarks/kepler63.py posterior DATA --output POSTERIOR.json
-    python benchmarks/kepler63.py speed DATA POSTERIOR.json
+    python benchmarks/kepler63.py posterior DATA
+    python benchmarks/kepler63.py speed DATA
 
 DATA is a NumPy archive with time (days since the first point), flux and flux_err. Quarters have
 offsets of their own.
@@ -19,7 +19,6 @@ published (Sanchis-Ojeda et al. 2013, ApJ 775, 54).
 
 import argparse
 import json
-import os
 import resource
 import time
 from typing import Any
@@ -28,6 +27,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
+import common  # noqa: E402
 import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -92,10 +92,6 @@ def process(data, values, solver, priors=PRIORS, **options):
     return gp
 
 
-def short(values):
-    return {name.rpartition(".")[2]: float(value) for name, value in values.items()}
-
-
 def posterior(args):
     """Draws of the posterior, corrected by the exact likelihood."""
     began, spent = time.process_time(), {}
@@ -137,16 +133,22 @@ def posterior(args):
     last = {n: jnp.ravel(x) for n, x in corrected.resample(jax.random.key(2)).draws.items()}
     period = jax.vmap(lambda v: exact.process_at(v).model.effective_period())(last)
     degrees = np.degrees(np.asarray(last["model.visibility.inc"]))
-    return {
-        "cores": len(os.sched_getaffinity(0)),
+    rows = [
+        {
+            "parameter": name.rpartition(".")[2],
+            "mean": float(mean),
+            "standard deviation": float(std),
+        }
+        for (name, mean), std in zip(corrected.mean.items(), corrected.std.values(), strict=True)
+    ]
+    for name, unit, draws in (("effective period", "d", period), ("inclination", "deg", degrees)):
+        row = {"parameter": name, "unit": unit}
+        rows.append({**row, "mean": float(draws.mean()), "standard deviation": float(draws.std())})
+    return rows, {
         "points": int(data.time.size),
         "CPU seconds": spent,
         "exact values": int(corrected.weights.size),
-        "log density, bins and exact, at the start": [
-            float(whole.log_posterior()),
-            float(exact.log_posterior()),
-        ],
-        "stated error there": float(whole.likelihood_error()),
+        "stated error of bins": float(whole.likelihood_error()),
         "largest R-hat": worst,
         "divergences": int(samples.divergences),
         "draws in bins": [float(weighted.weight_ess), float(weighted.pareto_k)],
@@ -156,17 +158,15 @@ def posterior(args):
             float(np.min(value)) for value in corrected.ess.values()
         ),
         "pareto k": float(corrected.pareto_k),
-        "mean": short(corrected.mean),
-        "std": short(corrected.std),
-        "effective period": [float(period.mean()), float(period.std())],
-        "inclination, degrees": [float(degrees.mean()), float(degrees.std())],
     }
 
 
 def box(found, jitter, points):
     """Values in the middle of a box of three standard deviations, in its corners and inside."""
     rng = np.random.default_rng(0)
-    centre, std = {**found["mean"], "jitter": jitter}, found["std"]
+    rows = [row for row in found if row["parameter"] in START]
+    centre = {**{row["parameter"]: row["mean"] for row in rows}, "jitter": jitter}
+    std = {row["parameter"]: row["standard deviation"] for row in rows}
     yield centre
     for number in range(points - 1):
         away = rng.uniform(-3.0, 3.0, len(std))
@@ -183,8 +183,7 @@ def timed(function, *args):
 def speed(args):
     """Times of the exact likelihood and that in bins, and how far their differences are apart."""
     data, rows = read(args.data), []
-    with open(args.posterior) as file:
-        found = json.load(file)
+    found = common.recorded("kepler63_posterior")
     for jitter in JITTERS:
         priors = {**PRIORS, "jitter": (2e-5, 2.0 * jitter)}
         sets = list(box(found, jitter, args.points))
@@ -212,7 +211,7 @@ def speed(args):
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
-    return {"cores": len(os.sched_getaffinity(0)), "rows": rows}
+    return rows, {}
 
 
 def main():
@@ -228,17 +227,11 @@ def main():
     compare = commands.add_parser("speed")
     compare.set_defaults(run=speed)
     compare.add_argument("data")
-    compare.add_argument("posterior", help="JSON file of the posterior")
     compare.add_argument("--tolerances", type=float, nargs="+", default=[1.4, 4.0])
     compare.add_argument("--points", type=int, default=7)
-    for command in (draw, compare):
-        command.add_argument("--output", help="JSON file for the figures")
     args = parser.parse_args()
-    found = args.run(args)
-    print(json.dumps(found, indent=1))
-    if args.output:
-        with open(args.output, "w") as file:
-            json.dump(found, file, indent=1)
+    rows, more = args.run(args)
+    common.record(f"kepler63_{args.run.__name__}", rows, **more)
 
 
 if __name__ == "__main__":

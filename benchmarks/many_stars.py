@@ -9,14 +9,13 @@ one by one, each in programs of its own, which takes a compilation each.
 """
 
 import argparse
-import json
-import os
 import time
 
 import jax
 
 jax.config.update("jax_enable_x64", True)
 
+import common  # noqa: E402
 import numpy as np  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 
@@ -59,21 +58,16 @@ def simulated(number):
 
 
 def alone(data, shared):
-    """The best fit of a star in programs of its own, of the accuracy that the others had."""
-    first = spotgp.survey._first_guess(data, MODEL, PRIORS)
-    static = dict(zip(("knots", "nodes"), shared.fit.model.table_size, strict=True))
-    gp = spotgp.GPSolver.from_data(data, first, priors=PRIORS, solver="exact", **static)
-    best = spotgp.search(gp, number=4, progress=False).best
-    values = {name: float(value) for name, value in best.values.items()}
-    moved = [abs(values[n] - shared.values[n]) / e for n, e in shared.errors.items()]
-    return abs(float(best.log_density) - shared.log_density), max(moved, default=0.0)
+    """How far the fit of one star by itself is from that among the others."""
+    best = spotgp.fit_many([data], MODEL, priors=PRIORS)[0]
+    moved = [abs(best.values[n] - shared.values[n]) / e for n, e in shared.errors.items()]
+    return abs(best.log_density - shared.log_density), max(moved, default=0.0)
 
 
 def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--alone", type=int, default=4)
-    parser.add_argument("--output", help="JSON file for the figures")
     args = parser.parse_args()
 
     truths, stars = zip(*map(simulated, range(args.number)), strict=True)
@@ -83,7 +77,6 @@ def main():
     period = np.array([star.effective_period for star in result])
     error = np.array([star.effective_period_error for star in result])
     found = {
-        "cores": len(os.sched_getaffinity(0)),
         "stars": args.number,
         "points": [int(min(d.time.size for d in stars)), int(max(d.time.size for d in stars))],
         "programs": result.compilations,
@@ -95,21 +88,17 @@ def main():
         "period within 10 %": int(np.sum(np.abs(period / truth - 1.0) < 0.1)),
         "period within 2 standard deviations": int(np.sum(np.abs(period - truth) < 2.0 * error)),
     }
-    print(json.dumps(found, indent=1), flush=True)
-    chosen = np.linspace(0, args.number - 1, args.alone).round().astype(int)
-    rows = []
-    for k in chosen:
+    print(found, flush=True)
+    for k in np.linspace(0, args.number - 1, args.alone).round().astype(int):
         began = time.perf_counter()
         density, moved = alone(stars[k], result[k])
-        rows.append((int(k), density, moved, time.perf_counter() - began))
-        print(
-            f"star {k} alone: log density differs by {density:.1e}, its values by at most "
-            f"{moved:.1e} of their errors, {rows[-1][-1]:.0f} s",
-            flush=True,
-        )
-    if args.output:
-        with open(args.output, "w") as file:
-            json.dump({**found, "alone": rows}, file, indent=1)
+        found[f"star {k} alone"] = {
+            "log density differs by": density,
+            "values differ by, errors": moved,
+            "seconds": time.perf_counter() - began,
+        }
+        print(found[f"star {k} alone"], flush=True)
+    common.record("many_stars", [found])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
 """Sphinx configuration: `make docs`, or `sphinx-build -W docs docs/_build/html`."""
 
 import os
+import pathlib
+import sys
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import make_tables
 
 import spotgp
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+make_tables.make()
 
 project = "grater-spotgp"
 author = "The grater-spotgp developers"
@@ -20,7 +27,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
+exclude_patterns = ["_build", "_generated/*.md", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
 default_role = "py:obj"
 nitpicky = False
 

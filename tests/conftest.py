@@ -4,13 +4,17 @@ Nearly all the time of these tests is compilation, so the compiler is told to op
 same numbers, to rounding, in half of the time. ``XLA_FLAGS= make test`` tests what users get.
 """
 
+import contextlib
+import ctypes
 import os
 import subprocess
 import sys
 
 import jax
+import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+much = 1.3  # GB that a process may hold between two tests
 
 if "XLA_FLAGS" not in os.environ:
     # a version of XLA that does not know a flag ends the process
@@ -22,3 +26,25 @@ if "XLA_FLAGS" not in os.environ:
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def resident():
+    """GB of memory that this process holds; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as sizes:
+            return int(sizes.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except OSError:
+        return 0.0
+
+
+@pytest.fixture(autouse=True)
+def forget_programs():
+    """Forget compiled programs once they take much memory."""
+    global much
+    yield
+    if resident() > much:
+        jax.clear_caches()
+        with contextlib.suppress(AttributeError, OSError):
+            # the C library of Linux keeps most of what is freed until it is told not to
+            ctypes.CDLL(None).malloc_trim(0)
+        much = max(much, resident() + 0.4)  # what is left is no program

@@ -1,24 +1,29 @@
-"""The version is the same wherever it is written."""
+"""The version is the same wherever it is written, and types and public names are declared."""
 
+import importlib
 import pathlib
 import re
 import tomllib
 
-import grater
-import pytreefit
-import spotgp
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def test_packages_are_typed():
-    for package in (pytreefit, grater, spotgp):
-        assert (pathlib.Path(package.__file__).parent / "py.typed").exists()
+def version_of_project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+@pytest.mark.parametrize("package", ["pytreefit", "grater", "spotgp"])
+def test_what_a_package_declares(package):
+    module = importlib.import_module(package)
+    assert module.__version__ == version_of_project()
+    assert all(hasattr(module, name) for name in module.__all__)
+    assert (ROOT / package / "py.typed").exists()
 
 
 def test_one_version():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert pytreefit.__version__ == grater.__version__ == spotgp.__version__ == version
+    version = version_of_project()
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert newest is not None

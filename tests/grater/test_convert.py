@@ -1,9 +1,5 @@
 """Converters from the dictionaries of VIP and GRaTeR-JAX."""
 
-import importlib.util
-import os
-import pathlib
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -290,23 +286,3 @@ def test_grater_jax_refuses(disk, spf, misc, message):
 def test_grater_jax_spline_choice_is_checked():
     with pytest.raises(ValueError, match="'cubic' is neither 'tabulated' nor 'free'"):
         grater.from_grater_jax(JAX_DISK, JAX_SPLINE, JAX_MISC, spline="cubic")
-
-
-@pytest.mark.skipif(
-    "GRATER_VIP_PYTHON" not in os.environ,
-    reason="GRATER_VIP_PYTHON names no interpreter with vip_hci",
-)
-def test_images_agree_with_vip_better_the_finer_it_slices():
-    path = pathlib.Path(__file__).parents[2] / "benchmarks" / "compare_vip.py"
-    spec = importlib.util.spec_from_file_location("compare_vip", path)
-    assert spec is not None
-    assert spec.loader is not None
-    compare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(compare)
-    slices = [25, 100, 400]
-    images = compare.vip_images(os.environ["GRATER_VIP_PYTHON"], slices)
-    for name, parameters in compare.CASES.items():
-        ours, factor = compare.our_image(parameters), compare.cut_offs(parameters)[-1]
-        errors = [compare.difference(images[f"{name}|{factor}|{half}"], ours) for half in slices]
-        assert errors[0] > errors[1] > errors[2], f"{name}: {errors}"
-        assert errors[2] < 1e-4, f"{name}: {errors}"

@@ -1,0 +1,228 @@
+"""Tables and figures of the pages, from what the benchmarks wrote.
+
+Sphinx's configuration calls `make` before it reads the pages; they include ``_generated/*.md``.
+"""
+
+import json
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE.parent / "benchmarks" / "results"
+OUTPUT = HERE / "_generated"
+OURS = "this package"
+
+
+def result(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def when(found):
+    """When, with which version and on what, in italics under a table."""
+    machine = found["machine"]
+    said = [f"Measured on {found['date']}"]
+    if "jax" in found["versions"]:
+        said.append(f"JAX {found['versions']['jax']}")
+    if "cores" in machine:
+        said.append(f"{machine['cores']} core{'' if machine['cores'] == 1 else 's'}")
+    if "processor" in machine:
+        said.append(machine["processor"])
+    said.append(f"commit {found['commit']}")
+    return f"\n*{', '.join(said)}.*\n"
+
+
+def table(head, rows, found):
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n" + when(found)
+
+
+def number(value):
+    """Three digits, without an exponent."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def disks():
+    """Time and error of images, ours at the default accuracy and GRaTeR-JAX's default."""
+    found = result("disks")
+    by_case = {}
+    for row in found["rows"]:
+        by_case.setdefault(row["case"], {})[row["code"], row["setting"]] = row
+    rows = []
+    for case, codes in by_case.items():
+        ours = codes[OURS, "accuracy 1e-4"]
+        theirs = codes["GRaTeR-JAX", "49 slices"]
+        rows.append([
+            case,
+            number(ours["ms"]),
+            f"{ours['error']:.0e}",
+            number(theirs["ms"]),
+            f"{theirs['error']:.0e}",
+            number(theirs["ms"] / ours["ms"]),
+        ])  # fmt: skip
+    head = ["", "here, ms", "error", "GRaTeR-JAX, ms", "error", "ratio of times"]
+    return table(head, rows, found)
+
+
+def disks_figure(path):
+    """Error against time of an image and of its gradient."""
+    rows = result("disks")["rows"]
+    wanted = {
+        "image": {OURS: "image", "GRaTeR-JAX": "image", "VIP": "image, double",
+                  "skyscapes": "image, round disk"},
+        "gradient": {OURS: "gradient", "GRaTeR-JAX": "gradient"},
+    }  # fmt: skip
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
+    for axis, (title, codes) in zip(axes, wanted.items(), strict=True):
+        for color, (code, case) in enumerate(codes.items()):
+            line = [row for row in rows if (row["code"], row["case"]) == (code, case)]
+            axis.loglog(
+                [row["ms"] for row in line],
+                [row["error but for a factor"] for row in line],
+                "o-",
+                color=f"C{color}",
+                label=code,
+            )
+        axis.set(title=title, xlabel="ms")
+    axes[0].set_ylabel("largest error / peak, but for a factor")
+    axes[0].legend()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def hr4796a():
+    found = result("hr4796a")
+    rows = [[r["what"], r[OURS] or "", r["GRaTeR-JAX and emcee"] or ""] for r in found["rows"]]
+    return table(["", OURS, "GRaTeR-JAX and emcee"], rows, found)
+
+
+def kepler_rows():
+    """Those of curves that are named by their numbers of points."""
+    rows = result("solvers")["rows"]
+    return [row for row in rows if row.get("curve", "0").isdigit()]
+
+
+def solvers():
+    """Value with gradient of each code at each number of points, in ms."""
+    found, all_rows = result("solvers"), kepler_rows()
+    codes, points = (list(dict.fromkeys(r[k] for r in all_rows)) for k in ("code", "points"))
+    by_place = {(row["code"], row["points"]): row for row in all_rows}
+    rows = []
+    for code in codes:
+        cells = [by_place.get((code, n), {}) for n in points]
+        rows.append([code, *(number(cell.get("gradient, ms")) for cell in cells)])
+    return table(["gradient, ms", *(f"{n:,} points" for n in points)], rows, found)
+
+
+def solvers_figure(path):
+    """Time of a gradient against the number of points."""
+    lines = {}
+    for row in kepler_rows():
+        if "gradient, ms" in row and row["code"] != f"{OURS}, auto":
+            lines.setdefault(row["code"], []).append((row["points"], row["gradient, ms"]))
+    figure, axis = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+    for code, places in lines.items():
+        axis.loglog(*np.transpose(places), "o-", label=code)
+    axis.set(xlabel="points of Kepler's long cadence", ylabel="value and gradient, ms")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def accuracy():
+    """The largest error of each reference image at each setting."""
+    found = result("accuracy")
+    settings = sorted({row["accuracy"] for row in found["rows"]}, reverse=True)
+    by_place = {
+        (row["image"], row["accuracy"]): row["error"]
+        for row in found["rows"]
+        if row.get("quantile", 1.0) == 1.0 and "error" in row
+    }
+    rows = [
+        [image, *(f"{by_place[image, setting]:.0e}" for setting in settings)]
+        for image in dict.fromkeys(image for image, _ in by_place)
+    ]
+    return table(["", *(f"`accuracy={setting:g}`" for setting in settings)], rows, found)
+
+
+def coverage():
+    """How often intervals contain the truth, of all parameters together."""
+    names = {
+        "spline": "disk, spline phase function",
+        "polarized": "disk, polarised Henyey-Greenstein",
+        "stars": "spotted star",
+    }
+    rows = []
+    for name, label in names.items():
+        found = result(f"coverage_{name}")
+        weights = [row["of"] for row in found["rows"]]
+        shares = (
+            np.average([row[f"inside {level} %"] for row in found["rows"]], weights=weights)
+            for level in (68, 95)
+        )
+        rows.append([label, *(f"{100 * share:.1f} %" for share in shares), sum(weights)])
+    head = ["", "inside 68 %", "inside 95 %", "intervals"]
+    return table(head, rows, found)
+
+
+def kepler63():
+    """Means and standard deviations."""
+    found = result("kepler63_posterior")
+    rows = [
+        [r["parameter"], f"{r['mean']:.4g} ± {r['standard deviation']:.1g} {r.get('unit', '')}"]
+        for r in found["rows"]
+        if r["parameter"] != "inc"  # the inclination in radians
+    ]
+    return table(["", "mean and standard deviation"], rows, found)
+
+
+def agreement():
+    """Differences to images of other codes, those of VIP with its cut-off farthest out."""
+    found = result("agreement")
+    slices = [49, 199, 799]
+    rows = {}
+    for row in found["rows"]:  # later rows of a disk are those with a wider cut-off
+        label = {"vip": "VIP", "grater-jax": "GRaTeR-JAX"}[row["code"]], row["disk"]
+        rows.setdefault(label, {})[row["slices"]] = f"{row['difference']:.0e}"
+    lines = [[*label, *(cells[n] for n in slices)] for label, cells in rows.items()]
+    return table(["code", "disk", *(f"{n} slices" for n in slices)], lines, found)
+
+
+def side_by_side():
+    """First calls, cold and in a second process, if they have been measured."""
+    if not (RESULTS / "side_by_side.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("side_by_side")
+    rows = [
+        [row["case"], number(row["here, ms"] / 1e3)]
+        for row in found["rows"]
+        if "ratio" in row and row["case"].startswith(("first", "import"))
+    ]
+    return table(["", "s"], rows, found)
+
+
+TABLES = (disks, hr4796a, solvers, accuracy, coverage, kepler63, agreement, side_by_side)
+FIGURES = (disks_figure, solvers_figure)
+
+
+def make():
+    """Write all of them into ``_generated``."""
+    OUTPUT.mkdir(exist_ok=True)
+    for function in TABLES:
+        (OUTPUT / f"{function.__name__}.md").write_text(function())
+    with plt.rc_context({"svg.fonttype": "none"}):
+        for function in FIGURES:
+            function(OUTPUT / f"{function.__name__}.svg")
+
+
+if __name__ == "__main__":
+    make()
