@@ -11,8 +11,7 @@ disturbs least; with ``--one-core`` it disturbs less. The code of the cases is i
 same for both trees, so that it uses only what both have. ``--cases`` takes the beginnings of names,
 ``--list`` prints them all.
 
-``--call`` names functions of pytreefit that this tree calls before all else, such as
-``keep_freed_memory``. "second process" is the first call in a process that finds its programs in
+"second process" is the first call in a process that finds its programs in
 the cache of `pytreefit.cache_programs`, against a first call of the other tree.
 """
 
@@ -252,7 +251,7 @@ for package in ("pytreefit", "grater", "spotgp"):
     CASES[f"import {package}"] = "import", 32, None, (package,), {}
 
 
-def answers(name, calls):
+def answers(name, cached):
     """What a worker does when it is asked; the first answer says where the packages are."""
     how, _, maker, args, options = CASES[name]
     if how == "import":
@@ -275,10 +274,8 @@ def answers(name, calls):
         nonlocal function
         more = {}
         if function is None:
-            for call in calls:
-                if not hasattr(pytreefit, call):
-                    return {"failed": f"has no {call}"}
-                getattr(pytreefit, call)()
+            if cached:
+                pytreefit.cache_programs()
             more["where"] = pytreefit.__file__
             began = time.perf_counter()
             make = maker(*args, **options)
@@ -297,12 +294,11 @@ def answers(name, calls):
 class Tree:
     """A source tree, of which workers are started."""
 
-    def __init__(self, path, calls=()):
-        self.path, self.calls = pathlib.Path(path).absolute(), tuple(calls)
+    def __init__(self, path):
+        self.path = pathlib.Path(path).absolute()
 
     def worker(self, name, cache=None):
-        calls = (*self.calls, *(["cache_programs"] if cache else []))
-        command = [sys.executable, __file__, "--serve", name, "--call", *calls]
+        command = [sys.executable, __file__, "--serve", name, *(["--cached"] if cache else [])]
         more = {"XDG_CACHE_HOME": str(cache)} if cache else {}
         bits = str(int(CASES[name][1] == 64))
         return common.Worker(command, PYTHONPATH=str(self.path), JAX_ENABLE_X64=bits, **more)
@@ -403,7 +399,7 @@ def compare(there, here, args):
     slower = [f"{r['case']} ({r['ratio']:.2f})" for r in rows if r.get("ratio", 0.0) > 1.1]
     print(f"more than 10 % slower: {', '.join(slower) or 'nothing'}")
     against = {"path": None if args.against else args.tree, "commit": common.commit(there.path)}
-    common.record(args.name, rows, against=against, one_core=args.one_core, calls=args.call)
+    common.record(args.name, rows, against=against, one_core=args.one_core)
 
 
 def main():
@@ -418,20 +414,20 @@ def main():
     parser.add_argument("--one-core", action="store_true", help="for all processes together")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--call", nargs="*", default=[], help="of pytreefit, first of all")
+    parser.add_argument("--cached", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.list:
         print("\n".join(CASES))
     elif args.serve:
-        common.serve(answers(args.serve, args.call))
+        common.serve(answers(args.serve, args.cached))
     elif args.tree:
-        compare(Tree(args.tree), Tree(args.here, args.call), args)
+        compare(Tree(args.tree), Tree(args.here), args)
     elif args.against:
         with tempfile.TemporaryDirectory() as folder:
             git = ["git", "-C", str(ROOT), "worktree"]
             subprocess.run([*git, "add", "--detach", folder, args.against], check=True)
             try:
-                compare(Tree(folder), Tree(args.here, args.call), args)
+                compare(Tree(folder), Tree(args.here), args)
             finally:
                 subprocess.run([*git, "remove", "--force", folder], check=True)
     else:

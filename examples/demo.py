@@ -13,13 +13,14 @@ import jax
 import numpyro.distributions as dist
 
 import grater
-from pytreefit import Posterior, fit, sample
+from pytreefit import Posterior, cache_programs, fit, sample
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("--small", action="store_true", help="a quick run: small image, few draws")
 parser.add_argument("--seed", type=int, default=1, help="of the noise and of the sampler")
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output" / "demo")
 args = parser.parse_args()
+cache_programs()  # the next run need not compile again
 began = time.perf_counter()
 size, chains, warmup, draws = (48, 2, 60, 60) if args.small else (64, 4, 300, 300)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 import grater
-from pytreefit import Posterior, fit, sample
+from pytreefit import Posterior, cache_programs, fit, sample
 
 # distance (pc), and from the literature roughly: radius (au), inclination, position angle (deg)
 KNOWN = {
@@ -48,6 +48,7 @@ parser.add_argument("--acceptance", type=float, default=0.95, help="that NUTS ai
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
+cache_programs()  # the next run need not compile again
 
 target = astropy.io.fits.getheader(args.path).get("OBJECT", args.path.stem).strip()
 known = KNOWN.get(target, (None,) * 4)

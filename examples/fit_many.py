@@ -19,6 +19,7 @@ import numpy as np  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 
 import spotgp  # noqa: E402
+from pytreefit import cache_programs  # noqa: E402
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("paths", type=Path, nargs="+")
@@ -27,6 +28,7 @@ parser.add_argument("--points", type=int, default=200, help="points per star to 
 parser.add_argument("--starts", type=int, default=4, help="number of fits per star")
 parser.add_argument("--output", type=Path, help="file for the table, such as rotation.ecsv")
 args = parser.parse_args()
+cache_programs()  # the next run need not compile again
 
 
 def read(path):

@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 import numpyro.distributions as dist  # noqa: E402
 
 import spotgp  # noqa: E402
-from pytreefit import Table, sample  # noqa: E402
+from pytreefit import Table, cache_programs, sample  # noqa: E402
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("path", type=Path)
@@ -39,6 +39,7 @@ parser.add_argument("--jumps", type=int, default=8, help="steps between modes, f
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
+cache_programs()  # the next run need not compile again
 
 # the light curve
 if args.path.suffix == ".npz":

@@ -4,7 +4,6 @@ Models are immutable Equinox modules; a parameter is a field declared with :func
 """
 
 from ._jit import jit
-from ._xla import keep_freed_memory
 from .batch import grid, map_models, vary
 from .cache import cache_programs
 from .joint import Joint
@@ -33,7 +32,6 @@ __all__ = [
     "fit",
     "grid",
     "jit",
-    "keep_freed_memory",
     "laplace",
     "load",
     "map_models",

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.monitoring
-import numpy as np
 
 # Vectors of 512 bits: XLA uses half of them by default, and images and covariances take up to twice
 # the time. Where the processor has none as wide nothing changes.
@@ -62,18 +61,6 @@ def _known(name: str, value: Any) -> bool:
     except Exception:
         return False
     return True
-
-
-def keep_freed_memory() -> None:
-    """Let this process use freed memory again, in place of new pages from the kernel.
-
-    A compiled program takes all its temporary memory in one block. The C library of Linux takes
-    large blocks straight from the kernel and gives them back, so that each page is filled with
-    zeros anew at every call. The size from which it does so rises to that of the largest block that
-    was freed, up to 32 MiB: this frees one that large, of which no page is ever used. Elsewhere
-    nothing changes.
-    """
-    np.empty((32 << 20) - (64 << 10), np.uint8)
 
 
 class _Programs:

@@ -7,7 +7,7 @@ import sys
 import jax
 import pytest
 
-from pytreefit import _xla, keep_freed_memory
+from pytreefit import _xla
 
 
 @pytest.fixture
@@ -48,10 +48,6 @@ def test_one_switch_for_all(fresh, monkeypatch, value, off):
     monkeypatch.setenv("PYTREEFIT_PLAIN_XLA", value)
     assert _xla.plain() is off
     assert (_xla.compiler_options(True, False) is None) is off
-
-
-def test_keeping_memory_is_a_call():
-    assert keep_freed_memory() is None
 
 
 MANY = """
