@@ -101,7 +101,7 @@ def posterior(args):
         print(f"{what}: {spent[what]:.0f} s", flush=True)
 
     data = read(args.data)
-    whole = process(data, START, "local", tolerance=args.tolerance)
+    whole = process(data, START, "bins", tolerance=args.tolerance)
     gaussian = pytreefit.laplace(whole.posterior, whole.values(), method="differences")
     print(gaussian.summary(), flush=True)
     done("curvature")
@@ -189,7 +189,7 @@ def speed(args):
         sets = list(box(found, jitter, args.points))
         reference = None
         for tolerance in (None, *args.tolerances):
-            options = {"solver": "exact"} if tolerance is None else {"solver": "local"}
+            options = {"solver": "exact"} if tolerance is None else {"solver": "bins"}
             options |= {} if tolerance is None else {"tolerance": tolerance}
             gp = process(data, sets[0], priors=priors, **options)
             timed(gp.log_posterior)  # compiles

@@ -38,7 +38,7 @@ BOUNDS = {
     "peq": (2.0, 20.0), "kappa": (0.0, 0.9), "inc": (0.01, 1.57), "lspot": (2.0, 12.0),
     "tau_spot": (1.0, 5.0), "sigma_k": (1e-4, 0.1),
 }  # fmt: skip
-OURS = ("auto", "exact", "local", "fourier")
+OURS = ("auto", "exact", "bins")
 OSCILLATORS = ("celerite2", "tinygp")
 # who can take a curve, in a reasonable time
 CURVES = {
@@ -48,7 +48,7 @@ CURVES = {
     "3000": (*OURS, "spotgp 1.4"),
     "10000": (*OURS, "spotgp 1.4", *OSCILLATORS),
     "100000": (*OURS, *OSCILLATORS),
-    "1000000": ("local",),
+    "1000000": ("bins",),
 }
 
 
