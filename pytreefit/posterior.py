@@ -235,13 +235,13 @@ class Posterior(eqx.Module):
             )
         return value
 
-    def remark(self, model: Any) -> str:
-        """What the likelihood's owner says of it at a model, if that has a method ``remark``.
+    def remark(self, values: Mapping[str, Any]) -> str:
+        """What the likelihood's owner says of it at some values, if it has ``remark(model)``.
 
         A sentence, such as how far an approximation may be off there; empty if all is well.
         """
         owner = getattr(self.log_likelihood, "__self__", None)
-        return owner.remark(model) if hasattr(owner, "remark") else ""
+        return owner.remark(self.model_at(values)) if hasattr(owner, "remark") else ""
 
     def log_density(self, u: Array) -> Array:
         r"""Log posterior density of the unconstrained coordinates: what a sampler draws from.

@@ -267,13 +267,13 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
     if len(final) > 1:
         agreeing = int(np.sum(final < final[best] + _AGREEMENT))
         message += f" {agreeing} of {len(final)} starts agree within {_AGREEMENT}."
-    model = posterior.model_from(u)
+    values = posterior.constrain(u)
     if np.isfinite(final[best]):
-        message = f"{message} {posterior.remark(model)}".rstrip()
+        message = f"{message} {posterior.remark(values)}".rstrip()
     return Fit(
-        model=model,
+        model=posterior.model_from(u),
         names=posterior.names,
-        values=posterior.constrain(u),
+        values=values,
         u=u,
         log_density=jnp.asarray(shift - final[best], dtype),
         history=jnp.asarray(shift - history[:, best], dtype),

@@ -86,8 +86,8 @@ def sample(
     run.run(start, precondition)
     samples = run.samples()
     samples.warn(stacklevel=3)
-    middle = {name: jnp.median(draws, axis=(0, 1)) for name, draws in samples.values.items()}
-    if remark := posterior.remark(posterior.model_at(middle)):
+    draws_of = {name: np.asarray(samples.draws[name]) for name in posterior.names}
+    if remark := posterior.remark({k: np.median(v, axis=(0, 1)) for k, v in draws_of.items()}):
         warnings.warn(remark, stacklevel=2)
     return samples
 

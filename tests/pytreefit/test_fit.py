@@ -9,7 +9,19 @@ import optax
 import pytest
 
 import pytreefit.optimize.evaluate as evaluate
-from pytreefit import Fit, Laplace, Model, Posterior, Status, fit, laplace, load, param, save
+from pytreefit import (
+    Fit,
+    Laplace,
+    Model,
+    Posterior,
+    Status,
+    fit,
+    laplace,
+    load,
+    param,
+    sample,
+    save,
+)
 
 LM = "levenberg-marquardt"
 
@@ -102,6 +114,21 @@ def test_fit_finds_the_end_of_the_banana(optimizer, steps, near):
     assert result.history.shape == (result.steps,)
     assert np.all(np.diff(result.history) > -1e-9)
     np.testing.assert_allclose(result.history[-1], result.log_density)
+
+
+class Remarking(Banana):
+    def remark(self, point):
+        return f"It may be off at x = {float(point.x):.1f}."
+
+
+@pytest.mark.filterwarnings("ignore:R-hat is above")
+def test_what_a_likelihood_remarks_is_passed_on():
+    priors = {"x": (-3.0, 3.0), "y": (-3.0, 5.0)}
+    posterior = Posterior(Point(0.5, 0.5), Remarking(jnp.asarray(1.0)).log_likelihood, priors)
+    best = fit(posterior, progress=False)
+    assert best.message.endswith("It may be off at x = 1.0.")
+    with pytest.warns(UserWarning, match="It may be off at x"):
+        sample(posterior, jax.random.key(0), start=best, warmup=20, draws=10, progress=False)
 
 
 def test_adam_converges_where_the_gradient_is_small():

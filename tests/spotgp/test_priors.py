@@ -80,7 +80,7 @@ def test_tied_parameters():
     tied = {("lspot", "model.envelope.tau_spot"): (1.0, 9.0), "kappa": None}
     gp = process(priors=tied)
     assert gp.param_keys == ("peq", "inc", "lspot", "sigma_k")
-    curve = gp.light_curve_at({"lspot": 3.0})
+    curve = gp.process_at({"lspot": 3.0})
     assert float(curve.get("model.envelope.tau_spot")) == 3.0
     assert np.isfinite(gp.log_posterior({"lspot": 3.0}))
     fixed = process(priors={("lspot", "tau_spot"): None})

@@ -252,3 +252,13 @@ def test_single_precision():
     assert gradient.dtype == np.float32
     assert np.all(np.isfinite(gradient))
     assert float(value) == pytest.approx(float(expected), rel=1e-3)
+
+
+def test_a_solver_remade_where_its_error_is_too_large():
+    found, there = process("exponential", orders=None), {"sigma_k": 0.05}
+    assert found.solver.remark(found.process) == ""
+    assert "may be off by" in found.solver.remark(found.process_at(there))
+    remade = found.remade_at(there)
+    assert float(remade.process.model.sigma_k) == 0.05
+    assert len(remade.solver.harmonics) > len(found.solver.harmonics)
+    assert remade.solver.remark(remade.process) == ""
