@@ -20,6 +20,7 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .integrate import Rule as Rule
 from .noise import (
     AbstractNoise as AbstractNoise,
     GaussianNoise as GaussianNoise,
@@ -32,10 +33,9 @@ from .phase import (
     Isotropic as Isotropic,
     MixedHenyeyGreenstein as MixedHenyeyGreenstein,
     Polarized as Polarized,
-    SplinePhase as SplinePhase,
-    TabulatedPhase as TabulatedPhase,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
+from .phase_curves import SplinePhase as SplinePhase, TabulatedPhase as TabulatedPhase
 from .plot import (
     plot_fit as plot_fit,
     plot_image as plot_image,
@@ -48,7 +48,6 @@ from .psf import (
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
 )
-from .quadrature import Rule as Rule
 from .scene import (
     Grid as Grid,
     Scene as Scene,

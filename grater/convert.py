@@ -14,10 +14,9 @@ from .phase import (
     HenyeyGreenstein,
     PhaseNormalization,
     Polarized,
-    SplinePhase,
-    TabulatedPhase,
     TwoHenyeyGreenstein,
 )
+from .phase_curves import SplinePhase, TabulatedPhase
 from .scene import Grid, Scene
 
 _ANGLES = np.linspace(0.0, 180.0, 721)

@@ -18,9 +18,15 @@ from .density import (
     TwoPowerLaw,
     VerticalExponential,
 )
+from .integrate import (
+    Dust,
+    Geometry,
+    Layer,
+    Rule,
+    integration_error,
+    line_of_sight_integrals,
+)
 from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization, Polarized
-from .quadrature import Rule
-from .render import Layer, Orbit, integration_error, line_of_sight_integrals
 
 DensityNormalization = Literal["midplane", "column"]
 
@@ -185,16 +191,19 @@ class Disk(Model):
             )
 
     @property
-    def orbit(self) -> Orbit:
-        """The geometry alone."""
-        return Orbit(
-            self.semi_major_axis,
-            self.inclination,
-            self.position_angle,
-            self.eccentricity,
-            self.argument_of_pericenter,
-            self.offset_x,
-            self.offset_y,
+    def geometry(self) -> Geometry:
+        """Where the disk lies, in the quantities that the integral is made of."""
+        a, e = self.semi_major_axis, self.eccentricity
+        omega = jnp.deg2rad(self.argument_of_pericenter)
+        return Geometry(
+            inclination=self.inclination,
+            semi_latus_rectum=a * (1.0 - e**2),
+            e_cos=e * jnp.cos(omega),
+            e_sin=e * jnp.sin(omega),
+            offset_x=self.offset_x,
+            offset_y=self.offset_y,
+            position_angle=self.position_angle,
+            semi_major_axis=a,
         )
 
     def intensity(self, x_sky, y_sky, rule: Rule):
@@ -235,7 +244,7 @@ class Disk(Model):
             curve, factor = self.phase.normalized(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        return Layer(self.orbit, self.radial, self.vertical, curve), self.flux * factor
+        return Layer(self.geometry, Dust(self.radial, self.vertical, curve)), self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
         """Error of the integral relative to its peak, as found on a hundred lines of sight.

@@ -16,12 +16,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import outermost
 
 from .disk import Disk, intensities
+from .integrate import NodesOn, Rule, in_turn
 from .noise import AbstractNoise, GaussianNoise
 from .psf import AbstractPSF
-from .quadrature import NodesOn, Rule
 
 
 def _map(name):
@@ -274,11 +273,11 @@ class Scene(Model):
 
     def sharp_image(self) -> Float[Array, "ny nx"]:
         """The disks' intensity before transmission, PSF and throughput, shape (ny, nx)."""
-        return self._sharp(polarized=False)
+        return self._sharp(False, self._rule())
 
-    def _sharp(self, polarized: bool):
+    def _sharp(self, polarized: bool, rule: Rule):
         x, y, inside = self.sky_coordinates()
-        parts = intensities(self.disks, x, y, self._rule(), polarized)
+        parts = intensities(self.disks, x, y, rule, polarized)
         image = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
         n, (ny, nx) = self.oversample, self.grid.shape
         if n == 1:
@@ -332,14 +331,10 @@ class Scene(Model):
         return self.set({**phases, **optics, "total": None})
 
     def _rendered(self, polarized: bool):
-        if self.nodes_on != "auto" or not outermost():
-            return _image(self, polarized)
-        # one rule after the other: to compile both takes twice the time, and few need the second
-        image, failed = _attempt(self, polarized)
-        if not failed:
-            return image
-        segments = _with_nodes_on(self, "segments") if len(self.disks) == 1 else self
-        return _image(segments, polarized)
+        def program(rule):
+            return _image(self, polarized, rule)
+
+        return in_turn(program, self._rule(), len(self.disks))
 
 
 def disk_paths(scene: Scene) -> list[str]:
@@ -352,12 +347,6 @@ def disk_paths(scene: Scene) -> list[str]:
 
 
 _on_one_core = functools.partial(jit, threads=False)
-
-
-def _with_nodes_on(scene: Scene, nodes_on: NodesOn) -> Scene:
-    changed = copy.copy(scene)
-    object.__setattr__(changed, "nodes_on", nodes_on)
-    return changed
 
 
 def _planned_psf(owner: Scene | TotalIntensity, shape) -> AbstractPSF | None:
@@ -380,15 +369,8 @@ def _planned_psf(owner: Scene | TotalIntensity, shape) -> AbstractPSF | None:
 
 
 @_on_one_core
-def _attempt(scene: Scene, polarized: bool):
-    """The image by surfaces, and whether it has anything that is not a number."""
-    image = _image(_with_nodes_on(scene, "surfaces or none"), polarized)
-    return image, jnp.any(jnp.isnan(image))
-
-
-@_on_one_core
-def _image(scene: Scene, polarized: bool) -> Float[Array, "*images ny nx"]:
-    sharp = scene._sharp(polarized)
+def _image(scene: Scene, polarized: bool, rule: Rule) -> Float[Array, "*images ny nx"]:
+    sharp = scene._sharp(polarized, rule)
     if not polarized:
         return _seen(sharp, scene, None)
     return jnp.stack([_seen(sharp[0], scene, scene.total), _seen(sharp[1], scene, None)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import grater
-from grater import _math
-from grater.quadrature import Rule
+from grater import Rule
+from grater.integrate import _xla_tricks
 
 SIZE = 128  # with derivatives three blocks on surfaces and eight on segments, without one and two
 
@@ -83,7 +83,7 @@ def test_an_angle_that_is_no_number_gives_no_image(nodes_on):
 
 def test_logarithm_in_double_precision():
     x = np.concatenate([np.geomspace(1e-300, 1e300, 1001), np.linspace(0.9, 1.1, 1001)])
-    np.testing.assert_allclose(_math.log(jnp.asarray(x)), np.log(x), rtol=1e-15)
-    edges = _math.log(jnp.array([0.0, -1.0, np.inf, np.nan, 1.0]))
+    np.testing.assert_allclose(_xla_tricks.fast_log(jnp.asarray(x)), np.log(x), rtol=1e-15)
+    edges = _xla_tricks.fast_log(jnp.array([0.0, -1.0, np.inf, np.nan, 1.0]))
     np.testing.assert_array_equal(edges, [-np.inf, np.nan, np.inf, np.nan, 0.0])
-    np.testing.assert_allclose(jax.vmap(jax.grad(_math.log))(jnp.asarray(x)), 1.0 / x)
+    np.testing.assert_allclose(jax.vmap(jax.grad(_xla_tricks.fast_log))(jnp.asarray(x)), 1.0 / x)

@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 
 import grater
-from grater.render import sky_to_disk
+from grater.integrate import sky_to_disk
 
 from .conftest import CASES, reference_scene, render
 

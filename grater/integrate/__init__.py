@@ -1,0 +1,31 @@
+"""The line-of-sight integral behind every image; nothing of it is public but `Rule`.
+
+| module | what it does |
+|---|---|
+| `rule` | how finely lines of sight are sampled |
+| `geometry` | where a disk lies and where a line of sight meets it |
+| `dust` | the integrand |
+| `extents` | where a disk's density matters, measured on its profiles |
+| `surfaces`, `segments` | the two ways to place nodes |
+| `nodes` | which of them, and how many nodes |
+| `sweep`, `derivatives` | sums over the nodes of all lines of sight, and their derivatives |
+| `integrals` | the integral as a function that JAX differentiates |
+"""
+
+from .dust import Dust, Layer
+from .geometry import Geometry, sky_to_disk
+from .integrals import integration_error, line_of_sight_integrals
+from .rule import NodesOn, Rule, gauss_legendre, in_turn
+
+__all__ = [
+    "Dust",
+    "Geometry",
+    "Layer",
+    "NodesOn",
+    "Rule",
+    "gauss_legendre",
+    "in_turn",
+    "integration_error",
+    "line_of_sight_integrals",
+    "sky_to_disk",
+]
