@@ -10,6 +10,13 @@
 | `nodes` | which of them, and how many nodes |
 | `sweep`, `derivatives` | sums over the nodes of all lines of sight, and their derivatives |
 | `integrals` | the integral as a function that JAX differentiates |
+
+Some names mean the same everywhere. ``geometry`` is the disk's, for nodes in semi-major axes, and
+``unit`` is that axis in au. ``x`` and ``y`` are sky coordinates along the disk's major and
+minor axis from the star, of any shape ``*pixels``; ``l`` is the position along the line of sight.
+``radial`` and ``vertical`` are the profiles, ``height`` is the scale height in semi-major axes as a
+function of the elliptic radius q, and what is below the fraction ``truncation`` of the largest is
+left out. ``moving`` holds what is differentiated, None in place of numbers that are fixed.
 """
 
 from .dust import Dust, Layer

@@ -44,17 +44,7 @@ class Shells(NamedTuple):
 
 
 def measure_support(radial, truncation: float, dtype) -> Support:
-    """Measure where a radial profile is bright.
-
-    Parameters
-    ----------
-    radial
-        The disk's radial profile.
-    truncation
-        Light below this fraction of the largest is left out.
-    dtype
-        Of the image.
-    """
+    """Measure where a radial profile, with the star's light, is bright."""
     log_q, lit = _log_radii(dtype), _illuminated(radial, dtype)
     peak = jnp.argmax(lit)
     seen = lit > truncation * lit[peak]
@@ -70,18 +60,10 @@ def measure_support(radial, truncation: float, dtype) -> Support:
 
 
 def measure_wedge(vertical, support: Support, truncation: float, unit) -> Wedge:
-    """Measure how high a disk is: the tightest of a tangent and a cone over its support.
+    r"""Measure how high a disk is: the tighter bound of :math:`K^2 h^2` over its support.
 
-    Parameters
-    ----------
-    vertical
-        The disk's vertical profile.
-    support
-        Of its radial profile.
-    truncation
-        Densities below this fraction of the midplane's are left out.
-    unit
-        Semi-major axis in au, shape ().
+    It is a cone, :math:`\propto q^2`, or the tangent in :math:`q^2` where the disk is brightest,
+    shifted to be above everywhere.
     """
     dtype = support.q_peak.dtype
     q = jnp.exp(_log_radii(dtype))
@@ -98,19 +80,7 @@ def measure_wedge(vertical, support: Support, truncation: float, unit) -> Wedge:
 
 
 def measure_shells(radial, vertical, support: Support, truncation: float, unit) -> Shells:
-    """Measure up to which height there is light, from the ring outwards.
-
-    Parameters
-    ----------
-    radial, vertical
-        The disk's profiles.
-    support
-        Of the radial one.
-    truncation
-        Light below this fraction of the largest is left out.
-    unit
-        Semi-major axis in au, shape ().
-    """
+    """Measure up to which height there is light, in steps from the ring outwards."""
     dtype = support.q_peak.dtype
     q, lit = jnp.exp(_log_radii(dtype)), _illuminated(radial, dtype)
     steps = np.arange(1, _SHELLS + 1) / _SHELLS
@@ -130,13 +100,6 @@ def sees_shells(geometry: Geometry, shells: Shells, x, y) -> Bool[Array, "*pixel
 
     Above an ellipse a line is at heights :math:`z = s \cot i - y \sin i`, see
     `Geometry.crossings`; it is dark if these are above the light of every shell.
-
-    Parameters
-    ----------
-    geometry, shells
-        The disk, in semi-major axes.
-    x, y
-        Sky coordinates along its axes, any shape.
     """
     sin_i, cos_i = geometry.tilt
     cotangent = cos_i / jnp.maximum(sin_i, _STEEP)

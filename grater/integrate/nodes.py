@@ -71,8 +71,7 @@ class Plan:
     integrand
         The disk and all of its pixels.
     moving
-        Tangents of the vertical profile, None where no derivative is asked for: the nodes have to
-        do for derivatives, too.
+        What is differentiated of the vertical profile: the nodes have to do for that, too.
     rule
         Accuracy.
     """
@@ -169,15 +168,7 @@ def _light(integrand: Integrand, x, y):
 
 
 def _lines_to_test(geometry: Geometry, support, height, nearest, farthest):
-    """Sky coordinates of lines of sight that cross a disk all over, shape (n,).
-
-    Parameters
-    ----------
-    geometry, support, height
-        The disk, in semi-major axes.
-    nearest, farthest
-        Of the pixels from the star.
-    """
+    """Sky coordinates of 144 lines of sight all over a disk, between two distances."""
     dtype = nearest.dtype
     sin_i, cos_i = geometry.tilt
     cos_i = kept_off_zero(cos_i, SMALLEST_COSINE)

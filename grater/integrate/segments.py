@@ -42,9 +42,9 @@ class Range(NamedTuple):
 class Coordinates(NamedTuple):
     r"""The coordinate v that crowds nodes: :math:`l = l_t + R \sinh u, u = u_c + s \sinh v`.
 
-    About the point :math:`l_t` nearest to the star, at the projected distance :math:`R`, powers of
-    the radius and a flared disk's height change on the scale 1 of u; the ring's crossing
-    :math:`u_c` has the finer scale s.
+    About the point :math:`l_t` where the elliptic radius is least, at the projected distance
+    :math:`R`, powers of the radius and a flared disk's height change on the scale 1 of u; the
+    ring's crossing :math:`u_c` has the finer scale s.
     """
 
     nearest: Float[Array, "*pixels"]  # l_t
@@ -69,12 +69,12 @@ class Coordinates(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """How many nodes each segment gets, and the error that was found for that."""
+    """How many nodes each segment gets."""
 
     number: Int[Array, ""]
     fractions: Float[Array, " n"]
     weights: Float[Array, " n"]
-    error: Float[Array, ""]
+    error: Float[Array, ""]  # the largest that was found, relative to the largest integral
 
 
 class Lines(NamedTuple):
@@ -95,19 +95,7 @@ class Lines(NamedTuple):
 
 
 def cut_lines(geometry: Geometry, support: Support, wedge: Wedge, height, x, y) -> Lines:
-    """Cut every line of sight into four segments that hold the disk.
-
-    Parameters
-    ----------
-    geometry
-        The disk, in semi-major axes.
-    support, wedge
-        Where its density matters.
-    height
-        Function of q: the scale height in semi-major axes.
-    x, y
-        Sky coordinates along the disk's axes from the star, in semi-major axes, any shape.
-    """
+    """Cut every line of sight into four segments that hold the disk, step by step."""
     hole, ring, shell, nearest = shell_crossings(geometry, support, x, y)
     roots = wedge_roots(geometry, wedge, x, y)
     inside, hole = within_wedge(shell, hole, *roots)
@@ -132,7 +120,7 @@ def shell_crossings(geometry: Geometry, support: Support, x, y):
     hole, ring, shell
         Ranges inside of each.
     nearest
-        The point :math:`l_t` nearest to the star in the elliptic radius.
+        The point :math:`l_t` where the elliptic radius is least.
     """
     slant = _slant(geometry)
     x0, y0 = geometry.midplane_point(x, y)
@@ -312,13 +300,6 @@ def choose_nodes(tested: Lines, brightness, rule: Rule) -> Choice:
         The lines of sight, shape (n,).
     brightness
         Function of positions along these, shape (m, n), in semi-major axes.
-    rule
-        Accuracy.
-
-    Returns
-    -------
-    Choice
-        Its error is the largest among the lines, relative to the largest integral.
     """
     most = rule.numbers[-1]
     tables = [gauss_legendre(number) for number in rule.numbers]

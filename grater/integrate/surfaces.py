@@ -102,19 +102,7 @@ class Steps(NamedTuple):
 
 
 def steps_for(vertical, moving, accuracy: float, dtype) -> Steps:
-    """The finest steps of the kind that suits a vertical profile and its derivatives.
-
-    Parameters
-    ----------
-    vertical
-        Vertical profile.
-    moving
-        Its tangents, None where no derivative is asked for.
-    accuracy
-        Error that an image may have, relative to its peak.
-    dtype
-        Of the image.
-    """
+    """The finest steps of the kind that suits a vertical profile and its derivatives."""
 
     def columns(t):
         t = jnp.abs(t)
@@ -134,20 +122,16 @@ def steps_for(vertical, moving, accuracy: float, dtype) -> Steps:
 
 
 def cut_slabs(geometry: Geometry, height, q_peak, largest, x, y) -> Slabs:
-    """Lines of sight through a disk with the surfaces that follow its scale height.
+    r"""Lines of sight through a disk with the surfaces that follow its scale height.
+
+    With the flaring :math:`\beta = d \ln h / d \ln q` it is :math:`b = \beta H^2 / r_0^2`.
 
     Parameters
     ----------
-    geometry
-        The disk, in semi-major axes.
-    height
-        Function of q: the scale height in semi-major axes.
     q_peak
         Where the disk is brightest.
     largest
         Number of scale heights that matter.
-    x, y
-        Sky coordinates along the disk's axes, in semi-major axes, any shape.
     """
     sin_i, cos_i = geometry.tilt
     cos_i = kept_off_zero(cos_i, SMALLEST_COSINE)
@@ -176,8 +160,6 @@ def choose_steps(slabs: Slabs, finest: Steps, brightness, rule: Rule):
         Steps of the kind that `steps_for` finds.
     brightness
         Function of positions along these lines, shape (m, n), in semi-major axes.
-    rule
-        Accuracy.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 import grater
 from grater.integrate import sky_to_disk
 
-from .conftest import CASES, reference_scene, render
+from .conftest import CASES, general_disk as small_disk, reference_scene, render
 
 
 def error(scene, truth):
@@ -36,25 +36,6 @@ def test_reference_images_float32(reference, name):
         scene = reference_scene(case, 1e-3)
         assert render(scene).dtype == jnp.float32
         assert error(scene, truth) < 1e-3
-
-
-def small_disk(**changes) -> grater.Disk:
-    values = dict(
-        semi_major_axis=40.0,
-        inclination=63.0,
-        position_angle=25.0,
-        alpha_in=6.0,
-        alpha_out=-4.0,
-        scale_height=2.0,
-        gamma=1.5,
-        beta=0.7,
-        eccentricity=0.2,
-        argument_of_pericenter=50.0,
-        offset_x=2.0,
-        offset_y=-1.0,
-        phase=grater.HenyeyGreenstein(0.4),
-    )
-    return grater.Disk(**{**values, **changes})
 
 
 GRID = grater.Grid((21, 21), 0.1, 60.0)
