@@ -1,10 +1,9 @@
 """Error of the disk image against its accuracy setting.
 
-    python benchmarks/accuracy.py [FOLDER]
+    python benchmarks/accuracy.py
 
-With a FOLDER that holds independent reference images (disk_images.npz and .json) their errors are
-printed; always those of random disks against the library's own finest setting. All errors are
-relative to the peak of the image; the star's own pixel is left out.
+Errors against the independent reference images of the tests, and those of random disks against the
+library's own finest setting, relative to the peak of the image; the star's own pixel is left out.
 """
 
 import argparse
@@ -17,11 +16,11 @@ import numpy as np
 import grater
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-parser.add_argument("folder", type=pathlib.Path, nargs="?")
 parser.add_argument("--number", type=int, default=200, help="of random disks")
 parser.add_argument("--polarized", action="store_true", help="only both intensities together")
 args = parser.parse_args()
 SETTINGS = (1e-3, 1e-4, 1e-6)
+REFERENCE = pathlib.Path(__file__).parents[1] / "tests" / "data"
 
 
 def phase_of(kind, *values):
@@ -112,11 +111,10 @@ for precision in ("float64", "float32"):
     jax.config.update("jax_enable_x64", precision == "float64")
     settings = SETTINGS if precision == "float64" else SETTINGS[:2]
     print(f"\n{precision}: accuracy = {settings}")
-    if args.folder:
-        cases = json.loads((args.folder / "disk_images.json").read_text())
-        images = np.load(args.folder / "disk_images.npz")
-        for name in images.files:
-            row(name, [error(cases[name], setting, images[name]) for setting in settings])
+    cases = json.loads((REFERENCE / "disk_images.json").read_text())
+    images = np.load(REFERENCE / "disk_images.npz")
+    for name in images.files:
+        row(name, [error(cases[name], setting, images[name]) for setting in settings])
     if precision == "float64" and args.number:
         rng = np.random.default_rng(1)
         errors, estimates = [], []

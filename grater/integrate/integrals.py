@@ -43,8 +43,6 @@ def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -
         The disks.
     x_sky, y_sky
         Offsets from the star in au to the West and to the North, any shape, never both 0.
-    rule
-        How finely the lines of sight are sampled.
 
     Returns
     -------
@@ -66,15 +64,7 @@ def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -
 
 
 def integration_error(layer: Layer, x_sky, y_sky, rule: Rule):
-    """Error of `line_of_sight_integrals` as it was found on a hundred lines of sight.
-
-    Parameters are those of `line_of_sight_integrals`, of one disk.
-
-    Returns
-    -------
-    array
-        Relative to the largest of the integrals, shape ().
-    """
+    """Error of one disk's integrals relative to the largest, as found on some lines, shape ()."""
     return Plan(Integrand.of(layer, x_sky, y_sky), _fixed(layer.dust.vertical), rule).error
 
 

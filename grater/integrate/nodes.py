@@ -145,9 +145,7 @@ class Plan:
                 number = jnp.where(self.enough, number, 0)
         if self.cuts_segments:
             segments = self.choice, self._unless_enough(lambda: self._cut(*places))
-            number = (
-                on_segments if surfaces is None else jnp.where(self.enough, number, on_segments)
-            )
+            number = self._chosen(number, 4 * self.choice.number)
         return Nodes(self.enough, number, surfaces, segments)
 
 

@@ -102,9 +102,7 @@ def cut_lines(geometry: Geometry, support: Support, wedge: Wedge, height, x, y) 
     midplane = midplane_crossing(geometry, y)
     inside = tightened(geometry, wedge, height, inside, midplane, x, y)
     pieces, order, both = split_at_hole(inside, hole)
-    coordinates = crowded_coordinates(geometry, support, ring, nearest, x, y)
-    centre = jnp.where(order, coordinates.centre, coordinates.centre[::-1])
-    coordinates = coordinates._replace(centre=centre)
+    coordinates = crowded_coordinates(geometry, support, ring, order, nearest, x, y)
     return Lines(coordinates, *cut_in_four(coordinates, pieces, midplane, both))
 
 
@@ -253,7 +251,7 @@ def split_at_hole(inside: Range, hole: Range):
     return Range(low, jnp.maximum(low, high)), jnp.stack([first, both | ~first]), both
 
 
-def crowded_coordinates(geometry: Geometry, support: Support, ring: Range, nearest, x, y):
+def crowded_coordinates(geometry: Geometry, support: Support, ring: Range, order, nearest, x, y):
     r"""The coordinate in which nodes are spread, see `Coordinates`.
 
     Half of the ring's chord is :math:`c = (l_2 - l_1) \sin i / 2`. The density changes over
@@ -270,6 +268,7 @@ def crowded_coordinates(geometry: Geometry, support: Support, ring: Range, neare
     squared = jnp.maximum(x0**2 + y**2, SMALLEST_RADIUS**2)
     distance = jnp.sqrt(squared) * (1.0 / slant)
     centre = jnp.arcsinh((jnp.stack(ring) - nearest[None]) * (1.0 / distance)[None])
+    centre = jnp.where(order, centre, centre[::-1])
     return Coordinates(nearest, distance, width / jnp.sqrt(squared + half**2), centre)
 
 

@@ -54,11 +54,6 @@ class Slabs(NamedTuple):
 
         .. math:: w^2 = H^2 + b\,(2 y_0' t w \tan i + (t w \tan i)^2).
 
-        Parameters
-        ----------
-        t
-            Number of scale heights, of the pixels' shape or ().
-
         Returns
         -------
         l, step

@@ -84,9 +84,7 @@ def spline(reach=1.0):
     return grater.SplinePhase([-reach, -0.4, 0.3, reach], [0.8, 0.9, 1.3, 2.0])
 
 
-def disk(**changes):
-    return general_disk(**{"gamma": 2.0, **changes})
-
+disk = functools.partial(general_disk, gamma=2.0)
 
 GRID = grater.Grid((32, 32), 0.0566, 72.8)
 
