@@ -23,7 +23,7 @@ class AbstractRadialProfile(Model):
 
     @abc.abstractmethod
     def density(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Density, of order 1 at its peak.
+        """Density without unit, of order 1 at its peak, of the shape of q.
 
         Parameters
         ----------
@@ -93,11 +93,11 @@ class AbstractVerticalProfile(Model):
 
     @abc.abstractmethod
     def height(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Scale height in au at the radius q (in units of the reference ellipse)."""
+        """Scale height in au at the radius q (in reference ellipses), of the shape of q."""
 
     @abc.abstractmethod
     def profile(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Density relative to the midplane at t = abs(z) / height >= 0."""
+        """Density relative to the midplane at t = abs(z) / height >= 0, of the shape of t."""
 
     def column(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
         """Integral of the profile over the height in au, both sides, at the radius q."""

@@ -4,7 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from .density import (
 from .integrate import (
     Dust,
     Geometry,
-    Layer,
     Rule,
     integration_error,
     line_of_sight_integrals,
@@ -178,17 +177,14 @@ class Disk(Model):
             value = getattr(self, name)
             if not isinstance(value, kind):
                 raise TypeError(f"Disk.{name} = {value!r} is not an {kind.__name__}.")
-        if self.phase_normalization not in ("sphere", "right_angle"):
-            raise ValueError(
-                f"Disk.phase_normalization = {self.phase_normalization!r} is unknown. "
-                'Choose "sphere" or "right_angle".'
-            )
-
-        if self.density_normalization not in ("midplane", "column"):
-            raise ValueError(
-                f"Disk.density_normalization = {self.density_normalization!r} is unknown. "
-                'Choose "midplane" or "column".'
-            )
+        choices = {"phase": get_args(PhaseNormalization), "density": get_args(DensityNormalization)}
+        for kind, known in choices.items():
+            value = getattr(self, f"{kind}_normalization")
+            if value not in known:
+                raise ValueError(
+                    f"Disk.{kind}_normalization = {value!r} is unknown. "
+                    f'Choose "{known[0]}" or "{known[1]}".'
+                )
 
     @property
     def geometry(self) -> Geometry:
@@ -232,7 +228,7 @@ class Disk(Model):
             )
         return self.phase
 
-    def layer(self, polarized: bool = False) -> tuple[Layer, Float[Array, ""]]:
+    def dust(self, polarized: bool = False) -> tuple[Dust, Float[Array, ""]]:
         """What the line-of-sight integral is of, and what it is multiplied with.
 
         With ``polarized`` it is of the total and of the polarised intensity.
@@ -244,22 +240,12 @@ class Disk(Model):
             curve, factor = self.phase.normalized(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        return Layer(self.geometry, Dust(self.radial, self.vertical, curve)), self.flux * factor
+        return Dust(self.radial, self.vertical, curve), self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
-        """Error of the integral relative to its peak, as found on a hundred lines of sight.
-
-        Parameters
-        ----------
-        x_sky, y_sky, rule
-            As for `intensity`.
-
-        Returns
-        -------
-        array
-            Shape ().
-        """
-        return integration_error(self.layer()[0], x_sky, y_sky, rule)
+        """Error relative to the peak of `intensity`, found on 144 lines of sight, shape ()."""
+        dust, _ = self.dust()
+        return integration_error(self.geometry, dust, x_sky, y_sky, rule)
 
 
 def intensities(disks: Sequence[Disk], x_sky, y_sky, rule: Rule, polarized: bool = False) -> list:
@@ -286,8 +272,9 @@ def intensities(disks: Sequence[Disk], x_sky, y_sky, rule: Rule, polarized: bool
     TypeError
         For polarised light of a phase function that has none.
     """
-    layers, factors = zip(*(disk.layer(polarized) for disk in disks), strict=True)
-    integrals = line_of_sight_integrals(layers, x_sky, y_sky, rule)
+    dust, factors = zip(*(disk.dust(polarized) for disk in disks), strict=True)
+    parts = [(disk.geometry, of) for disk, of in zip(disks, dust, strict=True)]
+    integrals = line_of_sight_integrals(parts, x_sky, y_sky, rule)
     return [factor * integral for factor, integral in zip(factors, integrals, strict=True)]
 
 

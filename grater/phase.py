@@ -32,7 +32,7 @@ class AbstractPhaseFunction(Model):
 
     @abc.abstractmethod
     def __call__(self, cos_scatter: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Intensity at the cosine of the scattering angle, -1 to 1, any shape."""
+        """Light per steradian at the cosine of the scattering angle, -1 to 1, of its shape."""
 
     def prepared(self) -> Curve:
         """The same curve with all that does not depend on the angle worked out once."""
@@ -156,6 +156,10 @@ class TwoHenyeyGreenstein(AbstractPhaseFunction):
         Asymmetries, each in (-1, 1).
     weight
         Weight of the first, 0 to 1.
+
+    References
+    ----------
+    Milli et al. 2017, A&A 599, A108 (for HR 4796 A).
     """
 
     g1: Float[Array, ""] = param(bounds="(-1, 1)", label="$g_1$", doc="asymmetry of the first")
@@ -185,6 +189,10 @@ class Polarized(AbstractPhaseFunction):
     peak
         Largest degree of polarisation :math:`p_{max}`, at 90 deg, 0 to 1. With nothing but
         polarised data it cannot be told from the flux: leave it at 1.
+
+    References
+    ----------
+    Engler et al. 2017, A&A 607, A90.
     """
 
     phase: AbstractPhaseFunction

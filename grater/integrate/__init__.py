@@ -19,7 +19,7 @@ function of the elliptic radius q, and what is below the fraction ``truncation``
 left out. ``moving`` holds what is differentiated, None in place of numbers that are fixed.
 """
 
-from .dust import Dust, Layer
+from .dust import Dust
 from .geometry import Geometry, sky_to_disk
 from .integrals import integration_error, line_of_sight_integrals
 from .rule import NodesOn, Rule, gauss_legendre, in_turn
@@ -27,7 +27,6 @@ from .rule import NodesOn, Rule, gauss_legendre, in_turn
 __all__ = [
     "Dust",
     "Geometry",
-    "Layer",
     "NodesOn",
     "Rule",
     "gauss_legendre",

@@ -195,7 +195,7 @@ def chain_rule(integrand: Integrand, dots: Integrand, sums: list[list[Array]]):
 def through_a_scan(integrand: Integrand, dots: Integrand, rule: Rule):
     """The same by JAX's own rules, for components of so many numbers that images are too many."""
     plan = Plan(integrand, dots.dust.vertical, rule)
-    nodes = jax.lax.stop_gradient(plan.nodes(*jax.lax.stop_gradient((integrand.x, integrand.y))))
+    number, node = plan.nodes(integrand.x, integrand.y)
     moving, rest = eqx.partition(integrand, eqx.is_inexact_array)
     tangents = jax.tree.map(
         lambda value, dot: jnp.zeros_like(value) if dot is None else dot, moving, dots
@@ -204,13 +204,13 @@ def through_a_scan(integrand: Integrand, dots: Integrand, rule: Rule):
     @jax.checkpoint
     def at_node(moving, index):
         whole = eqx.combine(moving, rest)
-        l, step = nodes.node(index)
-        lights = whole.brightness(whole.geometry.tilt, whole.x, whole.y, plan.unit * l)
-        return jnp.stack([plan.unit * step * light for light in lights])
+        l, weight = node(index)
+        lights = whole.brightness(whole.geometry.tilt, whole.x, whole.y, l)
+        return jnp.stack([weight * light for light in lights])
 
     def integral(moving):
         def add_node(total, index):
-            used = index < nodes.number
+            used = index < number
             return jax.lax.cond(used, lambda: total + at_node(moving, index), lambda: total), None
 
         phases = integrand.dust.number_of_phases(integrand.x)

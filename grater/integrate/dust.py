@@ -41,15 +41,8 @@ class Dust(NamedTuple):
         return len(jax.eval_shape(self.phases, like))
 
 
-class Layer(NamedTuple):
-    """A disk as the integral sees it."""
-
-    geometry: Geometry
-    dust: Dust
-
-
 class Integrand(NamedTuple):
-    """A layer, and the pixels along the disk's axes in au, shape (n,)."""
+    """A disk, and the pixels along its axes in au, shape (n,)."""
 
     geometry: Geometry
     dust: Dust
@@ -57,8 +50,8 @@ class Integrand(NamedTuple):
     y: Any
 
     @classmethod
-    def of(cls, layer: Layer, x_sky, y_sky) -> "Integrand":
-        geometry, dust = layer
+    def of(cls, geometry: Geometry, dust: Dust, x_sky, y_sky) -> "Integrand":
+        """With pixels by their offsets to the West and to the North."""
         # the unit of the nodes, of which nothing depends
         unit = jax.lax.stop_gradient(geometry.semi_major_axis)
         if not isinstance(dust.phase, eqx.Module):  # a function that may hold parameters

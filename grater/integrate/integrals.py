@@ -22,7 +22,8 @@ from .derivatives import (
     sums_with_derivatives,
     through_a_scan,
 )
-from .dust import Integrand, Layer
+from .dust import Dust, Integrand
+from .geometry import Geometry
 from .nodes import Plan
 from .rule import Rule
 from .sweep import number_of_blocks, sum_over_nodes
@@ -31,7 +32,9 @@ from .sweep import number_of_blocks, sum_over_nodes
 _MOST_DIRECTIONS = 48
 
 
-def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -> list:
+def line_of_sight_integrals(
+    disks: Sequence[tuple[Geometry, Dust]], x_sky, y_sky, rule: Rule
+) -> list:
     r"""Scattered light of each of some disks at points on the sky.
 
     Disks of the same kinds of components, of which the same parameters are differentiated, are one
@@ -39,8 +42,8 @@ def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -
 
     Parameters
     ----------
-    layers
-        The disks.
+    disks
+        Where each is and what it is made of.
     x_sky, y_sky
         Offsets from the star in au to the West and to the North, any shape, never both 0.
 
@@ -53,9 +56,9 @@ def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -
     shape, size = jnp.shape(x_sky), jnp.size(x_sky)
     spare = -size % number_of_blocks(size, rule)
     x_sky, y_sky = (jnp.pad(jnp.ravel(v), (0, spare), "edge") for v in (x_sky, y_sky))
-    integrands = [Integrand.of(layer, x_sky, y_sky) for layer in layers]
+    integrands = [Integrand.of(*disk, x_sky, y_sky) for disk in disks]
     found = _integrals(integrands, rule=rule)
-    right = [layer.dust.phase(jnp.zeros((), x_sky.dtype)) for layer in layers]
+    right = [dust.phase(jnp.zeros((), x_sky.dtype)) for _, dust in disks]
     found = [[image[:size].reshape(shape) for image in images] for images in found]
     return [
         jnp.stack(images) if isinstance(value, tuple) else images[0]
@@ -63,9 +66,9 @@ def line_of_sight_integrals(layers: Sequence[Layer], x_sky, y_sky, rule: Rule) -
     ]
 
 
-def integration_error(layer: Layer, x_sky, y_sky, rule: Rule):
+def integration_error(geometry: Geometry, dust: Dust, x_sky, y_sky, rule: Rule):
     """Error of one disk's integrals relative to the largest, as found on some lines, shape ()."""
-    return Plan(Integrand.of(layer, x_sky, y_sky), _fixed(layer.dust.vertical), rule).error
+    return Plan(Integrand.of(geometry, dust, x_sky, y_sky), _fixed(dust.vertical), rule).error
 
 
 def _fixed(component):

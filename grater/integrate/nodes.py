@@ -1,57 +1,23 @@
 """The nodes of all lines of sight through a disk: by which rule, how many, how good they are."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool
 
 from .dust import Integrand
 from .extents import measure_shells, measure_support, measure_wedge, sees_shells
 from .geometry import Geometry, kept_off_zero
 from .rule import Rule
-from .segments import Choice, Lines, choose_nodes, cut_lines
+from .segments import Lines, choose_nodes, cut_lines
 from .surfaces import (
     MOST_SURFACES,
     SMALLEST_COSINE,
     Slabs,
-    Steps,
     choose_steps,
     cut_slabs,
     steps_for,
 )
-
-
-class Nodes(NamedTuple):
-    """Nodes on surfaces of equal height where some number of them is enough, else on segments.
-
-    What a rule never uses is None.
-    """
-
-    enough: Bool[Array, ""]  # surfaces
-    number: Int[Array, ""]
-    surfaces: tuple[Steps, Slabs] | None
-    segments: tuple[Choice, Lines] | None
-
-    def node(self, index):
-        """Position and weight of one node on all lines of sight, in semi-major axes."""
-
-        def on_surface():
-            steps, slabs = self.surfaces
-            t, weight = steps.at(index)
-            l, step = slabs.node(t)
-            return l, weight * step
-
-        def on_segment():
-            choice, lines = self.segments
-            return lines.node(choice, index)
-
-        if self.surfaces is None:
-            return on_segment()
-        if self.segments is None:
-            return on_surface()
-        return jax.lax.cond(self.enough, on_surface, on_segment)
 
 
 def most_nodes(rule: Rule) -> int:
@@ -135,18 +101,45 @@ class Plan:
         seen = sees_shells(self.geometry, self.shells, x / self.unit, y / self.unit)
         return seen | self.enough
 
-    def nodes(self, x, y) -> Nodes:
-        """Nodes for some of the lines of sight, x and y along the disk's axes in au, shape (n,)."""
-        places = x / self.unit, y / self.unit
-        surfaces = segments = number = None
+    def nodes(self, x, y):
+        """How many nodes some of the lines of sight get, and where they are.
+
+        Parameters
+        ----------
+        x, y
+            Of these lines, in au, shape (n,).
+
+        Returns
+        -------
+        number
+            Shape ().
+        node
+            Function of a node's index that returns positions and weights in au, shape (n,).
+        """
+        places = jax.lax.stop_gradient((x / self.unit, y / self.unit))
+        number = on_surface = None
         if self.rule.nodes_on != "segments":
-            surfaces, number = (self.steps, self._slabs(*places)), self.steps.number
-            if self.rule.or_none:
-                number = jnp.where(self.enough, number, 0)
-        if self.cuts_segments:
-            segments = self.choice, self._unless_enough(lambda: self._cut(*places))
-            number = self._chosen(number, 4 * self.choice.number)
-        return Nodes(self.enough, number, surfaces, segments)
+            number, slabs = self.steps.number, self._slabs(*places)
+
+            def on_surface(index):
+                t, weight = self.steps.at(index)
+                l, step = slabs.node(t)
+                return self.unit * l, self.unit * (weight * step)
+
+        if self.rule.or_none:
+            number = jnp.where(self.enough, number, 0)
+        if not self.cuts_segments:
+            return number, on_surface
+        lines = self._unless_enough(lambda: self._cut(*places))
+
+        def on_segment(index):
+            l, weight = lines.node(self.choice, index)
+            return self.unit * l, self.unit * weight
+
+        number = self._chosen(number, 4 * self.choice.number)
+        if on_surface is None:
+            return number, on_segment
+        return number, lambda index: jax.lax.cond(self.enough, on_surface, on_segment, index)
 
 
 def _light(integrand: Integrand, x, y):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .dust import Integrand
-from .nodes import Nodes, Plan
+from .nodes import Plan
 from .rule import Rule
 
 # lines of sight that are integrated at once, about: so many that their sums stay in the caches
@@ -43,8 +43,9 @@ def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, c
     plan, blocks = Plan(integrand, moving, rule), number_of_blocks(x.size, rule)
 
     def through(x, y):
-        nodes = jax.lax.stop_gradient(plan.nodes(*jax.lax.stop_gradient((x, y))))
-        return _over_nodes(sample, x, y, nodes, plan.unit, count)
+        number, node = plan.nodes(x, y)
+        start = [jnp.zeros_like(x)] * count
+        return jax.lax.fori_loop(0, number, lambda k, sums: sample(x, y, *node(k), sums), start)
 
     if blocks == 1:
         return through(x, y), plan.enough
@@ -70,11 +71,3 @@ def _over_blocks(through, x, y, blocks: int, used, count: int) -> list[Array]:
         return [jax.lax.dynamic_update_slice(image, part, (index * size,)) for image, part in both]
 
     return jax.lax.fori_loop(0, used, block, [jnp.zeros_like(x)] * count)
-
-
-def _over_nodes(sample, x, y, nodes: Nodes, unit, count: int) -> list[Array]:
-    def add_node(index, sums):
-        l, step = nodes.node(index)
-        return sample(x, y, unit * l, unit * step, sums)
-
-    return jax.lax.fori_loop(0, nodes.number, add_node, [jnp.zeros_like(x)] * count)
