@@ -54,7 +54,7 @@ def line_of_sight_integrals(
         is a tuple of several, shape (several, *x_sky).
     """
     shape, size = jnp.shape(x_sky), jnp.size(x_sky)
-    spare = -size % number_of_blocks(size, rule)
+    spare = -size % number_of_blocks(size)
     x_sky, y_sky = (jnp.pad(jnp.ravel(v), (0, spare), "edge") for v in (x_sky, y_sky))
     integrands = [Integrand.of(*disk, x_sky, y_sky) for disk in disks]
     found = _integrals(integrands, rule=rule)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ._xla_tricks import sinh_cosh
+from ._xla_tricks import arcsinh, sinh_cosh
 from .extents import Support, Wedge
 from .geometry import SMALLEST_RADIUS, Geometry, kept_off_zero
 from .rule import Rule, gauss_legendre
@@ -58,8 +58,8 @@ class Coordinates(NamedTuple):
             jnp.broadcast_to(part, l.shape)
             for part in (self.nearest, 1.0 / self.distance, 1.0 / self.scale)
         )
-        u = jnp.arcsinh((l - nearest) * per_distance)
-        return jnp.arcsinh((u - jnp.broadcast_to(centre, l.shape)) * per_scale)
+        u = arcsinh((l - nearest) * per_distance)
+        return arcsinh((u - jnp.broadcast_to(centre, l.shape)) * per_scale)
 
     def at(self, v, centre):
         """Positions l, and their derivative in v."""
@@ -267,7 +267,7 @@ def crowded_coordinates(geometry: Geometry, support: Support, ring: Range, order
     # never 0, not even where the pixel's centre is the ring's
     squared = jnp.maximum(x0**2 + y**2, SMALLEST_RADIUS**2)
     distance = jnp.sqrt(squared) * (1.0 / slant)
-    centre = jnp.arcsinh((jnp.stack(ring) - nearest[None]) * (1.0 / distance)[None])
+    centre = arcsinh((jnp.stack(ring) - nearest[None]) * (1.0 / distance)[None])
     centre = jnp.where(order, centre, centre[::-1])
     return Coordinates(nearest, distance, width / jnp.sqrt(squared + half**2), centre)
 

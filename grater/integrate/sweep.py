@@ -11,12 +11,12 @@ from .nodes import Plan
 from .rule import Rule
 
 # lines of sight that are integrated at once, about: so many that their sums stay in the caches
-_BLOCK = {"surfaces": 5120, "segments": 2048, "auto": 4096}
+_BLOCK = 2560
 
 
-def number_of_blocks(size: int, rule: Rule) -> int:
+def number_of_blocks(size: int) -> int:
     """Equal blocks for so many lines of sight."""
-    return max(1, round(size / _BLOCK[rule.nodes_on]))
+    return max(1, round(size / _BLOCK))
 
 
 def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, count: int):
@@ -40,7 +40,7 @@ def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, c
         Whether surfaces of equal height are accurate enough.
     """
     x, y = integrand.x, integrand.y
-    plan, blocks = Plan(integrand, moving, rule), number_of_blocks(x.size, rule)
+    plan, blocks = Plan(integrand, moving, rule), number_of_blocks(x.size)
 
     def through(x, y):
         number, node = plan.nodes(x, y)
