@@ -21,6 +21,7 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .integrate import Rule as Rule
 from .likelihood import JointObservation as JointObservation
 from .noise import (
     AbstractGaussianNoise as AbstractGaussianNoise,
@@ -38,10 +39,9 @@ from .phase import (
     Isotropic as Isotropic,
     MixedHenyeyGreenstein as MixedHenyeyGreenstein,
     Polarized as Polarized,
-    SplinePhase as SplinePhase,
-    TabulatedPhase as TabulatedPhase,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
+from .phase_curves import SplinePhase as SplinePhase, TabulatedPhase as TabulatedPhase
 from .plot import (
     plot_fit as plot_fit,
     plot_image as plot_image,
@@ -53,7 +53,6 @@ from .psf import (
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
 )
-from .quadrature import Rule as Rule
 from .scene import Scene as Scene
 from .view import Grid as Grid, View as View, radial_map as radial_map
 

@@ -14,10 +14,9 @@ from .phase import (
     HenyeyGreenstein,
     PhaseNormalization,
     Polarized,
-    SplinePhase,
-    TabulatedPhase,
     TwoHenyeyGreenstein,
 )
+from .phase_curves import SplinePhase, TabulatedPhase
 from .scene import Scene
 from .view import Grid
 

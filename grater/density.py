@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.scipy.special import gammaln
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-
-from ._math import first_power, log, power, second_power, usual_power
+from pytreefit.extend import fast_log
 
 
 class AbstractRadialProfile(Model):
@@ -23,7 +22,7 @@ class AbstractRadialProfile(Model):
 
     @abc.abstractmethod
     def density(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Density, of order 1 at its peak.
+        """Density without unit, of order 1 at its peak, of the shape of q.
 
         Parameters
         ----------
@@ -58,43 +57,11 @@ class TwoPowerLaw(AbstractRadialProfile):
     )
 
     def density(self, q):
-        return _two_powers(q, self.alpha_in, self.alpha_out)
-
-
-@jax.custom_jvp
-def _two_powers(q, alpha_in, alpha_out):
-    # neither power is formed by itself: both overflow where the other one rules
-    log_q, _, root = _ratio(q, alpha_in, alpha_out)
-    ruling = log_q * jnp.where(log_q < 0, alpha_in, alpha_out)
-    return jnp.exp(ruling) * root
-
-
-def _ratio(q, alpha_in, alpha_out):
-    """Logarithm of q; the smaller power over the larger; root of 2 / (1 + that)."""
-    log_q = log(q)
-    smaller = jnp.exp(-2.0 * (alpha_in - alpha_out) * jnp.abs(log_q))
-    return log_q, smaller, jnp.sqrt(2.0 / (1.0 + smaller))
-
-
-def _two_powers_jvp(primals, tangents):
-    q, alpha_in, alpha_out = primals
-    value = _two_powers(*primals)
-    log_q, smaller, root = _ratio(*primals)
-    inner = jnp.where(log_q < 0, 0.5, 0.5 * smaller) * (root * root)
-    dot = jnp.zeros_like(value)
-    for number, tangent in enumerate(tangents):
-        if isinstance(tangent, SymbolicZero):
-            continue
-        slope = (
-            (alpha_out + (alpha_in - alpha_out) * inner) / q,
-            log_q * inner,
-            log_q * (1.0 - inner),
-        )[number]
-        dot = dot + value * slope * tangent
-    return value, dot
-
-
-_two_powers.defjvp(_two_powers_jvp, symbolic_zeros=True)
+        # half the difference of the slopes, and neither power by itself: both would overflow
+        log_q = fast_log(q)
+        bend = 0.5 * (self.alpha_in - self.alpha_out) * jnp.abs(log_q)
+        ruling = jnp.exp(0.5 * (self.alpha_in + self.alpha_out) * log_q - bend)
+        return ruling * jnp.sqrt(2.0 / (1.0 + jnp.exp(-4.0 * bend)))
 
 
 class GaussianRing(AbstractRadialProfile):
@@ -125,18 +92,11 @@ class AbstractVerticalProfile(Model):
 
     @abc.abstractmethod
     def height(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Scale height in au at the radius q (in units of the reference ellipse)."""
+        """Scale height in au at the radius q (in reference ellipses), of the shape of q."""
 
     @abc.abstractmethod
     def profile(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Density relative to the midplane at t = abs(z) / height >= 0."""
-
-    def cheaper(self) -> "tuple[Bool[Array, ''], AbstractVerticalProfile] | None":
-        """Whether a form that takes less time holds, and that form; None if there is none.
-
-        It has the same fields, and the same derivatives in them.
-        """
-        return None
+        """Density relative to the midplane at t = abs(z) / height >= 0, of the shape of t."""
 
     def column(self, q: Float[Array, "..."]) -> Float[Array, "..."]:
         """Integral of the profile over the height in au, both sides, at the radius q."""
@@ -182,24 +142,39 @@ class VerticalExponential(AbstractVerticalProfile):
         return 2.0 * self.height(q) * jnp.exp(gammaln(1.0 + 1.0 / self.gamma))
 
     def profile(self, t):
-        return self._profile(t, usual_power)
-
-    def _profile(self, t, power):
         # nothing is left where the power is e^9, and far beyond it would not be a number
         limit = jnp.exp(9.0 / jax.lax.stop_gradient(self.gamma))
         # not the minimum, whose derivative takes a division
         return jnp.exp(-power(jnp.where(t < limit, t, limit), self.gamma))
 
-    def cheaper(self):
-        usual = (self.gamma == 2.0) & (self.beta == 1.0)
-        return usual, _GaussianWedge(self.scale_height, self.gamma, self.beta)
+
+@jax.custom_jvp
+def power(base, exponent):
+    """Power of a base >= 0 to a scalar exponent >= 0, with finite derivatives at base = 0."""
+
+    def any_power(base):
+        # no guard within the logarithm: XLA shares it with the logarithms of others
+        raised = jnp.exp(exponent * fast_log(base))
+        return jnp.where(base > 0, raised, jnp.where(exponent == 0, 1.0, 0.0).astype(base.dtype))
+
+    # most disks are fitted with the exponents 1 and 2, at the cost of a multiplication
+    which = jnp.where(exponent == 1.0, 1, jnp.where(exponent == 2.0, 2, 0))
+    return jax.lax.switch(which, [any_power, lambda base: base, lambda base: base * base], base)
 
 
-class _GaussianWedge(VerticalExponential):
-    """The profile with gamma = 2 and beta = 1, most often fitted: without powers."""
+def _power_jvp(primals, tangents):
+    base, exponent = primals
+    base_dot, exponent_dot = tangents
+    value, positive = power(base, exponent), base > 0
+    dot = jnp.zeros_like(value)
+    if not isinstance(base_dot, SymbolicZero):
+        at_zero = (exponent == 1.0).astype(value.dtype)
+        safe = jnp.where(positive, base, 1.0)
+        dot = dot + jnp.where(positive, exponent * value / safe, at_zero) * base_dot
+    # only where it is asked for: a fixed exponent costs no logarithm
+    if not isinstance(exponent_dot, SymbolicZero):
+        dot = dot + jnp.where(positive, value * fast_log(base), 0.0) * exponent_dot
+    return value, dot
 
-    def height(self, q):
-        return self.scale_height * first_power(q, self.beta)
 
-    def profile(self, t):
-        return self._profile(t, second_power)
+power.defjvp(_power_jvp, symbolic_zeros=True)

@@ -4,7 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,9 +18,8 @@ from .density import (
     TwoPowerLaw,
     VerticalExponential,
 )
+from .integrate import Dust, Geometry, Rule, integration_error, line_of_sight_integrals
 from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
-from .quadrature import Rule
-from .render import Layer, Orbit, integration_error, line_of_sight_integrals
 
 DensityNormalization = Literal["midplane", "column"]
 
@@ -172,29 +171,29 @@ class Disk(Model):
             value = getattr(self, name)
             if not isinstance(value, kind):
                 raise TypeError(f"Disk.{name} = {value!r} is not an {kind.__name__}.")
-        if self.phase_normalization not in ("sphere", "right_angle"):
-            raise ValueError(
-                f"Disk.phase_normalization = {self.phase_normalization!r} is unknown. "
-                'Choose "sphere" or "right_angle".'
-            )
-
-        if self.density_normalization not in ("midplane", "column"):
-            raise ValueError(
-                f"Disk.density_normalization = {self.density_normalization!r} is unknown. "
-                'Choose "midplane" or "column".'
-            )
+        choices = {"phase": get_args(PhaseNormalization), "density": get_args(DensityNormalization)}
+        for kind, known in choices.items():
+            value = getattr(self, f"{kind}_normalization")
+            if value not in known:
+                raise ValueError(
+                    f"Disk.{kind}_normalization = {value!r} is unknown. "
+                    f'Choose "{known[0]}" or "{known[1]}".'
+                )
 
     @property
-    def orbit(self) -> Orbit:
-        """The geometry alone."""
-        return Orbit(
-            self.semi_major_axis,
-            self.inclination,
-            self.position_angle,
-            self.eccentricity,
-            self.argument_of_pericenter,
-            self.offset_x,
-            self.offset_y,
+    def geometry(self) -> Geometry:
+        """Where the disk lies, in the quantities that the integral is made of."""
+        a, e = self.semi_major_axis, self.eccentricity
+        omega = jnp.deg2rad(self.argument_of_pericenter)
+        return Geometry(
+            inclination=self.inclination,
+            semi_latus_rectum=a * (1.0 - e**2),
+            e_cos=e * jnp.cos(omega),
+            e_sin=e * jnp.sin(omega),
+            offset_x=self.offset_x,
+            offset_y=self.offset_y,
+            position_angle=self.position_angle,
+            semi_major_axis=a,
         )
 
     def intensity(self, x_sky, y_sky, rule: Rule):
@@ -214,7 +213,7 @@ class Disk(Model):
         """
         return intensities([self], x_sky, y_sky, rule)[0][0]
 
-    def layer(self, curves: Sequence[str | None] = (None,)) -> tuple[Layer, Float[Array, ""]]:
+    def dust(self, curves: Sequence[str | None] = (None,)) -> tuple[Dust, Float[Array, ""]]:
         """What the line-of-sight integral is of, and what it is multiplied with.
 
         It is of as many curves of the phase function as are named.
@@ -222,23 +221,13 @@ class Disk(Model):
         factor = self.phase.factor(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        layer = Layer(self.orbit, self.radial, self.vertical, self.phase.curves(curves))
-        return layer, self.flux * factor
+        dust = Dust(self.radial, self.vertical, self.phase.curves(curves))
+        return dust, self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
-        """Error of the integral relative to its peak, as found on a hundred lines of sight.
-
-        Parameters
-        ----------
-        x_sky, y_sky, rule
-            As for `intensity`.
-
-        Returns
-        -------
-        array
-            Shape ().
-        """
-        return integration_error(self.layer()[0], x_sky, y_sky, rule)
+        """Error relative to the peak of `intensity`, found on 144 lines of sight, shape ()."""
+        dust, _ = self.dust()
+        return integration_error(self.geometry, dust, x_sky, y_sky, rule)
 
 
 def intensities(
@@ -266,8 +255,9 @@ def intensities(
     TypeError
         For a curve that a phase function does not have.
     """
-    layers, factors = zip(*(disk.layer(curves) for disk in disks), strict=True)
-    integrals = line_of_sight_integrals(layers, x_sky, y_sky, rule)
+    dust, factors = zip(*(disk.dust(curves) for disk in disks), strict=True)
+    parts = [(disk.geometry, of) for disk, of in zip(disks, dust, strict=True)]
+    integrals = line_of_sight_integrals(parts, x_sky, y_sky, rule)
     return [factor * integral for factor, integral in zip(factors, integrals, strict=True)]
 
 

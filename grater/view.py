@@ -6,7 +6,7 @@
 import functools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import inline, outermost, rebuild
+from pytreefit.extend import inline, rebuild
 
 from ._arrays import real_array
-from .disk import Disk, intensities
+from .disk import intensities
+from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
-from .quadrature import NodesOn, Rule
 
 
 class Grid(Model):
@@ -250,7 +250,8 @@ class View(Model):
         TypeError
             For a channel's curve that a disk's phase function does not have.
         """
-        return _images_by_any_rule(self, scene.disks)
+        rule = Rule(self.accuracy, self.nodes_on)
+        return in_turn(lambda rule: _images(self, scene.disks, rule), rule, len(scene.disks))
 
     def integration_error(self, scene) -> Float[Array, " disks"]:
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
@@ -262,32 +263,12 @@ class View(Model):
         return _integration_error(self, scene.disks)
 
 
-def _images_by_any_rule(view: View, disks: Sequence[Disk]) -> dict[str, Array]:
-    if view.nodes_on != "auto" or not outermost():
-        return _images(view, disks, view.nodes_on)
-    # one rule after the other: to compile both takes twice the time, and few need the second
-    images, failed = _attempt(view, disks)
-    if not failed:
-        return images
-    return _images(view, disks, "segments" if len(disks) == 1 else "auto")
-
-
-_on_one_core = functools.partial(jit, threads=False)
-
-
-@_on_one_core
-def _attempt(view: View, disks):
-    """The images by surfaces, and whether they have anything that is not a number."""
-    images = _images(view, disks, "surfaces or none")
-    return images, jnp.any(jnp.isnan(jnp.stack(list(images.values()))))
-
-
-@_on_one_core
-def _images(view: View, disks, nodes_on: NodesOn) -> dict[str, Array]:
+@functools.partial(jit, threads=False)
+def _images(view: View, disks, rule: Rule) -> dict[str, Array]:
     padding = view.padding()
     curves = tuple(dict.fromkeys(channel.curve for channel in view.channels.values()))
     x, y, inside = view.sky_coordinates(padding)
-    parts = intensities(disks, x, y, Rule(view.accuracy, nodes_on), curves)
+    parts = intensities(disks, x, y, rule, curves)
     light = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
     n, (rows, columns) = view.oversample, inside.shape
     if n > 1:

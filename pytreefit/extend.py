@@ -6,6 +6,7 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._lenient import lenient
 from ._xla import plain
+from ._xla_functions import arcsinh, computed_once, fast_log, fused_sum, sinh_cosh
 from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, stopped
@@ -17,13 +18,17 @@ from .threads import in_threads
 __all__ = [
     "KEY",
     "Reporter",
+    "arcsinh",
     "as_booleans",
     "as_data",
     "as_floats",
     "as_integers",
     "as_prior",
     "check_shape",
+    "computed_once",
     "duration",
+    "fast_log",
+    "fused_sum",
     "gauss_legendre",
     "in_threads",
     "inline",
@@ -34,6 +39,7 @@ __all__ = [
     "plain",
     "prior_limits",
     "rebuild",
+    "sinh_cosh",
     "stopped",
     "unit_of",
     "walk",

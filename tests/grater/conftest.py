@@ -18,6 +18,26 @@ def render(scene):
     return scene.image()
 
 
+def general_disk(**changes) -> grater.Disk:
+    """A disk that is flared, eccentric, shifted and tilted."""
+    values = dict(
+        semi_major_axis=40.0,
+        inclination=63.0,
+        position_angle=25.0,
+        alpha_in=6.0,
+        alpha_out=-4.0,
+        scale_height=2.0,
+        gamma=1.5,
+        beta=0.7,
+        eccentricity=0.2,
+        argument_of_pericenter=50.0,
+        offset_x=2.0,
+        offset_y=-1.0,
+        phase=grater.HenyeyGreenstein(0.4),
+    )
+    return grater.Disk(**{**values, **changes})
+
+
 CASES = (
     "face_on",
     "i45",

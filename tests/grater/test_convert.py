@@ -105,8 +105,8 @@ COSINES = jnp.linspace(-1.0, 1.0, 41)
 
 def scattering(disk):
     """What multiplies the density: flux times the normalised phase function."""
-    curve, factor = disk.phase.normalized(disk.phase_normalization)
-    return np.asarray(disk.flux * factor * curve(COSINES))
+    factor = disk.phase.factor(disk.phase_normalization)
+    return np.asarray(disk.flux * factor * disk.phase.prepared()(COSINES))
 
 
 def henyey_greenstein(g):

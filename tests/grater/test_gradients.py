@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings, strategies as st
 
 import grater
 
-from .conftest import CASES, reference_scene
+from .conftest import CASES, general_disk, reference_scene
 
 ACCURACY = 1e-8
 
@@ -84,24 +84,7 @@ def spline(reach=1.0):
     return grater.SplinePhase([-reach, -0.4, 0.3, reach], [0.8, 0.9, 1.3, 2.0])
 
 
-def disk(**changes):
-    values = dict(
-        semi_major_axis=40.0,
-        inclination=63.0,
-        position_angle=25.0,
-        alpha_in=6.0,
-        alpha_out=-4.0,
-        scale_height=2.0,
-        gamma=2.0,
-        beta=0.7,
-        eccentricity=0.2,
-        argument_of_pericenter=50.0,
-        offset_x=2.0,
-        offset_y=-1.0,
-        phase=grater.HenyeyGreenstein(0.4),
-    )
-    return grater.Disk(**{**values, **changes})
-
+disk = functools.partial(general_disk, gamma=2.0)
 
 GRID = grater.Grid((32, 32), 0.0566, 72.8)
 

@@ -37,7 +37,7 @@ def evaluate(curve, c):
 
 @eqx.filter_jit
 def normalized(phase, normalization):
-    return phase.normalized(normalization)
+    return phase.prepared(), phase.factor(normalization)
 
 
 def over_the_sphere(curve, breaks=()):

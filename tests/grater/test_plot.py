@@ -58,7 +58,7 @@ def test_fit_shows_data_model_and_standardized_residuals(scene, observation, str
     np.testing.assert_allclose(model.get_array(), scene.image())
     assert type(data.norm) is norm
     assert data.norm is model.norm
-    scaled = np.asarray(observation.residuals(scene)).reshape(SHAPE) / 2.0
+    scaled = np.asarray(observation.residuals(scene)).reshape(SHAPE)
     np.testing.assert_allclose(residual.get_array()[mask], scaled[mask])
     assert residual.get_clim() == (-5.0, 5.0)
     assert [ax.get_title() for ax in figure.axes[:3]] == ["data", "model", "residual / noise"]

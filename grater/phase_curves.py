@@ -1,0 +1,249 @@
+"""Phase functions of free shape: through the values at some angles."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import param
+from pytreefit.extend import is_traced
+
+from .phase import AbstractPhaseFunction
+
+# of the cosine, over which a spline bends into a constant outside of its knots
+_BEND = 0.25
+
+
+class _SplineCurve(eqx.Module):
+    """Exponential of a natural cubic spline, continued outside of its knots."""
+
+    knots: Float[Array, " n"]
+    value_slope: Float[Array, " 2"]
+    jumps: Float[Array, " n"]
+    last_slope: Float[Array, ""]
+
+    def __call__(self, cos_scatter):
+        first, last = self.knots[0], self.knots[-1]
+        # truncated powers: no search for the interval and no gather, which are slow on every device
+        below, above = -_positive(first - cos_scatter), _positive(cos_scatter - last)
+        inside = cos_scatter - below - above
+        log_p = self.value_slope[0] + self.value_slope[1] * (inside - first)
+        for k in range(self.knots.size - 1):
+            log_p = log_p + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
+        beyond = self.value_slope[1] * below + self.last_slope * above
+        bend = jnp.sqrt(1.0 / (1.0 + ((below + above) / _BEND) ** 2))
+        return jnp.exp(log_p + beyond * bend)
+
+
+def _positive(x):
+    # not jnp.maximum, whose derivative takes a division
+    return jnp.where(x > 0, x, 0.0)
+
+
+class SplinePhase(AbstractPhaseFunction):
+    r"""Free phase function: a smooth positive curve through values at chosen angles.
+
+    .. math:: p(c) = \exp S(c), \quad S(c_k) = \ln v_k, \quad S(0) = 0
+
+    with :math:`S` the natural cubic spline in :math:`c = \cos\theta` through all knots and through
+    the value 1 at 90 deg, which fixes the scale. It is positive whatever the values. Outside of the
+    outermost knots :math:`S` goes on with its slope :math:`S'` there and bends into a constant,
+
+    .. math:: S(c) = S(c_k) + S'(c_k) \frac{c - c_k}{\sqrt{1 + ((c - c_k) / 0.25)^2}},
+
+    without a jump in its first two derivatives: dust above the midplane scatters at angles a little
+    outside of the knots, and at a kink there the integral would need several times the nodes.
+
+    Parameters
+    ----------
+    knots
+        Cosines of the scattering angles, shape (n,), increasing, in [-1, 1], without 0.
+    values
+        Phase function there relative to 90 deg, shape (n,), > 0.
+    """
+
+    knots: Float[Array, " n"] = param(
+        shape=None, bounds="[-1, 1]", label="$c_k$", doc="cosines of the scattering angles"
+    )
+    values: Float[Array, " n"] = param(
+        shape=None, bounds="(0, inf)", label="$v_k$", doc="values relative to 90 deg"
+    )
+
+    def __check_init__(self):
+        if self.knots.shape != self.values.shape:
+            raise ValueError(
+                f"SplinePhase.knots has shape {self.knots.shape} and .values has shape "
+                f"{self.values.shape}. Give one value for each knot."
+            )
+        if self.knots.size < 1:
+            raise ValueError("SplinePhase.knots is empty. Give the cosine of at least one angle.")
+        knots = self.knots
+        if not is_traced(knots):
+            if not np.all(np.diff(knots) > 0):
+                raise ValueError(
+                    f"SplinePhase.knots = {knots} are out of order. They are cosines of scattering "
+                    "angles and must increase, from backward (-1) to forward (+1)."
+                )
+            if np.any(np.abs(knots) < 1e-3):
+                raise ValueError(
+                    f"SplinePhase.knots = {knots} has a knot at 90 deg (cosine 0). The value there "
+                    "is 1 by definition: leave that knot out."
+                )
+
+    @classmethod
+    def for_inclination(cls, inclination, n: int = 6, value=1.0) -> "SplinePhase":
+        r"""Evenly spaced knots over what a flat disk lets one see, :math:`|c| \le \sin i`.
+
+        Parameters
+        ----------
+        inclination
+            Of the disk in degrees (or a quantity), 0 < i < 180.
+        n
+            Number of free knots, even; the one at 90 deg comes on top.
+        value
+            Value at all knots, or one for each, shape (n,).
+        """
+        if hasattr(inclination, "to_value"):
+            inclination = inclination.to_value("deg")
+        if n < 2 or n % 2:
+            raise ValueError(f"n = {n} is not an even number >= 2: as many knots on either side.")
+        reach = np.sin(np.deg2rad(float(inclination)))
+        if not reach > 0.01:
+            raise ValueError(
+                f"inclination = {inclination} deg shows scattering angles near 90 deg only. Place "
+                "the knots yourself: SplinePhase(knots, values)."
+            )
+        knots = np.delete(np.linspace(-reach, reach, n + 1), n // 2)
+        return cls(knots=knots, values=np.broadcast_to(np.asarray(value, float), (n,)))
+
+    def prepared(self):
+        order = jnp.argsort(jnp.append(self.knots, 0.0))
+        c = jnp.append(self.knots, 0.0)[order]
+        log_v = jnp.append(jnp.log(self.values), 0.0)[order]
+        second = _natural_second_derivatives(c, log_v)
+        step = jnp.diff(c)
+        slope = jnp.diff(log_v) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
+        third = jnp.diff(second) / step
+        jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
+        last_slope = (
+            jnp.diff(log_v)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
+        )
+        return _SplineCurve(c, jnp.stack([log_v[0], slope[0]]), jumps, last_slope)
+
+    def __call__(self, cos_scatter):
+        return self.prepared()(cos_scatter)
+
+
+def _natural_second_derivatives(x, y):
+    """Second derivatives at the knots of the natural cubic spline, zero at both ends."""
+    if x.size < 3:
+        return jnp.zeros_like(y)
+    step = jnp.diff(x)
+    slope = jnp.diff(y) / step
+    matrix = (
+        jnp.diag((step[:-1] + step[1:]) / 3.0)
+        + jnp.diag(step[1:-1] / 6.0, 1)
+        + jnp.diag(step[1:-1] / 6.0, -1)
+    )
+    inner = jnp.linalg.solve(matrix, jnp.diff(slope))
+    zero = jnp.zeros(1, y.dtype)
+    return jnp.concatenate([zero, inner, zero])
+
+
+class TabulatedPhase(AbstractPhaseFunction):
+    """Phase function from a table, for instance of Mie theory or of a measurement.
+
+    Between the angles a monotone cubic (PCHIP) is drawn, outside of them the nearest value holds.
+
+    Parameters
+    ----------
+    angle
+        Scattering angles in degrees, shape (n,), increasing, in [0, 180]; 0 is forward.
+    values
+        Phase function there in any normalisation, shape (n,), >= 0.
+
+    References
+    ----------
+    Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the monotone cubic).
+    """
+
+    angle: Float[Array, " n"] = param(
+        unit="deg", shape=None, bounds="[0, 180]", doc="scattering angles"
+    )
+    values: Float[Array, " n"] = param(shape=None, bounds="[0, inf)", doc="values at the angles")
+
+    def __check_init__(self):
+        if self.angle.shape != self.values.shape or self.angle.size < 2:
+            raise ValueError(
+                f"TabulatedPhase.angle has shape {self.angle.shape} and .values has shape "
+                f"{self.values.shape}. Give one value for each of at least two angles."
+            )
+        angle, values = self.angle, self.values
+        if not is_traced(angle) and not np.all(np.diff(angle) > 0):
+            raise ValueError(
+                "TabulatedPhase.angle is out of order. The angles must increase, from forward (0) "
+                "to backward (180 deg)."
+            )
+        if not is_traced(values) and not np.any(values > 0):
+            raise ValueError("TabulatedPhase.values are all 0: at least one must be positive.")
+
+    def prepared(self):
+        angle = jnp.deg2rad(self.angle)
+        return _TableCurve(angle, self.values, _monotone_slopes(angle, self.values))
+
+    def __call__(self, cos_scatter):
+        return self.prepared()(cos_scatter)
+
+
+class _TableCurve(eqx.Module):
+    """Cubic Hermite curve in the scattering angle (radians), constant outside of its table."""
+
+    angle: Float[Array, " n"]
+    values: Float[Array, " n"]
+    slopes: Float[Array, " n"]
+
+    def __call__(self, cos_scatter):
+        c = jnp.clip(cos_scatter, -1.0, 1.0)
+        # arccos has no derivative at +-1, where the curve does not depend on the angle's sign
+        interior = jnp.abs(c) < 1.0
+        angle = jnp.where(
+            interior,
+            jnp.arccos(jnp.where(interior, c, 0.0)),
+            jnp.where(c > 0, 0.0, jnp.asarray(np.pi, c.dtype)),
+        )
+        angle = jnp.clip(angle, self.angle[0], self.angle[-1])
+        left = jnp.searchsorted(self.angle, angle, side="right") - 1
+        left = jnp.clip(left, 0, self.angle.size - 2)
+        step = self.angle[left + 1] - self.angle[left]
+        t = (angle - self.angle[left]) / step
+        rise = self.values[left + 1] - self.values[left]
+        bend = self.slopes[left] * step - rise, rise - self.slopes[left + 1] * step
+        return self.values[left] + t * (rise + (1.0 - t) * ((1.0 - t) * bend[0] + t * bend[1]))
+
+
+def _monotone_slopes(x, y):
+    """Slopes of the monotone cubic through points (PCHIP, as SciPy takes them)."""
+    step = jnp.diff(x)
+    secant = jnp.diff(y) / step
+    if x.size == 2:
+        return jnp.broadcast_to(secant, (2,))
+    before, after = secant[:-1], secant[1:]
+    alike = jnp.sign(before) * jnp.sign(after) > 0
+    # in units of the steeper one: neither the slopes nor their derivatives overflow
+    unit = jax.lax.stop_gradient(jnp.maximum(jnp.abs(before), jnp.abs(after)))
+    unit = jnp.where(alike, unit, 1.0)
+    before, after = before / unit, after / unit
+    weight = 2.0 * step[1:] + step[:-1], step[1:] + 2.0 * step[:-1]
+    total = jnp.where(alike, weight[0] * after + weight[1] * before, 1.0)
+    mean = (weight[0] + weight[1]) * before * after / total
+    inner = jnp.where(alike, unit * mean, 0.0)
+
+    def end(h0, h1, s0, s1):
+        slope = ((2.0 * h0 + h1) * s0 - h0 * s1) / (h0 + h1)
+        steep = (s0 * s1 < 0) & (jnp.abs(slope) > 3.0 * jnp.abs(s0))
+        return jnp.where(slope * s0 > 0, jnp.where(steep, 3.0 * s0, slope), 0.0)
+
+    first = end(step[0], step[1], secant[0], secant[1])
+    last = end(step[-1], step[-2], secant[-1], secant[-2])
+    return jnp.concatenate([first[None], inner, last[None]])
