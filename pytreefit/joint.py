@@ -97,6 +97,12 @@ class Joint(eqx.Module):
             rows.append((name, f"{float(function(seen)):.8g}", chi2))
         return Table(("data", "log likelihood", "chi2"), rows)
 
+    def remark(self, model) -> str:
+        """What the owners of the data sets' likelihoods say of these, by name."""
+        found = {name: _method(f, "remark") for name, f, _ in self._seen(model)}
+        said = ((name, found[name](seen)) for name, _, seen in self._seen(model) if found[name])
+        return " ".join(f"{name}: {sentence}" for name, sentence in said if sentence)
+
     def _seen(self, model):
         """Name, log-likelihood and what it sees, of each data set."""
         for name, function, pick in zip(self.names, self._likelihoods, self._picks, strict=True):
@@ -118,13 +124,13 @@ def squares_of(log_likelihood, model):
     return _method(log_likelihood, "residuals"), _method(log_likelihood, "log_normalization")
 
 
-def _method(log_likelihood, name: str):
+def _method(log_likelihood, name: str) -> Any:
     """Another method of the object that a likelihood is a method of, or None."""
     return getattr(getattr(log_likelihood, "__self__", None), name, None)
 
 
 def _likelihood(name: str, data) -> Callable[[Any], Array]:
-    function = getattr(data, "log_likelihood", data)
+    function: Any = getattr(data, "log_likelihood", data)
     if not callable(function):
         raise TypeError(
             f"Joint: {name!r} is a {type(data).__name__}, which has no log_likelihood(model) and "

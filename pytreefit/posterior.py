@@ -240,8 +240,8 @@ class Posterior(eqx.Module):
 
         A sentence, such as how far an approximation may be off there; empty if all is well.
         """
-        owner = getattr(self.log_likelihood, "__self__", None)
-        return owner.remark(self.model_at(values)) if hasattr(owner, "remark") else ""
+        says = getattr(getattr(self.log_likelihood, "__self__", None), "remark", None)
+        return "" if says is None else says(self.model_at(values))
 
     def log_density(self, u: Array) -> Array:
         r"""Log posterior density of the unconstrained coordinates: what a sampler draws from.

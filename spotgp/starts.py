@@ -84,9 +84,9 @@ def suggest_starts(
         Values by path. Those whose log posterior is not finite are left out.
     """
     time, flux = _without_columns(gp.data)
-    found = None if periods is not None and lifetimes is not None else autocorrelation(time, flux)
-    if periods is None:
-        periods = _periods(gp, time, flux, found)
+    if periods is None or lifetimes is None:
+        found = autocorrelation(time, flux)
+        periods = _periods(gp, time, flux, found) if periods is None else periods
     if lifetimes is None:
         decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]

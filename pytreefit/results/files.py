@@ -119,7 +119,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
     if type(value) in (dict, OrderedDict):
         items = [
             [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
-            for key, entry in value.items()
+            for key, entry in value.items()  # pyright: ignore[reportAttributeAccessIssue]
         ]
         return {type(value).__name__: items}
     if type(value) in (tuple, list):
@@ -194,7 +194,8 @@ def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
     if "function" in node:
         return _decode_function(node["function"], where)
     if "enum" in node:
-        return _find_class(node["enum"], where, enum.Enum)[node["member"]]
+        members: Any = _find_class(node["enum"], where, enum.Enum)
+        return members[node["member"]]
     for mapping in (dict, OrderedDict):
         if mapping.__name__ in node:
             items = node[mapping.__name__]

@@ -67,22 +67,28 @@ class LightCurve(Model):
 
     def columns(self) -> np.ndarray:
         """Design matrix of what is free in the mean, shape (n, c); the trend comes last."""
-        return self.columns_at(np.asarray(self.time, float))
+        return self._design(np.asarray(self.time, float), self.segment)
 
     def columns_at(self, time: np.ndarray) -> np.ndarray:
         """The same at other times since the epoch: with the offset of the nearest point."""
-        own, steps = np.asarray(self.time, float), []
-        if self.segment is not None:
-            after = np.clip(np.searchsorted(own, time), 1, own.size - 1)
-            nearest = after - (time - own[after - 1] <= own[after] - time)
-            label = np.asarray(self.segment)
-            # a point of the data has its own segment, also where two are at the same time
-            here = label if time.shape == own.shape and np.all(time == own) else label[nearest]
-            steps = [(here == k).astype(float) for k in range(int(label.max()) + 1)]
+        if self.segment is None:
+            return self._design(time, None)
+        own = np.asarray(self.time, float)
+        after = np.clip(np.searchsorted(own, time), 1, own.size - 1)
+        nearest = after - (time - own[after - 1] <= own[after] - time)
+        # the first of several at the same time
+        nearest = np.searchsorted(own, own[nearest])
+        return self._design(time, np.asarray(self.segment)[nearest])
+
+    def _design(self, time, segment):
+        columns = []
+        if segment is not None:
+            number = int(np.max(self.segment)) + 1
+            columns += [(np.asarray(segment) == k).astype(float) for k in range(number)]
         elif self.constant:
-            steps = [np.ones_like(time)]
-        scaled = time / max(0.5 * (own[-1] - own[0]), np.finfo(float).tiny)
-        columns = [*steps, *(scaled**power for power in range(1, self.trend + 1))]
+            columns.append(np.ones_like(time))
+        scaled = time / max(0.5 * self.span, np.finfo(float).tiny)
+        columns += [scaled**power for power in range(1, self.trend + 1)]
         return np.stack(columns, axis=1) if columns else np.zeros((time.size, 0))
 
 

@@ -96,7 +96,6 @@ class GPSolver(eqx.Module):
     """
 
     data: LightCurve
-    solver: AbstractSolver
     posterior: Posterior
     tolerance: float = eqx.field(static=True)
 
@@ -139,8 +138,8 @@ class GPSolver(eqx.Module):
         chosen = choose_priors(process, data, dict(priors or {}), fixed_mean=not callable(mean))
         self.data, self.tolerance = data, float(tolerance)
         by_path = priors_by_path(process, chosen)
-        self.solver = prepared(solver, data, process, by_path, self.tolerance)
-        self.posterior = Posterior(process, self.solver.log_likelihood, chosen)
+        made = prepared(solver, data, process, by_path, self.tolerance)
+        self.posterior = Posterior(process, made.log_likelihood, chosen)
 
     @classmethod
     def from_data(cls, data, model, *, offsets: bool | None = None, **kwargs) -> Self:
@@ -160,6 +159,11 @@ class GPSolver(eqx.Module):
         several = data.n_segments > 1 if offsets is None else offsets
         labels = data.segment if several else None
         return cls(data.time, data.flux, data.flux_err, model, offsets=labels, **kwargs)
+
+    @property
+    def solver(self) -> AbstractSolver:
+        """What evaluates the likelihood."""
+        return self.posterior.log_likelihood.__self__  # pyright: ignore[reportFunctionMemberAccess]
 
     @property
     def process(self) -> Process:
@@ -225,11 +229,7 @@ class GPSolver(eqx.Module):
 
     def with_solver(self, solver: AbstractSolver) -> Self:
         """The same with another prepared solver of the same data."""
-        return eqx.tree_at(
-            lambda gp: (gp.solver, gp.posterior.log_likelihood),
-            self,
-            (solver, solver.log_likelihood),
-        )
+        return eqx.tree_at(lambda gp: gp.posterior.log_likelihood, self, solver.log_likelihood)
 
     def log_likelihood(self, theta=None) -> Float[Array, ""]:
         """Logarithm of the likelihood, free columns integrated out; see `values` for ``theta``.

@@ -129,7 +129,8 @@ def bin_means(
         parts.append((mean_time, mean_flux, total**-0.5, np.full(total.size, k)))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.argsort(columns[0], kind="stable")
-    return tuple(column[order] for column in columns)
+    time, flux, error, segment = (column[order] for column in columns)
+    return time, flux, error, segment
 
 
 def split_by_gaps(time: np.ndarray, segment: np.ndarray, gap: float) -> np.ndarray:
