@@ -1,5 +1,8 @@
 """Observations: an image with its errors and mask, and its likelihood under a scene."""
 
+# the constructor assigns what the converters of the fields take
+# pyright: reportAttributeAccessIssue=false
+
 import math
 import os
 from typing import Any, Self
@@ -208,11 +211,6 @@ class Observation(AbstractObservation):
         used = self.used
         image, model = (jnp.where(used, values, 0.0) for values in (self.image, model))
         return image, model, jnp.where(used, self.error, 1.0), used
-
-    def misfit(self, model: Float[Array, "ny nx"]) -> Float[Array, ""]:
-        """Return the chi-square of a model's image."""
-        image, model, error, _ = self.compared(model)
-        return jnp.sum(jnp.square((image - model) / error))
 
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
         """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
