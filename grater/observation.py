@@ -418,8 +418,7 @@ class Observation(AbstractObservation):
         Raises
         ------
         FileNotFoundError, ValueError
-            If the file, or its HDU 'SCI', is not there, its Stokes parameters are not radial, North
-            is not up, or its scale is not GPI's.
+            If the file or its HDU 'SCI' is not there, or holds no such image at GPI's scale.
         """
         q_phi, u_phi, unit, center = read_gpi(path, pixel_scale is None, center)
         observation = cls(
