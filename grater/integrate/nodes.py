@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from pytreefit.extend import computed_once
-
 from .dust import Integrand
 from .extents import measure_shells, measure_support, measure_wedge, sees_shells
 from .geometry import Geometry, kept_off_zero
@@ -130,7 +128,7 @@ class Plan:
         )
 
     def _on_surfaces(self, places):
-        slabs = computed_once(self._slabs, *places)
+        slabs = self._slabs(*places)
 
         def node(index):
             t, weight = self.steps.at(index)
