@@ -401,8 +401,7 @@ class Observation(AbstractObservation):
             Odd size of the square to keep about the star, pixels; by default 5 more on each side
             than the mask needs.
         inner : float
-            Pixels nearer to the star are masked: residual starlight. The focal-plane mask in H
-            ends at 9.
+            Pixels nearer to the star, in residual starlight, are masked.
         outer : float, optional
             Pixels farther from the star are masked; by default where the annuli of the noise map
             begin to leave the detector's field, whose edge holds bad pixels of many sigma.
