@@ -226,8 +226,9 @@ def _vip_phase(spf_dico: Any, inclination: float) -> AbstractPhaseFunction:
         return phase
     if spf["polar_polynom_coeff"] is None:
         return Polarized(phase)
+    cosine = jnp.cos(jnp.deg2rad(jnp.asarray(_ANGLES, float)))
     polynomial = np.polyval(np.asarray(spf["polar_polynom_coeff"], float), _ANGLES)
-    return _table("spf_dico['polar_polynom_coeff']", polynomial * _values(phase))
+    return _table("spf_dico['polar_polynom_coeff']", polynomial * np.asarray(phase(cosine)))
 
 
 def _vip_table(spf: Mapping[str, Any], inclination: float) -> TabulatedPhase:
@@ -316,10 +317,6 @@ def _grater_jax_spline(spf: Mapping[str, Any], spline: str) -> AbstractPhaseFunc
     beyond = np.maximum(cosine - knots[-1], 0.0)
     inside = curve(np.clip(cosine, knots[0], knots[-1]))
     return _table("spf_params['knot_values']", inside + curve(knots[-1], 1) * beyond, angle)
-
-
-def _values(phase: AbstractPhaseFunction) -> np.ndarray:
-    return np.asarray(phase(jnp.cos(jnp.deg2rad(jnp.asarray(_ANGLES, float)))), float)
 
 
 def _table(key: str, values: np.ndarray, angle: np.ndarray = _ANGLES) -> TabulatedPhase:

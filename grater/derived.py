@@ -34,11 +34,6 @@ def surface_density(disk: Disk, q: Float[Array, "..."]) -> Float[Array, "..."]:
     r"""Return the vertically integrated density of a disk, up to a constant factor.
 
     .. math:: \Sigma(q) \propto \rho(q)\, h(q)
-
-    Parameters
-    ----------
-    disk : Disk
-        The disk.
     q : array
         Semi-major axis in units of the disk's ``semi_major_axis``, > 0, any shape.
     """
@@ -110,17 +105,7 @@ def peak_radius(disk: Disk) -> Float[Array, ""]:
         ^{1 / (2 \alpha_{in} - 2 \alpha_{out})};
 
     for any profile it is found numerically. This, not the reference radius, is the number to
-    compare between papers.
-
-    Parameters
-    ----------
-    disk : Disk
-        The disk.
-
-    Returns
-    -------
-    array ()
-        The radius, NaN if the surface density has no maximum between 1e-4 and 1e4 reference radii.
+    compare between papers. NaN if there is no maximum between 1e-4 and 1e4 reference radii.
 
     References
     ----------
@@ -140,11 +125,6 @@ def ring_center(disk: Disk) -> Float[Array, "2"]:
     one focus of which is at the disk's offset :math:`(x_0, y_0)`. The x axis is the major axis in
     the direction of the position angle; the y axis points to the near side for inclinations below
     90 deg and to the far side above.
-
-    Parameters
-    ----------
-    disk : Disk
-        The disk.
     """
     return _center(disk, peak_radius(disk))
 
@@ -186,32 +166,14 @@ def scattering_angles(disk: Disk) -> tuple[Float[Array, ""], Float[Array, ""]]:
 def derived(disk: Disk) -> dict[str, Float[Array, ""]]:
     r"""Return what papers quote about a disk; differentiable, for ``jit`` and ``vmap``.
 
-    Parameters
-    ----------
-    disk : Disk
-        The disk.
-
     Returns
     -------
     dict
-        Scalars by name, their units in `DERIVED_UNITS`:
-
-        ``peak_radius``
-            Semi-major axis at which the surface density peaks, see `peak_radius`.
-        ``inner_half_maximum``, ``outer_half_maximum``, ``fwhm``
-            Semi-major axes at which it is half as large, and their difference; NaN where it does
-            not fall that far.
-        ``ring_center_x``, ``ring_center_y``, ``ring_center_offset``
-            Centre of the ring in the disk plane seen from the star, see `ring_center`, and its
-            distance.
-        ``ring_center_east``, ``ring_center_north``
-            The same point on the sky.
-        ``pericenter_distance``
-            Distance from the star to the pericentre of the ellipse of ``peak_radius``.
-        ``near_side_position_angle``
-            See `near_side_position_angle`.
-        ``scattering_angle_min``, ``scattering_angle_max``
-            See `scattering_angles`.
+        Scalars by name, their units in `DERIVED_UNITS`. `peak_radius`, `ring_center` (in the disk
+        plane and on the sky), `near_side_position_angle` and `scattering_angles` say what they are;
+        the half maxima are the semi-major axes at which the surface density is half of its largest,
+        NaN where it does not fall that far, and ``fwhm`` is their difference;
+        ``pericenter_distance`` is that of the ellipse of ``peak_radius``.
     """
     peak, inner, outer = (disk.semi_major_axis * q for q in _ring(disk))
     center = _center(disk, peak)
@@ -298,10 +260,8 @@ def derived_table(samples, path: str = "disk") -> Table:
 
     Parameters
     ----------
-    samples : pytreefit.Samples
-        Posterior draws of a model that holds a disk.
-    path : str
-        Where the disk is in the model, such as "disk" or "disk.inner".
+    samples, path
+        As for `derived_draws`.
 
     Returns
     -------

@@ -249,11 +249,6 @@ def intensities(
     -------
     list of array
         Intensities in image units, shape (curves, *x_sky).
-
-    Raises
-    ------
-    TypeError
-        For a curve that a phase function does not have.
     """
     dust, factors = zip(*(disk.dust(curves) for disk in disks), strict=True)
     parts = [(disk.geometry, of) for disk, of in zip(disks, dust, strict=True)]

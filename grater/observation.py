@@ -1,5 +1,8 @@
 """Observations: an image with its errors and mask, and its likelihood under a scene."""
 
+# the constructor assigns what the converters of the fields take
+# pyright: reportAttributeAccessIssue=false
+
 import math
 import os
 from typing import Any, Self
@@ -209,11 +212,6 @@ class Observation(AbstractObservation):
         image, model = (jnp.where(used, values, 0.0) for values in (self.image, model))
         return image, model, jnp.where(used, self.error, 1.0), used
 
-    def misfit(self, model: Float[Array, "ny nx"]) -> Float[Array, ""]:
-        """Return the chi-square of a model's image."""
-        image, model, error, _ = self.compared(model)
-        return jnp.sum(jnp.square((image - model) / error))
-
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
         """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
         used = jnp.sum(self.used)
@@ -403,8 +401,7 @@ class Observation(AbstractObservation):
             Odd size of the square to keep about the star, pixels; by default 5 more on each side
             than the mask needs.
         inner : float
-            Pixels nearer to the star are masked: residual starlight. The focal-plane mask in H
-            ends at 9.
+            Pixels nearer to the star, in residual starlight, are masked.
         outer : float, optional
             Pixels farther from the star are masked; by default where the annuli of the noise map
             begin to leave the detector's field, whose edge holds bad pixels of many sigma.
@@ -420,8 +417,7 @@ class Observation(AbstractObservation):
         Raises
         ------
         FileNotFoundError, ValueError
-            If the file, or its HDU 'SCI', is not there, its Stokes parameters are not radial, North
-            is not up, or its scale is not GPI's.
+            If the file or its HDU 'SCI' is not there, or holds no such image at GPI's scale.
         """
         q_phi, u_phi, unit, center = read_gpi(path, pixel_scale is None, center)
         observation = cls(

@@ -229,10 +229,7 @@ class Polarized(AbstractPhaseFunction):
     )
 
     def __call__(self, cos_scatter):
-        return self.prepared()(cos_scatter)
-
-    def prepared(self):
-        return _PolarizedCurve(self.phase.prepared(), self.peak)
+        return self.curves((None,))(cos_scatter)[0]
 
     def integral(self):
         return self.phase.integral()
@@ -245,25 +242,15 @@ class Polarized(AbstractPhaseFunction):
         unknown = set(names) - {None, "total", "polarized"}
         if unknown:
             raise TypeError(f"Polarized has the curves 'total' and 'polarized', no {unknown}.")
-        return _PolarizedCurves(self.prepared(), tuple(names))
-
-
-class _PolarizedCurve(eqx.Module):
-    total: Curve
-    peak: Float[Array, ""]
-
-    def both(self, cos_scatter):
-        total, squared = self.total(cos_scatter), cos_scatter**2
-        return total, total * self.peak * (1.0 - squared) / (1.0 + squared)
-
-    def __call__(self, cos_scatter):
-        return self.both(cos_scatter)[1]
+        return _PolarizedCurves(self.phase.prepared(), self.peak, tuple(names))
 
 
 class _PolarizedCurves(eqx.Module):
-    curve: _PolarizedCurve
+    total: Curve
+    peak: Float[Array, ""]
     names: tuple[str | None, ...] = eqx.field(static=True)
 
     def __call__(self, cos_scatter):
-        total, polarized = self.curve.both(cos_scatter)
+        total, squared = self.total(cos_scatter), cos_scatter**2
+        polarized = total * self.peak * (1.0 - squared) / (1.0 + squared)
         return tuple(total if name == "total" else polarized for name in self.names)

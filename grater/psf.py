@@ -2,7 +2,7 @@
 
 import abc
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -132,10 +132,6 @@ class MoffatPSF(AbstractPSF):
         return _unit_sum(jnp.exp(-self.beta * wings))
 
 
-def _stamp(value: Any):
-    return real_array("ImagePSF.image", value)
-
-
 class ImagePSF(AbstractPSF):
     """A measured PSF.
 
@@ -156,7 +152,9 @@ class ImagePSF(AbstractPSF):
         For NaN pixels, a wrong shape, a sum or a peak that is not positive.
     """
 
-    image: Float[Array, "ky kx"] = eqx.field(converter=_stamp)
+    image: Float[Array, "ky kx"] = eqx.field(
+        converter=lambda value: real_array("ImagePSF.image", value)
+    )
     normalization: Literal["sum", "peak", "none"] = eqx.field(static=True, default="sum")
     center: tuple[float, float] | None = eqx.field(static=True, default=None)
 

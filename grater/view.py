@@ -176,8 +176,9 @@ class View(Model):
     @property
     def channels(self) -> dict[str, Channel]:
         """All channels by their names; a single one is called "image"."""
-        several = isinstance(self.channel, Mapping)
-        return dict(self.channel) if several else {"image": self.channel}
+        if isinstance(self.channel, Mapping):
+            return dict(self.channel)
+        return {"image": self.channel}
 
     def only(self, name: str) -> "View":
         """The same view of one of its channels alone."""

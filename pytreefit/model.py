@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from .parameter import KEY, Converter, ParamInfo, check_value, is_traced
 from .table import Table
 
+_M = TypeVar("_M", bound=eqx.Module)
 _INLINE = "pytreefit.inline"  # in the metadata of a field
 
 
@@ -241,7 +242,7 @@ def _replace(node: Any, values: dict[tuple[str, ...], Any], check: bool) -> Any:
     return type(node)(*items) if hasattr(node, "_fields") else type(node)(items)
 
 
-def rebuild(module: eqx.Module, changed: Mapping[str, Any], check: bool = True) -> eqx.Module:
+def rebuild(module: _M, changed: Mapping[str, Any], check: bool = True) -> _M:
     """A copy of a module with some fields changed, converted and checked as its class demands.
 
     The constructor is not called, for it may take other arguments than the fields.

@@ -11,6 +11,7 @@ whoever wrote it. With :math:`t = |z| / h(q)` the density :math:`\rho(q) f(t)` h
     \frac{\partial}{\partial z} = \rho f' \frac{\mathrm{sgn}\,z}{h}.
 """
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -61,7 +62,7 @@ def sums_with_derivatives(integrand: Integrand, moving: Moving, rule: Rule) -> l
     geometry, dust, tilt = integrand.geometry, integrand.dust, integrand.geometry.tilt
     each, phases = moving.count, dust.number_of_phases(integrand.x)
 
-    def add_sample(x, y, l, weight, *sums):
+    def add_sample(dust, x, y, l, weight, *sums):
         place = geometry.place(tilt, x, y, l)
         q = geometry.radius(*place[:2], place[3])
         per_d = jnp.sqrt(1.0 / (x**2 + y**2 + l**2))
@@ -79,8 +80,8 @@ def sums_with_derivatives(integrand: Integrand, moving: Moving, rule: Rule) -> l
             terms += [dense * derivative for derivative in in_numbers]
         return fused_sum(sums, terms)
 
-    def sample(x, y, l, weight, sums):
-        return computed_once(add_sample, x, y, l, weight, *sums)
+    def sample(dust, x, y, l, weight, sums):
+        return computed_once(functools.partial(add_sample, dust), x, y, l, weight, *sums)
 
     sums, _ = sum_over_nodes(sample, integrand, moving.dust.vertical, rule, each * phases)
     return [sums[k * each : (k + 1) * each] for k in range(phases)]

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,9 +48,6 @@ class Integrand(NamedTuple):
         """With pixels by their offsets to the West and to the North."""
         # the unit of the nodes, of which nothing depends
         unit = jax.lax.stop_gradient(geometry.semi_major_axis)
-        if not isinstance(dust.phase, eqx.Module):  # a function that may hold parameters
-            like = jax.lax.stop_gradient(x_sky)
-            dust = dust._replace(phase=eqx.filter_closure_convert(dust.phase, like))
         places = sky_to_disk(geometry.position_angle, x_sky, y_sky)
         return cls(geometry._replace(semi_major_axis=unit), dust, *places)
 

@@ -26,7 +26,7 @@ from .dust import Dust, Integrand
 from .geometry import Geometry
 from .nodes import Plan
 from .rule import Rule
-from .sweep import number_of_blocks, sum_over_nodes
+from .sweep import spare_lines, sum_over_nodes
 
 # components with more numbers than this are differentiated in reverse mode
 _MOST_DIRECTIONS = 48
@@ -53,7 +53,7 @@ def line_of_sight_integrals(
         :math:`\int \rho f p / d^2\, dl` in 1 / au, shape (phase functions, *x_sky).
     """
     shape, size = jnp.shape(x_sky), jnp.size(x_sky)
-    spare = -size % number_of_blocks(size)
+    spare = spare_lines(size)
     x_sky, y_sky = (jnp.pad(jnp.ravel(v), (0, spare), "edge") for v in (x_sky, y_sky))
     integrands = [Integrand.of(*disk, x_sky, y_sky) for disk in disks]
     found = _integrals(integrands, rule=rule)
@@ -74,8 +74,8 @@ def _integrals(integrands, *, rule):
     def integral(integrand: Integrand):
         tilt, dust = integrand.geometry.tilt, integrand.dust
 
-        def sample(x, y, l, weight, sums):
-            lights = integrand.brightness(tilt, x, y, l)
+        def sample(dust, x, y, l, weight, sums):
+            lights = integrand._replace(dust=dust).brightness(tilt, x, y, l)
             return [total + weight * light for total, light in zip(sums, lights, strict=True)]
 
         count = dust.number_of_phases(integrand.x)

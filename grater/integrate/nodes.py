@@ -117,29 +117,35 @@ class Plan:
             Function of a node's index that returns positions and weights in au, shape (n,).
         """
         places = jax.lax.stop_gradient((x / self.unit, y / self.unit))
-        number = on_surface = None
-        if self.rule.nodes_on != "segments":
-            number, slabs = self.steps.number, self._slabs(*places)
-
-            def on_surface(index):
-                t, weight = self.steps.at(index)
-                l, step = slabs.node(t)
-                return self.unit * l, self.unit * (weight * step)
-
-        if self.rule.or_none:
-            number = jnp.where(self.enough, number, 0)
+        if self.rule.nodes_on == "segments":
+            return self._on_segments(places)
+        number, on_surface = self._on_surfaces(places)
         if not self.cuts_segments:
             return number, on_surface
+        of_segments, on_segment = self._on_segments(places)
+        return self._chosen(number, of_segments), lambda index: jax.lax.cond(
+            self.enough, on_surface, on_segment, index
+        )
+
+    def _on_surfaces(self, places):
+        slabs = self._slabs(*places)
+
+        def node(index):
+            t, weight = self.steps.at(index)
+            l, step = slabs.node(t)
+            return self.unit * l, self.unit * (weight * step)
+
+        number = self.steps.number
+        return jnp.where(self.enough, number, 0) if self.rule.or_none else number, node
+
+    def _on_segments(self, places):
         lines = self._unless_enough(lambda: self._cut(*places))
 
-        def on_segment(index):
+        def node(index):
             l, weight = lines.node(self.choice, index)
             return self.unit * l, self.unit * weight
 
-        number = self._chosen(number, 4 * self.choice.number)
-        if on_surface is None:
-            return number, on_segment
-        return number, lambda index: jax.lax.cond(self.enough, on_surface, on_segment, index)
+        return 4 * self.choice.number, node
 
 
 def _light(integrand: Integrand, x, y):

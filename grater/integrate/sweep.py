@@ -11,12 +11,19 @@ from .nodes import Plan
 from .rule import Rule
 
 # lines of sight that are integrated at once, about: so many that their sums stay in the caches
-_BLOCK = 2560
+_BLOCK = 4992
+# loops of the compiler are over wide vectors, and what is left over is done one by one
+_ALIGNED = 64
 
 
 def number_of_blocks(size: int) -> int:
     """Equal blocks for so many lines of sight."""
     return max(1, round(size / _BLOCK))
+
+
+def spare_lines(size: int) -> int:
+    """How many more lines make equal blocks of them."""
+    return -size % (_ALIGNED * number_of_blocks(size))
 
 
 def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, count: int):
@@ -25,8 +32,8 @@ def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, c
     Parameters
     ----------
     sample
-        Function of the pixels x and y, the position along the line of sight, the weight of the node
-        and the sums so far that returns the new sums; all of shape (n,), in au.
+        Function of the dust, the pixels x and y, the position along the line of sight, the weight
+        of the node and the sums so far that returns the new sums; all of shape (n,), in au.
     integrand, moving, rule
         As for `Plan`.
     count
@@ -45,7 +52,20 @@ def sum_over_nodes(sample: Callable, integrand: Integrand, moving, rule: Rule, c
     def through(x, y):
         number, node = plan.nodes(x, y)
         start = [jnp.zeros_like(x)] * count
-        return jax.lax.fori_loop(0, number, lambda k, sums: sample(x, y, *node(k), sums), start)
+
+        def with_dust(dust):
+            def add_node(k, sums):
+                return sample(dust, x, y, *node(k), sums)
+
+            return jax.lax.fori_loop(0, number, add_node, start)
+
+        dust, simpler = integrand.dust, integrand.dust.vertical.simpler()
+        if simpler is None:
+            return with_dust(dust)
+        # a choice within the loop would keep the compiler from making one kernel of a sample
+        holds, vertical = simpler
+        simple = dust._replace(vertical=vertical)
+        return jax.lax.cond(holds, lambda: with_dust(simple), lambda: with_dust(dust))
 
     if blocks == 1:
         return through(x, y), plan.enough

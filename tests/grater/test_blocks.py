@@ -8,7 +8,7 @@ import pytest
 import grater
 from grater import Rule
 
-SIZE = 96  # four blocks, and each quarter of the image is one
+SIZE = 128  # three blocks, and each quarter of the image is one
 
 
 def sky(offset=0.3):
