@@ -62,11 +62,11 @@ def suggest_starts(
     periods: Sequence[float] | None = None,
     lifetimes: Sequence[float] | None = None,
 ) -> list[dict[str, float]]:
-    """Values to start from, best first.
+    """Values to start from by path, best first.
 
     All combinations of the periods that the data suggest, some life times, inclinations and
     shears, each with the amplitude that gives the variance of the data, ranked by their log
-    posterior.
+    posterior. Those for which it is not finite are left out.
 
     Parameters
     ----------
@@ -77,11 +77,6 @@ def suggest_starts(
         halves, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
-
-    Returns
-    -------
-    list of dict
-        Values by path. Those whose log posterior is not finite are left out.
     """
     time, flux = _without_columns(gp.data)
     found = None if periods is not None and lifetimes is not None else autocorrelation(time, flux)
@@ -180,6 +175,9 @@ def _log_densities(posterior, stacked):
 def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     """A model with period, life times and amplitude estimated from the autocorrelation.
 
+    The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
+    autocorrelation takes to decay, and longer than the star takes to turn.
+
     Parameters
     ----------
     data
@@ -187,12 +185,6 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     model
         What to start from: the period of its visibility, the times of its envelope and its
         amplitude are set (`SpotEvolutionModel.start`).
-
-    Returns
-    -------
-    SpotEvolutionModel
-        The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
-        autocorrelation takes to decay, and longer than the star takes to turn.
     """
     acf = data.autocorrelation()
     period = acf.period if math.isfinite(acf.period) else data.lomb_scargle().period
@@ -222,11 +214,6 @@ def search(
         Most steps of each fit, and of each refinement.
     progress
         As for `pytreefit.fit`.
-
-    Returns
-    -------
-    Search
-        The best fit, and all of them.
 
     Raises
     ------

@@ -13,25 +13,11 @@ import jax.numpy as jnp
 
 
 def sum_at_rows(prepare: Callable, arguments, parts, number, rows):
-    r"""The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
+    """The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
 
-    Parameters
-    ----------
-    prepare
-        Called once for each k; returns a function of a row of numbers.
-    arguments
-        Any PyTree; derivatives are those with respect to its floating-point arrays.
-    parts
-        How many k, from 0: an integer, which may be traced.
-    number
-        How many rows, likewise.
-    rows
-        Shape (r, n); constants to derivatives.
-
-    Returns
-    -------
-    array
-        Shape (r, n).
+    Of the integers ``parts`` and ``number``, which may be traced, one says how many k there are,
+    the other at how many rows of ``rows``, shape (r, n), the sum is wanted. Derivatives are those
+    with respect to the floating-point arrays of ``arguments``, which may be any PyTree.
     """
     arrays, rest = eqx.partition(arguments, eqx.is_inexact_array)
     others, static = eqx.partition(rest, eqx.is_array)

@@ -70,11 +70,6 @@ class NumericalKernel(Model):
         **options
             As for `draw_spots`: a Poisson number of spots, at the model's own rate by default.
 
-        Returns
-        -------
-        NumericalKernel
-            The measured covariance with its error.
-
         Raises
         ------
         ValueError
@@ -102,11 +97,6 @@ class NumericalKernel(Model):
         tsamp
             Their sampling, days.
 
-        Returns
-        -------
-        NumericalKernel
-            The measured covariance with its error.
-
         Raises
         ------
         ValueError
@@ -124,17 +114,10 @@ class NumericalKernel(Model):
         return cls(lag, *_covariance(flux))
 
     def kernel(self, lag: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Covariance at any lags, by straight lines between the measured ones.
+        """Covariance at lags in days of any shape and sign, by straight lines between the measured
+        ones.
 
-        Parameters
-        ----------
-        lag
-            Lags, any shape, days; the sign does not matter.
-
-        Returns
-        -------
-        jax.Array
-            The covariance, of the same shape; NaN beyond the largest measured lag.
+        NaN beyond the largest measured lag.
         """
         lag = jnp.abs(jnp.asarray(lag, self.lag.dtype))
         return jnp.interp(lag, self.lag, self.covariance, right=np.nan)

@@ -53,11 +53,6 @@ def blocked_light(
         Angular radius, rad, 0 to pi/2, any shape.
     cos_beta
         Cosine of the angle from the centre of the disk, of the same shape.
-
-    Returns
-    -------
-    jax.Array
-        Fraction of the light, of the same shape.
     """
     total = jnp.zeros_like(cos_beta)
     for power, coefficient in visibility.powers_of_mu().items():
@@ -128,23 +123,10 @@ def _flux(envelope, visibility, ages, spots, t):
 def light_curve(
     model: SpotEvolutionModel, spots: Spots, t: Float[Array, " ntime"]
 ) -> Float[Array, " ntime"]:
-    """Flux of a star with given spots; pure, differentiable in the model, the spots and the times.
+    """Flux of a star with given spots at times in days, relative to the star without spots.
 
-    Only envelope and visibility of the model are used: ``spots`` has the size and the contrast.
-
-    Parameters
-    ----------
-    model
-        Envelope and visibility.
-    spots
-        The spots.
-    t
-        Times, shape (ntime,), days, in any order.
-
-    Returns
-    -------
-    jax.Array
-        Flux relative to the unspotted star, shape (ntime,).
+    Differentiable in the model, the spots and the times, which may be in any order. Only envelope
+    and visibility of the model are used: ``spots`` has the size and the contrast.
 
     Examples
     --------
@@ -222,11 +204,6 @@ class LightcurveModel(Model):
             JAX random key; ``jax.random.key(0)`` by default, so that the same call gives the same
             light curve.
 
-        Returns
-        -------
-        LightcurveModel
-            With ``t``, ``flux``, ``spots`` and ``model``.
-
         Raises
         ------
         ValueError
@@ -277,6 +254,8 @@ def simulate(
 ) -> Float[Array, "n_realizations ntime"]:
     """Light curves of many stars that differ in their spots only, by one compiled program.
 
+    Fluxes are relative to the star without spots.
+
     Parameters
     ----------
     model
@@ -289,17 +268,7 @@ def simulate(
     n_realizations
         How many light curves.
     **options
-        As for `draw_spots`: number, size and places of the spots.
-
-    Returns
-    -------
-    jax.Array
-        Flux relative to the unspotted star, shape (n_realizations, ntime).
-
-    Raises
-    ------
-    ValueError
-        As `draw_spots`.
+        As for `draw_spots`, which says what errors there are: number, size and places of the spots.
     """
     t = finite_times(t, "t")
     recipe = recipe_for(model, t, **options)
