@@ -15,9 +15,9 @@ import jax.numpy as jnp
 def sum_at_rows(prepare: Callable, arguments, parts, number, rows):
     """The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
 
-    Of the integers ``parts`` and ``number``, which may be traced, one says how many k there are,
-    the other at how many rows of ``rows``, shape (r, n), the sum is wanted. Derivatives are those
-    with respect to the floating-point arrays of ``arguments``, which may be any PyTree.
+    The k are the first ``parts`` integers from 0, the rows the first ``number`` of ``rows``, which
+    has shape (r, n); both may be traced. Derivatives are those with respect to the floating-point
+    arrays of ``arguments``, any PyTree.
     """
     arrays, rest = eqx.partition(arguments, eqx.is_inexact_array)
     others, static = eqx.partition(rest, eqx.is_array)

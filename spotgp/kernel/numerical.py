@@ -114,8 +114,7 @@ class NumericalKernel(Model):
         return cls(lag, *_covariance(flux))
 
     def kernel(self, lag: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Covariance at lags in days of any shape and sign, by straight lines between the measured
-        ones.
+        """Covariance at lags in days, any shape and sign: straight lines between those measured.
 
         NaN beyond the largest measured lag.
         """
