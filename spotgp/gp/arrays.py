@@ -10,11 +10,6 @@ from pytreefit.extend import as_data
 _warned_of_float32 = False
 
 
-def as_array(value):
-    """An array of JAX's default float type."""
-    return jnp.asarray(value, jnp.result_type(float))
-
-
 def as_times(t) -> np.ndarray:
     """Times in days on the host, in double precision."""
     return as_data("t", t, "d", ndim=1)

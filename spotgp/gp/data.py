@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from pytreefit import Model
 from pytreefit.extend import as_data
 
-from .arrays import as_array
+from ..component import to_float
 
 
 class LightCurve(Model):
@@ -51,11 +51,11 @@ class LightCurve(Model):
         time, flux, error, labels = _checked(t, flux, flux_err, offsets)
         epoch = 0.5 * (time[0] + time[-1])
         return cls(
-            time=as_array(time - epoch),
-            flux=as_array(flux),
-            flux_err=as_array(error),
+            time=to_float(time - epoch),
+            flux=to_float(flux),
+            flux_err=to_float(error),
             segment=labels,
-            epoch=as_array(epoch),
+            epoch=to_float(epoch),
             constant=constant,
             trend=int(trend),
         )

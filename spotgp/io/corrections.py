@@ -48,11 +48,6 @@ def trend(
     """Return the trend of each segment, its median taken off.
 
     A running median if there is a window (days), and else a polynomial of that order.
-
-    Raises
-    ------
-    ValueError
-        If a segment has too few points for the polynomial.
     """
     found = np.empty_like(flux)
     for k in np.unique(segment):

@@ -15,8 +15,8 @@ from pytreefit import param
 from pytreefit.extend import gauss_legendre, is_traced
 
 from ..component import AbstractComponent
+from .inclination import HALF_PI
 
-HALF_PI = 0.5 * np.pi
 Hemispheres = Literal["both", "north", "south"]
 
 

@@ -17,9 +17,7 @@ from pytreefit import param
 
 from ..component import AbstractComponent, to_float
 from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
-from .inclination import IsotropicInclination
-
-HALF_PI = 0.5 * np.pi
+from .inclination import HALF_PI, IsotropicInclination
 
 
 @lru_cache
