@@ -121,5 +121,5 @@ def plain(value):
 
 
 def to_float(values) -> Float[Array, "..."]:
-    """Times, lags or frequencies as an array of JAX's default float type."""
+    """Numbers such as times or lags as an array of JAX's default float type."""
     return jnp.asarray(values, jnp.result_type(float))

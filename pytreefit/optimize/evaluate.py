@@ -30,10 +30,7 @@ def at_once() -> bool:
 class Rowwise:
     """A function of a posterior, a frame and a row, compiled once, for stacks of rows.
 
-    Parameters
-    ----------
-    function
-        Called as ``function(posterior, frame, row, *constants)``; the row may be a tree.
+    It is called as ``function(posterior, frame, row, *constants)``; the row may be a tree.
     """
 
     def __init__(self, function):

@@ -209,8 +209,12 @@ class LightcurveModel(Model):
         ValueError
             If times, number, amplitude or ranges are impossible; the message says what to do.
         """
-        times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
-        times = finite_times(times, "t")
+        if t is not None and (tsim is not None or tsamp is not None):
+            raise ValueError(
+                "Both t and tsim or tsamp are given. Give t for chosen times, or tsim and tsamp "
+                "for even sampling from 0."
+            )
+        times = finite_times(sampling(tsim, tsamp) if t is None else t, "t")
         recipe = recipe_for(spot_model, times, nspot=nspot, **options)
         spots, number = draw(recipe, jax.random.key(0) if key is None else key)
         if not is_traced(number) and int(number) < spots.latitude.size:
@@ -234,15 +238,6 @@ def sampling(tsim: float, tsamp: float) -> np.ndarray:
             raise ValueError(f"{name} = {value} is not allowed. It must be > 0 (days).")
     # rounding is not to add a time at tsim itself
     return np.arange(math.ceil(tsim / tsamp * (1 - 1e-12))) * tsamp
-
-
-def _no_sampling(t, tsim, tsamp):
-    if tsim is not None or tsamp is not None:
-        raise ValueError(
-            "Both t and tsim or tsamp are given. Give t for chosen times, or tsim and tsamp for "
-            "even sampling from 0."
-        )
-    return t
 
 
 def simulate(
