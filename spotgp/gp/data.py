@@ -4,6 +4,7 @@ import warnings
 from typing import Self
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -11,6 +12,8 @@ from pytreefit import Model
 from pytreefit.extend import as_data
 
 from ..component import to_float
+
+_warned_of_float32 = False
 
 
 class LightCurve(Model):
@@ -135,3 +138,16 @@ def _checked_labels(labels):
             "undetermined. Number the segments 0, 1, 2 ... without gaps."
         )
     return labels
+
+
+def warn_of_float32():
+    """Say once that single precision is not enough for a Gaussian process."""
+    global _warned_of_float32
+    if jnp.result_type(float) != np.float64 and not _warned_of_float32:
+        _warned_of_float32 = True
+        warnings.warn(
+            "A Gaussian process in single precision loses digits where the signal is far above the "
+            "noise. Switch to double precision first thing in your script: "
+            "jax.config.update('jax_enable_x64', True).",
+            stacklevel=3,
+        )

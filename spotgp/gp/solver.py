@@ -12,14 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Posterior, jit
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_data, is_traced
 
 from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
 from ..solvers import AbstractSolver, prepared
 from ..star.model import SpotEvolutionModel
-from .arrays import as_times, warn_of_float32
-from .data import LightCurve
+from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
@@ -307,7 +306,7 @@ class GPSolver(eqx.Module):
                     raise ValueError(f"parts = {part!r} is none of {', '.join(process.parts)}.")
         wanted = np.asarray(self.data.time, float)
         if t is not None:
-            wanted = as_times(t) - float(self.data.epoch)
+            wanted = as_data("t", t, "d", ndim=1) - float(self.data.epoch)
         return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
     def leave_one_out(self, theta=None) -> LeaveOneOut:
@@ -341,7 +340,7 @@ class GPSolver(eqx.Module):
 
         The mean function is included, free columns (which have no proper prior) are not.
         """
-        wanted = to_float(as_times(t) - float(self.data.epoch))
+        wanted = to_float(as_data("t", t, "d", ndim=1) - float(self.data.epoch))
         return draw(prior_moments(self.solver, self.process_at(theta), wanted), key, n)
 
     def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:

@@ -208,6 +208,9 @@ class AnalyticKernel(tinygp.kernels.Kernel):
 
         .. math::
             S(\omega) = \int k(\tau) e^{-i \omega \tau}\, d\tau
+
+        Returned are frequencies in cycles per day, and the density in days (relative flux squared
+        per 1 / day).
         """
         omega = jnp.asarray(omega, jnp.result_type(float))
         return omega / (2.0 * math.pi), _psd(self, omega, self._finite_orders(None)).sum(axis=0)
