@@ -365,15 +365,16 @@ def _log_likelihood(posterior, values):
     return posterior.log_likelihood_of(posterior.model_at(values))
 
 
-def _density(values, posterior):
+def density(values, posterior):
+    """Logarithm of likelihood times prior density of the physical parameters."""
     return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
 
 
 @jit
 def _log_posterior(posterior, values):
-    return _density(values, posterior)
+    return density(values, posterior)
 
 
 @jit
 def _value_and_gradient(posterior, values):
-    return jax.value_and_grad(_density)(values, posterior)
+    return jax.value_and_grad(density)(values, posterior)

@@ -88,19 +88,10 @@ class NumericalKernel(Model):
     def from_light_curves(
         cls, flux: Float[Array, "n_realizations ntime"], tsamp: float
     ) -> "NumericalKernel":
-        """Measure the covariance of given light curves.
+        """Measure the covariance of light curves of one process, sampled every ``tsamp`` days.
 
-        Parameters
-        ----------
-        flux
-            Evenly sampled light curves of the same process, shape (n_realizations, ntime).
-        tsamp
-            Their sampling, days.
-
-        Raises
-        ------
-        ValueError
-            If the array is not of that shape with at least two light curves.
+        The array has the shape (n_realizations, ntime), with at least 2 light curves, or else there
+        is a ValueError.
         """
         flux = as_floats(as_data("flux", flux))
         if flux.ndim != 2 or flux.shape[0] < 2 or flux.shape[1] < 1:

@@ -43,16 +43,9 @@ def blocked_light(
     .. math:: b = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} V(\mu)\,d\Omega
 
     with :math:`V = \mu I(\mu) / F` the star's law of limb darkening: the projected area over pi
-    for a uniform disk. Of a visibility of finite spots the law counts, not its own radius.
-
-    Parameters
-    ----------
-    visibility
-        The star's visibility, of which `AbstractVisibility.powers_of_mu` is the law.
-    alpha
-        Angular radius, rad, 0 to pi/2, any shape.
-    cos_beta
-        Cosine of the angle from the centre of the disk, of the same shape.
+    for a uniform disk. Of a visibility of finite spots the law counts
+    (`AbstractVisibility.powers_of_mu`), not its own radius. Angular radii alpha are in rad, 0 to
+    pi/2, of any shape; ``cos_beta`` of the same is that of the angle from the centre of the disk.
     """
     total = jnp.zeros_like(cos_beta)
     for power, coefficient in visibility.powers_of_mu().items():

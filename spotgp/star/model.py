@@ -42,13 +42,7 @@ class AbstractAmplitude(AbstractComponent):
 
 
 class Amplitude(AbstractAmplitude):
-    r"""The amplitude of the kernel by itself.
-
-    Parameters
-    ----------
-    sigma_k
-        :math:`\sigma_k`, > 0, relative flux.
-    """
+    r"""The amplitude of the kernel by itself."""
 
     sigma_k: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\sigma_k$", doc="amplitude of the kernel"
@@ -70,14 +64,7 @@ class SpotPopulation(AbstractAmplitude):
 
     .. math:: \sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4
 
-    Parameters
-    ----------
-    nspot_rate
-        Spots that emerge per day on the whole surface :math:`\dot N`, > 0.
-    fspot
-        Brightness of a spot relative to the photosphere f, >= 0; above 1 they are faculae.
-    alpha_max
-        Largest angular radius of a spot in radians, in (0, pi/2).
+    A spot with a brightness f above 1 is a facula.
     """
 
     nspot_rate: Float[Array, ""] = param(
