@@ -102,7 +102,7 @@ class Corrected(eqx.Module):
 
     def summary(self) -> Table:
         """The table of :meth:`Samples.summary`, weighted, with ``shift`` in the place of R-hat."""
-        mean, std, shift, ess = map(_flat, (self.mean, self.std, self.shift, self.ess))
+        mean, std, shift, ess = map(flat, (self.mean, self.std, self.shift, self.ess))
         units, rows = self.samples.units, []
         for i, (name, draws) in enumerate(self.samples.columns.items()):
             low, median, high = _quantiles(draws.ravel(), self.weights.ravel(), (0.16, 0.5, 0.84))
