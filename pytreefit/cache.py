@@ -47,7 +47,8 @@ def _order_fields() -> None:
     posterior would differ from those on disk. Those compiled before are of the other order.
     """
     unordered = Distribution.gather_pytree_data_fields.__func__
-    Distribution.gather_pytree_data_fields = classmethod(lambda cls: tuple(sorted(unordered(cls))))
+    ordered = classmethod(lambda cls: tuple(sorted(unordered(cls))))
+    Distribution.gather_pytree_data_fields = ordered  # pyright: ignore[reportAttributeAccessIssue]
     jax.clear_caches()
 
 

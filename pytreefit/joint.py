@@ -118,13 +118,13 @@ def squares_of(log_likelihood, model):
     return _method(log_likelihood, "residuals"), _method(log_likelihood, "log_normalization")
 
 
-def _method(log_likelihood, name: str):
+def _method(log_likelihood, name: str) -> Any:
     """Another method of the object that a likelihood is a method of, or None."""
     return getattr(getattr(log_likelihood, "__self__", None), name, None)
 
 
 def _likelihood(name: str, data) -> Callable[[Any], Array]:
-    function = getattr(data, "log_likelihood", data)
+    function: Any = getattr(data, "log_likelihood", data)
     if not callable(function):
         raise TypeError(
             f"Joint: {name!r} is a {type(data).__name__}, which has no log_likelihood(model) and "

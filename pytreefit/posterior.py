@@ -240,7 +240,7 @@ class Posterior(eqx.Module):
 
         A sentence, such as how far an approximation may be off there; empty if all is well.
         """
-        owner = getattr(self.log_likelihood, "__self__", None)
+        owner: Any = getattr(self.log_likelihood, "__self__", None)
         return owner.remark(self.model_at(values)) if hasattr(owner, "remark") else ""
 
     def log_density(self, u: Array) -> Array:

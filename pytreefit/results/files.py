@@ -119,7 +119,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
     if type(value) in (dict, OrderedDict):
         items = [
             [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
-            for key, entry in value.items()
+            for key, entry in value.items()  # pyright: ignore[reportAttributeAccessIssue]
         ]
         return {type(value).__name__: items}
     if type(value) in (tuple, list):
@@ -291,7 +291,7 @@ def _find(name: str, where: str) -> Any:
     return found
 
 
-def _find_class(name: str, where: str, base: Any = None) -> type:
+def _find_class(name: str, where: str, base: Any = None) -> Any:
     found = _find(name, where)
     fits = isinstance(found, type)
     fits = fits and (dataclasses.is_dataclass(found) if base is None else issubclass(found, base))

@@ -107,7 +107,7 @@ def outliers(
 
 def bin_means(
     time: np.ndarray, flux: np.ndarray, flux_err: np.ndarray, segment: np.ndarray, width: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Return inverse-variance means of time and flux, their errors, and segments, in time's order.
 
     Bins have a width in days and begin at the first time of each segment.

@@ -113,8 +113,8 @@ class AbstractEnvelope(AbstractComponent):
         By default those with a lower bound of 0 and no upper one. They get the default prior of
         a time scale, and `start` multiplies them by one factor.
         """
-        nodes = [node for node in walk(self) if node.info is not None]
-        return tuple(n.path for n in nodes if n.info.lower == 0 and not np.isfinite(n.info.upper))
+        known = {node.path: node.info for node in walk(self) if node.info is not None}
+        return tuple(p for p, info in known.items() if info.lower == 0 and np.isinf(info.upper))
 
     def default_priors(self, data):
         """Log-uniform from the cadence to 3 spans for `time_scales`, wide ones for the rest."""
