@@ -79,9 +79,8 @@ def suggest_starts(
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
     time, flux = _without_columns(gp.data)
-    found: Any = (
-        None if periods is not None and lifetimes is not None else autocorrelation(time, flux)
-    )
+    given = periods is not None and lifetimes is not None
+    found: Any = None if given else autocorrelation(time, flux)
     if periods is None:
         periods = _periods(gp, time, flux, found)
     if lifetimes is None:
