@@ -36,12 +36,8 @@ def plain() -> bool:
 def compiler_options(threads: bool, quickly: bool) -> dict[str, Any] | None:
     """Options for a program, as far as this compiler knows them; None without any.
 
-    Parameters
-    ----------
-    threads
-        Whether the program may use several cores.
-    quickly
-        Whether it is to be compiled quickly, by the former code generator.
+    For one that may use several cores (``threads``), and for one that is to be compiled quickly, by
+    the former code generator.
     """
     if plain() or jax.default_backend() != "cpu":
         return None

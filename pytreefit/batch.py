@@ -18,6 +18,8 @@ from .threads import cores, in_threads
 def vary(model: Model, values: Mapping[str, Any]) -> Model:
     """A batch of models that differ in some parameters, for ``equinox.filter_vmap``.
 
+    It is one model with a leading axis of length ``n`` on every array.
+
     Parameters
     ----------
     model
@@ -25,11 +27,6 @@ def vary(model: Model, values: Mapping[str, Any]) -> Model:
     values
         For each path ``n`` values along the first axis; all paths have the same ``n`` and advance
         together.
-
-    Returns
-    -------
-    Model
-        The model with a leading axis of length ``n`` on every array.
 
     Raises
     ------
@@ -61,6 +58,9 @@ def vary(model: Model, values: Mapping[str, Any]) -> Model:
 def grid(model: Model, axes: Mapping[str, Any]) -> Model:
     """A batch of models over every combination of some parameters' values.
 
+    It is one model with a leading axis on every array, as long as the product of the axes, the last
+    path fastest: results reshape to ``(len(first), ..., len(last))``.
+
     Parameters
     ----------
     model
@@ -68,18 +68,10 @@ def grid(model: Model, axes: Mapping[str, Any]) -> Model:
     axes
         For each path its values along the first axis.
 
-    Returns
-    -------
-    Model
-        The model with one leading axis on every array, as long as the product of the axes, the
-        last path fastest: results reshape to ``(len(first), ..., len(last))``.
-
     Raises
     ------
-    ValueError
-        If a path is unknown, an axis is empty, or a value is outside its bounds.
-    TypeError
-        If a value is not a number or has the wrong dimension.
+    ValueError, TypeError
+        As :func:`vary`, and if an axis is empty.
     """
     arrays = {path: _column(model, path, axis) for path, axis in axes.items()}
     indices = np.indices([array.shape[0] for array in arrays.values()])

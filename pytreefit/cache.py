@@ -1,5 +1,6 @@
 """Compiled programs that outlive the process: JAX's compilation cache, set up in one line."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -17,7 +18,8 @@ def cache_programs(folder: str | os.PathLike | None = None) -> Path:
 
     This is JAX's persistent compilation cache, told to keep small programs too: a fit or a
     sampling run consists of many. Call it first thing in a script: programs that are there already
-    are forgotten. Those that call back into Python are compiled anew in each process.
+    are forgotten. Those that call back into Python are compiled anew in each process. The folder
+    that is used is returned.
 
     Parameters
     ----------
@@ -25,11 +27,6 @@ def cache_programs(folder: str | os.PathLike | None = None) -> Path:
         Where to; by default ``pytreefit`` in the user's cache folder (``$XDG_CACHE_HOME`` or
         ``~/.cache`` on Linux, ``~/Library/Caches`` on macOS, ``%LOCALAPPDATA%`` on Windows). It may
         be deleted at any time. Each kind of processor has a folder of its own in it.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder that is used.
     """
     base = _user_cache() / "pytreefit" if folder is None else Path(folder).expanduser().absolute()
     path = base / _processor()
@@ -51,7 +48,7 @@ def _order_fields() -> None:
     """
     unordered = Distribution.gather_pytree_data_fields.__func__
     ordered = classmethod(lambda cls: tuple(sorted(unordered(cls))))
-    setattr(Distribution, "gather_pytree_data_fields", ordered)  # noqa: B010
+    Distribution.gather_pytree_data_fields = ordered  # pyright: ignore[reportAttributeAccessIssue]
     jax.clear_caches()
 
 
@@ -66,11 +63,8 @@ def _user_cache() -> Path:
 def _processor() -> str:
     """A name for what this processor can do: a home folder may be shared by several machines."""
     features = platform.processor()
-    try:
-        with open("/proc/cpuinfo") as info:
-            lines = [line for line in info if line.startswith(("model name", "flags", "Features"))]
-        features = "".join(sorted(set(lines)))
-    except OSError:  # no Linux
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as info:  # of Linux
+        lines = {line for line in info if line.startswith(("model name", "flags", "Features"))}
+        features = "".join(sorted(lines))
     digest = hashlib.sha256(features.encode()).hexdigest()[:12]
     return f"{platform.machine() or 'cpu'}-{digest}"

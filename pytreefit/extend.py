@@ -4,12 +4,11 @@ These names are as stable as the public ones, but only authors of components nee
 """
 
 from ._jit import outermost
-from ._lenient import lenient
 from ._xla import plain
 from ._xla_functions import arcsinh, computed_once, fast_log, fused_sum, sinh_cosh
 from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
 from .model import inline, lookup_parameter, rebuild, walk
-from .numeric import gauss_legendre, stopped
+from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration

@@ -129,7 +129,7 @@ def _method(log_likelihood, name: str) -> Any:
     return getattr(getattr(log_likelihood, "__self__", None), name, None)
 
 
-def _likelihood(name: str, data) -> Callable[[Any], Array]:
+def _likelihood(name: str, data) -> Callable[[Any], Any]:
     function: Any = getattr(data, "log_likelihood", data)
     if not callable(function):
         raise TypeError(

@@ -64,13 +64,7 @@ class Model(eqx.Module):
         return replace(self, values)
 
     def parameters(self) -> Table:
-        """The table of all parameters: path, value, unit, bounds and doc, one row each.
-
-        Returns
-        -------
-        Table
-            A sequence of ``(path, value, unit, bounds, doc)`` that prints as a table.
-        """
+        """The table of all parameters, a sequence of ``(path, value, unit, bounds, doc)``."""
         rows = [
             (node.path, _short(node.value), node.info.unit, node.info.bounds, node.info.doc)
             for node in walk(self)

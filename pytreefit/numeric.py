@@ -1,6 +1,8 @@
 """Small numerical pieces that packages of models share."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -24,3 +26,10 @@ def stopped(model: Any) -> Any:
     """The same model, through which no gradients flow."""
     arrays, rest = eqx.partition(model, eqx.is_inexact_array)
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """Within it JAX promotes dtypes and ranks as by default: for libraries that mix them."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield

@@ -19,22 +19,9 @@ _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
 
 @dataclasses.dataclass(frozen=True)
 class ParamInfo:
-    """What is known about a parameter besides its value: made by :func:`pytreefit.param`.
+    """What is known about a parameter besides its value, as told to :func:`pytreefit.param`.
 
-    Parameters
-    ----------
-    unit
-        The unit of the stored number, in astropy's spelling; ``""`` is dimensionless.
-    lower, upper
-        Bounds of the allowed values.
-    lower_open, upper_open
-        Whether a bound itself is excluded.
-    label
-        Label for plots (LaTeX allowed), or None: the path is the label.
-    doc
-        One sentence that says what the parameter is.
-    shape
-        Shape of the value; None is any one-dimensional array.
+    Whether the bounds themselves are excluded, ``lower_open`` and ``upper_open`` say.
     """
 
     unit: str = ""

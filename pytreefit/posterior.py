@@ -14,9 +14,9 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
-from ._lenient import lenient
 from .joint import squares_of
 from .model import Model, lookup_parameter, replace
+from .numeric import lenient
 from .prior import as_prior, check_start, log_density
 
 
@@ -283,11 +283,8 @@ class Posterior(eqx.Module):
     def numpyro_model(self) -> Callable[[], Model]:
         """The same posterior as a NumPyro model, for any of NumPyro's inference algorithms.
 
-        Returns
-        -------
-        callable
-            Function without arguments that samples each free parameter under its name, adds the
-            likelihood as the factor ``"log_likelihood"`` and returns the model.
+        A function without arguments that samples each free parameter under its name, adds the
+        likelihood as the factor ``"log_likelihood"`` and returns the model.
         """
 
         def numpyro_model():

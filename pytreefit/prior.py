@@ -10,8 +10,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
 
-from ._lenient import lenient
 from .model import Parameter
+from .numeric import lenient
 from .parameter import is_traced
 
 

@@ -11,16 +11,8 @@ CHUNK = 50  # most steps per call of a compiled chunk: the size of its output bu
 class Reporter:
     """Passes lines of progress on.
 
-    Parameters
-    ----------
-    progress
-        True writes to standard error, a line every few seconds; False writes nothing; a function
-        gets every line.
-
-    Raises
-    ------
-    TypeError
-        If ``progress`` is neither a bool nor callable.
+    With True they go to standard error, one every few seconds; with False nowhere; a function gets
+    every line. TypeError for anything else.
     """
 
     def __init__(self, progress: bool | Callable[[str], object]):

@@ -86,7 +86,7 @@ def _range_of_draws(prior, inverse):
 
 
 def flat_values(posterior, u: Float[Array, " dim"]) -> Float[Array, " size"]:
-    """All physical values at ``u`` in one vector, in the order of :func:`value_names`."""
+    """All physical values at ``u`` in one vector, in the order of the names."""
     return jnp.concatenate([jnp.ravel(value) for value in posterior.constrain(u).values()])
 
 
@@ -97,11 +97,6 @@ def indexed_names(shapes: dict[str, tuple[int, ...]]) -> list[str]:
         for name, shape in shapes.items()
         for index in np.ndindex(*shape)
     ]
-
-
-def value_names(posterior) -> list[str]:
-    """One name per physical number."""
-    return indexed_names(posterior.shapes)
 
 
 def coordinate_names(posterior) -> list[str]:

@@ -9,12 +9,7 @@ import numpy as np
 class Table(Sequence):
     """Rows of text under named columns, with a plain and an HTML representation.
 
-    Parameters
-    ----------
-    columns
-        The column names.
-    rows
-        One tuple per row, each as long as ``columns``; entries are printed with ``str``.
+    Each row has as many entries as there are columns; they are printed with ``str``.
     """
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]):

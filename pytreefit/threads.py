@@ -32,22 +32,11 @@ def _state():
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """The function of every item; on a CPU several at a time.
+    """The function of every item, in their order and ready; on a CPU several at a time.
 
     In turn inside of a JAX transformation, of a context that changes the precision, or of another
-    call of this function.
-
-    Parameters
-    ----------
-    function
-        Should spend its time in compiled programs, whose results are waited for here.
-    items
-        What it is called with.
-
-    Returns
-    -------
-    list
-        The results in the order of the items, ready.
+    call of this function. The function should spend its time in compiled programs, whose results
+    are waited for here.
     """
     items = list(items)
     number = min(cores(), len(items))

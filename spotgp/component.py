@@ -82,18 +82,9 @@ class AbstractComponent(Model):
     """A part of the model of a light curve, with parameters that can be fitted."""
 
     def default_priors(self, data: DataScales) -> dict[str, dist.Distribution]:
-        """Priors of the parameters that are free by default.
+        """Priors by path of the parameters that are free by default; the others are fixed.
 
-        Parameters
-        ----------
-        data
-            Scales of the light curve.
-
-        Returns
-        -------
-        dict
-            Priors by path. Parameters that are missing are fixed. Unless a class overrides this,
-            all parameters are free, with the widest priors that their bounds allow.
+        Unless a class overrides this, all are free, with the widest priors that their bounds allow.
         """
         return priors_by_bounds(self)
 
@@ -130,5 +121,5 @@ def plain(value):
 
 
 def to_float(values) -> Float[Array, "..."]:
-    """Times, lags or frequencies as an array of JAX's default float type."""
+    """Numbers such as times or lags as an array of JAX's default float type."""
     return jnp.asarray(values, jnp.result_type(float))

@@ -52,11 +52,6 @@ def plot_light_curve(
         Whether to draw the terms' predictions in panels of their own; by default if there are any.
     figure
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     own, terms = gp.data, gp.process.terms
     time = np.asarray(own.time, float) + float(own.epoch)
@@ -112,11 +107,6 @@ def plot_kernel(
         Number of harmonics to draw.
     figure
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     reach = float(kernel.model.envelope.kernel_support()) if max_lag is None else float(max_lag)
     lag = np.linspace(0.0, reach, 800)
@@ -162,11 +152,6 @@ def plot_psd(
         Number of harmonics to draw.
     figure
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     top = 6.0 / float(kernel.model.peq) if max_frequency is None else float(max_frequency)
     omega = np.linspace(0.0, 2.0 * math.pi * top, 600)
@@ -211,11 +196,6 @@ def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
         By name, either draws (an array), or ``(value, uncertainty)`` of another method.
     figure
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     figure = new_figure(figure, (7.0, 3.5))
     ax = figure.subplots()

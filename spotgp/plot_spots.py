@@ -17,7 +17,14 @@ from .plot import new_figure
 from .simulation.simulate import LightcurveModel
 from .simulation.spots import support
 
-_CMAP = "afmhot"
+# of pictures of the surface
+_LOOK = {
+    "origin": "lower",
+    "cmap": "afmhot",
+    "vmin": 0.0,
+    "vmax": 1.0,
+    "interpolation": "bilinear",
+}
 _LIGHT = 0.80  # place of the unspotted surface in the colour map
 
 
@@ -39,11 +46,6 @@ def plot_spot_map(lc: LightcurveModel, time: float, *, pixels: int = 400, figure
         Pixels across the disk.
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     star = _Star(lc)
     figure = new_figure(figure, (9.6, 3.7))
@@ -67,35 +69,18 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
         The light curve and its spots.
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
     """
     star = _Star(lc)
     figure = new_figure(figure, (8.0, 4.2))
     ax = figure.subplots()
     latitude, area = np.degrees(star.latitude), np.sin(star.alpha_max) ** 2
     first, last = star.ages
-    look = {
-        "color": "0.7",
-        "lw": 0.6,
-        "alpha": min(1.0, 300.0 / max(latitude.size, 1)),
-        "zorder": 1,
-    }
-    ax.hlines(latitude, star.t_peak + first, star.t_peak + last, **look)
+    look = {"color": "0.7", "alpha": min(1.0, 300.0 / max(latitude.size, 1)), "zorder": 1}
+    ax.hlines(latitude, star.t_peak + first, star.t_peak + last, lw=0.6, **look)
     size = 120.0 * area / max(area.max(initial=0.0), 1e-300)
-    shown = ax.scatter(
-        star.t_peak,
-        latitude,
-        s=size,
-        c=2.0 * np.pi / star.omega,
-        cmap="viridis",
-        edgecolors="black",
-        linewidths=0.4,
-        zorder=2,
-    )
+    period = 2.0 * np.pi / star.omega
+    look = {"cmap": "viridis", "edgecolors": "black", "linewidths": 0.4, "zorder": 2}
+    shown = ax.scatter(star.t_peak, latitude, s=size, c=period, **look)
     figure.colorbar(shown, ax=ax, label="rotation period (d)", pad=0.02)
     if latitude.size:
         begin, end = star.t_peak.min() + first, star.t_peak.max() + last
@@ -105,11 +90,8 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
         if low < high:
             ax.axvspan(low, high, color="0.93", zorder=0, lw=0)
     ax.axhline(0.0, color="0.5", lw=0.6, ls="--", zorder=0)
-    ax.set_xlim(begin, end)
-    ax.set_ylim(-90, 90)
-    ax.set_yticks(range(-90, 91, 30))
-    ax.set_xlabel("time (d)")
-    ax.set_ylabel("latitude (deg)")
+    ax.set(xlim=(begin, end), ylim=(-90, 90), yticks=range(-90, 91, 30))
+    ax.set(xlabel="time (d)", ylabel="latitude (deg)")
     if latitude.size:
         _size_legend(ax, area)
     return figure
@@ -216,15 +198,9 @@ class _Star:
         real = np.asarray(spots.weight) != 0
         self.lc = lc
         self.t, self.flux = np.asarray(lc.t, float), np.asarray(lc.flux, float)
+        columns = (spots.t_peak, spots.latitude, spots.longitude, spots.alpha_max, spots.weight)
         self.t_peak, self.latitude, self.longitude, self.alpha_max, self.weight = (
-            np.asarray(a, float)[real]
-            for a in (
-                spots.t_peak,
-                spots.latitude,
-                spots.longitude,
-                spots.alpha_max,
-                spots.weight,
-            )
+            np.asarray(column, float)[real] for column in columns
         )
         self.omega = np.asarray(visibility.omega0(spots.latitude), float)[real]
         self.equator = 2.0 * np.pi / float(visibility.peq)
@@ -281,15 +257,7 @@ class _Disk:
         self.directions = np.stack([sin_i * z - cos_i * y, x, cos_i * z + sin_i * y], axis=-1)
         self.to_sky = np.array([[0.0, 1.0, 0.0], [-cos_i, 0.0, sin_i], [sin_i, 0.0, cos_i]])
 
-        self.image = ax.imshow(
-            np.full((pixels, pixels), np.nan),
-            origin="lower",
-            extent=(-1, 1, -1, 1),
-            cmap=_CMAP,
-            vmin=0.0,
-            vmax=1.0,
-            interpolation="bilinear",
-        )
+        self.image = ax.imshow(np.full((pixels, pixels), np.nan), extent=(-1, 1, -1, 1), **_LOOK)
         self.image.set_clip_path(Circle((0, 0), 1.0, transform=ax.transData))
         thin = {"color": "black", "lw": 0.5, "alpha": 0.35}
         self.meridians = [
@@ -298,9 +266,7 @@ class _Disk:
         longitude = np.linspace(0.0, 2.0 * np.pi, 181)
         for degrees in range(-60, 61, 30):
             ax.plot(*self._visible(np.radians(degrees), longitude), **thin)
-        ax.set_xlim(-1.05, 1.05)
-        ax.set_ylim(-1.05, 1.05)
-        ax.set_aspect("equal")
+        ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
         ax.set_axis_off()
 
     def _visible(self, latitude, longitude):
@@ -323,27 +289,17 @@ def _draw_surface(ax, star: _Star, time):
     longitude = np.radians(np.arange(-179.75, 180.0, 0.5))
     directions = _unit_vectors(latitude[:, None], longitude[None, :])
     dark = star.darkness(directions, time, np.radians(0.5))
-    shown = ax.imshow(
-        _LIGHT * np.clip(1.0 - dark, 0.0, 1.0 / _LIGHT),
-        origin="lower",
-        extent=(-180, 180, -90, 90),
-        cmap=_CMAP,
-        vmin=0.0,
-        vmax=1.0,
-        interpolation="bilinear",
-    )
+    shown = _LIGHT * np.clip(1.0 - dark, 0.0, 1.0 / _LIGHT)
+    ax.imshow(shown, extent=(-180, 180, -90, 90), **_LOOK)
     toward = np.array([np.sin(star.inc), 0.0, np.cos(star.inc)])
     mu = directions @ toward
     x, y = np.degrees(longitude), np.degrees(latitude)
     ax.contourf(x, y, mu, levels=[-1.0, 0.0], colors=["black"], alpha=0.35)
     if mu.min() < 0:
         ax.contour(x, y, mu, levels=[0.0], colors="white", linewidths=1.0)
-    ax.set_xticks(range(-180, 181, 60))
-    ax.set_yticks(range(-90, 91, 30))
-    ax.grid(color="black", lw=0.4, alpha=0.3)
+    ax.set(xticks=range(-180, 181, 60), yticks=range(-90, 91, 30), ylabel="latitude (deg)")
     ax.set_xlabel("longitude from the observer's meridian (deg)")
-    ax.set_ylabel("latitude (deg)")
-    return shown
+    ax.grid(color="black", lw=0.4, alpha=0.3)
 
 
 def _size_legend(ax, area):

@@ -19,7 +19,7 @@ from pytreefit import Fit, Status, Table, fit, jit
 from pytreefit.extend import in_threads, prior_limits, walk
 
 from .gp.priors import inside
-from .gp.solver import GPSolver
+from .gp.solver import GPSolver, density
 from .periods import autocorrelation, lomb_scargle
 from .star.model import SpotEvolutionModel
 
@@ -62,11 +62,11 @@ def suggest_starts(
     periods: Sequence[float] | None = None,
     lifetimes: Sequence[float] | None = None,
 ) -> list[dict[str, float]]:
-    """Values to start from, best first.
+    """Values to start from by path, best first.
 
     All combinations of the periods that the data suggest, some life times, inclinations and
     shears, each with the amplitude that gives the variance of the data, ranked by their log
-    posterior.
+    posterior. Those for which it is not finite are left out.
 
     Parameters
     ----------
@@ -77,11 +77,6 @@ def suggest_starts(
         halves, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
-
-    Returns
-    -------
-    list of dict
-        Values by path. Those whose log posterior is not finite are left out.
     """
     time, flux = _without_columns(gp.data)
     if periods is None or lifetimes is None:
@@ -98,11 +93,11 @@ def suggest_starts(
             if values not in starts:
                 starts.append(values)
     if any(name.startswith(_AMPLITUDE) for name in initial):
-        ratios = np.var(flux) / _in_chunks(_variances, gp, starts)
+        ratios = np.var(flux) / _in_chunks(_variance, gp, starts)
         pairs = zip(starts, np.sqrt(ratios), strict=True)
         starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
-    density = _in_chunks(_log_densities, gp, starts)
-    return [starts[k] for k in np.argsort(-density) if np.isfinite(density[k])]
+    ranked = _in_chunks(density, gp, starts)
+    return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
 
 
 def _without_columns(data):
@@ -142,7 +137,7 @@ def _rescaled(gp: GPSolver, values, factor: float) -> dict[str, float]:
 
 
 def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
-    """A function of the posterior and of stacked values, for lists of any length."""
+    """A function of values and of the posterior, for lists of values of any length."""
     stacked = {
         name: jnp.asarray([values[name] for values in starts], initial.dtype)
         for name, initial in gp.posterior.initial.items()
@@ -151,34 +146,28 @@ def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
     def chunk(first):
         # filled up with the last one, so that all chunks share a program
         rows = np.minimum(np.arange(first, first + _CHUNK), len(starts) - 1)
-        return function(gp.posterior, {name: array[rows] for name, array in stacked.items()})
+        values = {name: array[rows] for name, array in stacked.items()}
+        return _of_each(gp.posterior, function, values)
 
     found = in_threads(chunk, range(0, len(starts), _CHUNK))
     return np.concatenate([np.asarray(part) for part in found])[: len(starts)]
 
 
 @jit
-def _variances(posterior, stacked):
-    """Variance of the spots' light curve, for each row of values."""
-
-    def variance(values):
-        return posterior.model_at(values).spot_kernel().kernel(jnp.zeros(()))
-
-    return jax.lax.map(variance, stacked)
+def _of_each(posterior, function, stacked):
+    return jax.lax.map(lambda values: function(values, posterior), stacked)
 
 
-@jit
-def _log_densities(posterior, stacked):
-    """Log posterior density of the physical values, for each row of values."""
-
-    def density(values):
-        return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
-
-    return jax.lax.map(density, stacked)
+def _variance(values, posterior):
+    """Variance of the spots' light curve."""
+    return posterior.model_at(values).spot_kernel().kernel(jnp.zeros(()))
 
 
 def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     """A model with period, life times and amplitude estimated from the autocorrelation.
+
+    The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
+    autocorrelation takes to decay, and longer than the star takes to turn.
 
     Parameters
     ----------
@@ -187,12 +176,6 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     model
         What to start from: the period of its visibility, the times of its envelope and its
         amplitude are set (`SpotEvolutionModel.start`).
-
-    Returns
-    -------
-    SpotEvolutionModel
-        The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
-        autocorrelation takes to decay, and longer than the star takes to turn.
     """
     acf = data.autocorrelation()
     period = acf.period if math.isfinite(acf.period) else data.lomb_scargle().period
@@ -223,11 +206,6 @@ def search(
     progress
         As for `pytreefit.fit`.
 
-    Returns
-    -------
-    Search
-        The best fit, and all of them.
-
     Raises
     ------
     ValueError
@@ -243,15 +221,15 @@ def search(
         fits.append(fit(gp.posterior, start=values, steps=steps, progress=progress))
         if _interrupted(fits[-1]):
             break
-    density = _densities(fits)
-    for k in np.flatnonzero(density > np.max(density) - _AGREE):
+    reached = _densities(fits)
+    for k in np.flatnonzero(reached > np.max(reached) - _AGREE):
         if not any(map(_interrupted, fits)):
             fits[k] = _closer(gp, fits[k], steps, progress)
-    density = _densities(fits)
-    best = fits[int(np.argmax(density))]
+    reached = _densities(fits)
+    best = fits[int(np.argmax(reached))]
     if not _interrupted(best):
         best = _remade(gp, best, steps, progress)
-    return Search(best, tuple(fits), density)
+    return Search(best, tuple(fits), reached)
 
 
 def _remade(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:

@@ -181,7 +181,7 @@ def fit_many(
 
     Light curves of unequal length are filled up to a common one, without any effect on their
     likelihoods, so that stars of a kind share one compiled program; every core takes one star after
-    the other. A star that fails is a row that says why.
+    the other. A star that fails is a row that says why. Ctrl-C returns what is done so far.
 
     Parameters
     ----------
@@ -209,11 +209,6 @@ def fit_many(
     **kwargs
         Further arguments of `GPSolver.from_data`, the same for every star. Without a ``solver``
         they are exact. `AbstractSolver.shared` says which solvers share programs.
-
-    Returns
-    -------
-    ManyFits
-        Ctrl-C returns what is done so far.
 
     Raises
     ------

@@ -30,10 +30,7 @@ def at_once() -> bool:
 class Rowwise:
     """A function of a posterior, a frame and a row, compiled once, for stacks of rows.
 
-    Parameters
-    ----------
-    function
-        Called as ``function(posterior, frame, row, *constants)``; the row may be a tree.
+    It is called as ``function(posterior, frame, row, *constants)``; the row may be a tree.
     """
 
     def __init__(self, function):
@@ -116,11 +113,7 @@ def log_volume(prior, us: Float[Array, "row dim"]):
 
     ``prior`` is a posterior without its likelihood (:func:`prior_only`).
     """
-
-    def function(u):
-        return prior.log_density(u) - prior.log_density_physical(u)
-
-    return jax.vmap(jax.value_and_grad(function))(us)
+    return jax.vmap(jax.value_and_grad(prior.log_volume))(us)
 
 
 @jit
@@ -128,7 +121,6 @@ def log_volume_curvature(prior, frame: Frame) -> Float[Array, "dim dim"]:
     """Minus the second derivatives of :func:`log_volume` in z, at the frame's offset."""
 
     def function(z):
-        u = frame.offset + frame.scale * z
-        return prior.log_density(u) - prior.log_density_physical(u)
+        return prior.log_volume(frame.offset + frame.scale * z)
 
     return -jax.hessian(function)(jnp.zeros_like(frame.offset))

@@ -248,9 +248,8 @@ def _line(searches: Search, done: int, seconds: float) -> str:
     best = int(np.argmin(searches.value))
     gain = float(searches.gain[best])
     expected = f", expected gain {gain:.2g}" if np.isfinite(gain) else ""
-    return f"fit: step {done}, log density {-searches.value[best]:.8g}{expected}, " + duration(
-        seconds
-    )
+    density = f"{-searches.value[best]:.8g}"
+    return f"fit: step {done}, log density {density}{expected}, {duration(seconds)}"
 
 
 def _result(posterior, frame, method, searches, history, interrupted, tolerance) -> Fit:

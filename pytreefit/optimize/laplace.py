@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ..model import lookup_parameter
 from ..posterior import Posterior
-from ..space import coordinate_names, flat_values, indexed_names, natural_range, value_names
+from ..space import coordinate_names, flat_values, indexed_names, natural_range
 from ..table import Table
 from .evaluate import Frame, hessian
 from .minimisers import least_squares, value_and_gradient
@@ -131,7 +131,7 @@ def laplace(
         u=u,
         covariance_u=covariance_u,
         covariance=slopes @ covariance_u @ slopes.T,
-        components=tuple(value_names(posterior)),
+        components=tuple(indexed_names(posterior.shapes)),
     )
 
 

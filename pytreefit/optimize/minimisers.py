@@ -1,29 +1,30 @@
 """Minimisers that need one evaluation per step, so that the model is compiled only once."""
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._lazy import LazyModule
-from .._lenient import lenient
+from ..numeric import lenient
 from ..progress import CHUNK
 from .evaluate import Frame, Rowwise, gauss_newton, objective
 from .status import Status
-
-if TYPE_CHECKING:
-    import optax
-else:
-    optax = LazyModule("optax")
 
 # plain integers, for arrays
 RUNNING, CONVERGED, STALLED, NOT_FINITE = map(
     int, (Status.UNFINISHED, Status.CONVERGED, Status.STALLED, Status.NOT_FINITE)
 )
 _ROUNDING = 8.0  # changes of the objective below so many units in its last place mean nothing
+
+
+def _optax() -> Any:
+    """Optax, whose import takes time that most programs would spend for nothing."""
+    import optax
+
+    return optax
 
 
 class Search(eqx.Module):
@@ -73,6 +74,12 @@ class LineSearch(NamedTuple):
     trials: Int[Array, ""]
 
 
+def _along(lbfgs, direction, slope, step) -> LineSearch:
+    """The memory before the first trial along a direction."""
+    low, high = jnp.zeros_like(step), jnp.full_like(step, jnp.inf)
+    return LineSearch(lbfgs, direction, slope, step, low, high, jnp.zeros((), int))
+
+
 class Damping(NamedTuple):
     """What Levenberg-Marquardt remembers: the next step, and how it is damped."""
 
@@ -105,21 +112,12 @@ class LBFGS(eqx.Module):
     most_trials: int = eqx.field(static=True, default=30)
 
     def start(self, z) -> Search:
-        zero, infinite = jnp.zeros_like(z[0]), jnp.full_like(z[0], jnp.inf)
-        memory = LineSearch(
-            lbfgs=self._directions().init(z),
-            direction=jnp.zeros_like(z),
-            slope=zero,
-            step=zero,
-            low=zero,
-            high=infinite,
-            trials=jnp.zeros((), int),
-        )
         # The first step has length zero: it evaluates the start and always succeeds.
-        return _not_started(z, memory)
+        zero = jnp.zeros_like(z[0])
+        return _not_started(z, _along(self._directions().init(z), jnp.zeros_like(z), zero, zero))
 
     def _directions(self):
-        return optax.scale_by_lbfgs(memory_size=self.memory_size)
+        return _optax().scale_by_lbfgs(memory_size=self.memory_size)
 
     def evaluate(self, posterior, frame: Frame, search: Search):
         return _value_and_gradient(posterior, frame, self._trial(search))
@@ -145,15 +143,7 @@ class LBFGS(eqx.Module):
             gain = 0.5 * gradient @ along
             limit = jnp.maximum(tolerance, noise)
             done = (gain < limit) & (search.value - value < limit)
-            memory = LineSearch(
-                lbfgs=lbfgs,
-                direction=direction,
-                slope=gradient @ direction,
-                step=jnp.ones_like(value),
-                low=jnp.zeros_like(value),
-                high=jnp.full_like(value, jnp.inf),
-                trials=jnp.zeros((), int),
-            )
+            memory = _along(lbfgs, direction, gradient @ direction, jnp.ones_like(value))
             status = jnp.where(done, CONVERGED, RUNNING)
             return Search(trial, value, gradient, gain, status, evaluations, memory)
 
@@ -306,7 +296,7 @@ class Optax(eqx.Module):
         status = jnp.where(stopped, jnp.where(small, CONVERGED, STALLED), RUNNING)
         memory = Waiting(
             inner=inner,
-            next=optax.apply_updates(old.next, updates),
+            next=_optax().apply_updates(old.next, updates),
             waited=waited,
             reference=jnp.where(improved, value, old.reference),
             first_norm=first_norm,
@@ -322,7 +312,7 @@ class Optax(eqx.Module):
         )
 
     def _update(self, gradient, memory, value):
-        transformation = optax.with_extra_args_support(self.transformation)
+        transformation = _optax().with_extra_args_support(self.transformation)
         with lenient():
             return transformation.update(
                 gradient, memory.inner, memory.next, value=value, grad=gradient
@@ -330,7 +320,7 @@ class Optax(eqx.Module):
 
 
 def _linesearch_steps(state):
-    return optax.tree.get(state, "num_linesearch_steps")
+    return _optax().tree.get(state, "num_linesearch_steps")
 
 
 def _evaluate_with_line_search(posterior, frame: Frame, memory, transformation):
@@ -338,10 +328,10 @@ def _evaluate_with_line_search(posterior, frame: Frame, memory, transformation):
         return objective(posterior, frame, z)
 
     state, z = memory.inner, memory.next
-    if optax.tree.get(state, "grad") is None:
+    if _optax().tree.get(state, "grad") is None:
         value, gradient = jax.value_and_grad(function)(z)
     else:  # the line search has already evaluated this point
-        value, gradient = optax.value_and_grad_from_state(function)(z, state=state)
+        value, gradient = _optax().value_and_grad_from_state(function)(z, state=state)
     with lenient():
         updates, state = transformation.update(
             gradient, state, z, value=value, grad=gradient, value_fn=function
@@ -371,26 +361,11 @@ _searches = Rowwise(_advance)
 
 
 def advance(posterior, frame: Frame, searches: Search, method, tolerance, steps: int):
-    """Some steps of every search that is running, at most `CHUNK`.
+    """Some steps of every running search, one per start, stacked: at most `CHUNK`.
 
-    Parameters
-    ----------
-    posterior, frame
-        What is minimised.
-    searches
-        One search per start, stacked.
-    method
-        :class:`LBFGS`, :class:`LevenbergMarquardt` or :class:`Optax`.
-    tolerance
-        Gains of the log density below it are not worth a step.
-    steps
-        How many.
-
-    Returns
-    -------
-    tuple
-        The searches after these steps, the values after each of them, shape (starts, CHUNK), and
-        how many steps each search made, shape (starts,).
+    Returned are the searches after these steps, the values after each of them, shape (starts,
+    CHUNK), and how many steps each search made, shape (starts,). Gains below the tolerance are not
+    worth a step.
     """
     return _searches.all(posterior, frame, searches, method, tolerance, jnp.asarray(steps))
 
@@ -403,14 +378,9 @@ def _first_step(posterior, frame: Frame, search: Search, method) -> Search:
 
 
 def value_and_gradient(posterior, frame: Frame, z):
-    """The objective and its gradient; infinity where they are not finite.
+    """The objective and its gradient at z, shape ``(dim,)`` or one row per point.
 
-    Parameters
-    ----------
-    posterior, frame
-        What is minimised.
-    z
-        Coordinates, shape ``(dim,)`` or one row per point.
+    Infinity where they are not finite.
     """
     method = LBFGS()
     start = method.start(z) if z.ndim == 1 else jax.vmap(method.start)(z)
@@ -421,11 +391,8 @@ def value_and_gradient(posterior, frame: Frame, z):
 def least_squares(posterior, frame: Frame, z):
     """Half the sum of squared residuals plus the prior's part, at a point of shape ``(dim,)``.
 
-    Returns
-    -------
-    tuple
-        Value, gradient, and the Gauss-Newton Hessian with the convex part of the prior's: NaN where
-        these are not finite.
+    Value, gradient, and the Gauss-Newton Hessian with the convex part of the prior's: NaN where
+    these are not finite.
     """
     method = LevenbergMarquardt(jnp.zeros_like(z))
     search = _first_step(posterior, frame, method.start(z), method)

@@ -17,27 +17,11 @@ def _likelihood_and_gradient(posterior, u):
 
 
 def start_coordinates(posterior, start) -> Float[Array, " dim"]:
-    """Unconstrained coordinates of a start.
+    """Unconstrained coordinates, shape ``(dim,)``, of a start.
 
-    Parameters
-    ----------
-    posterior
-        The posterior.
-    start
-        None (the values in the model), a dictionary of values (the model's for those not named),
-        or a result that has them (``Fit``, ``Laplace``).
-
-    Returns
-    -------
-    jax.Array
-        Vector of shape ``(dim,)``.
-
-    Raises
-    ------
-    TypeError
-        If ``start`` is none of these.
-    ValueError
-        If a value is outside its prior, or belongs to other parameters.
+    That is None (the values in the model), a dictionary of values (the model's for those not
+    named), or a result that has them (``Fit``, ``Laplace``). TypeError if it is none of these,
+    ValueError if a value is outside its prior, or belongs to other parameters.
     """
     if start is not None and hasattr(start, "u"):
         if tuple(start.names) != posterior.names:
@@ -80,10 +64,8 @@ def refuse_start(posterior, u: Float[Array, " dim"]) -> None:
             f"The log-likelihood is {float(likelihood)} at the start ({everything}): start "
             "elsewhere, or look for data or model values that are not finite there."
         )
-    names = coordinate_names(posterior)
-    bad = [
-        n for n, slope in zip(names, np.asarray(gradient), strict=True) if not np.isfinite(slope)
-    ]
+    slopes = zip(coordinate_names(posterior), np.asarray(gradient), strict=True)
+    bad = [name for name, slope in slopes if not np.isfinite(slope)]
     if not bad:
         raise ValueError(
             f"The residuals or their derivatives are not finite at the start ({everything}), "

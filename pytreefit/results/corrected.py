@@ -22,6 +22,7 @@ from . import files
 from .pareto import pareto_smoothed
 
 _LEAST = 4  # draws of each chain
+_ROWS = ("log_density", "diverging", "acceptance", "tree_depth", "leapfrogs", "jumps", "log_volume")
 _ENOUGH = 100  # effective draws, for a median and a width that can be quoted
 
 
@@ -97,17 +98,11 @@ class Corrected(eqx.Module):
     @property
     def largest_shift(self) -> float:
         """Largest of ``shift`` in absolute value."""
-        return float(np.max(np.abs(_flat(self.shift))))
+        return float(np.max(np.abs(flat(self.shift))))
 
     def summary(self) -> Table:
-        """The table of results, weighted.
-
-        Returns
-        -------
-        Table
-            As that of :meth:`Samples.summary`, with ``shift`` in the place of R-hat.
-        """
-        mean, std, shift, ess = map(_flat, (self.mean, self.std, self.shift, self.ess))
+        """The table of :meth:`Samples.summary`, weighted, with ``shift`` in the place of R-hat."""
+        mean, std, shift, ess = map(flat, (self.mean, self.std, self.shift, self.ess))
         units, rows = self.samples.units, []
         for i, (name, draws) in enumerate(self.samples.columns.items()):
             low, median, high = _quantiles(draws.ravel(), self.weights.ravel(), (0.16, 0.5, 0.84))
@@ -131,7 +126,26 @@ class Corrected(eqx.Module):
 
     def warn(self, stacklevel: int = 2) -> None:
         """Warn (UserWarning) of weights that can't be trusted, and of few effective draws."""
-        _warn(self, stacklevel + 2)
+        say = functools.partial(warnings.warn, category=UserWarning, stacklevel=stacklevel + 1)
+        size = self.weights.size
+        broken = int(np.sum(np.isnan(self.log_density)))
+        if broken:
+            say(f"The exact density is NaN at {broken} of {size} draws: they have no weight.")
+        if self.pareto_k == np.inf:
+            say(f"The weights of {size} draws are too few to be judged: evaluate more draws.")
+        elif self.pareto_k > self.pareto_limit:
+            say(
+                f"Pareto k = {self.pareto_k:.2f} is above {self.pareto_limit:.2f}: the exact "
+                "posterior reaches where there are hardly any draws, and no weights can mend that. "
+                "Draw from a better approximation, or from the exact posterior, starting where "
+                "these draws are."
+            )
+        least = np.min(flat(self.ess))
+        if not least >= _ENOUGH:
+            say(
+                f"Only {least:.0f} draws are effective after the correction: evaluate more draws "
+                "(number), draw more, or draw from a better approximation."
+            )
 
     def resample(self, key: Array, n: int | None = None):
         """Draws of equal weight, for figures, models and files.
@@ -168,30 +182,6 @@ class Corrected(eqx.Module):
         files.save(path, dataclasses.replace(self, samples=samples))
 
 
-def _warn(corrected: Corrected, stacklevel: int) -> None:
-    """See :meth:`Corrected.warn`."""
-    say = functools.partial(warnings.warn, category=UserWarning, stacklevel=stacklevel)
-    size = corrected.weights.size
-    broken = int(np.sum(np.isnan(corrected.log_density)))
-    if broken:
-        say(f"The exact density is NaN at {broken} of {size} draws: they have no weight.")
-    if corrected.pareto_k == np.inf:
-        say(f"The weights of {size} draws are too few to be judged: evaluate more draws.")
-    elif corrected.pareto_k > corrected.pareto_limit:
-        say(
-            f"Pareto k = {corrected.pareto_k:.2f} is above {corrected.pareto_limit:.2f}: the exact "
-            "posterior reaches where there are hardly any draws, and no weights can mend that. "
-            "Draw from a better approximation, or from the exact posterior, starting where "
-            "these draws are."
-        )
-    least = np.min(_flat(corrected.ess))
-    if not least >= _ENOUGH:
-        say(
-            f"Only {least:.0f} draws are effective after the correction: evaluate more draws "
-            "(number), draw more, or draw from a better approximation."
-        )
-
-
 def correct(samples, exact: Posterior, number: int | None, progress) -> Corrected:
     """See :meth:`Samples.corrected`."""
     _check(samples, exact)
@@ -213,7 +203,7 @@ def correct(samples, exact: Posterior, number: int | None, progress) -> Correcte
             "The exact posterior's log density is not finite at any of the draws: is it of the "
             "same data?"
         )
-    efficiency = float(np.min(_flat(_efficiency(samples))))
+    efficiency = float(np.min(flat(_efficiency(samples))))
     weights, k = pareto_smoothed(ratios.ravel(), efficiency)
     samples = dataclasses.replace(
         samples, model=exact.model, links=exact.links, link_paths=tuple(exact.links)
@@ -225,7 +215,7 @@ def correct(samples, exact: Posterior, number: int | None, progress) -> Correcte
         pareto_k=k,
         seconds=time.perf_counter() - began,
     )
-    _warn(corrected, stacklevel=5)
+    corrected.warn(stacklevel=5)
     return corrected
 
 
@@ -311,16 +301,7 @@ def _scattered(number: int) -> np.ndarray:
 
 def _map_draws(function, samples):
     """Samples with a function applied to every array that has a chain and a draw axis."""
-    names = (
-        "log_density",
-        "diverging",
-        "acceptance",
-        "tree_depth",
-        "leapfrogs",
-        "jumps",
-        "log_volume",
-    )
-    arrays = {name: function(getattr(samples, name)) for name in names}
+    arrays = {name: function(getattr(samples, name)) for name in _ROWS}
     draws = {name: function(x) for name, x in samples.draws.items()}
     return dataclasses.replace(samples, draws=draws, **arrays)
 
@@ -348,5 +329,6 @@ def _quantiles(values, weights, levels):
     return np.interp(levels, np.cumsum(steps) - 0.5 * steps, values[order])
 
 
-def _flat(diagnostic: dict[str, np.ndarray]) -> np.ndarray:
+def flat(diagnostic: dict[str, np.ndarray]) -> np.ndarray:
+    """The numbers of all names, one after the other."""
     return np.concatenate([np.ravel(entry) for entry in diagnostic.values()])

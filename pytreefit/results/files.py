@@ -292,7 +292,7 @@ def _find(name: str, where: str) -> Any:
     return found
 
 
-def _find_class(name: str, where: str, base: Any = None) -> type:
+def _find_class(name: str, where: str, base: Any = None) -> Any:
     found = _find(name, where)
     fits = isinstance(found, type)
     fits = fits and (dataclasses.is_dataclass(found) if base is None else issubclass(found, base))

@@ -26,7 +26,8 @@ def pareto_smoothed(log_ratios: Float[np.ndarray, " n"], efficiency: float = 1.0
         p(r \mid r > u) = \frac{1}{\sigma} \left(1 + k\,\frac{r - u}{\sigma}\right)^{-1 - 1/k}
 
     and the one of rank z among them becomes the quantile at :math:`(z - 1/2) / M`, but no larger
-    than the largest ratio.
+    than the largest ratio. The k is minus infinity where all weights are equal, infinity where
+    there are too few draws to fit it.
 
     Parameters
     ----------
@@ -36,12 +37,6 @@ def pareto_smoothed(log_ratios: Float[np.ndarray, " n"], efficiency: float = 1.0
     efficiency
         Effective number of draws over their number: :math:`M = \min(n / 5, 3 \sqrt{n /
         \mathrm{efficiency}})`.
-
-    Returns
-    -------
-    Smoothed
-        The weights, shape (n,), and k: minus infinity where all weights are equal, infinity where
-        there are too few draws to fit it.
 
     Notes
     -----

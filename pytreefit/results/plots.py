@@ -1,5 +1,6 @@
 """Draws in other packages' hands: ArviZ, corner, matplotlib; none is imported before it is used."""
 
+import importlib
 import warnings
 from collections.abc import Sequence
 
@@ -79,8 +80,6 @@ def _columns(samples, names: Sequence[str] | None) -> dict[str, np.ndarray]:
 
 
 def _import(package: str):
-    import importlib
-
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -19,7 +19,7 @@ from ..posterior import Posterior
 from ..space import indexed_names
 from ..table import Table, rounded
 from . import files, plots
-from .corrected import Corrected, correct
+from .corrected import Corrected, correct, flat
 
 _LARGE_RHAT = 1.01
 
@@ -81,24 +81,17 @@ class Samples(eqx.Module):
     @classmethod
     def from_run(cls, posterior, rows, seconds: dict[str, float], step_size: float) -> "Samples":
         """Build the result from the rows of all transitions, of shape ``(draws, chains, ...)``."""
-        rows = jax.tree.map(lambda leaf: jnp.asarray(np.swapaxes(leaf, 0, 1)), rows)
-        draws, log_volume = _constrain(posterior, rows.u)
+        rows = {k: jnp.asarray(np.swapaxes(row, 0, 1)) for k, row in rows._asdict().items()}
+        draws, log_volume = _constrain(posterior, rows.pop("u"))
         return cls(
             draws={name: draws[name] for name in posterior.names},
-            log_density=rows.log_density,
-            diverging=rows.diverging,
-            acceptance=rows.acceptance,
-            tree_depth=rows.tree_depth,
-            leapfrogs=rows.leapfrogs,
-            jumps=rows.jumps,
+            **rows,
             step_size=step_size,
             model=posterior.model,
             paths=posterior.paths,
             links=posterior.links,
             link_paths=tuple(posterior.links),
-            seconds_compile=seconds["compile"],
-            seconds_warmup=seconds["warmup"],
-            seconds_sampling=seconds["sampling"],
+            **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
             log_volume=log_volume,
         )
 
@@ -158,15 +151,12 @@ class Samples(eqx.Module):
         return columns
 
     def summary(self) -> Table:
-        """The table of results.
+        """The table of results, one row per number.
 
-        Returns
-        -------
-        Table
-            One row per number: its name, median, distances from the median to the 16th and 84th
-            percentile, mean, standard deviation, R-hat, effective sample size and unit.
+        Its name, median, distances from the median to the 16th and 84th percentile, mean, standard
+        deviation, R-hat, effective sample size and unit.
         """
-        rhat, ess, units = _flat(self.rhat), _flat(self.ess), self.units
+        rhat, ess, units = flat(self.rhat), flat(self.ess), self.units
         rows = []
         for (name, draws), r, n in zip(self.columns.items(), rhat, ess, strict=True):
             low, median, high = np.percentile(draws, [16, 50, 84])
@@ -192,29 +182,28 @@ class Samples(eqx.Module):
 
     def warn(self, stacklevel: int = 2) -> None:
         """Warn (UserWarning) of divergences, and of chains that do not agree (R-hat > 1.01)."""
+        say = functools.partial(warnings.warn, category=UserWarning, stacklevel=stacklevel)
         if self.divergences:
-            warnings.warn(
+            say(
                 f"{self.divergences} of {self.diverging.size} trajectories diverged: the draws may "
                 "miss part of the posterior. Raise target_acceptance (to 0.95), or look in "
-                "corner() for the place where `diverging` is True.",
-                UserWarning,
-                stacklevel=stacklevel,
+                "corner() for the place where `diverging` is True."
             )
         large = [
             f"{name} ({r:.3f})"
-            for name, r in zip(self.columns, _flat(self.rhat), strict=True)
+            for name, r in zip(self.columns, flat(self.rhat), strict=True)
             if not r <= _LARGE_RHAT
         ]
         if large:
-            warnings.warn(
+            say(
                 f"R-hat is above {_LARGE_RHAT} for {', '.join(large)}: the chains do not agree "
-                "yet. Take more draws, or a longer warm-up; between several modes, jumps.",
-                UserWarning,
-                stacklevel=stacklevel,
+                "yet. Take more draws, or a longer warm-up; between several modes, jumps."
             )
 
     def models(self, n: int | None = None, key: Array | None = None) -> Any:
-        """The models of the draws, as one model with a leading batch axis on every array.
+        """The models of the draws, for :func:`equinox.filter_vmap` or :func:`map_models`.
+
+        They are one model with a leading batch axis on every array.
 
         Parameters
         ----------
@@ -222,11 +211,6 @@ class Samples(eqx.Module):
             How many; None is all of them.
         key
             Random key for choosing ``n`` of them without replacement; None takes them evenly.
-
-        Returns
-        -------
-        Model
-            A batched model for :func:`equinox.filter_vmap` or :func:`map_models`.
 
         Raises
         ------
@@ -307,10 +291,7 @@ class Samples(eqx.Module):
         return plots.to_arviz(self)
 
     def corner(self, names: Sequence[str] | None = None, **options):
-        """Corner plot of all pairs of numbers.
-        **options
-            Passed to ``corner.corner``, such as ``truths`` or ``fig``.
-        """
+        """Corner plot of all pairs of numbers; ``corner.corner`` takes the options."""
         return plots.corner(self, names, **options)
 
     def trace(self, names: Sequence[str] | None = None):
@@ -333,7 +314,3 @@ class Samples(eqx.Module):
 @jit
 def _constrain(posterior, u):
     return jax.vmap(jax.vmap(lambda u: (posterior.constrain(u), posterior.log_volume(u))))(u)
-
-
-def _flat(diagnostic: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(entry) for entry in diagnostic.values()])

@@ -10,34 +10,18 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from ..results.files import load, save
+from ..results.files import load
 
 
 class Checkpoint(eqx.Module):
-    """A run between two chunks: enough to go on, or to build the result if it is finished.
+    """A run between two chunks: enough to go on, or to build the result if it is finished."""
 
-    Parameters
-    ----------
-    owner
-        Fingerprints of the run, by aspect (see :func:`fingerprints`).
-    done
-        Number of transitions done.
-    whitening
-        The sampler's coordinates: offset and matrix.
-    state
-        Leaves of the chains' state.
-    chunks
-        What each quantity was after every transition so far.
-    seconds
-        Time spent so far, by phase.
-    """
-
-    owner: dict[str, str]
-    done: int
-    whitening: tuple[np.ndarray, ...]
-    state: tuple[np.ndarray, ...]
-    chunks: dict[str, np.ndarray]
-    seconds: dict[str, float]
+    owner: dict[str, str]  # fingerprints of the run
+    done: int  # transitions so far
+    whitening: tuple[np.ndarray, ...]  # offset and matrix
+    state: tuple[np.ndarray, ...]  # leaves of the state of the chains
+    chunks: dict[str, np.ndarray]  # each quantity after every transition
+    seconds: dict[str, float]  # by phase
 
 
 def fingerprints(posterior, key, **settings: Any) -> dict[str, str]:
@@ -48,15 +32,11 @@ def fingerprints(posterior, key, **settings: Any) -> dict[str, str]:
     functions = (posterior.log_likelihood, posterior.residuals, tuple(posterior.links.values()))
     return {
         "parameters": repr((posterior.paths, tuple(posterior.links))),
-        "priors": _hash(repr([_describe(prior) for prior in posterior.priors.values()])),
+        "priors": _digest(list(map(_describe, posterior.priors.values()))),
         "model or data": _digest((posterior.model, functions)),
         "key": _digest(jax.random.key_data(key)),
         **{name: repr(value) for name, value in settings.items()},
     }
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(_without_addresses(text).encode()).hexdigest()
 
 
 def _without_addresses(text: str) -> str:
@@ -106,8 +86,3 @@ def read(path: str | os.PathLike, owner: dict[str, str]) -> Checkpoint | None:
             f"{', '.join(different)}. Give another file name, or delete it to start anew."
         )
     return checkpoint
-
-
-def write(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint; an interrupted write leaves the previous one."""
-    save(path, checkpoint)

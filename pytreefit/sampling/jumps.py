@@ -50,17 +50,10 @@ def draw(mixture: Mixture, key) -> Float[Array, " dim"]:
 
 
 def fit_mixture(points: np.ndarray, dtype=None) -> Mixture:
-    """The mixture that describes a sample, with as many components as the data support.
+    """The mixture that describes a sample, shape (n, dim), of as many components as that supports.
 
     Expectation maximisation for Gaussians, from several starts for each number of components; the
     number is the one with the best Bayesian information criterion.
-
-    Parameters
-    ----------
-    points
-        Shape (n, dim).
-    dtype
-        Of the result.
     """
     points = np.asarray(points, float)
     n, dim = points.shape

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from .._jit import jit
-from .._lenient import lenient
+from ..numeric import lenient
 from ..optimize.evaluate import Frame, at_once, log_volume
 from ..optimize.minimisers import value_and_gradient
 from ..progress import CHUNK
@@ -130,28 +130,10 @@ def advance(
 ) -> tuple[Chains, Chunk | None]:
     """Do a transition of all chains for each stage of ``plan``, adapting after it as that says.
 
-    Parameters
-    ----------
-    posterior, whitening
-        The target density and the sampler's coordinates.
-    key
-        Random key of the whole run.
-    chains
-        The state to go on from.
-    plan
-        Stage of each transition (see :func:`stages`), at most ``CHUNK`` of them; with none the
-        program is compiled.
-    first
-        Number, within the run, of the first transition: its random numbers depend on that.
-    target_acceptance
-        Mean acceptance probability that the step size is adapted to.
-    jumps, dense, max_depth
-        What is proposed after each trajectory or None, kind of metric, most doublings.
-
-    Returns
-    -------
-    tuple
-        The state after, and what the transitions gave (NumPy arrays), or None.
+    The plan (see :func:`stages`) has at most ``CHUNK`` stages; with none the program is compiled.
+    The random numbers depend on the key of the whole run and on the number, within the run, of the
+    first transition. Without ``jumps`` nothing is proposed after a trajectory. Returned are the
+    state after, and what the transitions gave (NumPy arrays), or None.
     """
 
     def transitions(chains, at, count):
@@ -215,18 +197,7 @@ def _jump(log_density, jumps: Jumps, key, hmc):
 
 
 def _chain(
-    posterior,
-    whitening,
-    key,
-    hmc,
-    step_size,
-    inverse_mass,
-    jumps,
-    first,
-    count,
-    chain,
-    *,
-    max_depth,
+    posterior, whitening, key, hmc, step_size, inverse_mass, jumps, first, count, chain, max_depth
 ):
     """Some transitions of one chain; the chunk has ``CHUNK`` rows, zero after ``count``."""
     kernel = _blackjax("mcmc.nuts").build_kernel()

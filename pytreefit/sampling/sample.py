@@ -17,9 +17,10 @@ from ..optimize.minimisers import least_squares, value_and_gradient
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
+from ..results.files import save
 from ..results.samples import Samples
 from ..space import coordinate_names, natural_range, prior_only
-from .checkpoint import Checkpoint, fingerprints, read, write
+from .checkpoint import Checkpoint, fingerprints, read
 from .jumps import fit_mixture, no_mixture
 from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 
@@ -313,18 +314,15 @@ class _Run:
         return jax.tree.map(lambda *rows: np.concatenate(rows), *self.chunks)
 
     def _write(self) -> None:
-        leaves = jax.device_get(jax.tree.leaves(self.state))
-        write(
-            self.path,
-            Checkpoint(
-                owner=self.owner,
-                done=self.done,
-                whitening=tuple(jax.device_get(tuple(self.whitening))),
-                state=tuple(leaves),
-                chunks=self._rows()._asdict(),
-                seconds=self.seconds,
-            ),
+        checkpoint = Checkpoint(
+            owner=self.owner,
+            done=self.done,
+            whitening=tuple(jax.device_get(tuple(self.whitening))),
+            state=tuple(jax.device_get(jax.tree.leaves(self.state))),
+            chunks=self._rows()._asdict(),
+            seconds=self.seconds,
         )
+        save(self.path, checkpoint)
 
     def _line(self, phase: str) -> str:
         warmup, draws = self.settings["warmup"], self.settings["draws"]

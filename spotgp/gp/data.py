@@ -4,13 +4,16 @@ import warnings
 from typing import Self
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pytreefit import Model
 from pytreefit.extend import as_data
 
-from .arrays import as_array
+from ..component import to_float
+
+_warned_of_float32 = False
 
 
 class LightCurve(Model):
@@ -51,11 +54,11 @@ class LightCurve(Model):
         time, flux, error, labels = _checked(t, flux, flux_err, offsets)
         epoch = 0.5 * (time[0] + time[-1])
         return cls(
-            time=as_array(time - epoch),
-            flux=as_array(flux),
-            flux_err=as_array(error),
+            time=to_float(time - epoch),
+            flux=to_float(flux),
+            flux_err=to_float(error),
             segment=labels,
-            epoch=as_array(epoch),
+            epoch=to_float(epoch),
             constant=constant,
             trend=int(trend),
         )
@@ -141,3 +144,16 @@ def _checked_labels(labels):
             "undetermined. Number the segments 0, 1, 2 ... without gaps."
         )
     return labels
+
+
+def warn_of_float32():
+    """Say once that single precision is not enough for a Gaussian process."""
+    global _warned_of_float32
+    if jnp.result_type(float) != np.float64 and not _warned_of_float32:
+        _warned_of_float32 = True
+        warnings.warn(
+            "A Gaussian process in single precision loses digits where the signal is far above the "
+            "noise. Switch to double precision first thing in your script: "
+            "jax.config.update('jax_enable_x64', True).",
+            stacklevel=3,
+        )

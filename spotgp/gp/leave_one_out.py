@@ -1,17 +1,4 @@
-r"""Each point of a light curve predicted from all the others.
-
-With the projected inverse of the data's covariance, white noise included, and the free columns H of
-the mean,
-
-.. math::
-    P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1},
-
-the prediction of point i without its own measurement follows from all the data at once, for
-residuals r from the mean function:
-
-.. math::
-    \mu_i = y_i - \frac{[P r]_i}{P_{ii}}, \qquad \sigma_i^2 = \frac{1}{P_{ii}} .
-"""
+"""Each point of a light curve predicted from all the others, see `GPSolver.leave_one_out`."""
 
 import math
 from typing import NamedTuple

@@ -38,19 +38,9 @@ def short_names(paths) -> list[str]:
 def choose_priors(process, data, given: Mapping, fixed_mean: bool) -> dict:
     """The priors that were given and those of the other parameters that are free by default.
 
-    Parameters
-    ----------
-    process, data
-        A `Process` and the `LightCurve` that it is fitted to.
-    given
-        Priors by name, by path, or by a tuple of these that share a value; None fixes.
-    fixed_mean
-        Whether the mean is no function of the user's.
-
-    Returns
-    -------
-    dict
-        Priors by path, or by a tuple of paths, in the order of the model's parameters.
+    Priors are given by name, by path, or by a tuple of these that share a value; None fixes. They
+    are returned by path, or by a tuple of paths, in the order of the model's parameters. With
+    ``fixed_mean`` the mean is no function of the user's, and has no priors.
     """
     paths = [node.path for node in walk(process) if node.info is not None]
     short = dict(zip(short_names(paths), paths, strict=True))

@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Posterior, jit
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_data, is_traced
 
+from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
 from ..solvers import AbstractSolver, prepared
 from ..star.model import SpotEvolutionModel
-from .arrays import as_array, as_times, warn_of_float32
-from .data import LightCurve
+from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
@@ -145,16 +145,8 @@ class GPSolver(eqx.Module):
     def from_data(cls, data, model, *, offsets: bool | None = None, **kwargs) -> Self:
         """The process of a `TimeSeriesData`, its segments with offsets of their own.
 
-        Parameters
-        ----------
-        data
-            The light curve.
-        model
-            As for the class.
-        offsets
-            Whether each segment has an offset; by default where there are several.
-        **kwargs
-            As for the class.
+        By default segments have ``offsets`` where there are several of them. All other arguments
+        are those of the class.
         """
         several = data.n_segments > 1 if offsets is None else offsets
         labels = data.segment if several else None
@@ -188,7 +180,7 @@ class GPSolver(eqx.Module):
         if theta is None:
             return posterior.initial
         if isinstance(theta, Mapping):
-            paths = {**dict(zip(self.param_keys, posterior.names, strict=True))}
+            paths = dict(zip(self.param_keys, posterior.names, strict=True))
             given = {paths.get(name, name): value for name, value in theta.items()}
             unknown = [name for name in given if name not in posterior.names]
             if unknown:
@@ -294,7 +286,8 @@ class GPSolver(eqx.Module):
             \mu_* = m_* + h_*^T \hat\beta + k_*^T P (y - m), \qquad
             \Sigma_* = k_{**} - k_*^T P k_* + \ldots
 
-        with the uncertainty of the free columns included.
+        with the uncertainty of the free columns included; the mean has the shape (m,), the variance
+        (m,), the covariance (m, m).
 
         Parameters
         ----------
@@ -307,11 +300,6 @@ class GPSolver(eqx.Module):
             default all of them and the mean.
         return_cov
             Whether to return the covariance matrix in place of the variance.
-
-        Returns
-        -------
-        Prediction
-            ``mean`` of shape (m,) and ``variance`` of shape (m,) or (m, m).
         """
         process = self.process_at(theta)
         if parts is not None:
@@ -321,7 +309,7 @@ class GPSolver(eqx.Module):
                     raise ValueError(f"parts = {part!r} is none of {', '.join(process.parts)}.")
         wanted = np.asarray(self.data.time, float)
         if t is not None:
-            wanted = as_times(t) - float(self.data.epoch)
+            wanted = as_data("t", t, "d", ndim=1) - float(self.data.epoch)
         return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
     def leave_one_out(self, theta=None) -> LeaveOneOut:
@@ -331,19 +319,8 @@ class GPSolver(eqx.Module):
             \mu_i = y_i - \frac{[P (y - m)]_i}{P_{ii}}, \qquad \sigma_i^2 = \frac{1}{P_{ii}}
 
         with :math:`P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1}`, at about the cost of a
-        gradient with the exact solvers, and of a prediction at all points with the others.
-
-        Parameters
-        ----------
-        theta
-            Parameters, see `values`.
-
-        Returns
-        -------
-        LeaveOneOut
-            ``mean``, ``variance`` (the point's own white noise included) and the standardised
-            ``residual`` of each point, shape (n,), in the order of `data`; their
-            ``log_score``. NaN, and an infinite variance, where a point alone has its offset.
+        gradient with the exact solvers, and of a prediction at all points with the others. The
+        points are in the order of `data`; for ``theta`` see `values`, for the result `LeaveOneOut`.
 
         Raises
         ------
@@ -366,7 +343,7 @@ class GPSolver(eqx.Module):
 
         The mean function is included, free columns (which have no proper prior) are not.
         """
-        wanted = as_array(as_times(t) - float(self.data.epoch))
+        wanted = to_float(as_data("t", t, "d", ndim=1) - float(self.data.epoch))
         return draw(prior_moments(self.solver, self.process_at(theta), wanted), key, n)
 
     def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
@@ -391,15 +368,16 @@ def _log_likelihood(posterior, values):
     return posterior.log_likelihood_of(posterior.model_at(values))
 
 
-def _density(values, posterior):
+def density(values, posterior):
+    """Logarithm of likelihood times prior density of the physical parameters."""
     return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
 
 
 @jit
 def _log_posterior(posterior, values):
-    return _density(values, posterior)
+    return density(values, posterior)
 
 
 @jit
 def _value_and_gradient(posterior, values):
-    return jax.value_and_grad(_density)(values, posterior)
+    return jax.value_and_grad(density)(values, posterior)

@@ -25,15 +25,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(time: Any, flux: Any, flux_err: Any, segment: Any) -> Columns:
-    """Columns of equal length; errors that are not given are 1, segments 0.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree.
-    TypeError
-        If a column does not hold numbers, or has the wrong unit.
-    """
+    """Columns of equal length; errors that are not given are 1, segments 0."""
     time = as_data("TimeSeriesData.time", time, "d", ndim=1)
     unit = unit_of(flux)
     flux = as_data("TimeSeriesData.flux", flux, shape=time.shape)
@@ -57,10 +49,9 @@ def usable(columns: Columns, mask: Any, reason: str, notes: list[str]) -> np.nda
     bad = np.flatnonzero(~(error > 0))
     if bad.size:
         raise ValueError(
-            f"TimeSeriesData.flux_err is zero or negative at {bad.size} of the {error.size} "
-            f"points in use; the first is {error[bad[0]]:g} at time {time[bad[0]]:.9g}. Give "
-            "them errors > 0, mask them (mask=, True = used), or leave flux_err out to have "
-            "it estimated."
+            f"TimeSeriesData.flux_err is zero or negative at {bad.size} of the {error.size} points "
+            f"in use; the first is {error[bad[0]]:g} at time {time[bad[0]]:.9g}. Give them errors "
+            "> 0, mask them (mask=, True = used), or leave flux_err out to have it estimated."
         )
     return keep
 

@@ -48,11 +48,6 @@ def trend(
     """Return the trend of each segment, its median taken off.
 
     A running median if there is a window (days), and else a polynomial of that order.
-
-    Raises
-    ------
-    ValueError
-        If a segment has too few points for the polynomial.
     """
     found = np.empty_like(flux)
     for k in np.unique(segment):
@@ -112,7 +107,7 @@ def outliers(
 
 def bin_means(
     time: np.ndarray, flux: np.ndarray, flux_err: np.ndarray, segment: np.ndarray, width: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """Return inverse-variance means of time and flux, their errors, and segments, in time's order.
 
     Bins have a width in days and begin at the first time of each segment.

@@ -11,16 +11,8 @@ import numpy as np
 _KEPLER_DEFAULT = 1 | 2 | 4 | 8 | 32 | 256 | 16384 | 65536 | 1048576
 _TESS_DEFAULT = 1 | 2 | 4 | 8 | 32 | 128
 QUALITY_BITS = {
-    "Kepler": {
-        "none": 0,
-        "default": _KEPLER_DEFAULT,
-        "hard": _KEPLER_DEFAULT | 128 | 1024 | 8192 | 524288,
-    },
-    "TESS": {
-        "none": 0,
-        "default": _TESS_DEFAULT,
-        "hard": _TESS_DEFAULT | 64 | 1024 | 2048 | 4096,
-    },
+    "Kepler": {"default": _KEPLER_DEFAULT, "hard": _KEPLER_DEFAULT | 128 | 1024 | 8192 | 524288},
+    "TESS": {"default": _TESS_DEFAULT, "hard": _TESS_DEFAULT | 64 | 1024 | 2048 | 4096},
 }
 QUALITY_BITS["K2"] = QUALITY_BITS["Kepler"]
 _ZERO_POINT = {"Kepler": 2454833.0, "K2": 2454833.0, "TESS": 2457000.0}  # BJD of time 0
@@ -71,13 +63,7 @@ def find_mission(*headers: Any) -> str | None:
 def from_fits(
     path: str | os.PathLike, flux: str, quality: str | int, mission: str | None
 ) -> dict[str, Any]:
-    """Columns of a light-curve file of Kepler, K2 or TESS, as arguments of `TimeSeriesData`.
-
-    Raises
-    ------
-    ValueError
-        If the file is another mission's than ``mission``, of none of the three, or lacks a column.
-    """
+    """Columns of a light-curve file of Kepler, K2 or TESS, as arguments of `TimeSeriesData`."""
     from astropy.io import fits
 
     if mission is not None and mission not in QUALITY_BITS:

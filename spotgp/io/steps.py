@@ -153,7 +153,7 @@ class Steps:
         return self._new(note, ~far, count)
 
     def bin(self, width: float) -> Self:
-        r"""Return the series averaged in bins of equal width, segment by segment.
+        r"""Return the series averaged in bins of equal width in days, by segment.
 
         .. math:: \bar f = \frac{\sum_i f_i / \sigma_i^2}{\sum_i 1 / \sigma_i^2}, \qquad
                   \bar\sigma = \left( \sum_i 1 / \sigma_i^2 \right)^{-1/2}
@@ -161,11 +161,6 @@ class Steps:
         and times likewise; bins start at each segment's first time and those without points are
         left out. The slope inside a bin is signal that is lost: keep bins short against the
         rotation period over the signal-to-noise ratio, or fit the points as they are.
-
-        Parameters
-        ----------
-        width : float
-            Width of the bins, days.
         """
         width = positive("width", width)
         columns = (self.time, self.flux, self.flux_err, self.segment)
@@ -176,15 +171,10 @@ class Steps:
         return self._new(note, time=time, flux=flux, flux_err=flux_err, segment=segment)
 
     def thin(self, number: int) -> Self:
-        """Return at most this number of points, evenly chosen.
+        """Return at most this number of points, 2 or more, evenly chosen.
 
         Fewer points for a Gaussian process whose cost grows with their cube: unlike means in bins,
         points as they were measured follow the same process.
-
-        Parameters
-        ----------
-        number : int
-            Points to keep at most, at least 2.
         """
         if number < 2:
             raise ValueError(f"number = {number} is not a number of points >= 2.")

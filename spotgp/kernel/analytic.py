@@ -51,19 +51,8 @@ def latitude_parts(model: SpotEvolutionModel, reach, tolerance):
         n = \epsilon^{-1/4} \Bigl(a + b\, \Delta\omega_0
             \max_\tau \tau \Bigl[\frac{R_\Gamma(\tau)}{R_\Gamma(0)}\Bigr]^{1/4}\Bigr)
 
-    Parameters
-    ----------
-    model
-        The star.
-    reach
-        Largest lag, days.
-    tolerance
-        Error relative to the variance.
-
-    Returns
-    -------
-    array
-        An integer, a constant to derivatives.
+    for lags up to ``reach`` days, the error being relative to the variance. The result is an
+    integer, a constant to derivatives.
     """
     slowest, fastest = rotation_range(model)
     support = jnp.asarray(model.envelope.kernel_support(), fastest.dtype)
@@ -108,16 +97,8 @@ def average_at_rows(model: SpotEvolutionModel, orders, parts, number, rows):
         \left< \sum_n w_n c_n^2(\phi) \cos(n \omega_0(\phi) \tau) \right>_\phi,
         \qquad w_0 = 1,\ w_n = 2
 
-    Parameters
-    ----------
-    model
-        The star.
-    orders
-        The n; None is all.
-    parts
-        Of the average, from `latitude_parts`.
-    number, rows
-        See `sum_at_rows`.
+    for the n in ``orders`` (None is all), with ``parts`` from `latitude_parts`. For ``number`` and
+    ``rows`` see `sum_at_rows`.
     """
 
     def prepare(given, k):
@@ -228,10 +209,8 @@ class AnalyticKernel(tinygp.kernels.Kernel):
         .. math::
             S(\omega) = \int k(\tau) e^{-i \omega \tau}\, d\tau
 
-        Returns
-        -------
-        frequency, power
-            In cycles per day, and in days (relative flux squared per 1 / day).
+        Returned are frequencies in cycles per day, and the density in days (relative flux squared
+        per 1 / day).
         """
         omega = jnp.asarray(omega, jnp.result_type(float))
         return omega / (2.0 * math.pi), _psd(self, omega, self._finite_orders(None)).sum(axis=0)

@@ -61,18 +61,8 @@ def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -
     An error :math:`\epsilon k(0)` in the covariance of all pairs of points that are correlated
     makes a Kullback-Leibler divergence of at most :math:`D = \tfrac14 \mathrm{tr} (K^{-1}
     \delta K)^2` with the white noise in the place of K, and changes a log-likelihood by some
-    :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel.
-
-    Parameters
-    ----------
-    time, noise
-        Of the data: days, ascending, and the variance of the white noise, shape (n,).
-    variance
-        Of the data.
-    reach
-        Largest lag with a covariance, days.
-    tolerance
-        Error that the log-likelihood may have.
+    :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel. The noise is the
+    variance of each point's, ``reach`` the largest lag with a covariance, in the unit of the times.
     """
     ends = np.searchsorted(time, time + reach)
     pairs = 2.0 * float(np.sum(ends - np.arange(time.size)))
@@ -109,19 +99,8 @@ class Tables(eqx.Module):
     def covariance(self, process, reach, parts=None):
         """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
 
-        Parameters
-        ----------
-        process
-            A `Process`.
-        reach
-            Days.
-        parts
-            Names of the parts to include, ``"spots"`` and the terms'; None is all of them.
-
-        Returns
-        -------
-        KernelTable or ScaledTable
-            With ``block(t1, t2)``, the covariance matrix of two sets of times, and ``pull``.
+        It is a `KernelTable` or a `ScaledTable`: its ``block(t1, t2)`` is the covariance matrix of
+        two sets of times. With ``parts`` only these are included, ``"spots"`` and the terms' names.
         """
         terms = {k: v for k, v in process.terms.items() if parts is None or k in parts}
         reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))

@@ -13,25 +13,11 @@ import jax.numpy as jnp
 
 
 def sum_at_rows(prepare: Callable, arguments, parts, number, rows):
-    r"""The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
+    """The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
 
-    Parameters
-    ----------
-    prepare
-        Called once for each k; returns a function of a row of numbers.
-    arguments
-        Any PyTree; derivatives are those with respect to its floating-point arrays.
-    parts
-        How many k, from 0: an integer, which may be traced.
-    number
-        How many rows, likewise.
-    rows
-        Shape (r, n); constants to derivatives.
-
-    Returns
-    -------
-    array
-        Shape (r, n).
+    The k are the first ``parts`` integers from 0, the rows the first ``number`` of ``rows``, which
+    has shape (r, n); both may be traced. Derivatives are those with respect to the floating-point
+    arrays of ``arguments``, any PyTree.
     """
     arrays, rest = eqx.partition(arguments, eqx.is_inexact_array)
     others, static = eqx.partition(rest, eqx.is_array)

@@ -70,11 +70,6 @@ class NumericalKernel(Model):
         **options
             As for `draw_spots`: a Poisson number of spots, at the model's own rate by default.
 
-        Returns
-        -------
-        NumericalKernel
-            The measured covariance with its error.
-
         Raises
         ------
         ValueError
@@ -93,24 +88,10 @@ class NumericalKernel(Model):
     def from_light_curves(
         cls, flux: Float[Array, "n_realizations ntime"], tsamp: float
     ) -> "NumericalKernel":
-        """Measure the covariance of given light curves.
+        """Measure the covariance of light curves of one process, sampled every ``tsamp`` days.
 
-        Parameters
-        ----------
-        flux
-            Evenly sampled light curves of the same process, shape (n_realizations, ntime).
-        tsamp
-            Their sampling, days.
-
-        Returns
-        -------
-        NumericalKernel
-            The measured covariance with its error.
-
-        Raises
-        ------
-        ValueError
-            If the array is not of that shape with at least two light curves.
+        The array has the shape (n_realizations, ntime), with at least 2 light curves, or else there
+        is a ValueError.
         """
         flux = as_floats(as_data("flux", flux))
         if flux.ndim != 2 or flux.shape[0] < 2 or flux.shape[1] < 1:
@@ -124,17 +105,9 @@ class NumericalKernel(Model):
         return cls(lag, *_covariance(flux))
 
     def kernel(self, lag: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Covariance at any lags, by straight lines between the measured ones.
+        """Covariance at lags in days, any shape and sign: straight lines between those measured.
 
-        Parameters
-        ----------
-        lag
-            Lags, any shape, days; the sign does not matter.
-
-        Returns
-        -------
-        jax.Array
-            The covariance, of the same shape; NaN beyond the largest measured lag.
+        NaN beyond the largest measured lag.
         """
         lag = jnp.abs(jnp.asarray(lag, self.lag.dtype))
         return jnp.interp(lag, self.lag, self.covariance, right=np.nan)

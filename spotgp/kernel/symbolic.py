@@ -38,18 +38,13 @@ def show(class_name: str, equations: Mapping[str, Any]) -> dict[str, Any]:
     class_name
         The heading.
     equations
-        SymPy expression for each left side, such as ``"R_Gamma(tau)"``; None is printed as
-        "[numerical]": there is no closed form.
+        SymPy expression for each left side, such as ``"R_Gamma(tau)"``; None, where there is no
+        closed form, is printed as "[numerical]".
 
     Returns
     -------
     dict
         The same expressions by their bare names, such as "R_Gamma".
-
-    Raises
-    ------
-    ValueError
-        If a left side is not a name, with or without arguments in parentheses.
 
     Examples
     --------

@@ -102,20 +102,9 @@ def knots_at(scale, most: int):
 def tabulate(values, scale, cut) -> KernelTable:
     """The table of a kernel that is even in the lag, and differentiable but for a cusp at 0.
 
-    Parameters
-    ----------
-    values
-        The kernel at `knots_at`, in rows; zeros beyond the last lag that will be asked for and
-        a margin.
-    scale
-        Knots per square root of a day.
-    cut
-        Lag beyond which the kernel is 0; infinite where it is nowhere.
-
-    Returns
-    -------
-    KernelTable
-        Derivatives with respect to the kernel's parameters go through its coefficients.
+    The values are those at `knots_at`, with zeros beyond the last lag that will be asked for and a
+    margin; ``scale`` is the number of knots per square root of a day. Beyond the lag ``cut``, which
+    may be infinite, the kernel is 0. Derivatives go through the coefficients.
     """
     half = _TAPS.size // 2
     values = values.ravel()

@@ -43,21 +43,9 @@ def blocked_light(
     .. math:: b = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} V(\mu)\,d\Omega
 
     with :math:`V = \mu I(\mu) / F` the star's law of limb darkening: the projected area over pi
-    for a uniform disk. Of a visibility of finite spots the law counts, not its own radius.
-
-    Parameters
-    ----------
-    visibility
-        The star's visibility, of which `AbstractVisibility.powers_of_mu` is the law.
-    alpha
-        Angular radius, rad, 0 to pi/2, any shape.
-    cos_beta
-        Cosine of the angle from the centre of the disk, of the same shape.
-
-    Returns
-    -------
-    jax.Array
-        Fraction of the light, of the same shape.
+    for a uniform disk. Of a visibility of finite spots the law counts
+    (`AbstractVisibility.powers_of_mu`), not its own radius. Angular radii alpha are in rad, 0 to
+    pi/2, of any shape; ``cos_beta`` of the same is that of the angle from the centre of the disk.
     """
     total = jnp.zeros_like(cos_beta)
     for power, coefficient in visibility.powers_of_mu().items():
@@ -128,23 +116,10 @@ def _flux(envelope, visibility, ages, spots, t):
 def light_curve(
     model: SpotEvolutionModel, spots: Spots, t: Float[Array, " ntime"]
 ) -> Float[Array, " ntime"]:
-    """Flux of a star with given spots; pure, differentiable in the model, the spots and the times.
+    """Flux of a star with given spots at times in days, relative to the star without spots.
 
-    Only envelope and visibility of the model are used: ``spots`` has the size and the contrast.
-
-    Parameters
-    ----------
-    model
-        Envelope and visibility.
-    spots
-        The spots.
-    t
-        Times, shape (ntime,), days, in any order.
-
-    Returns
-    -------
-    jax.Array
-        Flux relative to the unspotted star, shape (ntime,).
+    Differentiable in the model, the spots and the times, which may be in any order. Only envelope
+    and visibility of the model are used: ``spots`` has the size and the contrast.
 
     Examples
     --------
@@ -222,18 +197,17 @@ class LightcurveModel(Model):
             JAX random key; ``jax.random.key(0)`` by default, so that the same call gives the same
             light curve.
 
-        Returns
-        -------
-        LightcurveModel
-            With ``t``, ``flux``, ``spots`` and ``model``.
-
         Raises
         ------
         ValueError
             If times, number, amplitude or ranges are impossible; the message says what to do.
         """
-        times = sampling(tsim, tsamp) if t is None else _no_sampling(t, tsim, tsamp)
-        times = finite_times(times, "t")
+        if t is not None and (tsim is not None or tsamp is not None):
+            raise ValueError(
+                "Both t and tsim or tsamp are given. Give t for chosen times, or tsim and tsamp "
+                "for even sampling from 0."
+            )
+        times = finite_times(sampling(tsim, tsamp) if t is None else t, "t")
         recipe = recipe_for(spot_model, times, nspot=nspot, **options)
         spots, number = draw(recipe, jax.random.key(0) if key is None else key)
         if not is_traced(number) and int(number) < spots.latitude.size:
@@ -259,15 +233,6 @@ def sampling(tsim: float, tsamp: float) -> np.ndarray:
     return np.arange(math.ceil(tsim / tsamp * (1 - 1e-12))) * tsamp
 
 
-def _no_sampling(t, tsim, tsamp):
-    if tsim is not None or tsamp is not None:
-        raise ValueError(
-            "Both t and tsim or tsamp are given. Give t for chosen times, or tsim and tsamp for "
-            "even sampling from 0."
-        )
-    return t
-
-
 def simulate(
     model: SpotEvolutionModel,
     key: Array,
@@ -276,6 +241,8 @@ def simulate(
     **options,
 ) -> Float[Array, "n_realizations ntime"]:
     """Light curves of many stars that differ in their spots only, by one compiled program.
+
+    Fluxes are relative to the star without spots.
 
     Parameters
     ----------
@@ -289,17 +256,7 @@ def simulate(
     n_realizations
         How many light curves.
     **options
-        As for `draw_spots`: number, size and places of the spots.
-
-    Returns
-    -------
-    jax.Array
-        Flux relative to the unspotted star, shape (n_realizations, ntime).
-
-    Raises
-    ------
-    ValueError
-        As `draw_spots`.
+        As for `draw_spots`, which says what errors there are: number, size and places of the spots.
     """
     t = finite_times(t, "t")
     recipe = recipe_for(model, t, **options)

@@ -18,15 +18,7 @@ TWO_PI = 2.0 * jnp.pi
 
 
 class Window(NamedTuple):
-    """When a spot is seen: ``|longitude| < half_angle``.
-
-    Parameters
-    ----------
-    half_angle
-        Half the longitudes of visibility in radians: pi if always visible, 0 if never.
-    always, never
-        Whether so.
-    """
+    """When a spot is seen: ``|longitude| < half_angle``, pi if always, 0 if never, in radians."""
 
     half_angle: Float[Array, "..."]
     always: Float[Array, "..."]
@@ -38,17 +30,8 @@ def visible_window(a0: Float[Array, "..."], a1: Float[Array, "..."], edge=None) 
 
     .. math:: \theta_v = \arccos\frac{e - a_0}{a_1}
 
-    Parameters
-    ----------
-    a0, a1
-        Mean and amplitude of the foreshortening, any one shape; a1 >= 0.
-    edge
-        The limit e; 0 if None.
-
-    Returns
-    -------
-    Window
-        With derivatives that are finite also where the spot just never or always is seen.
+    for a1 >= 0, and e = 0 if ``edge`` is None. Derivatives are finite also where the spot just
+    never or always is seen.
     """
     if edge is not None:
         a0 = a0 - edge
@@ -68,19 +51,8 @@ def cosine_polynomial(
 ) -> list[Array]:
     r"""Coefficients :math:`q_k` of :math:`\sum_j b_j \mu^j = \sum_k q_k \cos k\theta`.
 
-    Here :math:`\mu = a_0 + a_1 \cos\theta`.
-
-    Parameters
-    ----------
-    powers
-        The :math:`b_j`, scalars, constant term first.
-    a0, a1
-        Mean and amplitude of the foreshortening, any one shape.
-
-    Returns
-    -------
-    list of Array
-        One coefficient for each power.
+    Here :math:`\mu = a_0 + a_1 \cos\theta`, and ``powers`` are the scalars :math:`b_j`, constant
+    term first.
     """
     q = [jnp.broadcast_to(powers[-1], a0.shape)]
     for b in reversed(powers[:-1]):
@@ -112,19 +84,7 @@ def window_harmonics(q: Sequence[Array], window: Window, orders: tuple[int, ...]
             = \frac{1}{2\pi} \sum_k q_k \left[S_{n-k} + S_{n+k}\right], \quad
         S_p = \frac{\sin p\theta_v}{p}, \quad S_0 = \theta_v
 
-    Parameters
-    ----------
-    q
-        Coefficients of the polynomial, one array for each power of the cosine.
-    window
-        When it is seen.
-    orders
-        The harmonics n >= 0.
-
-    Returns
-    -------
-    Array
-        Shape of the window with a last axis for the orders.
+    for orders n >= 0, which are the last axis.
     """
     sines = _sines(window, max(orders, default=0) + len(q) - 1)
     columns = [
@@ -150,14 +110,8 @@ class WindowedCurve(NamedTuple):
     .. math:: A(\phi, D) = \sum_j c_j(\phi)\, E_j(\phi, D)
 
     where the E are the Chebyshev polynomials of `window_autocorrelation`, cut to the angles at
-    which the windows overlap.
-
-    Parameters
-    ----------
-    coefficients
-        The c_j, for each latitude.
-    span
-        Twice the half angle of visibility; infinite if always seen, negative if never.
+    which the windows overlap: ``span`` is twice the half angle of visibility, infinite if always
+    seen, negative if never.
     """
 
     coefficients: Float[Array, "3k-1 *phi"]
@@ -257,20 +211,8 @@ def window_autocorrelation(q: Sequence[Array], window: Window) -> WindowedCurve:
                 + s \sum_m B_m U_{m-1}(\cos D)
 
     with Chebyshev polynomials and coefficients that depend on :math:`\theta_v` and q alone, so
-    that a sample costs one sine and one cosine.
-
-    Parameters
-    ----------
-    q
-        Coefficients of the polynomial, one array for each power of the cosine.
-    window
-        When it is seen.
-
-    Returns
-    -------
-    WindowedCurve
-        A as a function of the rotation angle D in radians, any value, of a shape that broadcasts
-        with the window's (as many axes).
+    that a sample costs one sine and one cosine. The angle D in radians may have any value, and a
+    shape that broadcasts with the window's (as many axes).
     """
     order = range(len(q))
     half = window.half_angle

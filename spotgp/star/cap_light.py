@@ -65,6 +65,8 @@ def cap_light(
 
     .. math:: b_p = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} \mu^p \, d\Omega
 
+    The whole disk gives 2 / (p + 1).
+
     Parameters
     ----------
     alpha
@@ -73,11 +75,6 @@ def cap_light(
         Cosine of the angle from the centre of the disk, of the same shape.
     power
         The exponent p >= 1, a multiple of 1/2. 1 is the uniform disk: the projected area over pi.
-
-    Returns
-    -------
-    jax.Array
-        Share of the light, of the same shape; the whole disk gives 2 / (p + 1).
 
     Examples
     --------

@@ -63,18 +63,7 @@ class AbstractEnvelope(AbstractComponent):
             )
 
     def Gamma(self, t: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Radius profile, in units of its peak.
-
-        Parameters
-        ----------
-        t
-            Times in days, any shape.
-
-        Returns
-        -------
-        Array
-            Values between 0 and 1, of the same shape.
-        """
+        """Radius profile at times in days of any shape, between 0 and 1: in units of its peak."""
         raise NotImplementedError  # no instance without it can be built
 
     def breakpoints(self) -> Float[Array, " k"]:
@@ -92,61 +81,27 @@ class AbstractEnvelope(AbstractComponent):
 
         .. math:: \hat\Gamma(\omega) = \int \Gamma^2(t)\, e^{-i \omega t}\, dt
 
-        Parameters
-        ----------
-        omega
-            Angular frequencies in rad / day, any shape.
-
-        Returns
-        -------
-        Array
-            Complex values in days, of the same shape.
+        Angular frequencies are in rad / day, of any shape; the complex values in days.
         """
         return transform(self.Gamma, self.breakpoints(), to_float(omega))
 
     def Gamma_hat_sq(self, omega: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""Power spectrum of the area profile, :math:`|\hat\Gamma(\omega)|^2`.
-
-        Parameters
-        ----------
-        omega
-            Angular frequencies in rad / day, any shape.
-
-        Returns
-        -------
-        Array
-            Real values in days squared, of the same shape.
-        """
+        r"""Power spectrum of the area profile, :math:`|\hat\Gamma(\omega)|^2`, in days squared."""
         value = self.Gamma_hat(omega)
         return value.real**2 + value.imag**2
 
     def R_Gamma(self, lag: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""Autocorrelation of the area profile, an even function.
+        r"""Autocorrelation of the area profile, in days, at lags in days of any shape and sign.
 
         .. math:: R_\Gamma(\tau) = \int \Gamma^2(t)\, \Gamma^2(t + \tau)\, dt
-
-        Parameters
-        ----------
-        lag
-            Lags in days, any shape.
-
-        Returns
-        -------
-        Array
-            Values in days, of the same shape.
         """
         return autocorrelation(self.Gamma, self.breakpoints(), to_float(lag))
 
     def kernel_support(self) -> Any:
-        r"""The largest lag in days at which :math:`R_\Gamma` matters.
+        r"""The largest lag in days at which :math:`R_\Gamma` matters, a Python float unless traced.
 
-        Where it vanishes for good or, if it never does, stays below 1e-10 of its value at 0.
-
-        Returns
-        -------
-        float
-            A Python float; inside a JAX transformation the traced scalar. Only that of the
-            trapezoids and of `ExponentialEnvelope` carries gradients.
+        Where it vanishes for good or, if it never does, stays below 1e-10 of its value at 0. Only
+        that of the trapezoids and of `ExponentialEnvelope` carries gradients.
         """
         envelope = stopped(self)
         ends = envelope.breakpoints()
@@ -158,27 +113,18 @@ class AbstractEnvelope(AbstractComponent):
         By default those with a lower bound of 0 and no upper one. They get the default prior of
         a time scale, and `start` multiplies them by one factor.
         """
-        infos = {node.path: node.info for node in walk(self)}
-        return tuple(p for p, i in infos.items() if i and i.lower == 0 and not np.isfinite(i.upper))
+        known = {node.path: node.info for node in walk(self) if node.info is not None}
+        return tuple(p for p, info in known.items() if info.lower == 0 and np.isinf(info.upper))
 
     def default_priors(self, data):
         """Log-uniform from the cadence to 3 spans for `time_scales`, wide ones for the rest."""
         return priors_by_bounds(self) | dict.fromkeys(self.time_scales(), data.time_scale)
 
     def start(self, period: float, lifetime: float) -> Self:
-        r"""The envelope, stretched so that spots have a given life time, to start a fit from.
+        r"""The envelope, stretched so that spots live for ``lifetime`` days, to start a fit from.
 
-        Parameters
-        ----------
-        period
-            Rotation period in days.
-        lifetime
-            How long spots live, in days: the width :math:`\hat\Gamma(0)` of the area profile.
-
-        Returns
-        -------
-        AbstractEnvelope
-            With all `time_scales` multiplied by one factor.
+        That is the width :math:`\hat\Gamma(0)` of the area profile. All `time_scales` are
+        multiplied by one factor, whatever the rotation ``period`` in days.
         """
         factor = lifetime / float(jnp.real(self.Gamma_hat(0.0)))
         return self.set({path: factor * self.get(path) for path in self.time_scales()})
@@ -188,13 +134,10 @@ class AbstractEnvelope(AbstractComponent):
         return (self.start(period, lifetime),)
 
     def get_sympy(self) -> dict[str, Any]:
-        """Print the equations, or render them in Jupyter; what has no closed form is numerical.
+        """Print the equations, or render them in Jupyter, and return them as SymPy expressions.
 
-        Returns
-        -------
-        dict
-            SymPy expressions by the names "Gamma", "Gamma_hat" and "R_Gamma"; None where there is
-            no closed form. The times, frequencies and lags in them are the symbols t, omega, tau.
+        Their names are "Gamma", "Gamma_hat" and "R_Gamma"; None is one that has no closed form.
+        Times, frequencies and lags in them are the symbols t, omega, tau.
         """
         names = ("Gamma(t)", "Gamma_hat(omega)", "R_Gamma(tau)")
         return show(type(self).__name__, dict(zip(names, self._equations(), strict=True)))

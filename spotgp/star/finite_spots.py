@@ -73,23 +73,9 @@ class AbstractFiniteSpotVisibility(AbstractInclinedVisibility):
         pole = jnp.asarray(HALF_PI, inc.dtype)
         beta = jnp.minimum(inc, np.pi - inc)
         # latitudes whose spots just touch the limb at upper or lower culmination, seen from north
-        touching = jnp.sort(
-            jnp.clip(
-                jnp.stack(
-                    [
-                        -beta - alpha,
-                        alpha - (np.pi - beta),
-                        alpha - beta,
-                        beta - alpha,
-                        beta + alpha,
-                        np.pi - beta - alpha,
-                        pole,
-                    ]
-                ),
-                jnp.maximum(-beta - alpha, -pole),
-                pole,
-            )
-        )
+        far, low = np.pi - beta, -beta - alpha
+        ends = (low, alpha - far, alpha - beta, beta - alpha, beta + alpha, far - alpha, pole)
+        touching = jnp.sort(jnp.clip(jnp.stack(ends), jnp.maximum(low, -pole), pole))
         edges = jnp.where(inc <= pole, touching, -touching[::-1])
         return jnp.stack([edges[:-1], edges[1:]], axis=1)
 
@@ -255,10 +241,8 @@ def _cap_brightness(
     def rings(low, high):
         rho = low + 0.5 * (high - low) * (1.0 + node)
         a0, a1 = jnp.cos(rho) * mu, jnp.sin(rho) * sin_beta
-        ring = window_harmonics(cosine_polynomial(law, a0, a1), visible_window(a0, a1), (0,))[
-            ..., 0
-        ]
-        return jnp.sum(0.5 * (high - low) * rule * ring * jnp.sin(rho), axis=-1)
+        ring = window_harmonics(cosine_polynomial(law, a0, a1), visible_window(a0, a1), (0,))
+        return jnp.sum(0.5 * (high - low) * rule * ring[..., 0] * jnp.sin(rho), axis=-1)
 
     total = rings(jnp.zeros_like(touch), touch) + rings(touch, alpha)
     return 2.0 * total / jnp.sin(alpha) ** 2

@@ -28,7 +28,8 @@ def projected_cap_area(
 
     with :math:`q^2 = \sin^2\alpha - \cos^2\beta` and
     :math:`\psi = \operatorname{atan2}(q, \cos\alpha)`. It is smooth to order 5/2 where the cap
-    touches the limb; first derivatives are finite and right everywhere.
+    touches the limb; first derivatives are finite and right everywhere. The unit is the squared
+    stellar radius: the whole disk is pi.
 
     Parameters
     ----------
@@ -37,11 +38,6 @@ def projected_cap_area(
     cos_beta
         Cosine of the angle between the cap's centre and the line of sight, -1 to 1; any shape that
         broadcasts with `alpha`.
-
-    Returns
-    -------
-    Array
-        Area in units of the squared stellar radius (the whole disk is pi), in their common shape.
 
     Examples
     --------

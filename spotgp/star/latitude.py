@@ -15,8 +15,8 @@ from pytreefit import param
 from pytreefit.extend import gauss_legendre, is_traced
 
 from ..component import AbstractComponent
+from .inclination import HALF_PI
 
-HALF_PI = 0.5 * np.pi
 Hemispheres = Literal["both", "north", "south"]
 
 
@@ -57,19 +57,9 @@ class AbstractLatitudeDistribution(AbstractComponent):
         return jnp.sum(half * weight[None] * density)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-        """Random latitudes, by the inverse of the cumulative distribution.
+        """Random latitudes in radians, by the inverse of the cumulative distribution.
 
-        Parameters
-        ----------
-        key
-            JAX random key.
-        shape
-            Shape of the result.
-
-        Returns
-        -------
-        Array
-            Latitudes in radians. They move with the distribution's parameters under `jax.grad`.
+        They move with the distribution's parameters under `jax.grad`.
         """
         low, high = self.intervals()[:, :1], self.intervals()[:, 1:]
         # edges and middles of 512 cells in each interval: Simpson's rule, then straight lines
@@ -102,24 +92,9 @@ def latitude_rule(
     latitude's place in it converges exponentially for those too. Nodes and weights move with the
     edges of bands and panels, so that derivatives with respect to these are right.
 
-    Parameters
-    ----------
-    latitude
-        Distribution of latitude, k intervals.
-    panels
-        Ranges of latitude in radians, shape (p, 2), as from `AbstractVisibility.panels`.
-    nodes
-        Number of nodes in each intersection.
-    part
-        ``(k, n)``: the k-th of n equal parts of the arcsine alone, which all together are a rule
-        of n times as many nodes. Both may be traced.
-
-    Returns
-    -------
-    phi
-        Latitudes in radians, shape (k p nodes,).
-    weight
-        Weights, same shape; where an interval does not meet a panel they are 0.
+    There are as many nodes in each intersection, latitudes in radians, all in one axis; the weights
+    of those that do not meet are 0. With ``part = (k, n)``, which may be traced, they are on the
+    k-th of n equal parts of the arcsine: all parts together are a rule of n times as many nodes.
     """
     place, rule = (jnp.asarray(a, float)[None, None] for a in gauss_legendre(nodes))
     which, number = (jnp.asarray(k, float) for k in part)

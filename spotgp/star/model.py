@@ -42,13 +42,7 @@ class AbstractAmplitude(AbstractComponent):
 
 
 class Amplitude(AbstractAmplitude):
-    r"""The amplitude of the kernel by itself.
-
-    Parameters
-    ----------
-    sigma_k
-        :math:`\sigma_k`, > 0, relative flux.
-    """
+    r"""The amplitude of the kernel by itself."""
 
     sigma_k: Float[Array, ""] = param(
         bounds="(0, inf)", label=r"$\sigma_k$", doc="amplitude of the kernel"
@@ -70,14 +64,7 @@ class SpotPopulation(AbstractAmplitude):
 
     .. math:: \sigma_k^2 = \dot N (1 - f)^2 \alpha_{max}^4
 
-    Parameters
-    ----------
-    nspot_rate
-        Spots that emerge per day on the whole surface :math:`\dot N`, > 0.
-    fspot
-        Brightness of a spot relative to the photosphere f, >= 0; above 1 they are faculae.
-    alpha_max
-        Largest angular radius of a spot in radians, in (0, pi/2).
+    A spot with a brightness f above 1 is a facula.
     """
 
     nspot_rate: Float[Array, ""] = param(
@@ -268,11 +255,6 @@ class SpotEvolutionModel(Model):
 
         .. math:: 1 - \dot N (1 - f) \alpha_{max}^2 \hat\Gamma(0) \langle c_0 \rangle_\phi
 
-        Returns
-        -------
-        Array
-            Scalar.
-
         Raises
         ------
         ValueError
@@ -290,7 +272,7 @@ class SpotEvolutionModel(Model):
         return 1.0 - spots.nspot_rate * (1.0 - spots.fspot) * spots.alpha_max**2 * area * seen
 
     def effective_period(self) -> Float[Array, ""]:
-        r"""The period that dominates the light curve, to compare with other methods.
+        r"""The period in days that dominates the light curve, to compare with other methods.
 
         .. math:: P_{eff} = 2\pi / \langle\omega_0\rangle, \quad
                   \langle\omega_0\rangle = \frac{\langle c_1^2 \omega_0 \rangle_\phi}
@@ -298,11 +280,6 @@ class SpotEvolutionModel(Model):
 
         P_eq and kappa are degenerate in a fit; this combination is not. Seen from the pole, where
         nothing varies, it is the limit for small inclinations of a uniform disk.
-
-        Returns
-        -------
-        Array
-            Days, scalar.
         """
         phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
         power = weight * self.visibility.cn_squared((1,), phi)[:, 0]
@@ -314,10 +291,7 @@ class SpotEvolutionModel(Model):
     def get_sympy(self) -> dict:
         """Show all equations of the model and its components, and return them.
 
-        Returns
-        -------
-        dict
-            SymPy expressions by name; None where a quantity is numerical.
+        They are SymPy expressions by name; None where a quantity is numerical.
         """
         import sympy as sp
 

@@ -363,13 +363,8 @@ def _gamma_autocorrelation(alpha, tau, a, turn, log_peak, lag):
 
     def single(s):
         total = jnp.zeros_like(s)
-        for k, factors in enumerate(
-            (
-                ((1.0, 0.0), (0.5 * a * a, turn * s)),
-                ((a, 0.0), (a, turn * s)),
-                ((0.5 * a * a, turn * s),),
-            )
-        ):
+        both = (0.5 * a * a, turn * s)
+        for k, factors in enumerate((((1.0, 0.0), both), ((a, 0.0), (a, turn * s)), (both,))):
             # int x^alpha (x + s)^alpha e^-zx dx with z = 2 - i k turn, along x = y / z
             slant = 0.5 * k * turn
             log_z, angle_z = jnp.log(2.0) + 0.5 * jnp.log1p(slant**2), -jnp.arctan(slant)

@@ -59,12 +59,8 @@ def _pieces(corners):
     rise = jnp.asarray([0.0, 1.0, 1.0], corners.dtype)
     fall = jnp.asarray([1.0, 1.0, 0.0], corners.dtype)
     count = corners.shape[0]
-    return (
-        corners[:, :3].ravel(),
-        corners[:, 1:].ravel(),
-        jnp.tile(rise, count),
-        jnp.tile(fall, count),
-    )
+    low, high = corners[:, :3].ravel(), corners[:, 1:].ravel()
+    return low, high, jnp.tile(rise, count), jnp.tile(fall, count)
 
 
 @jax.jit
@@ -132,9 +128,8 @@ class _AbstractTrapezoids(AbstractEnvelope):
 
 
 def _single(lspot, tau_em, tau_dec):
-    return jnp.stack([-0.5 * lspot - tau_em, -0.5 * lspot, 0.5 * lspot, 0.5 * lspot + tau_dec])[
-        None, :
-    ]
+    half = 0.5 * lspot
+    return jnp.stack([-half - tau_em, -half, half, half + tau_dec])[None, :]
 
 
 class _AbstractSequence(_AbstractTrapezoids):

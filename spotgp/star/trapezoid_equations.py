@@ -2,11 +2,9 @@
 
 import sympy as sp
 
-_T, _OMEGA, _LAG = (sp.Symbol(name, real=True) for name in ("t", "omega", "tau"))
+from ..kernel.symbolic import symbols
 
-
-def _lengths(*names: str) -> list[sp.Symbol]:
-    return [sp.Symbol(name, positive=True) for name in names]
+(_T, _OMEGA, _LAG), _ = symbols()
 
 
 def _profile(corners):
@@ -58,7 +56,7 @@ def _transform(corners):
 
 def symmetric():
     """Gamma, Gamma_hat and R_Gamma of one symmetric trapezoid."""
-    l, tau = _lengths("lspot", "tau_spot")
+    _, (l, tau) = symbols("lspot", "tau_spot")
     corners = [(-l / 2 - tau, -l / 2, l / 2, l / 2 + tau)]
     half = _OMEGA * l / 2
     away = _OMEGA * tau * sp.cos(half) + sp.sin(half) - sp.sin(half + _OMEGA * tau)
@@ -70,7 +68,7 @@ def symmetric():
 
 def asymmetric():
     """Gamma, Gamma_hat and R_Gamma of one asymmetric trapezoid."""
-    l, up, down = _lengths("lspot", "tau_em", "tau_dec")
+    _, (l, up, down) = symbols("lspot", "tau_em", "tau_dec")
     corners = [(-l / 2 - up, -l / 2, l / 2, l / 2 + down)]
     return _profile(corners), _transform(corners), _autocorrelation(corners)
 
@@ -78,9 +76,8 @@ def asymmetric():
 def sequence(plateaus, ramps, gaps):
     """Gamma and Gamma_hat of several; R_Gamma has too many terms to be read."""
     times, time = [], sp.S.Zero
-    for plateau, ramp, gap in zip(
-        _lengths(*plateaus), _lengths(*ramps), (*_lengths(*gaps), sp.S.Zero), strict=True
-    ):
+    lengths, ramps, gaps = (symbols(*names)[1] for names in (plateaus, ramps, gaps))
+    for plateau, ramp, gap in zip(lengths, ramps, (*gaps, sp.S.Zero), strict=True):
         times.append([time, time + ramp, time + ramp + plateau, time + 2 * ramp + plateau])
         time = times[-1][-1] + gap
     corners = [tuple(sp.expand(knot - time / 2) for knot in knots) for knots in times]

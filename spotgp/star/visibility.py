@@ -17,9 +17,7 @@ from pytreefit import param
 
 from ..component import AbstractComponent, to_float
 from .acf import Window, cosine_polynomial, visible_window, window_autocorrelation, window_harmonics
-from .inclination import IsotropicInclination
-
-HALF_PI = 0.5 * np.pi
+from .inclination import HALF_PI, IsotropicInclination
 
 
 @lru_cache
@@ -99,17 +97,8 @@ class AbstractVisibility(AbstractComponent):
 
         .. math:: c_n(\phi) = \frac{1}{2\pi} \int_{-\pi}^{\pi} V(\mu(\theta)) \cos n\theta\,d\theta
 
-        Parameters
-        ----------
-        orders
-            The harmonics n >= 0.
-        phi
-            Latitudes in radians, any shape.
-
-        Returns
-        -------
-        Array
-            Shape of `phi` with a last axis for the orders.
+        for harmonics n >= 0, at latitudes in radians of any shape; the last axis is that of the
+        orders.
         """
 
     @abc.abstractmethod
@@ -136,28 +125,13 @@ class AbstractVisibility(AbstractComponent):
         angle
             Rotation angles D in radians, any value, of a shape that broadcasts with `phi` (as many
             axes, or none).
-
-        Returns
-        -------
-        Array
-            Shape as broadcast.
         """
         return self.prepared(phi)(jnp.asarray(angle, float))
 
     def omega0(self, phi: Float[Array, "..."]) -> Float[Array, "..."]:
-        r"""Angular velocity at a latitude.
+        r"""Angular velocity in radians per day at latitudes in radians of any shape.
 
         .. math:: \omega_0(\phi) = \frac{2\pi}{P_{eq}} (1 - \kappa \sin^2\phi)
-
-        Parameters
-        ----------
-        phi
-            Latitudes in radians, any shape.
-
-        Returns
-        -------
-        Array
-            Radians per day, same shape.
         """
         sin = jnp.sin(jnp.asarray(phi, float))
         return 2.0 * jnp.pi * (1.0 - self.kappa * sin * sin) / self.peq
@@ -184,10 +158,7 @@ class AbstractVisibility(AbstractComponent):
     def get_sympy(self) -> dict:
         """Show the equations (LaTeX in a terminal, rendered in Jupyter) and return them.
 
-        Returns
-        -------
-        dict
-            SymPy expressions by name; None where a quantity is numerical.
+        They are SymPy expressions by name; None where a quantity is numerical.
         """
         from ..kernel.symbolic import show
 
@@ -199,14 +170,14 @@ class AbstractVisibility(AbstractComponent):
         peq, phi, theta = sp.Symbol("P_eq", positive=True), sp.Symbol("phi"), sp.Symbol("theta")
         kappa, inc = sp.symbols("kappa i", real=True)
         inclination = sp.pi / 2 if "inc" not in self.param_keys else inc
-        equations = {
+        return {
             "omega_0(phi)": 2 * sp.pi * (1 - kappa * sp.sin(phi) ** 2) / peq,
             "a_0": sp.cos(inclination) * sp.sin(phi),
             "a_1": sp.sin(inclination) * sp.cos(phi),
             "mu(theta)": sp.Symbol("a_0") + sp.Symbol("a_1") * sp.cos(theta),
             "V(mu)": self._profile_sympy(),
+            "c_n": None,
         }
-        return equations | {"c_n": None}
 
 
 class AbstractPolynomialVisibility(AbstractVisibility):
@@ -326,7 +297,6 @@ class VisibilityFunction(AbstractPolynomialVisibility, AbstractInclinedVisibilit
     Examples
     --------
     >>> import numpy as np
-    import numpyro.distributions as dist
     >>> visibility = VisibilityFunction(peq=10.0, kappa=0.3, inc=np.pi / 3)
     >>> visibility
     VisibilityFunction(peq=10.0, kappa=0.3, inc=1.047)
