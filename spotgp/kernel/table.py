@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pytreefit.extend import plain
+
 ROW = 128  # knots whose kernel is evaluated at a time
 # knots beyond the range that is asked for, so that the values' end does not disturb the spline
 MARGIN = 40
@@ -89,6 +91,8 @@ def _accumulate(index, u, weights, like):
         places = index[:, None] + jnp.arange(4, dtype=index.dtype)[None, :]
         return jnp.zeros_like(like).at[places].add(_taps(u, weights), mode="promise_in_bounds")
 
+    if plain():
+        return scatter(index, u, weights, like)
     return jax.lax.platform_dependent(index, u, weights, like, cpu=loop, default=scatter)
 
 
