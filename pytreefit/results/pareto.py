@@ -27,16 +27,9 @@ def pareto_smoothed(log_ratios: Float[np.ndarray, " n"], efficiency: float = 1.0
 
     and the one of rank z among them becomes the quantile at :math:`(z - 1/2) / M`, but no larger
     than the largest ratio. The k is minus infinity where all weights are equal, infinity where
-    there are too few draws to fit it.
-
-    Parameters
-    ----------
-    log_ratios
-        Logarithms of the ratios of the densities, shape (n,); minus infinity where the weight is 0,
-        not everywhere.
-    efficiency
-        Effective number of draws over their number: :math:`M = \min(n / 5, 3 \sqrt{n /
-        \mathrm{efficiency}})`.
+    there are too few draws to fit it. The logarithm of a ratio of densities is minus infinity where
+    the weight is 0, not everywhere. With the ``efficiency``, the effective number of draws over
+    their number, :math:`M = \min(n / 5, 3 \sqrt{n / \mathrm{efficiency}})`.
 
     Notes
     -----

@@ -31,20 +31,11 @@ def _left_side(name: str) -> tuple[str, str]:
 
 
 def show(class_name: str, equations: Mapping[str, Any]) -> dict[str, Any]:
-    r"""Print equations, or render them where the Python session is a Jupyter kernel.
+    r"""Print equations under a heading, or render them where Python is a Jupyter kernel.
 
-    Parameters
-    ----------
-    class_name
-        The heading.
-    equations
-        SymPy expression for each left side, such as ``"R_Gamma(tau)"``; None, where there is no
-        closed form, is printed as "[numerical]".
-
-    Returns
-    -------
-    dict
-        The same expressions by their bare names, such as "R_Gamma".
+    They are SymPy expressions for left sides such as ``"R_Gamma(tau)"``; None, where there is no
+    closed form, is printed as "[numerical]". They are returned by bare names such as "R_Gamma".
+    ValueError if a left side is no name, with or without arguments in parentheses.
 
     Examples
     --------

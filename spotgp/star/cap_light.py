@@ -65,16 +65,9 @@ def cap_light(
 
     .. math:: b_p = \frac{1}{\pi} \int_{\mathrm{cap},\,\mu > 0} \mu^p \, d\Omega
 
-    The whole disk gives 2 / (p + 1).
-
-    Parameters
-    ----------
-    alpha
-        Angular radius, rad, 0 to pi/2, any shape.
-    cos_beta
-        Cosine of the angle from the centre of the disk, of the same shape.
-    power
-        The exponent p >= 1, a multiple of 1/2. 1 is the uniform disk: the projected area over pi.
+    The cap's angular radius alpha is in rad, 0 to pi/2, its centre at the angle beta from that of
+    the disk; both may have any one shape. The exponent p >= 1 is a multiple of 1/2: 1 is the
+    uniform disk, the projected area over pi. The whole disk gives 2 / (p + 1).
 
     Examples
     --------
