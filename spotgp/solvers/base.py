@@ -13,7 +13,7 @@ log-likelihood is
 import abc
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -215,19 +215,6 @@ def finite_or_minus_infinity(value, covered=True):
     return jnp.where(~jnp.isnan(value) & covered, value, -jnp.inf)
 
 
-class Factorized(Protocol):
-    """A factorised covariance matrix K of the data, white noise included."""
-
-    @property
-    def log_determinant(self) -> Float[Array, ""]:
-        """Ln |K|."""
-        ...
-
-    def solve(self, right: Float[Array, "n m"]) -> Float[Array, "n m"]:
-        """The inverse of K times columns."""
-        ...
-
-
 class AbstractFactorSolver(AbstractSolver):
     """A solver of which only `prepare` and `factor` are to be written.
 
@@ -240,8 +227,12 @@ class AbstractFactorSolver(AbstractSolver):
     """
 
     @abc.abstractmethod
-    def factor(self, process: Process) -> Factorized:
-        """The factorised covariance of the data, those that fill up being white noise of 1."""
+    def factor(self, process: Process) -> Any:
+        """The factorised covariance K of the data, white noise included.
+
+        An object with ``log_determinant``, ln |K|, and ``solve(right)``, the inverse of K times
+        columns of shape (n, m). What fills `points` up is white noise of variance 1.
+        """
 
     def _products(self, process: Process):
         """The factor, its solution S for the residuals and columns R, and R^T S."""
