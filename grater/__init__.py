@@ -57,3 +57,4 @@ from .scene import Scene as Scene
 from .view import Grid as Grid, View as View, radial_map as radial_map
 
 __version__ = pytreefit.__version__
+__all__ = [n for n, v in globals().items() if getattr(v, "__module__", "").startswith("grater.")]

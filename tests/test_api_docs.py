@@ -10,10 +10,11 @@ import pytest
 API = pathlib.Path(__file__).parents[1] / "docs" / "api"
 
 
-@pytest.mark.parametrize("package", ["pytreefit", "grater", "spotgp"])
+@pytest.mark.parametrize("package", ["pytreefit", "grater", "spotgp", "spotgp.solvers"])
 def test_every_public_name_is_documented(package):
     documented = re.findall(
-        r"auto(?:class|function|data):: (\w+)", (API / f"{package}.md").read_text()
+        r"auto(?:class|function|data):: (\w+)",
+        (API / f"{package.rpartition('.')[2]}.md").read_text(),
     )
     public = {
         name

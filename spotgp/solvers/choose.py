@@ -29,12 +29,7 @@ def prepared(
 ) -> AbstractSolver:
     """A solver by its name or class, or as it is where it has been prepared.
 
-    Raises
-    ------
-    ValueError
-        For an unknown name, or by `AbstractSolver.prepare`.
-    TypeError
-        For what is no solver.
+    ValueError for an unknown name, or as by `AbstractSolver.prepare`.
     """
     if isinstance(solver, AbstractSolver):
         return solver

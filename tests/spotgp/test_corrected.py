@@ -8,13 +8,13 @@ import pytest
 
 from pytreefit import Samples
 from pytreefit.sampling.nuts import Chunk
-from spotgp import GPSolver
+from spotgp import GPSolver, Process
 
 PRIORS = {
     "peq": (3.9, 4.1),
     "sigma_k": dist.LogNormal(jnp.log(0.01), 0.1),
     "lspot": (3.0, 8.0),
-    "jitter": (2e-4, 6e-4),
+    "jitter": (2e-5, 6e-4),
     **dict.fromkeys(("kappa", "inc", "tau_spot")),
 }
 
@@ -23,9 +23,9 @@ PRIORS = {
 def test_from_bins_to_the_exact_likelihood(star):
     rng = np.random.default_rng(0)
     t = np.sort(rng.uniform(0.0, 40.0, 200))
-    error = np.full(t.size, 1e-3)
+    error = np.full(t.size, 2e-4)
     flux = 1.0 + 0.01 * np.sin(1.5 * t) + error * rng.normal(size=t.size)
-    options = {"jitter": 3e-4, "priors": PRIORS}
+    options = {"jitter": 6e-5, "priors": PRIORS}
     cheap = GPSolver(t, flux, error, star, solver="bins", tolerance=20.0, **options)
     exact = GPSolver(t, flux, error, star, solver="dense", **options)
     # draws near the best values are enough to compare densities: no sampler is needed
@@ -52,4 +52,4 @@ def test_from_bins_to_the_exact_likelihood(star):
     )
     assert corrected.weight_ess > 0.7 * 40
     assert corrected.pareto_k < corrected.pareto_limit
-    assert corrected.samples.model.sums is None
+    assert isinstance(corrected.samples.model, Process)
