@@ -116,6 +116,8 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
         return {"object": _name(type(value), where), "fields": _fields(value, where, arrays)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"module": _name(type(value), where), "fields": _fields(value, where, arrays)}
+    if hasattr(value, "_asdict"):
+        return {"record": _name(type(value), where), "fields": _fields(value, where, arrays)}
     if type(value) in (dict, OrderedDict):
         items = [
             [_encode_key(key, where), _encode(entry, f"{where}.{key}", arrays)]
@@ -136,6 +138,8 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
 def _fields(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if isinstance(value, _OF_NUMPYRO):
         state = vars(value)
+    elif hasattr(value, "_asdict"):
+        state = value._asdict()
     else:
         state = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return {name: _encode(entry, f"{where}.{name}", arrays) for name, entry in state.items()}
@@ -187,6 +191,10 @@ def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
         return _decode_array(node, where, file)
     if "module" in node:
         return _decode_module(node, where, file)
+    if "record" in node:
+        cls = _find_class(node["record"], where, tuple)
+        parts = node["fields"].items()
+        return cls(**{name: _decode(part, f"{where}.{name}", file) for name, part in parts})
     if "object" in node:
         return _decode_object(node, where, file)
     if "method" in node:

@@ -9,18 +9,10 @@ from jaxtyping import Array, Float
 
 
 class Information(NamedTuple):
-    """What the data say of the free columns' amplitudes.
+    """What the data say of the free columns' amplitudes."""
 
-    Parameters
-    ----------
-    normal
-        :math:`H^T K^{-1} H`, shape (c, c); 0 everywhere in columns that fill up.
-    moment
-        :math:`H^T K^{-1} r`, shape (c,).
-    """
-
-    normal: Float[Array, "c c"]
-    moment: Float[Array, "c"]
+    normal: Float[Array, "c c"]  # H^T K^-1 H; 0 everywhere in columns that fill up
+    moment: Float[Array, "c"]  # H^T K^-1 r
 
     @classmethod
     def of(cls, products) -> "Information":
