@@ -34,8 +34,8 @@ def surface_density(disk: Disk, q: Float[Array, "..."]) -> Float[Array, "..."]:
     r"""Return the vertically integrated density of a disk, up to a constant factor.
 
     .. math:: \Sigma(q) \propto \rho(q)\, h(q)
-    q : array
-        Semi-major axis in units of the disk's ``semi_major_axis``, > 0, any shape.
+
+    with q > 0 in units of the disk's ``semi_major_axis``, any shape.
     """
     return disk.radial.density(q) * disk.vertical.height(q)
 

@@ -37,13 +37,13 @@ class Conditional(NamedTuple):
     through
         :math:`k_*^T K^{-1}` times the residuals and the free columns, shape (m, 1 + c).
     variance
-        :math:`k_{**} - k_*^T K^{-1} k_*`, shape (m, m), or its diagonal, shape (m,).
+        Given the data, shape (m,), or the covariance matrix, shape (m, m).
     information
         On the free columns.
     """
 
     through: Float[Array, "m 1+c"]
-    variance: Float[Array, "m *m"]
+    variance: Float[Array, "m ..."]
     information: Information
 
 
@@ -230,7 +230,7 @@ class AbstractFactorSolver(AbstractSolver):
     def factor(self, process: Process) -> Any:
         """The factorised covariance K of the data, white noise included.
 
-        An object with ``log_determinant``, ln |K|, and ``solve(right)``, the inverse of K times
+        An object with ``log_determinant``, that of K, and ``solve(right)``, the inverse of K times
         columns of shape (n, m). What fills `points` up is white noise of variance 1.
         """
 
