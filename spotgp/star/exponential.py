@@ -1,5 +1,6 @@
 """Envelopes that grow and decay exponentially, with or without a plateau."""
 
+import abc
 from typing import Any
 
 import jax
@@ -31,9 +32,9 @@ def two_decays(em, dec, s):
 class _AbstractExponential(AbstractEnvelope):
     """An area that rises exponentially, stays, and decays exponentially."""
 
+    @abc.abstractmethod
     def _lengths(self) -> tuple[Any, Any, Any]:
         """The e-fold of the area before the plateau, the plateau, and the e-fold after it."""
-        raise NotImplementedError
 
     def Gamma(self, t):
         t = to_float(t)
