@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -14,6 +15,7 @@ from .table import Table
 
 _M = TypeVar("_M", bound=eqx.Module)
 _INLINE = "pytreefit.inline"  # in the metadata of a field
+_MISSING = object()
 
 
 class Model(eqx.Module):
@@ -109,21 +111,29 @@ def inline(**arguments) -> Any:
     return eqx.field(metadata={_INLINE: True}, **arguments)
 
 
+@functools.cache
+def _fields(kind: type) -> list[tuple[str, ParamInfo | None, bool]]:
+    """Name, what is declared of it as a parameter, and whether its name is left out of paths."""
+    fields = dataclasses.fields(kind)
+    return [(f.name, f.metadata.get(KEY), _INLINE in f.metadata) for f in fields]
+
+
 def _inlined(node: eqx.Module) -> dict[str, eqx.Module]:
     """The modules of a module whose names are left out of paths, by field."""
-    fields = (field.name for field in dataclasses.fields(node) if _INLINE in field.metadata)
-    values = {name: getattr(node, name, None) for name in fields}
+    values = {
+        name: getattr(node, name, None) for name, _, inlined in _fields(type(node)) if inlined
+    }
     return {name: value for name, value in values.items() if isinstance(value, eqx.Module)}
 
 
 def _children(node) -> Iterator[tuple[str, Any, ParamInfo | None]]:
     if isinstance(node, eqx.Module):
-        inlined = _inlined(node)
-        for field in dataclasses.fields(node):
-            if field.name in inlined:
-                yield from _children(inlined[field.name])
-            elif hasattr(node, field.name):
-                yield field.name, getattr(node, field.name), field.metadata.get(KEY)
+        for name, info, inlined in _fields(type(node)):
+            value = getattr(node, name, _MISSING)
+            if inlined and isinstance(value, eqx.Module):
+                yield from _children(value)
+            elif value is not _MISSING:
+                yield name, value, info
     elif isinstance(node, Mapping):
         for key, value in node.items():
             yield str(key), value, None

@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
 from .joint import squares_of
-from .model import Model, lookup_parameter, replace
+from .model import Model, lookup, lookup_parameter, replace
 from .numeric import lenient
 from .prior import as_prior, check_start, log_density
 
@@ -170,7 +170,8 @@ class Posterior(eqx.Module):
         """The free parameters' values in the model."""
         # A sub-model made before the precision was switched still has the old one.
         dtype = jnp.result_type(float)
-        return {name: jnp.asarray(self.model.get(name), dtype) for name in self.names}
+        model = self.model
+        return {name: jnp.asarray(lookup(model, name).value, dtype) for name in self.names}
 
     @property
     def labels(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,9 @@ from pytreefit.extend import outermost
 NodesOn = Literal["auto", "surfaces", "segments"]
 
 
-class Rule(eqx.Module):
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Rule:
     """How finely a line of sight is sampled, from the error that an image may have.
 
     Parameters
@@ -27,12 +28,12 @@ class Rule(eqx.Module):
         "auto", which goes by what is accurate enough.
     """
 
-    accuracy: float = eqx.field(static=True)
-    nodes_on: NodesOn = eqx.field(static=True, default="auto")
+    accuracy: float
+    nodes_on: NodesOn = "auto"
     # an image of NaN, without any samples, where surfaces are not accurate enough
-    or_none: bool = eqx.field(static=True, default=False, repr=False)
+    or_none: bool = dataclasses.field(default=False, repr=False)
 
-    def __check_init__(self):
+    def __post_init__(self):
         if self.nodes_on not in get_args(NodesOn):
             raise ValueError(
                 f"nodes_on = {self.nodes_on!r} is unknown. Choose one of {get_args(NodesOn)}."
