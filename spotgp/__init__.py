@@ -13,7 +13,14 @@ from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
 from .kernel.numerical import NumericalKernel
 from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
-from .periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
+from .periods import (
+    Autocorrelation,
+    Periodogram,
+    RotationPeriod,
+    autocorrelation,
+    lomb_scargle,
+    rotation_period,
+)
 from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.simulate import LightcurveModel, light_curve, simulate
@@ -100,6 +107,7 @@ __all__ = [
     "Periodogram",
     "Prediction",
     "Process",
+    "RotationPeriod",
     "SHOTerm",
     "Search",
     "SinInclination",
@@ -128,6 +136,7 @@ __all__ = [
     "plot_psd",
     "plot_spot_map",
     "projected_cap_area",
+    "rotation_period",
     "search",
     "simulate",
     "suggest_starts",

@@ -20,11 +20,13 @@ from pytreefit.extend import in_threads, prior_limits, walk
 
 from .gp.priors import inside
 from .gp.solver import GPSolver, density
-from .periods import autocorrelation, lomb_scargle
+from .periods import autocorrelation, rotation_period
 from .star.model import SpotEvolutionModel
 
 _AMPLITUDE = "model.amplitude."
 _APART = 0.02  # periods closer than this, in their logarithm, are one
+_UNLIKELY = 0.02  # probability below which a candidate is no start
+_MOST_PERIODS = 6
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
 _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
@@ -73,15 +75,15 @@ def suggest_starts(
     gp
         The process.
     periods
-        Days; by default the Lomb-Scargle and autocorrelation periods, their doubles and their
-        halves, as far as the prior allows them.
+        Days; by default the candidates of `rotation_period`, the double and the half of the most
+        probable one, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
     time, flux = _without_columns(gp.data)
     if periods is None or lifetimes is None:
-        found = autocorrelation(time, flux)
-        periods = _periods(gp, time, flux, found) if periods is None else periods
+        found = autocorrelation(time, flux, gp.data.flux_err)
+        periods = _periods(gp, time, flux) if periods is None else periods
     if lifetimes is None:
         decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
@@ -109,17 +111,20 @@ def _without_columns(data):
     return time, flux - columns @ amplitudes
 
 
-def _periods(gp: GPSolver, time, flux, acf) -> list[float]:
-    """Periods in the data, their doubles and halves, as far as the prior allows them."""
-    found = [p for p in (lomb_scargle(time, flux).period, acf.period) if math.isfinite(p)]
-    multiples = [factor * period for factor in (1.0, 2.0, 0.5) for period in found]
+def _periods(gp: GPSolver, time, flux) -> list[float]:
+    """Candidates, double and half of the best, as far as the prior allows them."""
     prior = gp.posterior.priors.get("model.visibility.peq")
     low, high = (0.0, math.inf) if prior is None else prior_limits(prior)
+    found = rotation_period(time, flux, gp.data.flux_err)
+    likely = found.candidates[found.probabilities > _UNLIKELY]
+    own = likely if likely.size else found.candidates[:1]
+    others = (found.autocorrelation, found.lomb_scargle, 2.0 * own[0], 0.5 * own[0])
+    wanted = [float(p) for p in (*own, *others) if math.isfinite(p)]
     kept: list[float] = []
-    for period in [p for p in multiples if low < p < high] or multiples:
+    for period in [p for p in wanted if low < p < high] or wanted:
         if all(abs(math.log(period / other)) > _APART for other in kept):
             kept.append(period)
-    return kept
+    return kept[:_MOST_PERIODS]
 
 
 def _values(names, prefix: str, component) -> dict[str, float]:
@@ -164,9 +169,9 @@ def _variance(values, posterior):
 
 
 def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
-    """A model with period, life times and amplitude estimated from the autocorrelation.
+    """A model with period, life times and amplitude estimated from the light curve.
 
-    The period is the autocorrelation's, or the Lomb-Scargle one; spots live as long as the
+    The period is the most probable one of `rotation_period`; spots live as long as the
     autocorrelation takes to decay, and longer than the star takes to turn.
 
     Parameters
@@ -177,8 +182,7 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
         What to start from: the period of its visibility, the times of its envelope and its
         amplitude are set (`SpotEvolutionModel.start`).
     """
-    acf = data.autocorrelation()
-    period = acf.period if math.isfinite(acf.period) else data.lomb_scargle().period
+    acf, period = data.autocorrelation(), data.rotation_period().period
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
     return model.start(period, life, float(np.std(data.flux)))
 

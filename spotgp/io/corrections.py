@@ -78,33 +78,6 @@ def polynomial_trend(
     return basis @ coefficients
 
 
-def outliers(
-    time: np.ndarray,
-    flux: np.ndarray,
-    segment: np.ndarray,
-    limits: tuple[float, float],
-    window: float,
-    rounds: int,
-) -> np.ndarray:
-    """Return where points lie too far from the running median of their segment.
-
-    The limits, below and above, count in robust standard deviations of these distances. A round
-    leaves out what the last one found.
-    """
-    bad = np.zeros(time.shape, bool)
-    for k in np.unique(segment):
-        own = np.flatnonzero(segment == k)
-        for _ in range(rounds):
-            offset = flux[own] - running_median(time[own], flux[own], window)
-            scale = robust_sigma(offset)
-            far = (offset < -limits[0] * scale) | (offset > limits[1] * scale)
-            if scale == 0 or not far.any():
-                break
-            bad[own[far]] = True
-            own = own[~far]
-    return bad
-
-
 def bin_means(
     time: np.ndarray, flux: np.ndarray, flux_err: np.ndarray, segment: np.ndarray, width: float
 ) -> tuple[np.ndarray, ...]:

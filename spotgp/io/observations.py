@@ -9,7 +9,14 @@ import numpy as np
 
 from pytreefit.extend import unit_of
 
-from ..periods import Autocorrelation, Periodogram, autocorrelation, lomb_scargle
+from ..periods import (
+    Autocorrelation,
+    Periodogram,
+    RotationPeriod,
+    autocorrelation,
+    lomb_scargle,
+    rotation_period,
+)
 from . import missions, readers
 from .columns import (
     GAP,
@@ -274,4 +281,12 @@ class TimeSeriesData(Steps):
         With the options of :func:`spotgp.autocorrelation`. Normalise segments that differ in
         level first.
         """
-        return autocorrelation(self.time, self.flux, **options)
+        return autocorrelation(self.time, self.flux, self.flux_err, **options)
+
+    def rotation_period(self, **options) -> RotationPeriod:
+        """Return the rotation period with its rivals, and what to doubt about it.
+
+        With the options of :func:`spotgp.rotation_period`; the segments are its segments.
+        """
+        columns = self.time, self.flux, self.flux_err
+        return rotation_period(*columns, segment=self.segment, **options)

@@ -7,7 +7,7 @@ import numpy as np
 
 from pytreefit.extend import as_booleans
 
-from . import corrections
+from . import corrections, outliers
 from .columns import median_step, points, positive
 
 
@@ -60,17 +60,19 @@ class Steps:
         Raises
         ------
         ValueError
-            If a median is not positive.
+            If a median is not above the scatter, as where the mean has been taken off.
         """
         level = np.full(len(self), np.median(self.flux))
         if per_segment:
             for k in range(self.n_segments):
                 level[self.segment == k] = np.median(self.flux[self.segment == k])
-        if not np.all(level > 0):
+        spread = corrections.robust_sigma(self.flux - level)
+        if not np.all(level > spread):
             bad = int(self.segment[np.argmin(level)])
             raise ValueError(
-                f"The median flux is {level.min():g} (segment {bad}), which is not positive: the "
-                "flux has had its mean taken off already. Add it back, or do not normalise."
+                f"The median flux is {level.min():g} (segment {bad}), no more than the scatter of "
+                f"{spread:g}: the flux has had its mean taken off already. Add it back (1 + flux / "
+                "1e6 for relative ppm), or do not normalise."
             )
         note = "Divided by the median flux" + (" of each segment." if per_segment else ".")
         return self._new(note, flux=self.flux / level, flux_err=self.flux_err / level, unit="")
@@ -116,41 +118,64 @@ class Steps:
         *,
         lower: float | None = None,
         upper: float | None = None,
-        window: float | None = None,
-        iterations: int = 5,
+        flares: bool = True,
+        dips: bool = True,
     ) -> Self:
-        """Return the series without its outliers about a running median of each segment.
+        """Return the series without the points that their neighbours do not predict.
+
+        Each point, and each short run of points, is compared with what the points on both sides of
+        it predict, by the linear combination of these that predicts the rest of the segment best:
+        the star's own rotation is no outlier, however steep. A single point is an outlier, several
+        in a row are a flare if they are high and a dip, such as a transit, if they are low; the
+        history counts each kind. `mask_transits` is for transits whose times are known.
 
         Parameters
         ----------
         sigma : float
-            How far from the running median a point may lie, in robust standard deviations (1.4826
-            times the median absolute deviation) of such distances within its segment.
+            How far off a point may be, in robust standard deviations (1.4826 times the median
+            absolute deviation) of such differences within its segment.
         lower, upper : float, optional
             The same for points below and above, in place of ``sigma``; ``inf`` keeps that side.
-        window : float, optional
-            Width of the running median, days; 0.5 d and 11 cadences at least by default. It must
-            be well below the rotation period.
-        iterations : int
-            Rounds at most, each without what the last one took; it ends by itself.
+        flares, dips : bool
+            Whether these are left out, too.
+
+        Raises
+        ------
+        ValueError
+            If a limit is not above 0.
         """
         lower, upper = (sigma if side is None else side for side in (lower, upper))
         if not (lower > 0 and upper > 0):
             raise ValueError(f"sigma = {sigma}, lower = {lower}, upper = {upper} must be above 0.")
-        if window is None:
-            steps = 11.0 * self.cadence
-            window = max(0.5, steps) if np.isfinite(steps) else 0.5
-        window = positive("window", window)
-        far = corrections.outliers(
-            self.time, self.flux, self.segment, (lower, upper), window, iterations
-        )
+        found = outliers.find(self.time, self.flux, self.flux_err, self.segment, (lower, upper))
+        far, counts = found.outliers, [f"{np.sum(found.outliers):,} single"]
+        for kind, leave_out in (("flares", flares), ("dips", dips)):
+            own = getattr(found, kind)
+            kept = "" if leave_out else ", kept"
+            if own.any():
+                counts.append(f"{outliers.number_of_events(own)} {kind} ({np.sum(own):,}{kept})")
+            far = far | own if leave_out else far
         count = int(np.sum(far))
         limits = f"{lower:g}" if lower == upper else f"{lower:g} (below) or {upper:g} (above)"
         note = (
-            f"Clipped {count:,} of {points(len(self))} beyond {limits} sigma of a {window:g} d "
-            "running median."
+            f"Clipped {count:,} of {points(len(self))} beyond {limits} sigma of what their "
+            f"neighbours predict: {', '.join(counts)}."
         )
         return self._new(note, ~far, count)
+
+    def mask_transits(self, period: float, epoch: float, duration: float) -> Self:
+        """Return the points outside of transits or eclipses.
+
+        Parameters
+        ----------
+        period, epoch, duration : float
+            Days: between transits, the middle of one of them on the scale of `time`, and the time
+            around each middle that is left out.
+        """
+        period, duration = positive("period", period), positive("duration", duration)
+        phase = (self.time - float(epoch) + 0.5 * period) % period - 0.5 * period
+        what = f"transits every {period:g} d of {duration:g} d"
+        return self.mask(np.abs(phase) > 0.5 * duration, what)
 
     def bin(self, width: float) -> Self:
         r"""Return the series averaged in bins of equal width in days, by segment.
@@ -171,15 +196,19 @@ class Steps:
         return self._new(note, time=time, flux=flux, flux_err=flux_err, segment=segment)
 
     def thin(self, number: int) -> Self:
-        """Return at most this number of points, 2 or more, evenly chosen.
+        """Return at most this number of points, 2 or more: one of each so many, at random.
 
         Fewer points for a Gaussian process whose cost grows with their cube: unlike means in bins,
-        points as they were measured follow the same process.
+        points as they were measured follow the same process. Chosen at even steps they would make
+        aliases of short periods; the choice is the same each time. Look for periods before
+        (`rotation_period`).
         """
         if number < 2:
             raise ValueError(f"number = {number} is not a number of points >= 2.")
         step = -(-len(self) // int(number))
-        keep = np.arange(len(self)) % step == 0
+        first = np.arange(0, len(self), step)
+        chosen = first + np.random.default_rng(0).integers(step, size=first.size)
+        keep = np.isin(np.arange(len(self)), np.minimum(chosen, len(self) - 1))
         note = f"Took one in {step} of {points(len(self))}: {int(np.sum(keep)):,} are left."
         return self._new(note, keep)
 

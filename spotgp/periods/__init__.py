@@ -2,5 +2,13 @@
 
 from .correlation import Autocorrelation, autocorrelation
 from .periodogram import Periodogram, lomb_scargle
+from .rotation import RotationPeriod, rotation_period
 
-__all__ = ["Autocorrelation", "Periodogram", "autocorrelation", "lomb_scargle"]
+__all__ = [
+    "Autocorrelation",
+    "Periodogram",
+    "RotationPeriod",
+    "autocorrelation",
+    "lomb_scargle",
+    "rotation_period",
+]

@@ -67,6 +67,7 @@ class Autocorrelation:
 def autocorrelation(
     time: Any,
     flux: Any,
+    flux_err: Any = None,
     *,
     max_lag: float | None = None,
     step: float | None = None,
@@ -75,7 +76,7 @@ def autocorrelation(
     r"""Return the autocorrelation of an uneven, gappy light curve and the period in it.
 
     Points fall into slots of one cadence; slot :math:`a` holds :math:`n_a` of them with the sum
-    :math:`y_a` of their deviations from the mean, and
+    :math:`y_a` of their deviations from the mean, weighted with the points' inverse variances, and
 
     .. math:: \rho_k = \frac{\sum_a y_a y_{a+k} / \sum_a n_a n_{a+k}}{\sum_i y_i^2 / n}
 
@@ -83,15 +84,16 @@ def autocorrelation(
     smoothed by a Gaussian, then the period is the lag of the first or second peak, whichever rises
     further above the troughs beside it, heights weighted by the numbers of pairs: a star with two
     groups of spots half a turn apart has its first peak at half the period. Peaks less than 5 % as
-    prominent as the most prominent one are passed over.
-    The uncertainty is 1.483 times the median absolute deviation of the spacings between the peak at
-    the period and up to nine successors. It is not divided by the square root of their number, as
-    McQuillan et al. do: the spacings of spots that come and go share their errors.
+    prominent as the most prominent one are passed over. The uncertainty is 1.483 times the median
+    absolute deviation of the spacings of up to ten peaks, not divided by the root of their number
+    as in McQuillan et al.: these share their errors.
 
     Parameters
     ----------
     time, flux : array (n,)
         Finite values, times in days in any order.
+    flux_err : array (n,), optional
+        Errors, > 0; without them all points weigh the same.
     max_lag : float, optional
         Largest lag, days; half the span by default. Lags with fewer than a tenth as many pairs as
         there are points end the search for peaks.
@@ -108,8 +110,7 @@ def autocorrelation(
 
     References
     ----------
-    Edelson & Krolik 1988, ApJ 333, 646 (slots); McQuillan, Aigrain & Mazeh 2013, MNRAS 432, 1203;
-    McQuillan, Mazeh & Aigrain 2014, ApJS 211, 24.
+    Edelson & Krolik 1988, ApJ 333, 646; McQuillan et al. 2013, MNRAS 432, 1203; 2014, ApJS 211, 24.
 
     Examples
     --------
@@ -117,9 +118,9 @@ def autocorrelation(
     >>> autocorrelation(t, np.sin(2 * np.pi * t / 7.0)).period.__round__(1)
     7.0
     """
-    time, flux, _ = checked(time, flux)
+    time, flux, flux_err = checked(time, flux, flux_err)
     slots = _slots(time, max_lag, step, smoothing)
-    acf, smoothed, pairs, weight = _correlate(time, flux - np.mean(flux), slots)
+    acf, smoothed, pairs, weight = _correlate(time, flux, flux_err, slots)
     lag = slots.width * np.arange(slots.lags)
     found = _period(lag, smoothed, weight)
     lives = _decay(*_falling(*found[2:], lag, smoothed))
@@ -152,19 +153,25 @@ def _slots(time: np.ndarray, max_lag, step, smoothing) -> _Slots:
     return _Slots(width, lags, fwhm / SIGMA_TO_FWHM / width)
 
 
-def _correlate(time: np.ndarray, deviation: np.ndarray, slots: _Slots):
+def _correlate(time: np.ndarray, flux: np.ndarray, flux_err, slots: _Slots):
     """The autocorrelation at each lag, smoothed too, the numbers of pairs, and these smoothed."""
     width, lags, sigma = slots
     slot = np.floor((time - time.min()) / width + 0.5).astype(np.int64)
-    variance = np.mean(deviation**2)
+    each = np.ones(time.size)
+    if flux_err is not None:
+        each = (np.median(flux_err) / np.broadcast_to(flux_err, time.shape)) ** 2
+    deviation = flux - np.average(flux, weights=each)
+    variance = np.average(deviation**2, weights=each)
     beyond = lags + int(np.ceil(4.0 * sigma))  # what smoothing reaches
     # pairs are counted exactly, so that rounding errors of the transform cannot look like pairs
     pairs = np.rint(_lagged_products(np.bincount(slot).astype(float), beyond))
-    products = np.where(pairs > 0, _lagged_products(np.bincount(slot, deviation), beyond), 0.0)
+    there = pairs > 0
+    sums = (np.bincount(slot, each * values) for values in (np.ones(time.size), deviation))
+    known, products = (np.where(there, _lagged_products(total, beyond), 0.0) for total in sums)
     acf = np.full(lags, np.nan)
-    np.divide(products[:lags], pairs[:lags] * variance, out=acf, where=pairs[:lags] > 0)
+    np.divide(products[:lags], known[:lags] * variance, out=acf, where=there[:lags])
     acf[0] = 1.0  # also where several points share a slot
-    top, weight = (_smooth(a, sigma)[:lags] for a in (products, pairs))
+    top, weight = (_smooth(a, sigma)[:lags] for a in (products, known))
     enough = weight >= 0.1 * time.size
     smoothed = np.full(lags, np.nan)
     smoothed[enough] = top[enough] / weight[enough] / variance
