@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._fork import refuse_fork
 from ..parameter import is_traced
 from .archive import KINDS, Archive, plain_file, write
 from .names import BOUND, OF_NUMPYRO, Known, look_up
@@ -83,6 +84,7 @@ def load(path: str | os.PathLike, classes: Iterable[Any] = ()) -> Any:
         has other fields; if the file is damaged, or compressed; or if double precision was saved
         and JAX runs in single. The message names the file.
     """
+    refuse_fork()
     known = Known(classes)
     plain_file(path)
     with open(path, "rb") as stream:

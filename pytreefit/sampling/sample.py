@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._fork import refuse_fork
 from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
 from ..optimize.laplace import Laplace, curvature_at
 from ..optimize.minimisers import least_squares, value_and_gradient
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
-from ..results.files import save
 from ..results.samples import Samples
 from ..space import coordinate_names, natural_range, prior_only
-from .checkpoint import Checkpoint, fingerprints, read
+from .checkpoint import Checkpoint, fingerprints, kept, read, write
 from .jumps import fit_mixture, no_mixture
 from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 
@@ -80,12 +80,14 @@ def sample(
         For arguments outside their range, a start or a checkpoint that does not fit, and on Ctrl-C,
         unless there are draws and no checkpoint: then these are returned with a warning.
     """
+    refuse_fork()
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
     _check(settings, precondition)
-    run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
-    run.run(start, precondition)
-    samples = run.samples()
+    with kept(checkpoint):
+        run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
+        run.run(start, precondition)
+        samples = run.samples()
     samples.warn(stacklevel=3)
     draws_of = {name: np.asarray(samples.draws[name]) for name in posterior.names}
     if remark := posterior.remark({k: np.median(v, axis=(0, 1)) for k, v in draws_of.items()}):
@@ -322,7 +324,7 @@ class _Run:
             chunks=self._rows()._asdict(),
             seconds=self.seconds,
         )
-        save(self.path, checkpoint)
+        write(self.path, checkpoint)
 
     def _line(self, phase: str) -> str:
         warmup, draws = self.settings["warmup"], self.settings["draws"]
