@@ -96,7 +96,7 @@ class SplinePhase(AbstractPhaseFunction):
                     f"SplinePhase.knots = {knots} has a knot at 90 deg (cosine 0). The value there "
                     "is 1 by definition: leave that knot out."
                 )
-            if not is_traced(self.values):
+            if not is_traced(self.values) and np.all(self.values > 0):
                 self._check_peak()
 
     def _check_peak(self):
@@ -109,7 +109,7 @@ class SplinePhase(AbstractPhaseFunction):
         beyond = log_v[[0, -1]] + _BEND * np.maximum(spline(c[[0, -1]], 1) * [-1.0, 1.0], 0.0)
         peak = max(np.max(inside), np.max(beyond))
         # images and their squares are finite
-        highest = np.log(float(jnp.finfo(self.knots.dtype).max)) / 3.0
+        highest = np.log(float(jnp.finfo(self.knots.dtype).max)) / 2.0
         if not peak <= highest:
             raise ValueError(
                 f"SplinePhase.values = {self.values} at .knots = {self.knots} lead to a phase "

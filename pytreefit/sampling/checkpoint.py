@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
+from .._fork import refuse_fork
 from ..cache import programs_kept
 from ..results.files import load, save
 
@@ -118,6 +119,7 @@ def kept(path: str | os.PathLike | None) -> Iterator[None]:
 
     A run that is killed again and again would else compile again and again.
     """
+    refuse_fork()
     if path is None:
         yield
         return

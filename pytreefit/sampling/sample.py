@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._fork import refuse_fork
 from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
 from ..optimize.laplace import Laplace, curvature_at
 from ..optimize.minimisers import least_squares, value_and_gradient
@@ -72,27 +71,29 @@ def sample(
     jumps
         Metropolis steps after each trajectory between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state, from which an interrupted run goes on.
+        As for :func:`fit`; a file for the state of one run, which goes on from there if it was
+        interrupted. Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises
     ------
-    ValueError, KeyboardInterrupt
-        For arguments outside their range, a start or a checkpoint that does not fit, and on Ctrl-C,
-        unless there are draws and no checkpoint: then these are returned with a warning.
+    ValueError, FileNotFoundError, KeyboardInterrupt
+        For arguments out of range, a start or a checkpoint that does not fit, one in use or without
+        folder; on Ctrl-C, unless there are draws and no checkpoint: these come with a warning.
     """
-    refuse_fork()
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
     _check(settings, precondition)
     with kept(checkpoint):
         run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
-        run.run(start, precondition)
-        samples = run.samples()
+        samples = run.run(start, precondition)
     samples.warn(stacklevel=3)
-    draws_of = {name: np.asarray(samples.draws[name]) for name in posterior.names}
-    if remark := posterior.remark({k: np.median(v, axis=(0, 1)) for k, v in draws_of.items()}):
+    if remark := posterior.remark(_medians(samples)):
         warnings.warn(remark, stacklevel=2)
     return samples
+
+
+def _medians(samples: Samples) -> dict[str, np.ndarray]:
+    return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
 def _check(settings: dict[str, Any], precondition: str) -> None:
@@ -192,7 +193,7 @@ class _Run:
         self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
-    def run(self, start, precondition: str) -> None:
+    def run(self, start, precondition: str) -> Samples:
         """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
         if not self.resume():
             starts = start if isinstance(start, list | tuple) else [start]
@@ -206,6 +207,7 @@ class _Run:
                 raise
             message = f"Interrupted after {drawn} of {self.settings['draws']} draws."
             warnings.warn(message, UserWarning, stacklevel=3)
+        return self.samples()
 
     def begin(self, whitening: Whitening, spread: float, others=()) -> None:
         """First points of all chains, each with a finite log density.
