@@ -53,7 +53,7 @@ def programs_kept() -> Iterator[None]:
     A folder that is set already stays the one in use, and JAX's switch is obeyed.
     """
     before = {name: getattr(jax.config, name) for name in _SETTINGS}
-    if not jax.config.jax_enable_compilation_cache:
+    if not getattr(jax.config, "jax_enable_compilation_cache", True):
         yield
         return
     _order_fields()

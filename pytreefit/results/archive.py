@@ -45,29 +45,33 @@ class Archive:
         """An array, of the type and shape that are expected, or of any."""
         member = self.members.pop(f"{name}.npy")
         with self.zip.open(member) as stream:
-            saved = _described(stream)
-            start, (order, found) = stream.tell(), (saved[0], saved[2])
+            found_shape, found = _described(stream)
             if found.kind not in KINDS or not found.itemsize:
                 raise ValueError(f"is an array of {found}, which is never saved")
-            if (dtype or found.str, order if shape is None else shape) != (found.str, order):
+            if (dtype or found.str, found_shape if shape is None else shape) != (
+                found.str,
+                found_shape,
+            ):
                 raise ValueError(
-                    f"is {found.str} of shape {order} but the header says {dtype} of "
-                    f"shape {shape}: the file is damaged"
+                    f"is {found.str} of shape {found_shape} but the header says {dtype} of shape "
+                    f"{shape}: the file is damaged"
                 )
-            if start + math.prod(order) * found.itemsize != member.file_size:
+            if stream.tell() + math.prod(found_shape) * found.itemsize != member.file_size:
                 raise ValueError("has not the size of its shape: the file is damaged")
             stream.seek(0)
             return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _described(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first, and type of the array in a ``.npy`` file."""
+def _described(stream) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the array in a ``.npy`` file."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(stream)
-    raise ValueError(f"has version {version} of NumPy's format, which is never saved")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"has version {version} of NumPy's format, which is never saved")
+    return shape, dtype
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, Any]) -> None:

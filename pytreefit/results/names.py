@@ -94,7 +94,9 @@ def _is_ours(module: str) -> bool:
         spec = importlib.util.find_spec(package)
     except ValueError:  # imported, by no means of the import system
         return False
-    return bool(spec and spec.origin) and Path(spec.origin).resolve().parents[1] == _HOME
+    if spec is None or spec.origin is None:
+        return False
+    return Path(spec.origin).resolve().parents[1] == _HOME
 
 
 def _import(module: str) -> None:
