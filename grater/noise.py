@@ -149,8 +149,12 @@ class StudentTNoise(AbstractNoise):
     def log_density(self, image, model, error):
         width, half = self.scale * error, 0.5 * (self.df + 1.0)
         constant = gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(math.pi * self.df)
-        tail = half * jnp.log1p(jnp.square((image - model) / width) / self.df)
-        return constant - tail - jnp.log(width)
+        u = (image - model) / (width * jnp.sqrt(self.df))
+        # far out the square of u overflows in single precision
+        far = jnp.abs(u) > 1.0
+        safe = jnp.where(far, u, 1.0)
+        bend = jnp.log1p(jnp.square(jnp.where(far, 1.0 / safe, u)))
+        return constant - half * (bend + 2.0 * jnp.log(jnp.abs(safe))) - jnp.log(width)
 
     def draw(self, key, model, error):
         return model + self.scale * error * jax.random.t(key, self.df, error.shape, model.dtype)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.interpolate import CubicSpline
 
 from pytreefit import param
 from pytreefit.extend import is_traced
@@ -61,6 +62,11 @@ class SplinePhase(AbstractPhaseFunction):
         Cosines of the scattering angles, shape (n,), increasing, in [-1, 1], without 0.
     values
         Phase function there relative to 90 deg, shape (n,), > 0.
+
+    Raises
+    ------
+    ValueError
+        If knots are out of order, at 90 deg, or so close that the curve between them overflows.
     """
 
     knots: Float[Array, " n"] = param(
@@ -90,6 +96,27 @@ class SplinePhase(AbstractPhaseFunction):
                     f"SplinePhase.knots = {knots} has a knot at 90 deg (cosine 0). The value there "
                     "is 1 by definition: leave that knot out."
                 )
+            if not is_traced(self.values) and np.all(self.values > 0):
+                self._check_peak()
+
+    def _check_peak(self):
+        """ValueError where the curve is so high that images overflow."""
+        c = np.append(np.asarray(self.knots), 0.0)
+        order = np.argsort(c)
+        c, log_v = c[order], np.append(np.log(np.asarray(self.values)), 0.0)[order]
+        spline = CubicSpline(c, log_v, bc_type="natural")
+        inside = spline(np.linspace(c[:-1], c[1:], 16))
+        beyond = log_v[[0, -1]] + _BEND * np.maximum(spline(c[[0, -1]], 1) * [-1.0, 1.0], 0.0)
+        peak = max(np.max(inside), np.max(beyond))
+        # images and their squares are finite
+        highest = np.log(float(jnp.finfo(self.knots.dtype).max)) / 2.0
+        if not peak <= highest:
+            raise ValueError(
+                f"SplinePhase.values = {self.values} at .knots = {self.knots} lead to a phase "
+                f"function of exp({peak:.0f}) somewhere, which is more than the numbers here hold "
+                f"(exp({highest:.0f})). Knots that are close to each other, or to the one at 90 "
+                "deg (cosine 0), need values that are close too: place them further apart."
+            )
 
     @classmethod
     def for_inclination(cls, inclination, n: int = 6, value=1.0) -> "SplinePhase":

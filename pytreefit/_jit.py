@@ -10,6 +10,7 @@ import jax
 from jax.extend.core import get_opaque_trace_state
 
 from . import _xla
+from ._fork import refuse_fork
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -72,6 +73,7 @@ def jit(function: _F, *, threads: bool = True) -> _F:
         nonlocal only_arrays
         if not outermost():
             return plain(*args, **kwargs)
+        refuse_fork()
         _xla.programs.make_room()
         general, direct = programs(bool(args) and bool(getattr(args[0], "compiles_quickly", False)))
         if only_arrays and {type(leaf) for leaf in jax.tree.leaves((args, kwargs))} <= {_array()}:

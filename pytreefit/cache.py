@@ -6,11 +6,19 @@ import hashlib
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 from numpyro.distributions import Distribution
+
+_SETTINGS = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
 
 
 def cache_programs(folder: str | os.PathLike | None = None) -> Path:
@@ -33,10 +41,39 @@ def cache_programs(folder: str | os.PathLike | None = None) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     _order_fields()
     compilation_cache.reset_cache()  # it remembers that there was none
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for name, value in zip(_SETTINGS, (str(path), 0.0, -1), strict=True):
+        jax.config.update(name, value)
     return path
+
+
+@contextlib.contextmanager
+def programs_kept() -> Iterator[None]:
+    """Programs are kept on the disk meanwhile, where nobody has chosen whether they are.
+
+    A folder that is set already stays the one in use, and JAX's switch is obeyed.
+    """
+    before = {name: getattr(jax.config, name) for name in _SETTINGS}
+    if not getattr(jax.config, "jax_enable_compilation_cache", True):
+        yield
+        return
+    _order_fields()
+    if before["jax_compilation_cache_dir"] is None:
+        try:
+            cache_programs()
+        except OSError as error:
+            warnings.warn(
+                f"Compiled programs can't be kept on the disk ({error}): if this run is killed, "
+                "the next one compiles anew. Choose a folder by pytreefit.cache_programs(folder).",
+                UserWarning,
+                stacklevel=6,
+            )
+    try:
+        yield
+    finally:
+        if before["jax_compilation_cache_dir"] is None:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from ._fork import refuse_fork
 from .arrays import plain_numbers, without_mask
 
 KEY = "pytreefit"  # of the parameter's information in the metadata of its field
@@ -71,6 +72,7 @@ class Converter:
         self.where = where
 
     def __call__(self, value):
+        refuse_fork()
         value, mask = without_mask(value)
         if mask is not None and np.any(mask):
             raise TypeError(f"{self.where} is masked: a parameter needs a value.")

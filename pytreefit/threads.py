@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
+from ._fork import refuse_fork
+
 _NAME = "pytreefit"
 
 
@@ -38,6 +40,7 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     call of this function. The function should spend its time in compiled programs, whose results
     are waited for here.
     """
+    refuse_fork()
     items = list(items)
     number = min(cores(), len(items))
     # a worker that waited for others of its own pool would wait for ever

@@ -2,38 +2,33 @@
 
 import dataclasses
 import enum
-import importlib
 import json
 import os
 import sys
 import types
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import Distribution, constraints, transforms
 
-from ..model import Model, run_checks
+from .._fork import refuse_fork
 from ..parameter import is_traced
-
-_FORMAT = "pytreefit"
-_VERSION = 1
-_HEADER = "header"
-_OF_NUMPYRO = (Distribution, transforms.Transform, constraints.Constraint)
-_BOUND = type(Model().get)  # Equinox's bound methods
+from .archive import KINDS, Archive, plain_file, write
+from .names import BOUND, OF_NUMPYRO, Known, look_up
+from .reader import FORMAT, HEADER, VERSION, read
 
 
 def save(path: str | os.PathLike, obj: Any) -> None:
     """Save a model, a posterior, a result, or any tree of such, dictionaries, tuples and lists.
 
     The file is an uncompressed ``.npz`` archive: the arrays, and a JSON header with the structure
-    and the import path of each class and function. It replaces an existing file in one step, so an
-    interrupted save leaves the old one.
+    and the name of each class and function. It replaces an existing file in one step, once it is on
+    the disk, and takes over who may read and write that; an interrupted save leaves the old one.
+    Where the path is a symbolic link, what it leads to is written.
 
     Parameters
     ----------
@@ -48,56 +43,64 @@ def save(path: str | os.PathLike, obj: Any) -> None:
     ------
     TypeError
         If something inside cannot be saved, such as a lambda; the message says where it is.
+    ValueError
+        If there is a folder, a pipe or a device at ``path``.
+    OSError
+        If the file can't be written.
     """
     arrays: dict[str, np.ndarray] = {}
     header = {
-        "format": _FORMAT,
-        "version": _VERSION,
+        "format": FORMAT,
+        "version": VERSION,
         "tree": _encode(obj, type(obj).__name__, arrays),
     }
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **{_HEADER: np.array(json.dumps(header))}, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write(path, {HEADER: np.array(json.dumps(header)), **arrays})
 
 
-def load(path: str | os.PathLike) -> Any:
-    """Load what :func:`save` wrote; the classes must be importable and have the same fields.
+def load(path: str | os.PathLike, classes: Iterable[Any] = ()) -> Any:
+    """Load what :func:`save` wrote; the classes must have the same fields.
 
-    Constructors are not called, but every module's ``__check_init__`` is. Functions are taken only
-    from packages that have been imported already, for instance with the file's own classes, and
-    never from Python's standard library.
+    A file runs no code and imports nothing but modules of these packages. What it may name are
+    their classes and functions, NumPyro's distributions, and your own :class:`Model` classes in
+    modules that are imported; everything else is handed in. Constructors are not called, but every
+    module's ``__check_init__`` is.
+
+    Parameters
+    ----------
+    path
+        File name.
+    classes
+        Further classes (Equinox modules that are no :class:`Model`, dataclasses, enumerations,
+        named tuples, distributions) and functions that the file may name.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no file.
+    TypeError
+        If ``classes`` holds something else than classes and functions.
     ValueError
-        If the file is of another format or a newer version, a class is unknown or has other
-        fields, an array is damaged, or double precision was saved and JAX runs in single.
+        If it is no plain file, or of another format or a newer version; if a class is not known or
+        has other fields; if the file is damaged, or compressed; or if double precision was saved
+        and JAX runs in single. The message names the file.
     """
-    if not zipfile.is_zipfile(path):
-        # Of a missing file, this is the error to raise.
-        with open(path, "rb"):
-            raise ValueError(f"{path} was not written by pytreefit.save, or it is cut short.")
-    with np.load(path, allow_pickle=False) as file:
-        if _HEADER not in file.files:
-            raise ValueError(f"{path} has no header: it was not written by pytreefit.save.")
+    refuse_fork()
+    known = Known(classes)
+    plain_file(path)
+    with open(path, "rb") as stream:
         try:
-            header = json.loads(str(file[_HEADER]))
-            written_by, version = header["format"], header["version"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path} has a damaged header.") from None
-        if written_by != _FORMAT:
-            raise ValueError(f"{path} has the format {written_by!r} instead of {_FORMAT!r}.")
-        if version > _VERSION:
-            raise ValueError(
-                f"{path} has format version {version} but this pytreefit reads up to {_VERSION}: "
-                "update it."
-            )
-        return _decode(header["tree"], str(path), file)
+            return read(Archive(stream), known, os.fspath(path))
+        except zipfile.BadZipFile as error:
+            problem = f"was not written by pytreefit.save, or it is cut short or damaged: {error}"
+        except ValueError as error:
+            problem = str(error)
+        except RecursionError:
+            problem = "is nested too deeply."
+        # what a damaged or hostile file can bring about is more than could be listed
+        except Exception as error:
+            problem = f"can't be read: {type(error).__name__}: {error}"
+    name = os.fspath(path)
+    raise ValueError(problem if name in problem else f"{name} {problem}") from None
 
 
 def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -105,14 +108,14 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
         return {"value": value}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return _encode_array(value, where, arrays)
-    if isinstance(value, _BOUND):
+    if isinstance(value, BOUND):
         owner = _encode(value.__self__, f"{where}.__self__", arrays)
         return {"method": value.__func__.__name__, "of": owner}
     if isinstance(value, enum.Enum):
         return {"enum": _name(type(value), where), "member": value.name}
     if isinstance(value, types.FunctionType):
         return {"function": _name(value, where)}
-    if isinstance(value, _OF_NUMPYRO):
+    if isinstance(value, OF_NUMPYRO):
         return {"object": _name(type(value), where), "fields": _fields(value, where, arrays)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"module": _name(type(value), where), "fields": _fields(value, where, arrays)}
@@ -136,7 +139,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _fields(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    if isinstance(value, _OF_NUMPYRO):
+    if isinstance(value, OF_NUMPYRO):
         state = vars(value)
     elif hasattr(value, "_asdict"):
         state = value._asdict()
@@ -146,17 +149,19 @@ def _fields(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _name(thing: Any, where: str) -> str:
-    """Where to import a class or function from, made sure of now: later it would be too late."""
+    """The name of a class or function, made sure of now: later it would be too late."""
     name = f"{thing.__module__}:{thing.__qualname__}"
     kind = "class" if isinstance(thing, type) else "function"
-    try:
-        found = _find(name, where)
-    except ValueError as error:
-        raise TypeError(f"{error} Define the {kind} at the top level of a module.") from None
+    found = look_up(name)
+    if found is None:
+        raise TypeError(
+            f"{where} is a {name}, which cannot be imported. Define the {kind} at the top level of "
+            "a module."
+        )
     if found is not thing:
         raise TypeError(f"{where}: its {kind} is no longer what {name} names: make it anew.")
-    if kind == "function":
-        _trusted(name, where)
+    if kind == "function" and name.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise TypeError(f"{where} is a {name}, of Python's standard library: refused.")
     return name
 
 
@@ -172,7 +177,7 @@ def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         raise TypeError(f"{where} is a random key: save jax.random.key_data of it.")
     array = np.asarray(value)
-    if array.dtype.kind not in "biufcSU":
+    if array.dtype.kind not in KINDS:
         raise TypeError(f"{where} is an array of {array.dtype}, which cannot be saved.")
     name = f"array_{len(arrays)}"
     arrays[name] = array
@@ -182,129 +187,3 @@ def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict
     if kind == "numpy" and not array.flags.writeable:
         node["read_only"] = True
     return node
-
-
-def _decode(node: dict[str, Any], where: str, file: Any) -> Any:
-    if "value" in node:
-        return node["value"]
-    if "array" in node:
-        return _decode_array(node, where, file)
-    if "module" in node:
-        return _decode_module(node, where, file)
-    if "record" in node:
-        cls = _find_class(node["record"], where, tuple)
-        parts = node["fields"].items()
-        return cls(**{name: _decode(part, f"{where}.{name}", file) for name, part in parts})
-    if "object" in node:
-        return _decode_object(node, where, file)
-    if "method" in node:
-        return _decode_method(node, where, file)
-    if "function" in node:
-        return _decode_function(node["function"], where)
-    if "enum" in node:
-        members: Any = _find_class(node["enum"], where, enum.Enum)
-        return members[node["member"]]
-    for mapping in (dict, OrderedDict):
-        if mapping.__name__ in node:
-            items = node[mapping.__name__]
-            return mapping((key, _decode(entry, f"{where}.{key}", file)) for key, entry in items)
-    for sequence in (tuple, list):
-        if sequence.__name__ in node:
-            entries = node[sequence.__name__]
-            return sequence(_decode(entry, f"{where}.{i}", file) for i, entry in enumerate(entries))
-    raise ValueError(f"{where} has an unknown entry {sorted(node)} in the header.")
-
-
-def _decode_array(node: dict[str, Any], where: str, file: Any) -> Any:
-    name, dtype, shape = node["array"], node["dtype"], tuple(node["shape"])
-    if name not in file.files:
-        raise ValueError(f"{where} is missing in the file: {name!r} is not in the archive.")
-    array = file[name]
-    if array.dtype.str != dtype or array.shape != shape:
-        raise ValueError(
-            f"{where} is {array.dtype.str} of shape {array.shape} but the header says {dtype} of "
-            f"shape {shape}: the file is damaged."
-        )
-    if node["kind"] == "scalar":
-        return array[()]
-    if node["kind"] != "jax":
-        array.flags.writeable = not node.get("read_only", False)
-        return array
-    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
-        raise ValueError(
-            f"{where} was saved as {array.dtype} but JAX runs in single precision: load it after "
-            "jax.config.update('jax_enable_x64', True)."
-        )
-    return jnp.asarray(array)
-
-
-def _decode_module(node: dict[str, Any], where: str, file: Any) -> Any:
-    cls = _find_class(node["module"], where)
-    expected = {field.name for field in dataclasses.fields(cls)}
-    saved = set(node["fields"])
-    if expected != saved:
-        raise ValueError(
-            f"{where} was saved by another version of {node['module']}: the file has "
-            f"{sorted(saved - expected)} which the class has not, and lacks "
-            f"{sorted(expected - saved)}."
-        )
-    module = object.__new__(cls)
-    for name, entry in node["fields"].items():
-        object.__setattr__(module, name, _decode(entry, f"{where}.{name}", file))
-    if isinstance(module, eqx.Module):
-        run_checks(module)
-    return module
-
-
-def _decode_object(node: dict[str, Any], where: str, file: Any) -> Any:
-    cls = _find_class(node["object"], where, _OF_NUMPYRO)
-    made = cls.__new__(cls)  # the one instance of a class that has one
-    for name, entry in node["fields"].items():
-        vars(made)[name] = _decode(entry, f"{where}.{name}", file)
-    return made
-
-
-def _decode_method(node: dict[str, Any], where: str, file: Any) -> Any:
-    owner = _decode(node["of"], where, file)
-    method = getattr(owner, node["method"], None)
-    if not isinstance(method, _BOUND):
-        raise ValueError(f"{where}: {type(owner).__name__} has no method {node['method']!r}.")
-    return method
-
-
-def _decode_function(name: str, where: str) -> Any:
-    _trusted(name, where)
-    found = _find(name, where)
-    if not isinstance(found, types.FunctionType) or found.__module__ != name.partition(":")[0]:
-        raise ValueError(f"{where} is a {name}, which is not a function of that module.")
-    return found
-
-
-def _trusted(name: str, where: str) -> None:
-    """Raise ValueError for a function of a package that nothing has imported, or of Python."""
-    package = name.partition(":")[0].partition(".")[0]
-    if package in sys.stdlib_module_names:
-        raise ValueError(f"{where} is a {name}, of Python's standard library: refused.")
-    if package not in sys.modules:
-        raise ValueError(f"{where} is a {name}: import {package} first if you trust it.")
-
-
-def _find(name: str, where: str) -> Any:
-    module_name, _, qualname = name.partition(":")
-    try:
-        found = importlib.import_module(module_name)
-        for attribute in qualname.split("."):
-            found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where} is a {name}, which cannot be imported: {error}.") from None
-    return found
-
-
-def _find_class(name: str, where: str, base: Any = None) -> Any:
-    found = _find(name, where)
-    fits = isinstance(found, type)
-    fits = fits and (dataclasses.is_dataclass(found) if base is None else issubclass(found, base))
-    if not fits:
-        kind = "an Equinox module or dataclass" if base is None else "a class of the right kind"
-        raise ValueError(f"{where} is a {name}, which is not {kind}.")
-    return found

@@ -3,7 +3,7 @@
 import functools
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -303,9 +303,9 @@ class Samples(eqx.Module):
         files.save(path, eqx.tree_at(lambda s: s.links, self, None, is_leaf=lambda x: x is None))
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Samples":
-        """Read what :meth:`save` wrote."""
-        samples = files.load(path)
+    def load(cls, path: str | os.PathLike, classes: Iterable[Any] = ()) -> "Samples":
+        """Read what :meth:`save` wrote; for ``classes`` see :func:`load`."""
+        samples = files.load(path, classes)
         if not isinstance(samples, cls):
             raise ValueError(f"{path} holds a {type(samples).__name__}, not Samples.")
         return samples

@@ -1,8 +1,13 @@
 """Checkpoints of a sampling run: what is in them, and whose they are."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
+import socket
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +15,14 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from ..results.files import load
+from .._fork import refuse_fork
+from ..cache import programs_kept
+from ..results.files import load, save
+
+try:
+    import fcntl
+except ImportError:  # of Windows, where nothing is locked
+    fcntl = None
 
 
 class Checkpoint(eqx.Module):
@@ -86,3 +98,89 @@ def read(path: str | os.PathLike, owner: dict[str, str]) -> Checkpoint | None:
             f"{', '.join(different)}. Give another file name, or delete it to start anew."
         )
     return checkpoint
+
+
+def write(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a disk that is full for now is no reason to end a run."""
+    try:
+        save(path, checkpoint)
+    except OSError as error:
+        _warn(path, error, stacklevel=7)
+
+
+def _warn(path: str | os.PathLike, error: OSError, stacklevel: int) -> None:
+    message = f"The checkpoint {os.fspath(path)} can't be written ({error}): the run goes on."
+    warnings.warn(message, UserWarning, stacklevel=stacklevel)
+
+
+@contextlib.contextmanager
+def kept(path: str | os.PathLike | None) -> Iterator[None]:
+    """While a run goes on: its checkpoint is its own, and its programs are kept on the disk.
+
+    A run that is killed again and again would else compile again and again.
+    """
+    refuse_fork()
+    if path is None:
+        yield
+        return
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"checkpoint = {os.fspath(path)}: there is no folder {folder}. Make it first."
+        )
+    with _alone(path), programs_kept():
+        yield
+
+
+@contextlib.contextmanager
+def _alone(path: str | os.PathLike) -> Iterator[None]:
+    """While no other run may use the checkpoint; the system forgets the lock of a killed run."""
+    name = f"{os.path.realpath(path)}.lock"
+    try:
+        descriptor = _lock(name)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"checkpoint = {os.fspath(path)} is in use by another run ({error}): wait until that "
+            "has ended, or give another file name."
+        ) from None
+    except OSError as error:
+        _warn(path, error, stacklevel=7)
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        os.close(descriptor)
+
+
+def _lock(name: str) -> int:
+    """A descriptor of a file that nobody else has locked; BlockingIOError says who has."""
+    while True:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _flock(descriptor)
+        except BlockingIOError:
+            owner = os.read(descriptor, 300).decode(errors="replace")
+            os.close(descriptor)
+            raise BlockingIOError(owner or "just begun") from None
+        # its owner may have deleted it before it was locked here
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(name)):
+                break
+        os.close(descriptor)
+    with contextlib.suppress(OSError):  # a disk that is full
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return descriptor
+
+
+def _flock(descriptor: int) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # of a file system without locks
+            raise

@@ -17,10 +17,9 @@ from ..optimize.minimisers import least_squares, value_and_gradient
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
-from ..results.files import save
 from ..results.samples import Samples
 from ..space import coordinate_names, natural_range, prior_only
-from .checkpoint import Checkpoint, fingerprints, read
+from .checkpoint import Checkpoint, fingerprints, kept, read, write
 from .jumps import fit_mixture, no_mixture
 from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
 
@@ -72,25 +71,29 @@ def sample(
     jumps
         Metropolis steps after each trajectory between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state, from which an interrupted run goes on.
+        As for :func:`fit`; a file for the state of one run, which goes on from there if it was
+        interrupted. Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises
     ------
-    ValueError, KeyboardInterrupt
-        For arguments outside their range, a start or a checkpoint that does not fit, and on Ctrl-C,
-        unless there are draws and no checkpoint: then these are returned with a warning.
+    ValueError, FileNotFoundError, KeyboardInterrupt
+        For arguments out of range, a start or a checkpoint that does not fit, one in use or without
+        folder; on Ctrl-C, unless there are draws and no checkpoint: these come with a warning.
     """
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
     _check(settings, precondition)
-    run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
-    run.run(start, precondition)
-    samples = run.samples()
+    with kept(checkpoint):
+        run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
+        samples = run.run(start, precondition)
     samples.warn(stacklevel=3)
-    draws_of = {name: np.asarray(samples.draws[name]) for name in posterior.names}
-    if remark := posterior.remark({k: np.median(v, axis=(0, 1)) for k, v in draws_of.items()}):
+    if remark := posterior.remark(_medians(samples)):
         warnings.warn(remark, stacklevel=2)
     return samples
+
+
+def _medians(samples: Samples) -> dict[str, np.ndarray]:
+    return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
 def _check(settings: dict[str, Any], precondition: str) -> None:
@@ -190,7 +193,7 @@ class _Run:
         self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
-    def run(self, start, precondition: str) -> None:
+    def run(self, start, precondition: str) -> Samples:
         """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
         if not self.resume():
             starts = start if isinstance(start, list | tuple) else [start]
@@ -204,6 +207,7 @@ class _Run:
                 raise
             message = f"Interrupted after {drawn} of {self.settings['draws']} draws."
             warnings.warn(message, UserWarning, stacklevel=3)
+        return self.samples()
 
     def begin(self, whitening: Whitening, spread: float, others=()) -> None:
         """First points of all chains, each with a finite log density.
@@ -322,7 +326,7 @@ class _Run:
             chunks=self._rows()._asdict(),
             seconds=self.seconds,
         )
-        save(self.path, checkpoint)
+        write(self.path, checkpoint)
 
     def _line(self, phase: str) -> str:
         warmup, draws = self.settings["warmup"], self.settings["draws"]

@@ -29,6 +29,24 @@ def test_log_likelihood_is_scipys(noise, frozen, pixels):
     np.testing.assert_allclose(noise.log_likelihood(*pixels), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("precise", [False, True])
+def test_heavy_tails_are_finite_however_far_out(precise):
+    with jax.enable_x64(precise):
+        noise = StudentTNoise(1.0, 4.0)
+        far = jnp.asarray([0.0, 1e-3, 2.0, 1e20, 1e36])
+        one = jnp.ones_like(far)
+        found, slope = jax.vmap(jax.value_and_grad(lambda m, e: noise.log_density(0 * m, m, e)))(
+            far, one
+        )
+        assert found.dtype == far.dtype
+    expected = stats.t(4.0).logpdf([0.0, 1e-3, 2.0]), stats.t(4.0).logpdf(1e20)
+    np.testing.assert_allclose(found[:3], expected[0], rtol=1e-6)
+    # far out the density falls as a power law
+    np.testing.assert_allclose(found[3], expected[1], rtol=1e-6)
+    np.testing.assert_allclose(found[4], expected[1] - 5.0 * np.log(1e16), rtol=1e-6)
+    np.testing.assert_allclose(slope[3:] * far[3:], [-5.0, -5.0], rtol=1e-6)
+
+
 def test_counts_are_poisson_distributed():
     noise, model = NOISES[2], jnp.full((80, 90), 1.5)
     every = jnp.ones((80, 90), bool)

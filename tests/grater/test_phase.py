@@ -260,6 +260,12 @@ def test_table_gradients_are_finite_differences():
             r"knots has shape \(2,\) and \.values has shape \(1,\).*one value for each knot",
         ),
         (lambda: grater.SplinePhase([], []), "knots is empty"),
+        (
+            lambda: grater.SplinePhase([-0.9, 0.0011, 0.9], [1, 999, 1]),
+            r"function of exp\(\d+\) some",
+        ),
+        (lambda: grater.SplinePhase([-0.5, 0.5, 0.501], [1, 1, 9999]), r"close to each other"),
+        (lambda: grater.SplinePhase([0.0011], [9.0]), r"exp\(\d+\) somewhere.*further apart"),
         (lambda: grater.SplinePhase([-0.5, 1.5], [1.0, 1.0]), r"knots.*outside \[-1, 1\]"),
         (lambda: grater.SplinePhase([-0.5, 0.5], [1.0, 0.0]), r"values.*outside \(0, inf\)"),
         (lambda: grater.SplinePhase([-0.5, 0.5], [-1.0, 1.0]), r"values.*outside \(0, inf\)"),

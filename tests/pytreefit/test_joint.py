@@ -133,7 +133,7 @@ def test_data_are_leaves():
 def test_files(tmp_path):
     save(tmp_path / "joint.npz", Joint({"b": (PARTS["b"], pick_b)}))
     model = Pair(START, START)
-    loaded = load(tmp_path / "joint.npz")
+    loaded = load(tmp_path / "joint.npz", classes=[Points, pick_b])
     assert float(loaded.log_likelihood(model)) == float(PARTS["b"].log_likelihood(START))
 
 

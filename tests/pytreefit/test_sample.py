@@ -11,6 +11,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+import pytreefit.sampling.checkpoint as checkpoint
 import pytreefit.sampling.nuts as nuts
 from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
 from pytreefit.sampling.sample import _coordinates
@@ -296,6 +297,17 @@ def test_another_process_can_resume():
     assert fingerprint("2") == first
 
 
+FEW = {"chains": 1, "warmup": 20, "draws": 4}
+
+
+def one_number():
+    return Posterior(Pair(0.0), pair_likelihood, {"x": dist.Normal(0.0, 1.0)})
+
+
+def pair_likelihood(pair):
+    return -0.5 * pair.x**2
+
+
 def test_other_data_inside_a_function_are_noticed(tmp_path):
     def posterior(value):
         return Posterior(
@@ -307,6 +319,90 @@ def test_other_data_inside_a_function_are_noticed(tmp_path):
     short(posterior(0.0), **options)
     with pytest.raises(ValueError, match="another model: the log density where it stopped is"):
         short(posterior(1.0), **options)
+
+
+def test_a_checkpoint_needs_a_plain_file_in_a_folder(posterior, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run.npz: there is no folder .*no.*Make it first"):
+        short(posterior, checkpoint=tmp_path / "no" / "run.npz")
+    with pytest.raises(ValueError, match=r"is a folder: give the name of a plain file"):
+        short(posterior, checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_is_warned_of(tmp_path, monkeypatch):
+    def full(path, obj):
+        failed.append(path)
+        if len(failed) == 1:
+            raise OSError(28, "No space left on device")
+        save(path, obj)
+
+    failed, file = [], tmp_path / "run.npz"
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.warns(UserWarning, match=r"run.npz can't be written .*No space left.*run goes on"):
+        short(one_number(), checkpoint=file, **FEW)
+    assert len(failed) > 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.skipif(checkpoint.fcntl is None, reason="no locks on this system")
+def test_one_run_writes_a_checkpoint(tmp_path):
+    file, link = tmp_path / "run.npz", tmp_path / "link.npz"
+    link.symlink_to(file)
+
+    def other_run(line):
+        message = rf"in use by another run \(process {os.getpid()} on .*give another file name"
+        for name in (file, link):
+            with pytest.raises(ValueError, match=message):
+                short(one_number(), checkpoint=name, **FEW)
+        refused.append(line)
+
+    refused = []
+    short(one_number(), checkpoint=file, **FEW, progress=other_run)
+    assert refused
+    assert sorted(tmp_path.iterdir()) == [link, file]
+
+
+KILLED = """
+import os, sys, jax, numpyro.distributions as dist
+from pytreefit import Model, Posterior, sample, param
+
+compiled = []
+jax.monitoring.register_event_listener(lambda event, **kwargs: compiled.append(event))
+
+class Pair(Model):
+    x: jax.Array = param()
+
+posterior = Posterior(Pair(0.0), lambda m: -0.5 * m.x**2, {"x": dist.Normal(0.5, 2.0)})
+
+def tell(line):
+    if not os.path.exists(sys.argv[2]):
+        open(sys.argv[2], "w").close()
+        os.kill(os.getpid(), 9)
+
+samples = sample(
+    posterior, jax.random.key(0), chains=1, warmup=20, draws=4, checkpoint=sys.argv[1],
+    progress=tell)
+assert jax.config.jax_compilation_cache_dir is None  # as it was
+print(compiled.count("/jax/compilation_cache/cache_hits"), float(samples.draws["x"].sum()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.filterwarnings("ignore:unclosed")
+def test_a_run_that_is_killed_goes_on_with_the_same_programs(tmp_path):
+    def run(name, *, killed):
+        command = [sys.executable, "-W", "ignore", "-c", KILLED, f"{tmp_path / name}.npz", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == (-9 if killed else 0), done.stderr
+        return done.stdout.split()
+
+    run("once", killed=True)
+    assert (tmp_path / "once.npz.lock").exists()  # which locks nothing any more
+    hits, draws = run("once", killed=False)
+    assert int(hits) > 4
+    assert not (tmp_path / "once.npz.lock").exists()
+    (tmp_path / "straight").touch()
+    assert run("straight", killed=False)[1] == draws
 
 
 def test_an_interrupt_without_checkpoint_keeps_the_draws(posterior):

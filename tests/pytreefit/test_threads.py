@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 
 import equinox as eqx
@@ -21,6 +24,40 @@ def two_cores(monkeypatch):
 
 def name(_):
     return threading.current_thread().name
+
+
+FORK = """
+import os, warnings
+import jax
+from pytreefit import Model, fit, jit, load, param, sample
+from pytreefit.threads import in_threads
+
+class Line(Model):
+    slope: jax.Array = param()
+
+one = jit(lambda line: line.slope)
+one(Line(1.0))
+warnings.simplefilter("ignore")  # JAX's own
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    for use in (lambda: Line(2.0), lambda: one(None), lambda: in_threads(one, []),
+                lambda: load("x"), lambda: sample(None, None)):
+        try:
+            use()
+        except RuntimeError as error:
+            print(error, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_forked_process_says_so_instead_of_waiting_for_ever():
+    command = [sys.executable, "-c", FORK]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    assert out.count("This process was forked from one that had run JAX") == 5
+    assert out.count("multiprocessing.get_context('spawn')") == 5
 
 
 def test_two_are_worked_on_at_once_and_stay_in_order():
