@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Key
 from pytreefit import param
 
 from ._arrays import boolean_array, field_radius, real_array, squared_radius
-from .likelihood import AbstractObservation
+from .likelihood import AbstractObservation, best_factor
 from .noise import noise_map
 from .readers import GPI_PIXEL_SCALE, read_fits, read_gpi
 from .scene import Scene
@@ -226,23 +226,29 @@ class Observation(AbstractObservation):
         .. math:: f = \frac{\sum M D / \sigma^2}{\sum M^2 / \sigma^2}
 
         One factor is exact for any number of disks because the model image :math:`M` is linear in
-        their fluxes. Use it for a start, since the unit of flux is whatever the image is in.
+        their fluxes. Use it for a start, since the unit of flux is whatever the image is in. The
+        fluxes the scene has say how bright the disks are relative to each other, no more.
 
         Raises
         ------
         ValueError
             If the best factor is not positive: the model does not resemble the data.
         """
-        image, model, error, _ = self.compared(self.seen(scene).image())
-        data, model = image / error, model / error
-        factor = jnp.sum(model * data) / jnp.sum(jnp.square(model))
-        if not isinstance(factor, Tracer) and not factor > 0:
-            raise ValueError(
-                f"The scene fits the image best with its fluxes multiplied by {float(factor):g}, "
-                "which is not positive: start from a geometry nearer to the data."
-            )
         paths = [f"{path}.flux" for path in scene.disk_paths]
-        return scene.set({path: scene.get(path) * factor for path in paths})
+        fluxes = jnp.stack([scene.get(path) for path in paths])
+        largest = jnp.max(jnp.abs(fluxes))
+        # rendered with fluxes about 1, so that single precision serves for any unit
+        fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
+        shown = self.seen(scene.set(dict(zip(paths, fluxes, strict=True))))
+        factor = best_factor(*self.compared(shown.image()))
+        if not isinstance(factor, Tracer) and not factor > 0:
+            times = float(factor) / float(largest) if largest > 0 else math.nan
+            raise ValueError(
+                f"The scene fits the image best with its fluxes multiplied by {times:g}, "
+                "which is not positive: start from a geometry nearer to the data, with a flux "
+                "that is not 0."
+            )
+        return scene.set(dict(zip(paths, fluxes * factor, strict=True)))
 
     def with_mask(self, mask: Any) -> Self:
         """Return an observation that uses only those of its pixels where ``mask`` is True."""
