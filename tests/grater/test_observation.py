@@ -411,7 +411,10 @@ def test_from_gpi_keeps_every_finite_pixel_when_asked(tmp_path):
         ({"STKESTYP": None}, "has STKESTYP not given"),
         ({"shape": (2, 61, 61)}, r"shape \(2, 61, 61\); a Stokes cube \(4, ny, nx\)"),
         ({"CD1_1": 0.014166 / 3600}, "not oriented North up and East left"),
-        ({"CD1_1": -2e-6, "CD2_2": 2e-6}, "has pixels of 0.00720 arcsec, GPI's are 0.014166"),
+        (
+            {"CD1_1": -2e-6, "CD2_2": 2e-6},
+            "has pixels of 0.00720 arcsec, not 0.014166: give pixel_scale=",
+        ),
         ({"PSFCENTX": None, "CRPIX1": None}, "does not say where the star is"),
     ],
 )
