@@ -413,7 +413,7 @@ def test_from_gpi_keeps_every_finite_pixel_when_asked(tmp_path):
         ({"CD1_1": 0.014166 / 3600}, "not oriented North up and East left"),
         (
             {"CD1_1": -2e-6, "CD2_2": 2e-6},
-            "has pixels of 0.00720 arcsec, not 0.014166: give pixel_scale=",
+            "has pixels of 0.00720 arcsec, not 0.014166: give the right",
         ),
         ({"PSFCENTX": None, "CRPIX1": None}, "does not say where the star is"),
     ],

@@ -149,7 +149,7 @@ def test_the_header_says_scale_and_star(tmp_path):
     )
     np.testing.assert_allclose(read.center, [10, 10])
     silent = write(tmp_path / "b.fits", ("SCI", IMAGE))
-    with pytest.raises(ValueError, match="No pixel scale is known for .*give pixel_scale="):
+    with pytest.raises(ValueError, match=r"No pixel scale is known for .*give pixel_scale="):
         Observation.from_fits(silent, distance=72.0, error=1.0)
 
 
@@ -199,9 +199,9 @@ def test_the_error_map_is_never_the_image(tmp_path):
     for arguments in ({"error": path}, {"error": str(path)}, {"error_hdu": "ERR"}):
         np.testing.assert_array_equal(Observation.from_fits(path, **arguments, **SETUP).error, 0.1)
     for hdu in ("SCI", 1):
-        with pytest.raises(ValueError, match="'SCI' of .* is the image itself, not its error map"):
+        with pytest.raises(ValueError, match=r"'SCI' of .* is the image itself, not its error map"):
             Observation.from_fits(path, error_hdu=hdu, **SETUP)
-    with pytest.raises(ValueError, match="'VAR' of .* does not hold standard deviations.*square"):
+    with pytest.raises(ValueError, match=r"'VAR' of .* does not hold standard deviations.*square"):
         Observation.from_fits(path, error_hdu="VAR", **SETUP)
     alone = write(tmp_path / "b.fits", ("SCI", IMAGE))
     with pytest.raises(ValueError, match="is the image itself"):
@@ -307,7 +307,7 @@ def test_units_of_image_and_error():
         np.testing.assert_allclose(read.error, 0.1)
         assert read.unit == "mJy"
         np.testing.assert_allclose(read.with_image(IMAGE * u.Jy).image, 1e3 * IMAGE)
-    with pytest.raises(TypeError, match="error is in Jy, but the image has no unit: .*unit="):
+    with pytest.raises(TypeError, match=r"error is in Jy, but the image has no unit: .*unit="):
         Observation(IMAGE, 1e-4 * u.Jy, **SETUP)
     with pytest.raises(TypeError, match="cannot be converted to unit 'ADU per coadd'"):
         Observation(IMAGE * u.Jy, 1e-4, unit="ADU per coadd", **SETUP)
@@ -316,7 +316,9 @@ def test_units_of_image_and_error():
 def test_maps_of_factors_have_no_unit():
     half = grater.Channel(transmission=np.full((3, 3), 50.0) * u.percent)
     np.testing.assert_allclose(half.transmission, 0.5)
-    with pytest.raises(TypeError, match="transmission = .* cannot be converted to a dimensionless"):
+    with pytest.raises(
+        TypeError, match=r"transmission = .* cannot be converted to a dimensionless"
+    ):
         grater.Channel(transmission=np.ones((3, 3)) * u.Jy)
     with pytest.raises(ValueError, match="throughput has NaN, infinite or masked pixels"):
         grater.Channel(throughput=np.ma.array(np.ones((3, 3)), mask=np.eye(3) > 0))
