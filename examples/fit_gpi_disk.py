@@ -138,6 +138,8 @@ priors = {
     "noise.scale": dist.LogUniform(0.1, 20.0),
 }
 posterior = Posterior(scene, data.log_likelihood, priors)
+if args.chains * args.draws <= posterior.dim:
+    parser.error(f"--chains times --draws must be more than the {posterior.dim} parameters")
 
 # the best model
 began, cpu = time.perf_counter(), time.process_time()

@@ -129,7 +129,7 @@ class JointObservation(AbstractObservation):
     Raises
     ------
     ValueError
-        Where shape, pixel scale, distance or the star's pixel are not the same.
+        Where shape, pixel scale, distance, the star's pixel or the unit are not the same.
 
     Examples
     --------
@@ -149,14 +149,15 @@ class JointObservation(AbstractObservation):
         if not isinstance(self.images, Mapping) or not self.images:
             raise ValueError("JointObservation.images is no dictionary of observations.")
         first, *others = self.images
-        for name in ("shape", "pixel_scale", "distance", "center"):
+        for name in ("shape", "pixel_scale", "distance", "center", "unit"):
             for other in others:
                 one, two = (getattr(self.images[key], name) for key in (first, other))
                 traced = isinstance(one, Tracer) or isinstance(two, Tracer)
-                if not traced and not np.array_equal(one, two):
+                unknown = name == "unit" and not (one and two)
+                if not traced and not unknown and not np.array_equal(one, two):
                     raise ValueError(
                         f"JointObservation: {first!r} has {name} {one}, {other!r} has {two}. All "
-                        "images have to be on the same pixels."
+                        "images have to be on the same pixels, in the same unit."
                     )
 
     @property
