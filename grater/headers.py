@@ -171,16 +171,15 @@ def choose_star(
         return said
     default = (float(nx // 2), float(ny // 2))
     near = reference_pixel(header)
-    elsewhere = near is not None and math.dist(near, default) > 0.1
-    if elsewhere or (near is None and (nx % 2 == 0 or ny % 2 == 0)):
-        hint = (
-            f"the header's CRPIX is ({near[0]:g}, {near[1]:g}) from 0"
-            if elsewhere
-            else (f"the middle of {ny} x {nx} pixels is between pixels")
-        )
-        warnings.warn(
-            f"{path} does not say where the star is: it is taken to be at pixel ({nx // 2}, "
-            f"{ny // 2}) from 0, but {hint}. Give center=(x, y).",
-            stacklevel=5,
-        )
+    if near is not None and math.dist(near, default) > 0.1:
+        hint = f"the header's CRPIX is ({near[0]:g}, {near[1]:g}) from 0"
+    elif near is None and (nx % 2 == 0 or ny % 2 == 0):
+        hint = f"the middle of {ny} x {nx} pixels is between pixels"
+    else:
+        return default
+    warnings.warn(
+        f"{path} does not say where the star is: it is taken to be at pixel ({nx // 2}, "
+        f"{ny // 2}) from 0, but {hint}. Give center=(x, y).",
+        stacklevel=5,
+    )
     return default

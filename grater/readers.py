@@ -33,7 +33,8 @@ class _Image:
         from astropy.io import fits
 
         self.path, self.role = os.fspath(path), role
-        with fits.open(self.path) as hdus:
+        with fits.open(self.path) as file:
+            hdus: Any = file
             found = _find_image(hdus, hdu, self.path, role)
             whole = np.asarray(found.data)
             self.header, self.primary = found.header.copy(), hdus[0].header.copy()
@@ -207,7 +208,7 @@ def _factor(found: _Image, image: _Image) -> float:
     from astropy import units
 
     try:
-        return units.Unit(found.unit).to(image.unit)
+        return float(1.0 * units.Unit(found.unit) / units.Unit(image.unit))
     except (TypeError, ValueError):
         raise ValueError(
             f"The error map of {found.path} is in {found.unit!r}, the image in {image.unit!r} "
@@ -247,7 +248,8 @@ def read_gpi(
     from astropy.io import fits
 
     path = os.fspath(path)
-    with fits.open(path) as hdus:
+    with fits.open(path) as file:
+        hdus: Any = file
         if "SCI" not in hdus:
             raise ValueError(
                 f"{path} has no HDU 'SCI', which holds the image in files of the GPI pipeline; "
