@@ -5,9 +5,14 @@ may be offset from the star; the phase function of the polarised light is a smoo
 Gaussian stands for the PSF that does not come with the file.
 
     python examples/fit_gpi_disk.py FILE --radius 83 --inclination 71 --position-angle 31
+
+Inclinations above 90 deg are those of disks whose other side is near. The fit keeps to the side of
+90 deg of the start, and takes both where that is within 10 deg of edge-on.
 """
 
 import argparse
+import math
+import re
 import time
 from pathlib import Path
 
@@ -27,11 +32,34 @@ KNOWN = {
     "HD 157587": (100.5, 79.0, 70.0, 127.0),
 }
 
+
+def at_least(lowest):
+    """An argument's type: a whole number that is not smaller."""
+
+    def integer(text):
+        if int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text} must be at least {lowest}")
+        return int(text)
+
+    return integer
+
+
+def between(lowest, highest):
+    """An argument's type: a number between two, which are excluded."""
+
+    def number(text):
+        if not lowest < float(text) < highest:
+            raise argparse.ArgumentTypeError(f"{text} must be between {lowest} and {highest}")
+        return float(text)
+
+    return number
+
+
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("path", type=Path, help="FITS file with the radial Stokes cube")
-parser.add_argument("--distance", type=float, help="pc")
-parser.add_argument("--radius", type=float, help="rough radius of the ring, au")
-parser.add_argument("--inclination", type=float, help="rough inclination, deg")
+parser.add_argument("--distance", type=between(0, math.inf), help="pc")
+parser.add_argument("--radius", type=between(0, math.inf), help="rough, of the ring, au")
+parser.add_argument("--inclination", type=between(1, 179), help="rough inclination, deg")
 parser.add_argument("--position-angle", type=float, help="rough position angle, deg")
 parser.add_argument(
     "--off", type=float, default=5.0, help="shift of the literature's start, au and deg"
@@ -39,18 +67,20 @@ parser.add_argument(
 parser.add_argument("--crop", type=int, default=141, help="pixels along a side")
 parser.add_argument("--inner", type=float, default=12.0, help="radius of the central mask, pixels")
 parser.add_argument("--outer", type=float, help="largest radius that is used, pixels")
-parser.add_argument("--fwhm", type=float, default=3.8, help="of the PSF, pixels")
+parser.add_argument("--fwhm", type=between(0, math.inf), default=3.8, help="of the PSF, pixels")
 parser.add_argument("--knots", type=int, default=6, help="free values of the phase function")
-parser.add_argument("--chains", type=int, default=4)
-parser.add_argument("--warmup", type=int, default=300)
-parser.add_argument("--draws", type=int, default=500)
-parser.add_argument("--acceptance", type=float, default=0.95, help="that NUTS aims at")
+parser.add_argument("--chains", type=at_least(1), default=4)
+parser.add_argument("--warmup", type=at_least(20), default=300)
+parser.add_argument("--draws", type=at_least(4), default=500)
+parser.add_argument("--acceptance", type=between(0, 1), default=0.95, help="that NUTS aims at")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
+if args.knots < 2 or args.knots % 2:
+    parser.error(f"argument --knots: {args.knots} must be an even number of at least 2")
 cache_programs()  # the next run need not compile again
 
-target = astropy.io.fits.getheader(args.path).get("OBJECT", args.path.stem).strip()
+target = str(astropy.io.fits.getheader(args.path).get("OBJECT", args.path.stem)).strip()
 known = KNOWN.get(target, (None,) * 4)
 distance = args.distance or known[0]
 rough = [args.radius, args.inclination, args.position_angle]
@@ -61,6 +91,8 @@ if distance is None or None in rough:
         f"{target} is not known here: give --distance, --radius, --inclination and --position-angle"
     )
 radius, inclination, position_angle = rough
+folder = args.output / re.sub(r"[^\w.+-]+", "_", target).lower()
+folder.mkdir(parents=True, exist_ok=True)
 
 # the data
 data = grater.Observation.from_gpi(
@@ -85,9 +117,15 @@ scene = data.scaled_to_data(
 )
 flux = abs(float(scene.get("disk.flux")))
 scene = scene.set({"disk.flux": flux})
+# the other side of 90 deg has another side near: only where the start does not say which
+lowest, highest = max(1.0, inclination - 30.0), min(179.0, inclination + 30.0)
+if inclination <= 80.0:
+    highest = min(highest, 89.5)
+if inclination >= 100.0:
+    lowest = max(lowest, 90.5)
 priors = {
     "disk.semi_major_axis": (0.6 * radius, 1.5 * radius),
-    "disk.inclination": (max(1.0, inclination - 30.0), min(89.5, inclination + 30.0)),
+    "disk.inclination": (lowest, highest),
     "disk.position_angle": (position_angle - 60.0, position_angle + 60.0),
     "disk.radial.alpha_in": dist.LogUniform(1.0, 100.0),
     "disk.radial.alpha_out": (-40.0, -1.2),
@@ -100,6 +138,8 @@ priors = {
     "noise.scale": dist.LogUniform(0.1, 20.0),
 }
 posterior = Posterior(scene, data.log_likelihood, priors)
+if args.chains * args.draws <= posterior.dim:
+    parser.error(f"--chains times --draws must be more than the {posterior.dim} parameters")
 
 # the best model
 began, cpu = time.perf_counter(), time.process_time()
@@ -134,8 +174,6 @@ print(
     f"at least {slowest:.2f} effective samples per second"
 )
 
-folder = args.output / target.replace(" ", "_").lower()
-folder.mkdir(parents=True, exist_ok=True)
 samples.save(folder / "samples.npz")
 grater.plot_fit(best.model, data).savefig(folder / "fit.png", dpi=150)
 grater.plot_phase_function(samples).savefig(folder / "phase_function.png", dpi=150)

@@ -1,17 +1,68 @@
 """Conversion of what users pass as images and masks into JAX arrays."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pytreefit.extend import as_booleans, as_data, as_floats
+from pytreefit.extend import as_booleans, as_data, as_floats, unit_of
+
+
+def opened(value: Any) -> Any:
+    """The numbers of astropy's NDData and uncertainties, with mask and unit; others as they are.
+
+    Uncertainties of whatever kind become standard deviations.
+    """
+    if hasattr(value, "uncertainty_type"):
+        from astropy.nddata import StdDevUncertainty
+
+        value = value.represent_as(StdDevUncertainty)
+        return _with_unit(value.array, value.unit)
+    if not all(hasattr(value, name) for name in ("uncertainty", "mask", "data", "wcs")):
+        return value
+    numbers = _with_unit(value.data, value.unit)
+    if value.mask is None:
+        return numbers
+    from astropy.utils.masked import Masked
+
+    return Masked(numbers, mask=value.mask)
+
+
+def _with_unit(numbers: Any, unit: Any) -> Any:
+    from astropy.units import Quantity
+
+    return numbers if unit is None else Quantity(numbers, unit)
 
 
 def real_array(where: str, value: Any, unit: Any = None) -> Array:
     """Data as an array of JAX's default float dtype; what is too large for it is infinite."""
-    return as_floats(as_data(where, value, unit))
+    return as_floats(as_data(where, opened(value), unit))
+
+
+def unit_for(error: Any, unit: Any) -> Any:
+    """The unit of the image, to which that of the error map is converted if it has one."""
+    if unit is None and unit_of(error) is not None:
+        raise TypeError(
+            f"Observation.error is in {error.unit}, but the image has no unit: give the image as a "
+            "Quantity, or say what its numbers are in by unit=."
+        )
+    return unit
+
+
+def position(where: str, value: Any) -> tuple[float, float]:
+    """A pixel (x, y), zero-based, as two floats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other things than two finite numbers.
+    """
+    x, y = as_data(where, value, "pix", shape=(2,)).tolist()
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError(f"{where} = ({x:g}, {y:g}) is not finite: give a pixel (x, y) from 0.")
+    return x, y
 
 
 def boolean_array(where: str, value: Any) -> Bool[Array, "..."]:

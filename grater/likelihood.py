@@ -92,6 +92,29 @@ def _concatenated(vectors):
     return None if any(vector is None for vector in found) else jnp.concatenate(found)
 
 
+def best_factor(image, model, error, used) -> Float[Array, ""]:
+    """The factor on the model with the least chi-square, computed with numbers of about 1.
+
+    Sums of squares in the image's own unit would leave the range of single precision.
+    """
+    error = error / jnp.min(jnp.where(used, error, jnp.inf))
+    (data, of_data), (model, of_model) = (
+        _two_scales(jnp.where(used, v, 0.0), error) for v in (image, model)
+    )
+    ratio = jnp.sum(model * data) / jnp.sum(jnp.square(model))
+    for numerator, denominator in zip(of_data, of_model, strict=True):
+        ratio = ratio * (numerator / denominator)
+    return ratio
+
+
+def _two_scales(values, error):
+    """Values over errors >= 1, at most 1, and the two factors that were taken out."""
+    largest = jnp.max(jnp.abs(values))
+    values = values / largest / error
+    weighted = jnp.max(jnp.abs(values))
+    return values / weighted, (largest, weighted)
+
+
 class JointObservation(AbstractObservation):
     """Images of several channels on the same pixels, such as total and polarised intensity.
 
@@ -106,7 +129,7 @@ class JointObservation(AbstractObservation):
     Raises
     ------
     ValueError
-        Where shape, pixel scale, distance or the star's pixel are not the same.
+        Where shape, pixel scale, distance, the star's pixel or the unit are not the same.
 
     Examples
     --------
@@ -126,14 +149,15 @@ class JointObservation(AbstractObservation):
         if not isinstance(self.images, Mapping) or not self.images:
             raise ValueError("JointObservation.images is no dictionary of observations.")
         first, *others = self.images
-        for name in ("shape", "pixel_scale", "distance", "center"):
+        for name in ("shape", "pixel_scale", "distance", "center", "unit"):
             for other in others:
                 one, two = (getattr(self.images[key], name) for key in (first, other))
                 traced = isinstance(one, Tracer) or isinstance(two, Tracer)
-                if not traced and not np.array_equal(one, two):
+                unknown = name == "unit" and not (one and two)
+                if not traced and not unknown and not np.array_equal(one, two):
                     raise ValueError(
                         f"JointObservation: {first!r} has {name} {one}, {other!r} has {two}. All "
-                        "images have to be on the same pixels."
+                        "images have to be on the same pixels, in the same unit."
                     )
 
     @property

@@ -11,8 +11,9 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import Model, param
+from pytreefit.extend import as_booleans, as_data, unit_of
 
-from ._arrays import real_array
+from ._arrays import opened, position
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -198,7 +199,7 @@ class PoissonNoise(AbstractNoise):
         return counts.astype(model.dtype) / self.gain - self.background
 
 
-def noise_map(image: Any, center: tuple[float, float] | None = None, half_width: float = 1.5):
+def noise_map(image: Any, center: Any = None, half_width: float = 1.5, mask: Any = None) -> Any:
     r"""Return the noise of an image as a function of the distance from the star.
 
     .. math::
@@ -212,21 +213,27 @@ def noise_map(image: Any, center: tuple[float, float] | None = None, half_width:
     ----------
     image : array (ny, nx)
         An image without the disk, best of all :math:`U_\phi`; the disk's own image overestimates
-        the noise where the disk is. Pixels that are not finite are left out.
+        the noise where the disk is. Pixels that are not finite or masked are left out.
     center : (x, y), optional
         Pixel of the star, zero-based; by default ``(nx // 2, ny // 2)``.
     half_width : float
         Half the width of the annuli, in pixels, > 0.
+    mask : array of bool (ny, nx), optional
+        True where a pixel is used, as for `Observation`: a single bad pixel spoils its annulus.
 
     Returns
     -------
     numpy.ndarray (ny, nx)
-        The noise at every pixel, NaN where the annulus holds fewer than two finite pixels.
+        The noise at every pixel, a Quantity where the image is one. NaN where the annulus holds
+        fewer than two finite pixels.
 
     Raises
     ------
     ValueError
-        If ``image`` is not 2-d or ``half_width`` is not positive.
+        If ``image`` is not 2-d, ``mask`` has another shape, ``center`` is no pixel, or
+        ``half_width`` is not positive.
+    TypeError
+        If ``image`` holds no real numbers, or ``mask`` no booleans.
 
     Examples
     --------
@@ -234,17 +241,26 @@ def noise_map(image: Any, center: tuple[float, float] | None = None, half_width:
     >>> noise_map(np.arange(9.0).reshape(3, 3), half_width=2.0)[1, 1].round(3)
     np.float64(2.582)
     """
-    values = np.asarray(real_array("noise_map: image", image), np.float64)
+    image = opened(image)
+    values, unit = as_data("noise_map: image", image), unit_of(image)
     if values.ndim != 2:
         raise ValueError(f"noise_map needs a 2-d image (ny, nx), not one of shape {values.shape}.")
     if not half_width > 0:
         raise ValueError(f"noise_map: half_width = {half_width} must be > 0 pixels.")
     ny, nx = values.shape
-    x0, y0 = (nx // 2, ny // 2) if center is None else (float(c) for c in center)
+    x0, y0 = (nx // 2, ny // 2) if center is None else position("noise_map: center", center)
     x, y = np.arange(nx) - x0, np.arange(ny) - y0
     radius = np.sqrt(x[None, :] ** 2 + y[:, None] ** 2)
 
     finite = np.isfinite(values)
+    if mask is not None:
+        finite &= as_booleans("noise_map: mask", mask, shape=values.shape)
+    sigma = _scatter(radius, values, finite, half_width)
+    return sigma if unit is None else sigma * unit
+
+
+def _scatter(radius, values, finite, half_width) -> np.ndarray:
+    """The standard deviation in the annulus about each pixel, NaN for fewer than two values."""
     order = np.argsort(radius[finite], kind="stable")
     sorted_radius, sorted_values = radius[finite][order], values[finite][order]
     distinct, where = np.unique(radius, return_inverse=True)

@@ -14,11 +14,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import param
+from pytreefit.extend import unit_of
 
-from ._arrays import boolean_array, field_radius, real_array, squared_radius
-from .likelihood import AbstractObservation
-from .noise import noise_map
-from .readers import GPI_PIXEL_SCALE, read_fits, read_gpi
+from ._arrays import boolean_array, field_radius, opened, real_array, squared_radius, unit_for
+from .likelihood import AbstractObservation, best_factor
+from .readers import read_fits, read_gpi
 from .scene import Scene
 from .view import Grid
 
@@ -37,9 +37,11 @@ class Observation(AbstractObservation):
     ----------
     image : array (ny, nx)
         The image; row index up = North, column index right = West (East left), unless the scene's
-        view says otherwise.
+        view says otherwise. Astropy's ``Quantity``, ``Masked``, ``CCDData`` and masked arrays of
+        NumPy are taken; masked pixels are not used.
     error : array (ny, nx) or float
-        Standard deviation of every pixel in the unit of the image, > 0 in the pixels in use.
+        Standard deviation of every pixel, > 0 in the pixels in use: plain numbers in the unit of
+        the image, or a Quantity. None takes the uncertainty that comes with a ``CCDData``.
     pixel_scale : float
         Size of a pixel, arcsec, > 0.
     distance : float
@@ -49,7 +51,7 @@ class Observation(AbstractObservation):
     center : (x, y), optional
         Pixel of the star, zero-based; by default ``(nx // 2, ny // 2)``.
     unit : str
-        Unit of the image, for labels.
+        Unit of the image; a Quantity is converted to it.
     view : str, optional
         Name of the scene's view, or channel, that it is an image of; not needed where the scene has
         one.
@@ -60,7 +62,8 @@ class Observation(AbstractObservation):
         If shapes disagree, if an error is zero or negative in a pixel in use, or if no pixel is
         left to use.
     TypeError
-        If an array does not hold real numbers, or the mask no booleans.
+        If an array does not hold real numbers, or the mask no booleans, or where units do not
+        agree.
 
     Examples
     --------
@@ -92,9 +95,11 @@ class Observation(AbstractObservation):
         unit: str = "",
         view: str | None = None,
     ):
-        own_unit = getattr(image, "unit", None)
-        self.image = real_array("Observation.image", image)
-        error = real_array("Observation.error", error, own_unit)
+        error = opened(getattr(image, "uncertainty", None) if error is None else error)
+        image = opened(image)
+        own_unit = unit_of(image)
+        self.image = real_array("Observation.image", image, unit or None)
+        error = real_array("Observation.error", error, unit_for(error, unit or own_unit))
         self.error = jnp.broadcast_to(error, self.image.shape) if error.ndim == 0 else error
         self.mask = np.ones(self.image.shape, bool) if mask is None else mask
         self.pixel_scale, self.distance = pixel_scale, distance
@@ -226,23 +231,29 @@ class Observation(AbstractObservation):
         .. math:: f = \frac{\sum M D / \sigma^2}{\sum M^2 / \sigma^2}
 
         One factor is exact for any number of disks because the model image :math:`M` is linear in
-        their fluxes. Use it for a start, since the unit of flux is whatever the image is in.
+        their fluxes. Use it for a start, since the unit of flux is whatever the image is in. The
+        fluxes the scene has say how bright the disks are relative to each other, no more.
 
         Raises
         ------
         ValueError
             If the best factor is not positive: the model does not resemble the data.
         """
-        image, model, error, _ = self.compared(self.seen(scene).image())
-        data, model = image / error, model / error
-        factor = jnp.sum(model * data) / jnp.sum(jnp.square(model))
-        if not isinstance(factor, Tracer) and not factor > 0:
-            raise ValueError(
-                f"The scene fits the image best with its fluxes multiplied by {float(factor):g}, "
-                "which is not positive: start from a geometry nearer to the data."
-            )
         paths = [f"{path}.flux" for path in scene.disk_paths]
-        return scene.set({path: scene.get(path) * factor for path in paths})
+        fluxes = jnp.stack([scene.get(path) for path in paths])
+        largest = jnp.max(jnp.abs(fluxes))
+        # rendered with fluxes about 1, so that single precision serves for any unit
+        fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
+        shown = self.seen(scene.set(dict(zip(paths, fluxes, strict=True))))
+        factor = best_factor(*self.compared(shown.image()))
+        if not isinstance(factor, Tracer) and not factor > 0:
+            times = float(factor) / float(largest) if largest > 0 else math.nan
+            raise ValueError(
+                f"The scene fits the image best with its fluxes multiplied by {times:g}, "
+                "which is not positive: start from a geometry nearer to the data, with a flux "
+                "that is not 0."
+            )
+        return scene.set(dict(zip(paths, fluxes * factor, strict=True)))
 
     def with_mask(self, mask: Any) -> Self:
         """Return an observation that uses only those of its pixels where ``mask`` is True."""
@@ -258,7 +269,7 @@ class Observation(AbstractObservation):
 
     def with_image(self, image: Any) -> Self:
         """Return the same observation with another image; works under ``jax.vmap`` and ``jit``."""
-        return self.set({"image": image})
+        return self.set({"image": real_array("with_image: image", image, self.unit or None)})
 
     @property
     def largest_crop(self) -> int:
@@ -302,7 +313,8 @@ class Observation(AbstractObservation):
             Unit of the image, for labels.
         """
         image, grid = scene.image(), scene.grid
-        error = jnp.broadcast_to(real_array("simulate: error", error), image.shape)
+        error = real_array("simulate: error", error, unit_for(error, unit or None))
+        error = jnp.broadcast_to(error, image.shape)
         return cls(
             scene.noise.draw(key, image, error),
             error,
@@ -317,62 +329,53 @@ class Observation(AbstractObservation):
         cls,
         path: str | os.PathLike,
         *,
-        pixel_scale: Any,
         distance: Any,
+        pixel_scale: Any = None,
         image_hdu: int | str | None = None,
-        image_plane: int | None = None,
+        image_plane: int | tuple[int, ...] | None = None,
         error: Any = None,
         error_hdu: int | str | None = None,
-        error_plane: int | None = None,
+        error_plane: int | tuple[int, ...] | None = None,
         noise_width: float = 1.5,
         mask: Any = None,
-        center: tuple[float, float] | None = None,
+        dq_bits: int | None = None,
+        center: Any = None,
         unit: str | None = None,
+        check_header: bool = True,
     ) -> Self:
         """Read an observation from FITS files; North must be up and East left.
 
         Parameters
         ----------
-        path : path
-            File that holds the image.
-        pixel_scale, distance, mask, center
-            As for `Observation`.
+        path, distance, mask
+            File of the image; the others as for `Observation`.
+        pixel_scale, unit : optional
+            By default what the header says (unit: BUNIT).
         image_hdu, image_plane : optional
-            Number or name of the image's HDU, by default the first that holds an image, and plane
-            of a cube, zero-based.
-        error : array, path or "annular", optional
-            The error map, or the file that holds it (by default ``path`` itself, with
-            ``error_hdu``), or "annular" for `noise_map` of the image itself.
-        error_hdu, error_plane : optional
-            As ``image_hdu`` and ``image_plane``, for the error map.
+            Number or name of the HDU, by default the first that holds an image, and plane of a
+            cube, zero-based. Axes of length 1 do not count.
+        error, error_hdu, error_plane : optional
+            The error map: an array; a file (by default ``path`` itself) with HDU (by default the
+            one named ERR) and plane; or "annular" for `noise_map` of the image itself.
         noise_width : float
             Half the width of the annuli of "annular", pixels.
-        unit : str, optional
-            Unit of the image; by default the header's BUNIT.
+        dq_bits : int, optional
+            Sum of the flags in an HDU DQ that exclude a pixel; by default all, for JWST 1.
+        center : (x, y), optional
+            The star, zero-based; by default (PSFCENTX, PSFCENTY) of the header, then the default
+            of `Observation`, with a warning where that is a guess.
+        check_header : bool
+            Whether North, pixel scale and star must be what the header says.
 
         Raises
         ------
-        FileNotFoundError
-            If a file is not there.
-        ValueError
-            If an HDU is not there or holds no image, or no error map is named.
+        FileNotFoundError, ValueError
+            If a file or HDU is not there, no error map is named, or the header disagrees.
         """
-        image, error, header_unit = read_fits(
-            path,
-            (image_hdu, image_plane),
-            error,
-            (error_hdu, error_plane),
-            lambda image: noise_map(image, center, noise_width),
-        )
-        return cls(
-            image,
-            error,
-            pixel_scale=pixel_scale,
-            distance=distance,
-            mask=mask,
-            center=center,
-            unit=header_unit if unit is None else unit,
-        )
+        place, error_place = (image_hdu, image_plane), (error_hdu, error_plane)
+        geometry = pixel_scale, center, check_header
+        found = read_fits(path, place, error, error_place, geometry, mask, dq_bits, noise_width)
+        return cls(**(found if unit is None else {**found, "unit": unit}), distance=distance)
 
     @classmethod
     def from_gpi(
@@ -385,7 +388,8 @@ class Observation(AbstractObservation):
         outer: float | None = None,
         noise_width: float = 1.5,
         pixel_scale: Any = None,
-        center: tuple[float, float] | None = None,
+        center: Any = None,
+        check_header: bool = True,
     ) -> Self:
         r"""Read a Gemini Planet Imager image in radial Stokes parameters.
 
@@ -413,23 +417,18 @@ class Observation(AbstractObservation):
             of the pipeline wrote 0.01414).
         center : (x, y), optional
             Pixel of the star in the full frame, zero-based; by default the header's.
+        check_header : bool
+            Whether North and the pixel scale must be what the header says.
 
         Raises
         ------
         FileNotFoundError, ValueError
             If the file or its HDU 'SCI' is not there, or holds no such image at GPI's scale.
         """
-        q_phi, u_phi, unit, center = read_gpi(path, pixel_scale is None, center)
-        observation = cls(
-            q_phi,
-            noise_map(u_phi, center, noise_width),
-            pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
-            distance=distance,
-            center=center,
-            unit=unit,
-        )
+        found = read_gpi(path, pixel_scale, center, check_header, noise_width)
+        observation = cls(**found, distance=distance)
         if outer is None:
-            outer = field_radius(np.isfinite(q_phi) & np.isfinite(u_phi), center, inner)
+            outer = field_radius(np.asarray(observation.finite), observation.center, inner)
         if crop is None and math.isfinite(outer):
             crop = min(2 * (math.ceil(outer) + 5) + 1, observation.largest_crop)
         cut = observation if crop is None else observation.crop(crop)

@@ -19,10 +19,11 @@ def _map(name):
     def convert(value):
         if value is None:
             return value
-        array = real_array(name, value)
+        array = real_array(name, value, "")
         if not isinstance(array, Tracer) and not np.all(np.isfinite(array)):
             raise ValueError(
-                f"{name} has NaN or infinite pixels. Fill them, with 0 where no light passes."
+                f"{name} has NaN, infinite or masked pixels. Fill them, with 0 where no light "
+                "passes."
             )
         return array
 
@@ -50,7 +51,7 @@ class Channel(Model):
     Raises
     ------
     ValueError, TypeError
-        For parts of the wrong kind, and maps that are not finite.
+        For parts of the wrong kind, and maps that are not finite or have a unit; percent are taken.
     """
 
     psf: AbstractPSF | None = None

@@ -2,6 +2,7 @@
 
 import abc
 import math
+import warnings
 from typing import Literal
 
 import equinox as eqx
@@ -12,9 +13,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
+from pytreefit.extend import as_data, is_traced, unit_of
 
-from ._arrays import real_array
+from ._arrays import position, real_array
 
+_OFF_CENTRE = 0.25  # pixels, from which a stamp is said to be off its centre
 _NORMALIZATIONS = {"sum": jnp.sum, "peak": jnp.max, "none": jnp.ones_like}
 
 
@@ -81,7 +84,7 @@ class GaussianPSF(AbstractPSF):
 
     def __init__(self, fwhm, size: int | None = None):
         self.fwhm = fwhm
-        self.size = _kernel_size(fwhm, 3.0) if size is None else size
+        self.size = _kernel_size("GaussianPSF", fwhm, 3.0, size)
 
     def __check_init__(self):
         _check_size(self, 1.5)
@@ -121,7 +124,7 @@ class MoffatPSF(AbstractPSF):
     def __init__(self, fwhm, beta, size: int | None = None):
         self.fwhm = fwhm
         self.beta = beta
-        self.size = _kernel_size(fwhm, 6.0) if size is None else size
+        self.size = _kernel_size("MoffatPSF", fwhm, 6.0, size)
 
     def __check_init__(self):
         _check_size(self, 1.5)
@@ -149,14 +152,22 @@ class ImagePSF(AbstractPSF):
     Raises
     ------
     ValueError
-        For NaN pixels, a wrong shape, a sum or a peak that is not positive.
+        For NaN or masked pixels, a wrong shape, a sum or a peak that is not positive, and a centre
+        outside of the image.
+
+    Warns
+    -----
+    UserWarning
+        Where no centre is given and the light is not about that pixel.
     """
 
     image: Float[Array, "ky kx"] = eqx.field(
         converter=lambda value: real_array("ImagePSF.image", value)
     )
     normalization: Literal["sum", "peak", "none"] = eqx.field(static=True, default="sum")
-    center: tuple[float, float] | None = eqx.field(static=True, default=None)
+    center: tuple[float, float] | None = eqx.field(
+        static=True, default=None, converter=lambda value: _center(value)
+    )
 
     def __check_init__(self):
         if self.image.ndim != 2:
@@ -175,8 +186,8 @@ class ImagePSF(AbstractPSF):
         bad = int(np.sum(~np.isfinite(image)))
         if bad:
             raise ValueError(
-                f"ImagePSF.image has {bad} NaN or infinite pixels of {image.size}. Cut a smaller "
-                "stamp or fill them: each would spread over the whole image."
+                f"ImagePSF.image has {bad} NaN, infinite or masked pixels of {image.size}. Cut a "
+                "smaller stamp or fill them: each would spread over the whole image."
             )
         scale = {"sum": image.sum(), "peak": image.max(), "none": 1.0}[self.normalization]
         if not scale > 0:
@@ -184,6 +195,8 @@ class ImagePSF(AbstractPSF):
                 f"ImagePSF.image has a {self.normalization} of {scale:.3g}, which cannot normalise "
                 'it. Subtract less background, or choose normalization="none".'
             )
+        if self.center is None and image.max() > 0:
+            _warn_off_centre(image)
 
     def kernel(self):
         kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
@@ -201,12 +214,31 @@ class ImagePSF(AbstractPSF):
         return jnp.pad(kernel, pads)
 
 
+def _warn_off_centre(image: np.ndarray) -> None:
+    """Warn where the light above half of the maximum is not about the pixel (kx // 2, ky // 2)."""
+    above = np.maximum(image / image.max() - 0.5, 0.0)
+    ky, kx = image.shape
+    x, y = (
+        np.sum(above * at) / np.sum(above)
+        for at in (np.arange(kx)[None, :], np.arange(ky)[:, None])
+    )
+    if math.hypot(x - kx // 2, y - ky // 2) > _OFF_CENTRE:
+        warnings.warn(
+            f"ImagePSF.image of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
+            f"centre is taken to be the pixel ({kx // 2}, {ky // 2}) from 0: the image would be "
+            "shifted. Give center=(x, y), that pixel if it is right.",
+            stacklevel=4,
+        )
+
+
+def _center(value):
+    return None if value is None else position("ImagePSF.center", value)
+
+
 def _check_center(center, shape) -> None:
     if center is None:
         return
-    inside = len(center) == 2 and all(
-        -0.5 <= c <= n - 0.5 for c, n in zip(center, shape[::-1], strict=True)
-    )
+    inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(center, shape[::-1], strict=True))
     if not inside:
         raise ValueError(
             f"ImagePSF.center = {center} is not a position (x, y) in zero-based pixels of an image "
@@ -253,9 +285,16 @@ def _unit_sum(kernel):
     return kernel / jnp.sum(kernel)
 
 
-def _kernel_size(fwhm, reach: float) -> int:
-    if hasattr(fwhm, "to_value"):
-        fwhm = fwhm.to_value("pix")
+def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
+    if unit_of(fwhm) is not None and unit_of(fwhm).is_equivalent("arcsec"):
+        raise TypeError(
+            f"{name}.fwhm = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
+            "scale, for example 0.05 / 0.014166."
+        )
+    if size is not None:
+        return size
+    if not is_traced(fwhm):
+        fwhm = as_data(f"{name}.fwhm", fwhm, "pix", ndim=0)
     try:
         return 2 * max(1, math.ceil(reach * float(fwhm))) + 1
     except Exception as error:

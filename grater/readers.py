@@ -1,19 +1,99 @@
 """Reading images out of FITS files, with errors that say what a file does hold."""
 
 import os
-from collections.abc import Callable
+import warnings
 from typing import Any
 
 import numpy as np
 
+from pytreefit.extend import as_booleans, as_data
+
+from ._arrays import position
+from .headers import check_axes, choose_star, reference_pixel, star_in
+from .noise import noise_map
+
 GPI_PIXEL_SCALE = 0.014166  # arcsec
+_ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")
+_NO_ERRORS = ("VAR", "VARIANCE", "IVAR", "WHT", "WEIGHT", "WEIGHTS", "DQ")
+_MANY_ZEROS = 0.01  # of an image's pixels
 
 
-def _describe_file(path: str | os.PathLike) -> str:
-    from astropy.io import fits
+class _Image:
+    """One plane of a FITS file, its flags and what the header says.
 
-    with fits.open(path) as hdus:
-        return _describe(hdus)
+    Parameters
+    ----------
+    path, hdu, plane
+        File, number or name of its HDU, and plane of a cube; None for the only one.
+    role
+        "image" or "error", which names the arguments in errors.
+    """
+
+    def __init__(self, path: Any, hdu: Any, plane: Any, role: str):
+        from astropy.io import fits
+
+        self.path, self.role = os.fspath(path), role
+        with fits.open(self.path) as file:
+            hdus: Any = file
+            found = _find_image(hdus, hdu, self.path, role)
+            whole = np.asarray(found.data)
+            self.header, self.primary = found.header.copy(), hdus[0].header.copy()
+            self.number, self.name = hdus.index(found), found.name
+            flags = np.asarray(hdus["DQ"].data) if "DQ" in hdus else None
+        self.plane = plane
+        self.values = self._plane_of(whole).astype(np.float64)
+        self.floats = whole.dtype.kind == "f"
+        self.flags = None
+        if flags is not None and flags.dtype.kind in "iu":
+            if flags.shape == whole.shape:
+                self.flags = self._plane_of(flags)
+            elif flags.shape == self.values.shape:
+                self.flags = flags
+
+    @property
+    def unit(self) -> str:
+        return str(self.header.get("BUNIT", "")).strip()
+
+    def _plane_of(self, data: np.ndarray) -> np.ndarray:
+        """The plane that is meant, of an array without leading axes of length 1."""
+        shape, role = data.shape, self.role
+        place = f"HDU {self.name!r} of {self.path} has shape {shape}"
+        leading = tuple(n for n in shape[:-2] if n > 1)
+        data = data.reshape(*leading, *shape[-2:])
+        chosen = () if self.plane is None else tuple(np.atleast_1d(self.plane).tolist())
+        if chosen == (0,) and not leading and data.ndim == 2:
+            chosen = ()
+        if len(chosen) > len(leading) or not all(
+            0 <= k < n for k, n in zip(chosen, leading, strict=False)
+        ):
+            raise ValueError(f"{place}: there is no plane {self.plane} ({role}_plane=).")
+        if data.ndim != 2 + len(chosen):
+            count = " x ".join(map(str, leading)) or "no"
+            raise ValueError(
+                f"{place}, which is not one image but {count} planes: choose a plane of a cube "
+                f"with {role}_plane= (from 0; (k, l) for two axes), or another HDU with "
+                f"{role}_hdu=."
+            )
+        return data[chosen]
+
+    def warn_of_zeros(self, mask: np.ndarray) -> None:
+        """Warn where many of the pixels in use are exactly zero."""
+        zeros, size = int(np.sum(mask & (self.values == 0))), int(np.sum(mask))
+        if self.floats and zeros > _MANY_ZEROS * size:
+            warnings.warn(
+                f"{zeros} of the {size} pixels in use in HDU {self.name!r} of {self.path} are "
+                "exactly 0. If they are blanks, leave them out, for example by "
+                "mask=astropy.io.fits.getdata(path) != 0.",
+                stacklevel=4,
+            )
+
+    def usable(self, bits: int | None) -> np.ndarray:
+        """Where none of the flags stands that exclude a pixel."""
+        if self.flags is None:
+            return np.ones(self.values.shape, bool)
+        if bits is None:  # JWST's other flags tell what was found and mended
+            bits = 1 if str(self.primary.get("TELESCOP", "")).strip() == "JWST" else -1
+        return (self.flags.astype(np.int64) & bits) == 0
 
 
 def _describe(hdus: Any) -> str:
@@ -23,99 +103,153 @@ def _describe(hdus: Any) -> str:
     )
 
 
+def _describe_file(path: Any) -> str:
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        return _describe(hdus)
+
+
 def _find_image(hdus: Any, hdu: int | str | None, path: str, role: str) -> Any:
-    """Return the HDU of the given number or name, or the first that holds an image."""
+    """Return the HDU of the given number or name, or the one that must be meant."""
     found = None
-    if hdu is None:
-        found = next((unit for unit in hdus if unit.is_image and unit.shape), None)
-    else:
+    images = [unit for unit in hdus if unit.is_image and unit.shape]
+    if hdu is not None:
         try:
             found = hdus[hdu]
         except (KeyError, IndexError):
             pass
+    elif role == "image":
+        found = next(iter(images), None)
+    else:
+        named = [unit for unit in images if unit.name.upper() in _ERRORS]
+        one = named if len(named) == 1 else images
+        if len(one) > 1:
+            raise ValueError(
+                f"{path} holds several images, and which one is the error map is not said; its "
+                f"HDUs are {_describe(hdus)}. Choose one with error_hdu=."
+            )
+        found = next(iter(one), None)
     if found is None or not (found.is_image and found.shape):
         wanted = "no HDU with an image" if hdu is None else f"no image in an HDU {hdu!r}"
         raise ValueError(
             f"{path} has {wanted} for the {role}; its HDUs are {_describe(hdus)}. "
             f"Choose one with {role}_hdu=."
         )
+    if role == "error" and found.name.upper() in _NO_ERRORS:
+        raise ValueError(
+            f"HDU {found.name!r} of {path} does not hold standard deviations, by its name: read it "
+            "and pass error= an array, for variances their square root."
+        )
     return found
 
 
 def read_fits(
-    path: str | os.PathLike,
-    place: tuple[int | str | None, int | None],
+    path: Any,
+    place: tuple[Any, Any],
     error: Any,
-    error_place: tuple[int | str | None, int | None],
-    noise_of: Callable[[np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, Any, str]:
-    """Return an image, its error map and its unit.
+    error_place: tuple[Any, Any],
+    geometry: tuple[Any, Any, bool],
+    mask: Any,
+    dq_bits: int | None,
+    noise_width: float,
+) -> dict[str, Any]:
+    """Return what an `Observation` is made of, except distance, out of FITS files.
 
     Parameters
     ----------
     path
         File that holds the image.
     place, error_place
-        HDU and plane of the image and of the error map, None for the first.
+        HDU and plane of the image and of the error map, None for the only one.
     error
         The error map, the file that holds it, None for the same file, or "annular".
-    noise_of
-        For "annular", the noise of an image.
+    geometry
+        Pixel scale and star, None for what the header says, and whether the header is to agree.
+    mask, dq_bits, noise_width
+        As for `Observation.from_fits`.
     """
-    image, header = _read_image(path, *place, "image")
-    if isinstance(error, str) and error == "annular":
-        error = noise_of(image)
-    elif isinstance(error, str | os.PathLike):
-        error = _read_image(error, *error_place, "error")[0]
-    elif error is None:
-        if error_place[0] is None:
-            raise ValueError(
-                f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
-                f"HDUs are {_describe_file(path)}), error= an array or a path, or "
-                'error="annular" for the noise in annuli of the image itself.'
-            )
-        error = _read_image(path, *error_place, "error")[0]
-    return image, error, str(header.get("BUNIT", ""))
-
-
-def _read_image(
-    path: str | os.PathLike, hdu: int | str | None, plane: int | None, role: str
-) -> tuple[np.ndarray, Any]:
-    """Return a 2-d image in native float64 and its header; ``role`` names it in errors."""
-    from astropy.io import fits
-
-    path = os.fspath(path)
-    with fits.open(path) as hdus:
-        found = _find_image(hdus, hdu, path, role)
-        data, header, name = np.asarray(found.data), found.header.copy(), found.name
-    if plane is not None or (data.ndim == 3 and data.shape[0] == 1):
-        plane = 0 if plane is None else plane
-        if data.ndim != 3 or not 0 <= plane < data.shape[0]:
-            raise ValueError(
-                f"HDU {name!r} of {path} has shape {data.shape}: there is no plane {plane} "
-                f"({role}_plane=)."
-            )
-        data = data[plane]
-    if data.ndim != 2:
+    image = _Image(path, *place, "image")
+    if error is None and error_place[0] is None:
         raise ValueError(
-            f"HDU {name!r} of {path} has shape {data.shape}, which is not one image: choose a "
-            f"plane of a cube with {role}_plane=, or another HDU with {role}_hdu=."
+            f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
+            f"HDUs are {_describe_file(path)}), error= an array or a path, or "
+            'error="annular" for the noise in annuli of the image itself.'
         )
-    return data.astype(np.float64), header
+    values, usable = image.values, image.usable(dq_bits)
+    pixel_scale, center = _place_of(image, *geometry)
+    if mask is not None:
+        usable = usable & as_booleans("from_fits: mask", mask, shape=values.shape)
+    image.warn_of_zeros(usable)
+    if isinstance(error, str) and error == "annular":
+        error = noise_map(values, center, noise_width, usable)
+    elif error is None or isinstance(error, str | os.PathLike):
+        error = _error_of(image, path if error is None else error, error_place)
+    found = dict(image=values, error=error, mask=usable, unit=image.unit)
+    return dict(found, pixel_scale=pixel_scale, center=center)
+
+
+def _error_of(image: _Image, path: Any, place: tuple[Any, Any]) -> np.ndarray:
+    """An error map out of a file, in the unit of the image."""
+    found = _Image(path, *place, "error")
+    same = os.path.samefile(found.path, image.path) and found.number == image.number
+    if same and found.plane == image.plane:
+        raise ValueError(
+            f"HDU {found.name!r} of {found.path} is the image itself, not its error map: choose "
+            f"another with error_hdu= (the file's HDUs are {_describe_file(path)}), or pass "
+            'error="annular" for the noise in annuli of the image.'
+        )
+    if found.unit and image.unit and found.unit != image.unit:
+        return found.values * _factor(found, image)
+    return found.values
+
+
+def _factor(found: _Image, image: _Image) -> float:
+    from astropy import units
+
+    try:
+        return float(1.0 * units.Unit(found.unit) / units.Unit(image.unit))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"The error map of {found.path} is in {found.unit!r}, the image in {image.unit!r} "
+            "(BUNIT): pass error= an array in the image's unit."
+        ) from None
+
+
+def _place_of(
+    image: _Image, pixel_scale: Any, center: Any, check: bool
+) -> tuple[float, tuple[float, float]]:
+    """Return pixel scale and star of an image, compared with its header if ``check``."""
+    pixel_scale, center = _as_numbers(pixel_scale, center)
+    axes = check_axes(image.header, image.path, pixel_scale) if check else None
+    if pixel_scale is None:
+        if axes is None:
+            raise ValueError(f"No pixel scale is known for {image.path}: give pixel_scale= arcsec.")
+        pixel_scale = axes.pixel_scale
+    shape = image.values.shape
+    return pixel_scale, choose_star(image.header, image.path, shape, center, check)
+
+
+def _as_numbers(pixel_scale: Any, center: Any) -> tuple[float | None, Any]:
+    if pixel_scale is not None:
+        pixel_scale = float(as_data("pixel_scale", pixel_scale, "arcsec", ndim=0))
+    return pixel_scale, None if center is None else position("center", center)
 
 
 def read_gpi(
-    path: str | os.PathLike, check_scale: bool, center: tuple[float, float] | None
-) -> tuple[np.ndarray, np.ndarray, str, tuple[float, float]]:
-    """Return Q_phi, U_phi, the unit and the star's pixel of a GPI file in radial Stokes.
+    path: str | os.PathLike, pixel_scale: Any, center: Any, check: bool, noise_width: float
+) -> dict[str, Any]:
+    """Return what an `Observation` is made of, except distance, out of a GPI file.
 
     Pixels where all Stokes parameters are exactly 0 become NaN: some versions of the pipeline leave
-    such stripes outside of the detector's field. A ``center`` that is given is the star's pixel.
+    such stripes outside of the detector's field. The flags of these files are of single exposures,
+    and are not used. A ``center`` that is given is the star's pixel.
     """
     from astropy.io import fits
 
     path = os.fspath(path)
-    with fits.open(path) as hdus:
+    with fits.open(path) as file:
+        hdus: Any = file
         if "SCI" not in hdus:
             raise ValueError(
                 f"{path} has no HDU 'SCI', which holds the image in files of the GPI pipeline; "
@@ -123,48 +257,33 @@ def read_gpi(
             )
         found = _find_image(hdus, "SCI", path, "image")
         data, header = np.asarray(found.data), found.header.copy()
-    kind = str(header.get("STKESTYP", "not given")).strip()
+        kind = header.get("STKESTYP", hdus[0].header.get("STKESTYP", "not given"))
+    kind = str(kind).strip()
     if kind.upper() != "RADIAL":
         raise ValueError(
             f"HDU 'SCI' of {path} has STKESTYP {kind}; the radial Stokes parameters (I, Q_phi, "
             "U_phi, V with STKESTYP = RADIAL) are needed. Convert the cube to radial Stokes first."
         )
+    data = data.reshape(*(n for n in data.shape[:-2] if n > 1), *data.shape[-2:])
     if data.ndim != 3 or data.shape[0] < 3:
         raise ValueError(
             f"HDU 'SCI' of {path} has shape {data.shape}; a Stokes cube (4, ny, nx) is needed."
         )
-    _check_wcs(header, path, check_scale)
-    planes = np.where((data == 0).all(axis=0), np.nan, data[1:3].astype(np.float64))
-    center = _star_in(header, path) if center is None else center
-    return planes[0], planes[1], str(header.get("BUNIT", "")), center
-
-
-def _star_in(header: Any, path: str) -> tuple[float, float]:
-    """Zero-based pixel of the star in a GPI header."""
-    if "PSFCENTX" in header and "PSFCENTY" in header:
-        return float(header["PSFCENTX"]), float(header["PSFCENTY"])
-    if "CRPIX1" in header and "CRPIX2" in header:  # the WCS counts pixels from 1
-        return float(header["CRPIX1"]) - 1.0, float(header["CRPIX2"]) - 1.0
-    raise ValueError(
-        f"{path} does not say where the star is (no PSFCENTX, PSFCENTY, CRPIX1 and CRPIX2 in HDU "
-        "'SCI'): give center=(x, y), zero-based."
+    pixel_scale, center = _as_numbers(pixel_scale, center)
+    if check:
+        check_axes(header, path, GPI_PIXEL_SCALE if pixel_scale is None else None)
+    if center is None:
+        center = star_in(header) or reference_pixel(header)
+    if center is None:
+        raise ValueError(
+            f"{path} does not say where the star is (no PSFCENTX, PSFCENTY, CRPIX1 and CRPIX2 in "
+            "HDU 'SCI'): give center=(x, y), zero-based."
+        )
+    q_phi, u_phi = np.where((data == 0).all(axis=0), np.nan, data[1:3].astype(np.float64))
+    return dict(
+        image=q_phi,
+        error=noise_map(u_phi, center, noise_width),
+        pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
+        center=center,
+        unit=str(header.get("BUNIT", "")),
     )
-
-
-def _check_wcs(header: Any, path: str, check_scale: bool) -> None:
-    """Refuse a frame that is not North up and East left, or not at GPI's pixel scale."""
-    keys = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
-    if any(key not in header for key in keys):
-        return
-    cd = np.array([float(header[key]) for key in keys]).reshape(2, 2) * 3600.0
-    scale = float(np.sqrt(abs(np.linalg.det(cd))))
-    if scale == 0 or not np.allclose(cd / scale, [[-1.0, 0.0], [0.0, 1.0]], atol=0.01):
-        raise ValueError(
-            f"{path} is not oriented North up and East left (CD matrix {cd.tolist()} arcsec): "
-            "rotate the cube first."
-        )
-    if check_scale and abs(scale / GPI_PIXEL_SCALE - 1.0) > 0.01:
-        raise ValueError(
-            f"{path} has pixels of {scale:.5f} arcsec, GPI's are {GPI_PIXEL_SCALE}: give "
-            "pixel_scale= to say what is right."
-        )

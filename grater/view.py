@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import inline, rebuild
+from pytreefit.extend import as_data, inline, rebuild
 
-from ._arrays import real_array
+from ._arrays import opened
 from .disk import intensities
 from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
@@ -309,8 +309,19 @@ def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:
     -------
     array
         Shape (ny, nx).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For curves that are not finite, not increasing or of different lengths, and other units.
     """
     row, column = np.indices(grid.shape)
     x, y = np.asarray(grid.center)
-    radius, value = (np.asarray(real_array("radial_map", v)) for v in (radius, value))
+    radius = as_data("radial_map: radius", opened(radius), "pix", ndim=1)
+    value = as_data("radial_map: value", opened(value), "", shape=radius.shape)
+    for name, values in (("radius", radius), ("value", value)):
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"radial_map: {name} has NaN, infinite or masked entries: drop them.")
+    if not np.all(np.diff(radius) > 0):
+        raise ValueError("radial_map: radius is not increasing: sort both curves by it.")
     return jnp.asarray(np.interp(np.hypot(column - x, row - y), radius, value), float)

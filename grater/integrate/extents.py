@@ -43,11 +43,17 @@ class Shells(NamedTuple):
     height: Float[Array, " n"]  # in semi-major axes
 
 
-def measure_support(radial, truncation: float, dtype) -> Support:
-    """Measure where a radial profile, with the star's light, is bright."""
+def measure_support(radial, phase, nearest, truncation: float, dtype) -> Support:
+    """Measure where a radial profile, with the star's light, is bright.
+
+    Far in front of the star and behind it dust scatters by angles nearer to 0 and 180 deg than the
+    ring does. Where a phase function has a narrow peak there, the line of sight ``nearest`` to the
+    star (in semi-major axes) sees dust that is farther out.
+    """
     log_q, lit = _log_radii(dtype), _illuminated(radial, dtype)
     peak = jnp.argmax(lit)
-    seen = lit > truncation * lit[peak]
+    tangent = nearest / jnp.exp(log_q)
+    seen = lit * _towards_axis(phase, tangent, peak) > truncation * lit[peak]
     first, last = jnp.argmax(seen), seen.size - 1 - jnp.argmax(seen[::-1])
     first, last = jnp.maximum(first - 1, 0), jnp.minimum(last + 1, seen.size - 1)
     log_lit = jnp.log(jnp.maximum(lit, jnp.finfo(dtype).tiny))
@@ -57,6 +63,18 @@ def measure_support(radial, truncation: float, dtype) -> Support:
     rise, fall = (jnp.max(jnp.where(bright, s, -jnp.inf)) for s in (slope, -slope))
     q = jnp.exp(log_q)
     return Support(q[first], q[peak], q[last], 2.0 / jnp.maximum(rise + fall, 0.1))
+
+
+def _towards_axis(phase, tangent, peak):
+    """How much more light is scattered nearly straight on or back than by the ring.
+
+    1 where it is less than twice as much, which truncation has to spare.
+    """
+    cosine, most = 1.0 / jnp.sqrt(1.0 + tangent**2), jnp.ones_like(tangent)
+    tiny = jnp.finfo(tangent.dtype).tiny
+    for light in (*phase(cosine), *phase(-cosine)):
+        most = jnp.maximum(most, light / jnp.maximum(light[peak], tiny))
+    return jnp.where(most > 2.0, most, 1.0)
 
 
 def measure_wedge(vertical, support: Support, truncation: float, unit) -> Wedge:

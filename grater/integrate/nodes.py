@@ -47,11 +47,12 @@ class Plan:
         self.rule, dust = rule, integrand.dust
         self.unit = unit = integrand.geometry.semi_major_axis
         self.geometry = integrand.geometry.scaled
-        self.support = measure_support(dust.radial, rule.truncation, integrand.x.dtype)
         self.height = lambda q: dust.vertical.height(q) / unit
         squared = integrand.x**2 + integrand.y**2
-        radii = (jnp.sqrt(end(squared)) / unit for end in (jnp.min, jnp.max))
-        tested = _lines_to_test(self.geometry, self.support, self.height, *radii)
+        nearest, farthest = (jnp.sqrt(end(squared)) / unit for end in (jnp.min, jnp.max))
+        profile = dust.radial, dust.phase, nearest
+        self.support = measure_support(*profile, rule.truncation, integrand.x.dtype)
+        tested = _lines_to_test(self.geometry, self.support, self.height, nearest, farthest)
         light = _light(integrand, *(unit * part for part in tested))
         self.enough, self.error = jnp.asarray(False), None
         if rule.nodes_on != "segments":

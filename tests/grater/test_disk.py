@@ -20,6 +20,12 @@ ORDINARY = dict(
 )
 
 
+@jax.jit
+def lines(disk, x, y):
+    """Some lines of sight at the usual accuracy."""
+    return disk.intensity(x, y, grater.Rule(1e-4))
+
+
 def disk(**changes):
     return grater.Disk(**{**ORDINARY, **changes})
 
@@ -168,3 +174,24 @@ def test_flux_means_the_same_for_all_phase_functions():
     outside = np.asarray(isotropic) > 0
     ratio = np.asarray(image)[outside] / np.asarray(isotropic)[outside]
     np.testing.assert_allclose(ratio, 4 * np.pi / integral, rtol=1e-3)
+
+
+@pytest.mark.parametrize("g", [0.999, 0.99, -0.99])
+def test_narrow_peaks_edge_on_are_integrated_to_the_end(g):
+    """Dust far in front of the star, or behind it, is lit where a phase function is narrow."""
+    edge_on = disk(inclination=90.0, position_angle=0.0, phase=grater.HenyeyGreenstein(g))
+    offsets = np.array([-3.0, -1.0, 1.5, 6.0, 20.0, 40.0])
+    found = lines(edge_on, jnp.zeros(6), jnp.asarray(offsets))
+
+    def brightness(logarithm, b, sign):
+        l = np.exp(logarithm)
+        q, cosine = np.hypot(b, l) / 40.0, sign * l / np.hypot(b, l)
+        density = np.sqrt(2.0 / (q**-10.0 + q**8.0))
+        phase = (1 - g**2) / (1 + g**2 - 2 * g * cosine) ** 1.5 / (4 * np.pi)
+        return l * density * phase / (b**2 + l**2)
+
+    grid = np.linspace(np.log(1e-3), np.log(4e5), 40_001)
+    expected = [
+        sum(np.trapezoid(brightness(grid, b, sign), grid) for sign in (1, -1)) for b in offsets
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.max(expected))

@@ -12,6 +12,7 @@ from factories import make_disk, make_scene
 from pytreefit.extend import walk
 
 STAMP = np.random.default_rng(2).uniform(size=(5, 5))
+STAMP[2, 2] = 2.1
 MAP = np.linspace(0.5, 1.0, 256).reshape(16, 16)
 ROUGH = {"accuracy": 1e-2, "nodes_on": "surfaces"}
 POLARIZED = grater.Polarized(grater.TabulatedPhase([0.0, 90.0, 180.0], [3.0, 1.0, 0.7]), 0.4)

@@ -184,6 +184,27 @@ def test_scaled_to_data_finds_the_flux_of_all_disks(disk, paths):
         negative.scaled_to_data(start)
 
 
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize("unit", [1e-30, 1e-20, 1.0, 1e5, 1e12])
+def test_scaled_to_data_in_any_unit_from_any_flux(unit, double):
+    rng = np.random.default_rng(5)
+    shape = np.exp(-np.arange(41.0) / 2) * np.ones((40, 1))
+    spread = rng.uniform(0.5, 5.0, shape.shape)
+    image = 3.0 * shape + 0.1 * spread * rng.normal(size=shape.shape)
+    right = np.sum(image * shape / spread**2) / np.sum((shape / spread) ** 2)
+    with jax.enable_x64(double):
+        observation = Observation(image * unit, 0.1 * spread * unit, **SETUP)
+        for start in (1e-30, 1.0, 1e30):
+            scene = Lamps(Lamp(start), Grid((40, 41), **SETUP), GaussianNoise(3.0))
+            found = observation.scaled_to_data(scene).get("disk.flux") / unit
+            assert float(found) == pytest.approx(right, rel=1e-12 if double else 1e-5)
+
+
+def test_scaled_to_data_needs_light():
+    with pytest.raises(ValueError, match=r"fluxes multiplied by nan.* with a flux that is not 0"):
+        Observation(np.ones((40, 41)), 1.0, **SETUP).scaled_to_data(Lamps(Lamp(0.0)))
+
+
 def test_masks_add_up_and_crops_follow_the_star():
     rng = np.random.default_rng(4)
     image = rng.normal(size=(30, 34))
@@ -390,7 +411,10 @@ def test_from_gpi_keeps_every_finite_pixel_when_asked(tmp_path):
         ({"STKESTYP": None}, "has STKESTYP not given"),
         ({"shape": (2, 61, 61)}, r"shape \(2, 61, 61\); a Stokes cube \(4, ny, nx\)"),
         ({"CD1_1": 0.014166 / 3600}, "not oriented North up and East left"),
-        ({"CD1_1": -2e-6, "CD2_2": 2e-6}, "has pixels of 0.00720 arcsec, GPI's are 0.014166"),
+        (
+            {"CD1_1": -2e-6, "CD2_2": 2e-6},
+            "has pixels of 0.00720 arcsec, not 0.014166: give the right",
+        ),
         ({"PSFCENTX": None, "CRPIX1": None}, "does not say where the star is"),
     ],
 )

@@ -258,10 +258,12 @@ def test_errors():
     one = observation(np.ones((32, 32)))
     with pytest.raises(ValueError, match=r"no channel 'total', only \['image'\]"):
         joint(one, one).log_likelihood(scene())
+    one = observation(np.ones((32, 32)), unit="mJy")
     for other, what in (
         (observation(np.ones((32, 30))), "shape"),
         (observation(np.ones((32, 32)), distance=70.0), "distance"),
         (observation(np.ones((32, 32)), center=(15, 16)), "center"),
+        (observation(np.ones((32, 32)), unit="Jy"), "unit"),
     ):
         with pytest.raises(ValueError, match=rf"'total' has {what} .* on the same pixels"):
             joint(one, other)

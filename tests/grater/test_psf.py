@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.utils.masked import Masked
 from jax.extend.core import jaxprs_in_params
 from scipy.signal import convolve2d
 
@@ -25,6 +27,13 @@ def random_image(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
+def random_stamp(*shape, seed=0):
+    """A random PSF with its peak in the centre."""
+    image = random_image(*shape, seed=seed) ** 2
+    image[shape[0] // 2, shape[1] // 2] = 2.1 * image.max()
+    return image
+
+
 def direct(image, kernel):
     """SciPy's convolution, the pixel (size // 2) of the kernel taken as its centre."""
     (ny, nx), (ky, kx) = image.shape, kernel.shape
@@ -35,9 +44,9 @@ def direct(image, kernel):
 PSFS = {
     "gaussian": grater.GaussianPSF(2.3),
     "moffat": grater.MoffatPSF(2.0, 2.5),
-    "odd": grater.ImagePSF(random_image(7, 5) ** 2),
-    "even": grater.ImagePSF(random_image(6, 4) ** 2),
-    "larger than the image": grater.ImagePSF(random_image(31, 30) ** 2),
+    "odd": grater.ImagePSF(random_stamp(7, 5)),
+    "even": grater.ImagePSF(random_stamp(6, 4)),
+    "larger than the image": grater.ImagePSF(random_stamp(31, 30)),
 }
 
 
@@ -118,7 +127,7 @@ def test_width_gradient_is_a_finite_difference(name):
 
 
 def test_image_normalization():
-    image = np.array([[1.0, 2.0], [4.0, 1.0]])
+    image = np.array([[1.0, 2.0], [1.0, 4.0]])
     for normalization, scale in (("sum", 8.0), ("peak", 4.0), ("none", 1.0)):
         psf = grater.ImagePSF(image, normalization)
         np.testing.assert_allclose(psf.kernel(), image / scale, rtol=1e-15)
@@ -189,7 +198,7 @@ def test_another_psf_of_the_same_shape_compiles_nothing():
         return scene.image()
 
     first = image(scene(PSFS["odd"]))
-    other = grater.ImagePSF(random_image(7, 5, seed=9) ** 2)
+    other = grater.ImagePSF(random_stamp(7, 5, seed=9))
     second = image(scene(other))
     assert traces == 1
     assert np.abs(second - first).max() > 0.05 * first.max()
@@ -211,7 +220,7 @@ def test_psf_of_the_wrong_kind():
 
 def test_float32():
     with jax.enable_x64(False):
-        for psf in (grater.GaussianPSF(2.3), grater.ImagePSF(random_image(6, 4) ** 2)):
+        for psf in (grater.GaussianPSF(2.3), grater.ImagePSF(random_stamp(6, 4))):
             blurred = convolve(psf, jnp.asarray(random_image(16, 16, seed=1), float))
             assert blurred.dtype == jnp.float32
             expected = direct(random_image(16, 16, seed=1), np.asarray(psf.kernel()))
@@ -221,7 +230,7 @@ def test_float32():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: grater.ImagePSF(np.full((3, 3), np.nan)), "9 NaN or infinite pixels of 9"),
+        (lambda: grater.ImagePSF(np.full((3, 3), np.nan)), "9 NaN, infinite or masked pixels of 9"),
         (lambda: grater.ImagePSF(np.ones(4)), r"shape \(4,\), not \(ky, kx\)"),
         (lambda: grater.ImagePSF(np.zeros((3, 3))), "a sum of 0, which cannot normalise it"),
         (lambda: grater.ImagePSF(-np.ones((3, 3)), "peak"), "a peak of -1, which cannot"),
@@ -229,7 +238,8 @@ def test_float32():
             lambda: grater.ImagePSF(np.ones((3, 3)), "max"),
             "normalization = 'max' is unknown.*'sum', 'peak', 'none'",
         ),
-        (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0,)), r"center = .*\(x, y\)"),
+        (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0,)), r"center has shape \(1,\)"),
+        (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0, 2.6)), r"center = .*\(x, y\)"),
         (lambda: grater.ImagePSF(np.ones((3, 3)), center=(1.0, np.nan)), r"center = .*\(x, y\)"),
         (lambda: grater.GaussianPSF(3.0, size=10), "size = 10 is not an odd number"),
         (lambda: grater.GaussianPSF(9.0, size=5), "size = 5 pixels cut off .*FWHM 9"),
@@ -241,3 +251,30 @@ def test_float32():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_stamp_off_its_centre_is_said():
+    """A stamp of even size is about a corner of pixels as often as about one."""
+    even = gaussian_image(16, 7.5, 7.5)
+    with pytest.warns(UserWarning, match=r"about \(7.50, 7.50\).* pixel \(8, 8\) .*Give center="):
+        grater.ImagePSF(even)
+    with pytest.warns(UserWarning, match=r"about \(10.3\d, 10.00\), but .*pixel \(10, 10\)"):
+        grater.ImagePSF(gaussian_image(21, 10.3, 10.0) + 0.2)
+    said = grater.ImagePSF(even, center=[7.5, 7.5] * u.pix)
+    assert said.center == (7.5, 7.5)
+    grater.ImagePSF(gaussian_image(16, 8.1, 7.9))  # near enough
+
+
+@pytest.mark.parametrize("psf", [grater.GaussianPSF, lambda w, **k: grater.MoffatPSF(w, 3.0, **k)])
+def test_widths_are_in_pixels(psf):
+    assert psf(3.8 * u.pix).size == psf(3.8).size
+    for size in ({}, {"size": 41}):
+        with pytest.raises(TypeError, match=r"PSF.fwhm = 0.05 arcsec is an angle.*divide it by"):
+            psf(0.05 * u.arcsec, **size)
+
+
+def test_masked_pixels_of_a_stamp_are_refused():
+    bad = np.eye(5) > 0
+    for image in (np.ma.array(np.ones((5, 5)), mask=bad), Masked(np.ones((5, 5)), mask=bad)):
+        with pytest.raises(ValueError, match="5 NaN, infinite or masked pixels of 25"):
+            grater.ImagePSF(image)

@@ -66,6 +66,7 @@ def test_transmission_comes_before_and_throughput_after_the_psf(image):
     rng = np.random.default_rng(0)
     transmission, throughput = rng.uniform(size=(2, 16, 16))
     kernel = rng.uniform(size=(5, 5))
+    kernel[2, 2] = 2.1
     whole = scene(
         psf=grater.ImagePSF(kernel, "none"), transmission=transmission, throughput=throughput
     )

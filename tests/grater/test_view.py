@@ -13,6 +13,7 @@ from .conftest import render
 
 ODD = grater.Grid((17, 17), 0.1, 60.0)
 SPIDER = np.random.default_rng(0).uniform(size=(5, 5))
+SPIDER[2, 2] = 2.1
 
 
 def turned(image):
