@@ -210,7 +210,30 @@ def side_by_side():
     return table(["", "s"], rows, found)
 
 
-TABLES = (disks, hr4796a, solvers, accuracy, coverage, kepler63, agreement, side_by_side)
+def periods():
+    """How often periods are right on simulated stars, in percent."""
+    if not (RESULTS / "periods.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("periods")
+    columns = {
+        "stars": "stars",
+        "right": "right",
+        "called good": "called good",
+        "right of those called good": "of these right",
+        "called good of the easy": "called good where P < half the baseline, S/N >= 2",
+        "Lomb-Scargle right": "Lomb-Scargle right",
+        "autocorrelation right": "autocorrelation right",
+        "both agree": "these two agree",
+        "right where both agree": "of these right",
+    }
+    rows = [
+        [row["kind"], *("" if row[key] is None else row[key] for key in columns)]
+        for row in found["rows"]
+    ]
+    return table(["observations", *columns.values()], rows, found)
+
+
+TABLES = (periods, disks, hr4796a, solvers, accuracy, coverage, kepler63, agreement, side_by_side)
 FIGURES = (disks_figure, solvers_figure)
 
 

@@ -52,10 +52,12 @@ else:
 if args.days:
     data = data.first(args.days)
 data = data.normalize().sigma_clip(5.0)
+print(data.history[-1])
 fitted = data.thin(args.points)
 print(fitted)
 
-# periods by other methods
+# the period by other methods
+print(data.rotation_period())
 lomb_scargle = data.lomb_scargle()
 acf = data.autocorrelation()
 

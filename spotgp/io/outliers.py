@@ -55,7 +55,7 @@ def find(time, flux, flux_err, segment, limits: tuple[float, float]) -> Found:
         that side is kept.
     """
     # a side that is kept is no neighbour to go by, either
-    wanted, limits = limits, tuple(min(limits) if np.isinf(x) else x for x in limits)
+    finite = [min(limits) if np.isinf(limit) else limit for limit in limits]
     sign = np.zeros(time.size, int)
     several = np.zeros(time.size, bool)
     for k in np.unique(segment):
@@ -63,17 +63,17 @@ def find(time, flux, flux_err, segment, limits: tuple[float, float]) -> Found:
         poor = flux_err[own] > _POOR * np.median(flux_err[own])
         everything, own = own, own[~poor]
         slot = _slots(time[own])
-        sign[own] = _signs(time[own], flux[own], slot, limits)
+        sign[own] = _signs(time[own], flux[own], slot, finite)
         good = own[sign[own] == 0]
         if poor.any() and good.size:
             off = flux - np.interp(time, time[good], flux[good])
-            off = np.where(off < 0, off / limits[0], off / limits[1]) / flux_err
+            off = np.where(off < 0, off / finite[0], off / finite[1]) / flux_err
             sign[everything[poor]] = np.where(np.abs(off) > 1.0, np.sign(off), 0)[everything[poor]]
         near = np.diff(np.arange(own.size) if slot is None else slot) <= 2
         same = near & (sign[own][1:] == sign[own][:-1]) & (sign[own][1:] != 0)
         several[own[1:]] |= same
         several[own[:-1]] |= same
-    for side, limit in zip((-1, 1), wanted, strict=True):
+    for side, limit in zip((-1, 1), limits, strict=True):
         sign[(sign == side) & np.isinf(limit)] = 0
     return Found((sign != 0) & ~several, several & (sign > 0), several & (sign < 0))
 
