@@ -175,9 +175,9 @@ def lookup_parameter(model, path: str) -> Parameter:
     return Parameter(node.path, node.value, node.info, node.where)
 
 
-def convert_value(parameter: Parameter, value) -> jax.Array:
+def convert_value(parameter: Parameter, value, where: str | None = None) -> jax.Array:
     """A value, or an array of values, converted as the parameter's own field does it."""
-    return Converter(parameter.info.unit, parameter.where)(value)
+    return Converter(parameter.info.unit, where or parameter.where)(value)
 
 
 def _unknown(model, path: str) -> ValueError:

@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
 from .joint import squares_of
-from .model import Model, lookup, lookup_parameter, replace
+from .model import Model, convert_value, lookup, lookup_parameter, replace
 from .numeric import lenient
 from .prior import as_prior, check_start, log_density
 
@@ -328,8 +328,7 @@ class Posterior(eqx.Module):
                 f"values must name the free parameters {', '.join(self.names)}: "
                 f"missing are {missing}, unknown are {extra}."
             )
-        dtype = jnp.result_type(float)
-        values = {name: jnp.asarray(values[name], dtype) for name in self.names}
+        values = {name: self._converted(name, values[name]) for name in self.names}
         for name, shape in self.shapes.items():
             if values[name].shape != shape:
                 raise ValueError(
@@ -337,6 +336,12 @@ class Posterior(eqx.Module):
                     f"shape {shape}."
                 )
         return values
+
+    def _converted(self, name: str, value: Any) -> Array:
+        """The value of a free parameter, in its unit."""
+        if hasattr(value, "unit") or hasattr(value, "units"):
+            return convert_value(lookup_parameter(self.model, name), value, f"values[{name!r}]")
+        return jnp.asarray(value, jnp.result_type(float))
 
 
 def _check_used_once(paths: tuple[tuple[str, ...], ...], links: tuple[str, ...]) -> None:

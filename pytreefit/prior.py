@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
 
-from .model import Parameter
+from .model import Parameter, convert_value
 from .numeric import lenient
 from .parameter import is_traced
 
@@ -25,7 +25,7 @@ def as_prior(prior: Any, parameters: list[Parameter]) -> dist.Distribution:
                 f"{jnp.shape(parameter.value)}."
             )
     if isinstance(prior, tuple | list) and len(prior) == 2:
-        prior = _uniform(name, *prior)
+        prior = _uniform(parameters[0], *prior)
     if not isinstance(prior, dist.Distribution):
         raise TypeError(
             f"The prior of {name!r} is {prior!r} but must be a NumPyro distribution or (low, high)."
@@ -52,9 +52,9 @@ def as_prior(prior: Any, parameters: list[Parameter]) -> dist.Distribution:
     return prior
 
 
-def _uniform(name: str, low: Any, high: Any) -> dist.Distribution:
-    dtype = jnp.result_type(float)
-    low, high = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
+def _uniform(parameter: Parameter, low: Any, high: Any) -> dist.Distribution:
+    name = parameter.path
+    low, high = (convert_value(parameter, end, f"The prior of {name!r}") for end in (low, high))
     if not (is_traced(low) or is_traced(high)):
         finite = np.isfinite(low).all() and np.isfinite(high).all()
         if not (finite and np.all(low < high)):

@@ -129,7 +129,7 @@ class GPSolver(eqx.Module):
             )
         process = Process(
             model=model,
-            mean=ConstantMean(mean) if isinstance(mean, int | float) else mean,
+            mean=mean if mean is None or callable(mean) else ConstantMean(mean),
             terms=checked_terms(terms),
             amplitude=amplitude,
             jitter=jitter,

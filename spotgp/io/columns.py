@@ -26,16 +26,31 @@ class Columns(NamedTuple):
 
 def read_columns(time: Any, flux: Any, flux_err: Any, segment: Any) -> Columns:
     """Columns of equal length; errors that are not given are 1, segments 0."""
+    single = getattr(time, "dtype", None) == np.float32
     time = as_data("TimeSeriesData.time", time, "d", ndim=1)
+    if single:
+        _check_precision(time)
     unit = unit_of(flux)
     flux = as_data("TimeSeriesData.flux", flux, shape=time.shape)
-    error = as_data("TimeSeriesData.flux_err", 1.0 if flux_err is None else flux_err, unit)
+    error = 1.0 if flux_err is None else flux_err
+    error = as_data("TimeSeriesData.flux_err", error, "" if unit is None else unit)
     error = np.full(time.shape, error) if error.ndim == 0 else error
     check_shape("TimeSeriesData.flux_err", error, shape=time.shape)
     if segment is None:
         return Columns(time, flux, error, np.zeros(time.shape, np.int64))
     labels = as_integers("TimeSeriesData.segment", segment, shape=time.shape)
     return Columns(time, flux, error, labels)
+
+
+def _check_precision(time: np.ndarray) -> None:
+    """ValueError where single precision has made times equal that were not."""
+    known = time[np.isfinite(time)]
+    apart = np.unique(known).size
+    if apart < 0.9 * known.size:
+        raise ValueError(
+            f"TimeSeriesData.time is in single precision, in which only {apart:,} of "
+            f"{points(known.size)} differ. Pass double precision, or take a whole day off before."
+        )
 
 
 def usable(columns: Columns, mask: Any, reason: str, notes: list[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Light-curve files of Kepler, K2 and TESS, and the meaning of their quality flags."""
+"""Light-curve files of Kepler, K2, TESS and CoRoT by whom they are, and their quality flags."""
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,10 +60,51 @@ def find_mission(*headers: Any) -> str | None:
     return None
 
 
+class Producer(NamedTuple):
+    """How a pipeline lays out its tables; names of columns in capitals, the preferred first.
+
+    ``error`` belongs to the column of the flux, ``flags`` holds bits of the mission (``bits`` in
+    place of its default ones), or flags that are ``good``. ``relative`` is the unit of fluxes about
+    zero, ``zero`` the Julian date of time 0 where it is not the mission's.
+    """
+
+    name: str
+    time: str
+    flux: tuple[str, ...]
+    error: str = "{}_ERR"
+    flags: str | None = None
+    marker: str | None = None  # a column that only this one has
+    bits: int | None = None
+    good: tuple[str | int, ...] = ()
+    relative: float | None = None
+    zero: float | None = None
+
+
+# the first whose columns are all there
+PRODUCERS = (
+    Producer("SPOC", "TIME", ("PDCSAP_FLUX", "SAP_FLUX"), flags="SAP_QUALITY"),
+    Producer("TASOC", "TIME", ("FLUX_CORR",), flags="PIXEL_QUALITY", relative=1e-6),
+    Producer("SPOC", "TIME", ("PDCSAP_FLUX",), flags="QUALITY"),
+    Producer("QLP", "TIME", ("KSPSAP_FLUX", "SYS_RM_FLUX", "DET_FLUX"), flags="QUALITY"),
+    Producer("TGLC", "TIME", ("CAL_PSF_FLUX", "CAL_APER_FLUX"), "", "TESS_FLAGS"),
+    Producer("CDIPS", "TMID_BJD", ("IFL1", "IFL2", "IFL3"), "IFE{1}", "IRQ1", good=("G", "0"),
+             zero=0.0),
+    Producer("eleanor", "TIME", ("CORR_FLUX", "PCA_FLUX"), "FLUX_ERR", "QUALITY", good=(0,)),
+    Producer("K2SC", "TIME", ("FLUX",), "ERROR", "QUALITY", marker="TREND_P"),
+    # bits of its own: flagged by the spacecraft, and not a number
+    Producer("EVEREST", "TIME", ("FLUX",), "FRAW_ERR", "QUALITY", marker="FRAW",
+             bits=_KEPLER_DEFAULT | 3 << 22),
+    Producer("K2SFF", "T", ("FCOR", "FRAW"), "", "MOVING", good=(0,)),
+    Producer("CoRoT", "DATEHEL", ("WHITEFLUXSYS", "WHITEFLUX"), "WHITEFLUXDEV", "STATUS",
+             good=(0,), zero=0.0),
+    Producer("table", "TIME", ("FLUX",)),
+)  # fmt: skip
+
+
 def from_fits(
-    path: str | os.PathLike, flux: str, quality: str | int, mission: str | None
+    path: str | os.PathLike, flux: str | None, quality: str | int, mission: str | None
 ) -> dict[str, Any]:
-    """Columns of a light-curve file of Kepler, K2 or TESS, as arguments of `TimeSeriesData`."""
+    """Columns of a light-curve file, as arguments of `TimeSeriesData`."""
     from astropy.io import fits
 
     if mission is not None and mission not in QUALITY_BITS:
@@ -77,46 +118,100 @@ def from_fits(
                 f"{path} holds no table, so it is no light-curve file; its HDUs are "
                 f"{', '.join(repr(hdu.name) for hdu in units)}."
             )
-        table = next((hdu for hdu in tables if hdu.name == "LIGHTCURVE"), tables[0])
+        table = next((hdu for hdu in tables if hdu.name in ("LIGHTCURVE", "BESTAPER")), tables[0])
         primary = units[0].header
         found = find_mission(primary, table.header)
         _check_mission(path, mission, found, str(primary.get("TELESCOP", "")).strip())
-        columns, flags, where = _columns(path, table, primary, flux.upper(), str(found))
-    read = f"Read {flux} of {where} from {os.path.basename(path)}."
-    return {**columns, "history": [read], **by_quality(flags, quality, found)}
+        return _Table(path, table, primary, found).read(flux, quality)
 
 
-def _columns(path: str, table: Any, primary: Any, flux: str, mission: str):
-    """Columns and metadata of a table HDU, the quality flags, and the part of the mission."""
-    header, names = table.header, {name.upper(): name for name in table.columns.names}
-    flag = "SAP_QUALITY" if "SAP_QUALITY" in names else "QUALITY"
-    missing = [name for name in ("TIME", flux, flag) if name not in names]
-    if missing:
+class _Table:
+    """A table of a light-curve file, whose layout is one of `PRODUCERS`."""
+
+    def __init__(self, path: str, table: Any, primary: Any, mission: str | None):
+        self.path, self.table, self.primary, self.mission = path, table, primary, mission
+        self.names = {name.upper(): name for name in table.columns.names}
+
+    def read(self, flux: str | None, quality: str | int) -> dict[str, Any]:
+        """Arguments of `TimeSeriesData`."""
+        producer, flux = self._layout(None if flux is None else flux.upper(), quality)
+        values = self._column(flux)
+        error = producer.error.format(flux, flux[-1:])
+        unit = (self.table.columns[self.names[flux]].unit or "").replace("e-", "electron")
+        scale = producer.relative
+        keys = [k for k in ("QUARTER", "CAMPAIGN", "SECTOR") if self.primary.get(k) is not None]
+        part = f" {keys[0].lower()} {self.primary[keys[0]]}" if keys else ""
+        where = f"{self.mission or producer.name}{part}"
+        spread = self._column(error) if error in self.names else None
+        if scale:
+            values, unit = 1.0 + scale * values, ""
+            spread = None if spread is None else scale * spread
+        return {
+            "time": self._column(producer.time),
+            "flux": values,
+            "flux_err": spread,
+            "name": str(self.primary.get("OBJECT", "")).strip(),
+            "unit": unit,
+            "reference": self._zero(producer),
+            "history": [f"Read {flux} of {where} from {os.path.basename(self.path)}."],
+            **self._mask(producer, quality),
+        }
+
+    def _layout(self, flux: str | None, quality: str | int) -> tuple[Producer, str]:
+        """The producer, and the column of the flux; ValueError with the columns there are."""
+        for producer in PRODUCERS:
+            needed = {producer.time, producer.marker, producer.flags} - {None}
+            needed -= {producer.flags} if quality == "none" else set()
+            preferred = [name for name in producer.flux if name in self.names]
+            there = preferred if flux is None else [name for name in (flux,) if name in self.names]
+            if needed <= set(self.names) and preferred and there:
+                return producer, there[0]
+        would_do = [n for one in PRODUCERS for n in one.flux if n in self.names]
+        hint = ""
+        if would_do:
+            hint = f" Choose the flux with flux=: {', '.join(dict.fromkeys(would_do))}."
+        what = "of a layout that is known" if flux is None else flux
         raise ValueError(
-            f"{path} has no column {' or '.join(missing)} in its table {table.name!r}; its "
-            f"columns are {', '.join(names.values())}. Choose the flux with flux=."
+            f"{self.path} has no column {what} in its table {self.table.name!r}, or its time or "
+            f"flags are missing; its columns are {', '.join(self.names.values())}.{hint} Or read "
+            "them yourself and pass arrays: TimeSeriesData(time, flux, flux_err)."
         )
 
-    def column(name: str, dtype=np.float64) -> np.ndarray:
-        return np.array(table.data[names[name]], dtype=dtype)
+    def _column(self, name: str, dtype: Any = np.float64) -> np.ndarray:
+        return np.array(self.table.data[self.names[name]], dtype=dtype)
 
-    keys = [key for key in ("QUARTER", "CAMPAIGN", "SECTOR") if primary.get(key) is not None]
-    start = header.get("BJDREFI", primary.get("BJDREFI"))
-    fraction = header.get("BJDREFF", primary.get("BJDREFF", 0.0))
-    columns = {
-        "time": column("TIME"),
-        "flux": column(flux),
-        "flux_err": column(flux + "_ERR") if flux + "_ERR" in names else None,
-        "name": str(primary.get("OBJECT", "")).strip(),
-        "unit": (table.columns[names[flux]].unit or "").replace("e-", "electron"),  # as in astropy
-        "reference": _ZERO_POINT[mission] if start is None else float(start) + float(fraction),
-    }
-    part = f" {keys[0].lower()} {primary[keys[0]]}" if keys else ""
-    return columns, column(flag, np.int64), mission + part
+    def _zero(self, producer: Producer) -> float | None:
+        """The Julian date of time 0."""
+        start = self.table.header.get("BJDREFI", self.primary.get("BJDREFI"))
+        fraction = self.table.header.get("BJDREFF", self.primary.get("BJDREFF", 0.0))
+        if producer.zero is not None or (start is None and self.mission is None):
+            return producer.zero
+        if start is None:
+            return _ZERO_POINT[str(self.mission)]
+        return float(start) + float(fraction)
+
+    def _mask(self, producer: Producer, quality: str | int) -> dict[str, Any]:
+        """The mask of the points whose flags are good, and its reason."""
+        if producer.flags not in self.names:
+            return {}
+        if producer.good and isinstance(quality, str) and quality_bits(quality, "Kepler"):
+            flags = np.array(self.table.data[self.names[producer.flags]])
+            flags = np.char.strip(flags) if flags.dtype.kind in "SU" else flags
+            return {
+                "mask": np.isin(flags, producer.good),
+                "reason": f"{producer.flags} of {producer.name}",
+            }
+        if producer.good and quality == "none":
+            return {}
+        if producer.bits is not None and quality == "default":
+            quality = producer.bits
+        return by_quality(self._column(producer.flags, np.int64), quality, self.mission)
 
 
 def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:
     if found is None:
+        if wanted is None and telescope.upper() in ("", "COROT"):
+            return  # the layout of the table says what it is
         raise ValueError(
             f"{path} has TELESCOP {telescope or 'not given'}, which is neither Kepler nor TESS. "
             "Read its columns yourself and pass arrays: TimeSeriesData(time, flux, flux_err)."

@@ -17,7 +17,7 @@ from ..periods import (
     lomb_scargle,
     rotation_period,
 )
-from . import missions, readers
+from . import missions, readers, text
 from .columns import (
     GAP,
     days_of,
@@ -184,11 +184,14 @@ class TimeSeriesData(Steps):
     def from_fits(
         cls,
         path: str | os.PathLike | Sequence[str | os.PathLike],
-        flux: str = "PDCSAP_FLUX",
+        flux: str | None = None,
         quality: str | int = "default",
         mission: str | None = None,
     ) -> Self:
-        """Return the light curve in a FITS file of Kepler, K2 or TESS, or in several of them.
+        """Return the light curve in a FITS file of Kepler, K2, TESS or CoRoT, or in several.
+
+        Read are files of SPOC, TASOC, QLP, TGLC, CDIPS, eleanor, K2SC, EVEREST, K2SFF and CoRoT,
+        told apart by their columns, and tables with the columns TIME and FLUX.
 
         Parameters
         ----------
@@ -196,13 +199,14 @@ class TimeSeriesData(Steps):
             A light-curve file (gzipped or not), or a sequence of them: one segment each, with
             times counted from the first file's time 0. Normalise per segment afterwards, quarters
             and sectors differ in level.
-        flux : str
-            Column of the flux; its errors are in the column of that name with ``_ERR``, and are
-            estimated where there is none.
+        flux : str, optional
+            Column of the flux, by default the corrected one of the file's producer; errors are in
+            the column that belongs to it, and are estimated where there is none.
         quality : str or int
             Points are masked if their flags hold any bit of this mask. "default" is what makes a
             point useless (safe modes, coarse pointing, manual exclusion ...), "hard" takes cosmic
-            rays and stray light too, "none" is 0.
+            rays and stray light too, "none" needs no flags. Producers with flags of their own
+            leave out what they call bad.
         mission : str, optional
             "Kepler", "K2" or "TESS" if the file must be of that mission.
 
@@ -217,6 +221,39 @@ class TimeSeriesData(Steps):
                 raise ValueError("path is an empty sequence. Pass one light-curve file at least.")
             return cls.concatenate([cls.from_fits(one, flux, quality, mission) for one in paths])
         return cls(**missions.from_fits(path, flux, quality, mission))
+
+    @classmethod
+    def from_text(
+        cls,
+        path: str | os.PathLike,
+        flux: str | None = None,
+        *,
+        band: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Self:
+        """Return the light curve in a text or CSV file, such as those of ASAS-SN and ZTF.
+
+        Columns are found by their names: time (or BJD, HJD, JD, MJD), flux or mag, their errors,
+        and a band. Magnitudes become relative fluxes about 1; limits such as ">17.2" and points
+        with a flag are masked.
+
+        Parameters
+        ----------
+        path
+            Of a table that ``astropy.io.ascii`` can read.
+        flux : str, optional
+            Column of the flux or magnitude.
+        band : str, optional
+            Which filter, where there are several.
+        columns : sequence of str, optional
+            Names of the columns of a file without any, such as ``("time", "flux", "flux_err")``.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or there are several bands and none is chosen.
+        """
+        return cls(**text.from_text(path, flux, band, columns))
 
     @classmethod
     def concatenate(cls, series: Sequence["TimeSeriesData"]) -> Self:

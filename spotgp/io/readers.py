@@ -38,7 +38,7 @@ def from_timeseries(
 def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -> dict[str, Any]:
     """Columns of a lightkurve object; errors that are all NaN are ignored."""
     meta = getattr(light_curve, "meta", None) or {}
-    time = light_curve.time
+    time, reference = _days_of(light_curve.time)
     error = getattr(light_curve, "flux_err", None)
     if error is not None and np.all(np.isnan(as_data("light_curve.flux_err", error))):
         error = None
@@ -48,14 +48,28 @@ def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -
         flags = np.asarray(getattr(flags, "value", flags)).astype(np.int64)
         masked = by_quality(flags, quality, mission or find_mission(meta))
     return {
-        "time": np.asarray(time.value, float),
+        "time": time,
         "flux": light_curve.flux,
         "flux_err": error,
-        "reference": _ZERO_POINT.get(getattr(time, "format", "")),
-        "time_scale": getattr(time, "scale", None) or "tdb",
+        "reference": reference,
+        "time_scale": getattr(light_curve.time, "scale", None) or "tdb",
         "name": str(meta.get("OBJECT", meta.get("LABEL", "")) or ""),
         **masked,
     }
+
+
+def _days_of(time: Any) -> tuple[Any, float | None]:
+    """Days, and the Julian date of their zero; ValueError for what are no times."""
+    name = getattr(time, "format", None)
+    if hasattr(time, "jd1") and hasattr(time, "to"):
+        raise ValueError(
+            "light_curve.time holds differences, as of a folded light curve: phases are no times. "
+            "Pass the light curve before it was folded."
+        )
+    if name in _ZERO_POINT or not hasattr(time, "jd1"):
+        return as_data("light_curve.time", time.value, "d"), _ZERO_POINT.get(name)
+    days, reference, _ = days_of(time, None)
+    return days, reference
 
 
 def joined(series: list[Any]) -> dict[str, Any]:
@@ -73,6 +87,13 @@ def joined(series: list[Any]) -> dict[str, Any]:
             "Some of the series to concatenate have a reference (the Julian date of time 0) "
             "and some do not. Build all of them with reference=, or none."
         )
+    for k, one in enumerate(series):
+        for other in series[:k]:
+            if np.array_equal(one.time, other.time) and np.array_equal(one.flux, other.flux):
+                raise ValueError(
+                    f"Two of the series to concatenate are the same ({one.name or 'number'} {k}): "
+                    "leave one out, or its points count twice."
+                )
     zero = series[0].reference
     shifts = [one.reference - zero if all(known) else 0.0 for one in series]
     first = np.cumsum([0, *(one.n_segments for one in series[:-1])])

@@ -12,7 +12,7 @@ import tinygp
 from jaxtyping import Array, Float
 
 from pytreefit import jit
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_data, is_traced
 
 from ..star.acf import WindowedCurve
 from ..star.latitude import latitude_rule
@@ -263,7 +263,7 @@ def _on_lags(function, kernel, lag):
     dtype = jnp.result_type(float)
     if is_traced(lag):
         return function(kernel, jnp.ravel(lag).astype(dtype)).reshape(lag.shape)
-    lag = np.asarray(lag, dtype)
+    lag = as_data("lag", lag, "d").astype(dtype)
     size = max(_CHUNK, 1 << (max(lag.size, 1) - 1).bit_length())
     padded = np.zeros(size, dtype)
     padded[: lag.size] = lag.ravel()

@@ -28,7 +28,7 @@ def checked(time: Any, flux: Any, flux_err: Any = None) -> tuple[np.ndarray, np.
     if not np.ptp(flux) > 0:
         raise ValueError(f"flux is {flux[0]:g} everywhere: a constant light curve has no period.")
     if flux_err is not None:
-        flux_err = as_data("flux_err", flux_err, unit)
+        flux_err = as_data("flux_err", flux_err, "" if unit is None else unit)
         if not np.all(flux_err > 0) or flux_err.shape not in ((), time.shape):
             raise ValueError(
                 f"flux_err has shape {flux_err.shape} and a smallest value of "

@@ -31,7 +31,7 @@ _MIXES = (
 )
 _VARIANCES = (0.5, 1.0, 2.0)  # in units of the data's
 _FLOOR = 0.1  # of the scatter in a third of its memory: finer structure decides nothing
-_TRUST = 0.5  # power of the likelihoods: no star is a sum of three oscillators
+_TRUST = 0.7  # power of the likelihoods: no star is a sum of three oscillators
 _PRIOR = {"white": 0.05, "red": 0.15}  # probability of noise only, and of changes without a period
 _SAME = 0.1  # periods that differ by less are one
 _DOUBT = 0.15  # a candidate of this probability is worth a flag

@@ -1,0 +1,86 @@
+"""Light curves in text files: columns, and the tables of ASAS-SN and ZTF."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+# names in small letters, the preferred first
+_TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "time": None, "t": None}
+_FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
+_ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "mag_err", "mag err", "magerr", "error")
+_BANDS = ("filtercode", "filter", "phot_filter", "band")
+_FLAGS = ("catflags", "quality")
+_MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
+
+
+def from_text(
+    path: str | os.PathLike, flux: str | None, band: str | None, columns: Any
+) -> dict[str, Any]:
+    """Columns of a text file, as arguments of `TimeSeriesData`."""
+    from astropy.io import ascii
+
+    path = os.fspath(path)
+    table: Any = ascii.read(path) if columns is None else ascii.read(path, names=list(columns))
+    names = {name.lower().strip(): name for name in table.colnames}
+    time = _first(path, names, "time", tuple(_TIMES))
+    wanted = (flux.lower(),) if flux is not None else _FLUXES
+    value = _first(path, names, "flux", wanted)
+    magnitudes = value.startswith("mag")
+    errors = [n for n in _ERRORS if n in names and n.startswith("mag") == magnitudes]
+    keep, notes = np.ones(len(table), bool), []
+    kinds = [n for n in _BANDS if n in names]
+    if kinds:
+        labels = np.asarray(table[names[kinds[0]]]).astype(str)
+        there = list(dict.fromkeys(labels))
+        if band is None and len(there) > 1:
+            raise ValueError(
+                f"{path} has points in the bands {', '.join(there)}: choose one with band=."
+            )
+        if band is not None and band not in there:
+            raise ValueError(f"{path} has no band {band!r}, only {', '.join(there)}.")
+        keep &= labels == (there[0] if band is None else band)
+    for name in _FLAGS:
+        if name in names:
+            keep &= _numbers(table[names[name]]) == 0
+            notes.append(f"{names[name]} and band")
+    light, error = _numbers(table[names[value]]), None
+    if errors:
+        error = _numbers(table[names[errors[0]]])
+    if magnitudes:
+        light = 10.0 ** (-0.4 * (light - np.nanmedian(light[keep])))
+        error = None if error is None else _MAGNITUDE * light * error
+    return {
+        "time": _numbers(table[names[time]]),
+        "flux": light,
+        "flux_err": error,
+        "reference": _TIMES[time],
+        "mask": keep,
+        "reason": notes[0] if notes else "band",
+        "history": [f"Read {names[value]} from {os.path.basename(path)}."],
+    }
+
+
+def _first(path: str, names, what: str, wanted: tuple[str, ...]) -> str:
+    found = [name for name in wanted if name in names]
+    if not found:
+        raise ValueError(
+            f"{path} has no column of the {what} ({', '.join(wanted)} would do); its columns are "
+            f"{', '.join(names.values())}. Name them with columns=, or pass arrays: "
+            "TimeSeriesData(time, flux, flux_err)."
+        )
+    return found[0]
+
+
+def _numbers(column: Any) -> np.ndarray:
+    """The numbers of a column; NaN for limits such as ">17.2" and for what is missing."""
+    if column.dtype.kind in "fiu":
+        return np.ma.filled(np.ma.asarray(column, float), np.nan).astype(float)
+
+    def number(entry: Any) -> float:
+        try:
+            return float(entry)
+        except (TypeError, ValueError):
+            return float("nan")
+
+    return np.array([number(entry) for entry in column])

@@ -1,0 +1,126 @@
+"""Units, masks and times at every door of the light curves: the same answer, or a refusal."""
+
+import astropy.units as u
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from astropy.time import Time, TimeDelta
+
+import spotgp
+from pytreefit import fit
+from spotgp import TimeSeriesData
+
+PEQ = "model.visibility.peq"
+
+
+@pytest.fixture(scope="module")
+def columns():
+    rng = np.random.default_rng(0)
+    t = np.arange(0.0, 20.0, 0.2)
+    flux = 1.0 + 0.01 * np.sin(2.0 * np.pi * t / 5.0) + 1e-3 * rng.normal(size=t.size)
+    return t, flux, np.full(t.size, 1e-3)
+
+
+@pytest.fixture(scope="module")
+def star():
+    return spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+        visibility=spotgp.VisibilityFunction(peq=5.0, kappa=0.2, inc=1.0),
+        sigma_k=0.01,
+    )
+
+
+@pytest.fixture(scope="module")
+def gp(columns, star):
+    return spotgp.GPSolver(*columns, star)
+
+
+def test_units_of_columns(columns, star, gp):
+    t, flux, error = columns
+    wanted = float(gp.log_likelihood())
+    ppm = u.Unit("1e-6")
+    for other in (
+        ((24.0 * t) * u.h, 100.0 * flux * u.percent, 1e6 * error * ppm),
+        (t * u.d, flux, 100.0 * error * u.percent),
+    ):
+        assert float(spotgp.GPSolver(*other, star).log_likelihood()) == pytest.approx(wanted)
+    t, flux, error = (24.0 * t) * u.h, flux, 100.0 * error * u.percent
+    data = TimeSeriesData(t, flux, error)
+    np.testing.assert_allclose(data.flux_err, 1e-3)
+    assert spotgp.lomb_scargle(t, flux, error).period == pytest.approx(5.0, rel=0.03)
+    found = spotgp.rotation_period(t, flux, error)
+    assert found.period == pytest.approx(spotgp.rotation_period(*columns).period)
+    with pytest.raises(TypeError, match="flux_err"):
+        TimeSeriesData(t, flux, 1e-3 * u.Jy)
+    assert TimeSeriesData(t, flux * u.electron / u.s, 86400.0 * error * u.electron / u.d).unit
+
+
+def test_units_of_parameters(columns, star, gp):
+    values = gp.values()
+    moved = {**values, PEQ: 120.0 * u.h}
+    np.testing.assert_allclose(gp.posterior.unconstrain(moved), gp.posterior.unconstrain(values))
+    assert float(gp.posterior.model_at(moved).get(PEQ)) == pytest.approx(5.0)
+    with pytest.raises(TypeError, match="peq"):
+        gp.posterior.model_at({**values, PEQ: 120.0 * u.km})
+    priors = spotgp.GPSolver(*columns, star, priors={"peq": (48.0 * u.h, 20.0)}).posterior.priors
+    assert float(priors[PEQ].low) == pytest.approx(2.0)
+    with pytest.raises(TypeError, match="peq"):
+        spotgp.GPSolver(*columns, star, priors={"peq": (0.0, 9.0 * u.km / u.s)})
+    started = fit(gp.posterior, start={PEQ: 120.0 * u.h}, steps=1, progress=False)
+    assert np.isfinite(started.log_density)
+
+
+def test_units_of_lags_and_times(star, gp):
+    kernel = spotgp.AnalyticKernel(star)
+    np.testing.assert_allclose(kernel.kernel([24.0] * u.h), kernel.kernel(np.array([1.0])))
+    np.testing.assert_allclose(gp.predict([24.0] * u.h).mean, gp.predict(np.array([1.0])).mean)
+
+
+def test_masks(columns, star):
+    t, flux, error = columns
+    spoilt = flux.copy()
+    spoilt[10] = 1e3
+    masked = np.ma.masked_where(np.arange(t.size) == 10, spoilt)
+    wanted = spotgp.GPSolver(*(np.delete(column, 10) for column in columns), star).log_likelihood()
+    with pytest.warns(UserWarning, match="1 of 100 points are not finite"):
+        gp = spotgp.GPSolver(t, masked, error, star)
+    assert float(gp.log_likelihood()) == pytest.approx(float(wanted))
+    assert len(TimeSeriesData(t, masked, error)) == t.size - 1
+    with pytest.raises(ValueError, match="not finite"):
+        spotgp.rotation_period(t, masked)
+
+
+def test_numbers_of_any_kind_are_a_mean(columns, star):
+    wanted = float(spotgp.GPSolver(*columns, star, mean=1.0).log_likelihood())
+    for mean in (np.float32(1.0), np.array(1.0), jnp.asarray(1.0), 1):
+        gp = spotgp.GPSolver(*columns, star, mean=mean)
+        assert float(gp.log_likelihood()) == pytest.approx(wanted, rel=1e-6)
+
+
+class LightCurve:
+    """What lightkurve's objects have."""
+
+    def __init__(self, time, flux, flux_err):
+        self.time, self.flux, self.flux_err, self.meta = time, flux, flux_err, {}
+
+
+@pytest.mark.parametrize("name", ["jd", "mjd", "unix", "gps", "cxcsec", "decimalyear", "iso"])
+def test_times_of_any_format(columns, name):
+    t, flux, error = columns
+    time = Time(2459000.5 + t, format="jd", scale="tdb")
+    time.format = name
+    data = TimeSeriesData.from_lightkurve(LightCurve(time, flux, error))
+    assert data.span == pytest.approx(np.ptp(t), abs=1e-5)
+    assert data.reference + data.time[0] == pytest.approx(2459000.5, abs=1e-3)
+
+
+def test_what_are_no_times(columns):
+    t, flux, error = columns
+    folded = LightCurve(TimeDelta(t % 5.0, format="jd"), flux, error)
+    with pytest.raises(ValueError, match="phases are no times"):
+        TimeSeriesData.from_lightkurve(folded)
+    with pytest.raises(ValueError, match=r"in single precision, in which only \d+ of 100 points"):
+        TimeSeriesData((2459000.5 + t).astype(np.float32), flux, error)
+    data = TimeSeriesData(t, flux, error)
+    with pytest.raises(ValueError, match="are the same"):
+        TimeSeriesData.concatenate([data, data])

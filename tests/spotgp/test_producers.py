@@ -1,0 +1,170 @@
+"""Files of pipelines other than the missions' own: small ones of the same layout."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from spotgp import TimeSeriesData
+
+N = 40
+TIME = 1500.0 + 0.02 * np.arange(N)
+FLUX = 1.0 + 0.01 * np.sin(TIME)
+
+
+def write(path, columns, telescope="TESS", name="LIGHTCURVE", header=None, **more):
+    primary = fits.PrimaryHDU()
+    primary.header.update({"TELESCOP": telescope, "OBJECT": "a star", **more})
+    kinds = {"i": "J", "f": "D", "U": "2A"}
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column(key, kinds[np.asarray(c).dtype.kind], array=c) for key, c in columns.items()]
+    )
+    table.name = name
+    table.header.update(header or {})
+    fits.HDUList([primary, table]).writeto(path)
+    return path
+
+
+def flags(*values):
+    """The first points have these flags, the others none."""
+    found = np.zeros(N, int)
+    found[: len(values)] = values
+    return found
+
+
+MANUAL = 128  # a manual exclusion, for TESS
+LAYOUTS = {
+    # columns, points that are left out, flux, error, mission
+    "TASOC": (
+        {
+            "TIME": TIME, "FLUX_RAW": FLUX, "FLUX_CORR": 1e6 * (FLUX - 1.0),
+            "FLUX_CORR_ERR": np.full(N, 1e3), "QUALITY": np.arange(N),
+            "PIXEL_QUALITY": flags(MANUAL, 1),
+        },
+        2, 1e-3, "TESS",
+    ),
+    "QLP, old": (
+        {"TIME": TIME, "SAP_FLUX": FLUX, "KSPSAP_FLUX": FLUX, "QUALITY": flags(MANUAL),
+         "KSPSAP_FLUX_ERR": np.full(N, 1e-3)},
+        1, 1e-3, "TESS",
+    ),
+    "QLP, new": (
+        {"TIME": TIME, "SAP_FLUX": 2 * FLUX, "SYS_RM_FLUX": FLUX, "QUALITY": flags(MANUAL)},
+        1, None, "TESS",
+    ),
+    "TGLC": (
+        {"time": TIME, "cal_psf_flux": FLUX, "cal_aper_flux": 2 * FLUX,
+         "TESS_flags": flags(MANUAL), "TGLC_flags": flags()},
+        1, None, "TESS",
+    ),
+    "CDIPS": (
+        {"TMID_BJD": TIME + 2457000.0, "IFL1": FLUX, "IFE1": np.full(N, 1e-3),
+         "IRQ1": np.where(np.arange(N) < 3, "X", "G")},
+        3, 1e-3, "TESS",
+    ),
+    "eleanor": (
+        {"TIME": TIME, "RAW_FLUX": 2 * FLUX, "CORR_FLUX": FLUX, "FLUX_ERR": np.full(N, 1e-3),
+         "QUALITY": flags(4096, 1)},
+        2, 1e-3, "TESS",
+    ),
+    "K2SC": (
+        {"TIME": TIME, "FLUX": FLUX, "ERROR": np.full(N, 1e-3), "QUALITY": flags(1),
+         "TREND_P": FLUX, "TREND_T": FLUX},
+        1, 1e-3, "K2",
+    ),
+    "EVEREST": (
+        {"TIME": TIME, "FLUX": FLUX, "FRAW": 2 * FLUX, "FRAW_ERR": np.full(N, 1e-3),
+         "QUALITY": flags(1 << 22, 1 << 24)},
+        1, 1e-3, "K2",
+    ),
+    "K2SFF": (
+        {"T": TIME, "FRAW": 2 * FLUX, "FCOR": FLUX, "MOVING": flags(1, 1, 1, 1)},
+        4, None, "K2",
+    ),
+    "CoRoT": (
+        {"DATEHEL": TIME + 2457000.0, "WHITEFLUX": FLUX, "WHITEFLUXDEV": np.full(N, 1e-3),
+         "STATUS": flags(4)},
+        1, 1e-3, "CoRoT",
+    ),
+}  # fmt: skip
+ZERO = {"TESS": 2457000.0, "K2": 2454833.0, "CoRoT": 0.0}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_layouts_of_producers(tmp_path, name):
+    columns, left_out, error, mission = LAYOUTS[name]
+    more = {"MISSION": "K2"} if mission == "K2" else {}
+    telescope = "Kepler" if mission == "K2" else mission
+    hdu = "BESTAPER" if name == "K2SFF" else "LIGHTCURVE"
+    path = write(tmp_path / "a.fits", columns, telescope, hdu, **more)
+    data = TimeSeriesData.from_fits(path)
+    np.testing.assert_allclose(data.flux, FLUX[left_out:], rtol=1e-12)
+    zero = ZERO[mission] if name != "CDIPS" else 0.0
+    assert data.reference == zero
+    days = TIME + (2457000.0 if zero == 0.0 else 0.0)
+    np.testing.assert_allclose(data.time, days[left_out:], rtol=0, atol=1e-9)
+    assert data.name == "a star"
+    if error is not None:
+        np.testing.assert_allclose(data.flux_err, error)
+    assert len(TimeSeriesData.from_fits(path, quality="none")) == N
+
+
+def test_another_column_and_none_at_all(tmp_path):
+    columns = LAYOUTS["TGLC"][0]
+    path = write(tmp_path / "a.fits", columns)
+    np.testing.assert_allclose(TimeSeriesData.from_fits(path, "cal_aper_flux").flux, 2 * FLUX[1:])
+    with pytest.raises(ValueError, match=r"no column RAW.*Choose the flux.*CAL_PSF_FLUX"):
+        TimeSeriesData.from_fits(path, "raw")
+    plain = write(tmp_path / "b.fits", {"TIME": TIME, "FLUX": FLUX, "FLUX_ERR": 0.1 * FLUX}, "")
+    data = TimeSeriesData.from_fits(plain)
+    assert (len(data), data.reference) == (N, None)
+    unknown = write(tmp_path / "c.fits", {"TIME": TIME, "COUNTS": FLUX})
+    with pytest.raises(ValueError, match=r"its columns are TIME, COUNTS.*pass arrays"):
+        TimeSeriesData.from_fits(unknown)
+    no_flags = write(tmp_path / "d.fits", {"TIME": TIME, "PDCSAP_FLUX": FLUX})
+    assert len(TimeSeriesData.from_fits(no_flags, quality="none")) == N
+    with pytest.raises(ValueError, match="flags are missing"):
+        TimeSeriesData.from_fits(no_flags)
+
+
+def test_asas_sn_with_limits_and_cameras(tmp_path):
+    path = tmp_path / "asassn.csv"
+    rows = [
+        f"{2458000.5 + k},ba,{14.0 + 0.1 * (k % 2)},0.01,{10.0 - k % 2},0.1,g" for k in range(9)
+    ]
+    rows.append("2458010.5,ba,>16.3,99.99,0.2,0.4,g")
+    path.write_text("HJD,Camera,mag,mag_err,flux(mJy),flux_err,Filter\n" + "\n".join(rows))
+    data = TimeSeriesData.from_text(path)
+    np.testing.assert_allclose(data.flux[:2], [10.0, 9.0])
+    assert data.reference == 0.0
+    magnitudes = TimeSeriesData.from_text(path, flux="mag")
+    assert len(magnitudes) == 9
+    assert magnitudes.flux[1] / magnitudes.flux[0] == pytest.approx(10 ** (-0.04))
+    np.testing.assert_allclose(magnitudes.flux_err / magnitudes.flux, 0.00921, rtol=1e-3)
+
+
+def test_ztf_with_flags_and_bands(tmp_path):
+    path = tmp_path / "ztf.csv"
+    rows = [
+        f"{58000.5 + k},15.0,0.02,{32768 * (k == 3)},{'zg' if k < 8 else 'zr'}" for k in range(12)
+    ]
+    path.write_text("mjd,mag,magerr,catflags,filtercode\n" + "\n".join(rows))
+    with pytest.raises(ValueError, match=r"bands zg, zr: choose one with band="):
+        TimeSeriesData.from_text(path)
+    data = TimeSeriesData.from_text(path, band="zg")
+    assert (len(data), data.reference) == (7, 2400000.5)
+    np.testing.assert_allclose(data.flux, 1.0)
+    with pytest.raises(ValueError, match="no band 'zi'"):
+        TimeSeriesData.from_text(path, band="zi")
+
+
+def test_plain_columns(tmp_path):
+    path = tmp_path / "columns.txt"
+    np.savetxt(path, np.stack([TIME, FLUX, np.full(N, 1e-3)], axis=1))
+    data = TimeSeriesData.from_text(path, columns=("time", "flux", "flux_err"))
+    np.testing.assert_allclose(data.flux, FLUX)
+    np.testing.assert_allclose(data.flux_err, 1e-3)
+    path.write_text("when brightness\n1.0 2.0\n2.0 3.0\n")
+    with pytest.raises(
+        ValueError, match=r"no column of the time.*its columns are when, brightness"
+    ):
+        TimeSeriesData.from_text(path)
