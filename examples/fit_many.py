@@ -23,6 +23,8 @@ from pytreefit import cache_programs  # noqa: E402
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("paths", type=Path, nargs="+")
+parser.add_argument("--flux", help="column of the flux, by default the producer's corrected one")
+parser.add_argument("--quality", default="default", help="default, hard or none")
 parser.add_argument("--days", type=float, help="use the first days only")
 parser.add_argument("--points", type=int, default=200, help="points per star to fit, at most")
 parser.add_argument("--starts", type=int, default=4, help="number of fits per star")
@@ -39,7 +41,7 @@ def read(path):
                 arrays["time"], arrays["flux"], arrays["flux_err"], name=path.stem
             )
     else:
-        data = spotgp.TimeSeriesData.from_fits(path)
+        data = spotgp.TimeSeriesData.from_fits(path, args.flux, args.quality)
     if args.days:
         data = data.first(args.days)
     return data.normalize().sigma_clip(5.0).thin(args.points)

@@ -27,6 +27,8 @@ from pytreefit import Table, cache_programs, sample  # noqa: E402
 
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("path", type=Path)
+parser.add_argument("--flux", help="column of the flux, by default the producer's corrected one")
+parser.add_argument("--quality", default="default", help="default, hard or none")
 parser.add_argument("--days", type=float, help="use the first days only")
 parser.add_argument("--points", type=int, default=300, help="number of points to fit, at most")
 parser.add_argument("--starts", type=int, default=8, help="number of fits")
@@ -48,7 +50,7 @@ if args.path.suffix == ".npz":
             arrays["time"], arrays["flux"], arrays["flux_err"], name=args.path.stem
         )
 else:
-    data = spotgp.TimeSeriesData.from_fits(args.path)
+    data = spotgp.TimeSeriesData.from_fits(args.path, args.flux, args.quality)
 if args.days:
     data = data.first(args.days)
 data = data.normalize().sigma_clip(5.0)
