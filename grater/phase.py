@@ -228,6 +228,10 @@ class Polarized(AbstractPhaseFunction):
         default=1.0, bounds="[0, 1]", label="$p_{max}$", doc="largest degree of polarisation"
     )
 
+    def __check_init__(self):
+        if not isinstance(self.phase, AbstractPhaseFunction):
+            raise TypeError(f"Polarized.phase = {self.phase!r} is not a phase function.")
+
     def __call__(self, cos_scatter):
         return self.curves((None,))(cos_scatter)[0]
 

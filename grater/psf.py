@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_data, is_traced, unit_of
+from pytreefit.extend import as_number, is_traced, unit_of
 
 from ._arrays import position, real_array
 
@@ -294,7 +294,7 @@ def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
     if size is not None:
         return size
     if not is_traced(fwhm):
-        fwhm = as_data(f"{name}.fwhm", fwhm, "pix", ndim=0)
+        fwhm = as_number(f"{name}.fwhm", fwhm, "pix")
     try:
         return 2 * max(1, math.ceil(reach * float(fwhm))) + 1
     except Exception as error:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import as_data, inline, rebuild
+from pytreefit.extend import as_data, as_whole_numbers, inline, rebuild
 
 from ._arrays import opened
 from .disk import intensities
@@ -47,9 +47,9 @@ class Grid(Model):
     shape: tuple[int, int] = eqx.field(static=True, converter=tuple)
 
     def __init__(self, shape, pixel_scale, distance, center=None):
-        self.shape = shape
+        self.shape = as_whole_numbers("Grid.shape", shape, 1)
         _check_grid(self)
-        ny, nx = self.shape = tuple(int(n) for n in shape)
+        ny, nx = self.shape
         self.pixel_scale = pixel_scale
         self.distance = distance
         self.center = (nx // 2, ny // 2) if center is None else center
@@ -315,6 +315,8 @@ def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:
     ValueError, TypeError
         For curves that are not finite, not increasing or of different lengths, and other units.
     """
+    if not isinstance(grid, Grid):
+        raise TypeError(f"radial_map: grid = {grid!r} is not a Grid.")
     row, column = np.indices(grid.shape)
     x, y = np.asarray(grid.center)
     radius = as_data("radial_map: radius", opened(radius), "pix", ndim=1)

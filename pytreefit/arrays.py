@@ -1,5 +1,6 @@
 """The one door for arrays: what users pass as data becomes plain float64 on the host."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -93,6 +94,31 @@ def as_integers(where: str, value: Any, *, shape: tuple[int, ...] | None = None)
         raise TypeError(f"{where} holds {_kind(array)}, not integers: number them 0, 1, 2 ...")
     check_shape(where, array, None, shape)
     return array.astype(np.int64)
+
+
+def as_number(where: str, value: Any, unit: Any = None) -> float:
+    """One finite real number. TypeError for another kind, ValueError for a shape, NaN, infinity."""
+    number = float(as_data(where, value, unit, shape=()))
+    if not np.isfinite(number):
+        raise ValueError(f"{where} = {number} is not a finite number.")
+    return number
+
+
+def as_whole_numbers(where: str, value: Any, least: int = 0) -> tuple[int, ...]:
+    """One or several whole numbers, none below ``least``, as a tuple."""
+    array = np.atleast_1d(as_data(where, value))
+    if array.ndim > 1 or not array.size:
+        raise ValueError(f"{where} has shape {array.shape}: pass one or several whole numbers.")
+    if not np.all((array == np.round(array)) & (array >= least) & np.isfinite(array)):
+        raise ValueError(f"{where} = {_short(value)} must hold whole numbers >= {least}.")
+    return tuple(int(entry) for entry in array)
+
+
+def as_mapping(where: str, value: Any) -> dict:
+    """A mapping as a dictionary; empty for None."""
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{where} is a {type(value).__name__}: pass a dictionary.")
+    return dict(value or {})
 
 
 def as_floats(array: Any) -> jax.Array:

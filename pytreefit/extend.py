@@ -6,7 +6,17 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, computed_once, fast_log, fused_sum, sinh_cosh
-from .arrays import as_booleans, as_data, as_floats, as_integers, check_shape, unit_of
+from .arrays import (
+    as_booleans,
+    as_data,
+    as_floats,
+    as_integers,
+    as_mapping,
+    as_number,
+    as_whole_numbers,
+    check_shape,
+    unit_of,
+)
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
@@ -22,7 +32,10 @@ __all__ = [
     "as_data",
     "as_floats",
     "as_integers",
+    "as_mapping",
+    "as_number",
     "as_prior",
+    "as_whole_numbers",
     "check_shape",
     "computed_once",
     "duration",

@@ -100,7 +100,9 @@ def _checked(t, flux, flux_err, labels):
     time, flux = as_data("t", t, "d"), as_data("flux", flux, "")
     error = as_data("flux_err", flux_err, "")
     error = np.broadcast_to(error, flux.shape) if error.ndim == 0 else error
-    labels = None if labels is None else np.asarray(labels)
+    if labels is not None:
+        as_data("offsets", labels)  # refuses what are no numbers
+        labels = np.asarray(labels)
     given = {"t": time, "flux": flux, "flux_err": error, "offsets": labels}
     for name, array in given.items():
         if array is not None and (array.ndim != 1 or array.shape != time.shape):
@@ -111,7 +113,7 @@ def _checked(t, flux, flux_err, labels):
     good = np.isfinite(time) & np.isfinite(flux) & np.isfinite(error)
     if good.sum() < 2:
         raise ValueError(
-            f"{int(good.sum())} of {time.size} points have a finite time, flux and error; a "
+            f"t, flux and flux_err are finite at {int(good.sum())} of {time.size} points; a "
             "Gaussian process needs two."
         )
     if np.any(error[good] <= 0):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
+from pytreefit.extend import as_mapping
 
 from ..kernel.analytic import AnalyticKernel
 from ..kernel.terms import AbstractTerm
@@ -77,7 +78,7 @@ class Process(Model):
 
 def checked_terms(terms) -> dict[str, AbstractTerm]:
     """Further processes by name; ValueError or TypeError for what is none."""
-    terms = dict(terms or {})
+    terms = as_mapping("terms", terms)
     for name, term in terms.items():
         if name == "spots" or "." in name:
             raise ValueError(

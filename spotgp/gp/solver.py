@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Posterior, jit
-from pytreefit.extend import as_data, is_traced
+from pytreefit.extend import as_data, as_mapping, as_number, is_traced
 
 from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
@@ -129,13 +129,14 @@ class GPSolver(eqx.Module):
             )
         process = Process(
             model=model,
-            mean=mean if mean is None or callable(mean) else ConstantMean(mean),
+            mean=_as_mean(mean),
             terms=checked_terms(terms),
             amplitude=amplitude,
             jitter=jitter,
             orders=orders,
         )
-        chosen = choose_priors(process, data, dict(priors or {}), fixed_mean=not callable(mean))
+        given = as_mapping("priors", priors)
+        chosen = choose_priors(process, data, given, fixed_mean=not callable(mean))
         self.data, self.tolerance = data, float(tolerance)
         by_path = priors_by_path(process, chosen)
         made = prepared(solver, data, process, by_path, self.tolerance)
@@ -361,6 +362,15 @@ class GPSolver(eqx.Module):
             f"GPSolver({self.data.time.size} points, {self.solver!r}, "
             f"free: {', '.join(self.param_keys)})"
         )
+
+
+def _as_mean(mean: Any) -> Any:
+    """A mean function of what may be a number; None for a free constant."""
+    if mean is None or is_traced(mean):
+        return mean if mean is None else ConstantMean(mean)
+    if isinstance(mean, type) or not callable(mean):
+        return ConstantMean(as_number("mean", mean))
+    return mean
 
 
 @jit

@@ -4,7 +4,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from pytreefit.extend import as_booleans, as_data, as_integers, check_shape, unit_of
+from pytreefit.extend import (
+    as_booleans,
+    as_data,
+    as_integers,
+    as_number,
+    check_shape,
+    unit_of,
+)
 
 from .corrections import MAD_TO_SIGMA, running_median
 
@@ -172,8 +179,8 @@ def median_step(time: np.ndarray, segment: np.ndarray | None = None) -> float:
 
 def positive(name: str, value: Any) -> float:
     """Return a float that must be finite and above 0."""
-    number = float(value)
-    if not (np.isfinite(number) and number > 0):
+    number = as_number(name, value, "d")
+    if not number > 0:
         raise ValueError(f"{name} = {value} must be a finite number above 0. Pass one, in days.")
     return number
 

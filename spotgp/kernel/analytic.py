@@ -12,7 +12,7 @@ import tinygp
 from jaxtyping import Array, Float
 
 from pytreefit import jit
-from pytreefit.extend import as_data, is_traced
+from pytreefit.extend import as_data, as_whole_numbers, is_traced
 
 from ..star.acf import WindowedCurve
 from ..star.latitude import latitude_rule
@@ -157,8 +157,8 @@ class AnalyticKernel(tinygp.kernels.Kernel):
 
     def __init__(self, model, orders=None, nodes: int | None = None):
         self.model = model
-        self.orders = None if orders is None else tuple(int(n) for n in orders)
-        self.nodes = None if nodes is None else int(nodes)
+        self.orders = None if orders is None else as_whole_numbers("orders", orders)
+        self.nodes = None if nodes is None else as_whole_numbers("nodes", nodes, 2)[0]
 
     def __check_init__(self):
         if not isinstance(self.model, SpotEvolutionModel):

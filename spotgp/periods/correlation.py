@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pytreefit.extend import as_number
+
 from ..io.columns import median_step, positive
 from .peaks import SIGMA_TO_FWHM, checked, vertex
 
@@ -146,7 +148,8 @@ def _slots(time: np.ndarray, max_lag, step, smoothing) -> _Slots:
             f"max_lag = {longest:g} d holds no two steps of {width:g} d within the span of "
             f"{span:g} d. Pass a larger max_lag or a smaller step, or take more points."
         )
-    fwhm = max(_SMOOTHING, 2.0 * width) if smoothing is None else float(smoothing)
+    fwhm = max(_SMOOTHING, 2.0 * width)
+    fwhm = fwhm if smoothing is None else as_number("smoothing", smoothing, "d")
     if not fwhm >= 0:
         raise ValueError(f"smoothing = {smoothing} must be 0 or more, in days.")
     return _Slots(width, lags, fwhm / SIGMA_TO_FWHM / width)

@@ -29,10 +29,11 @@ def checked(time: Any, flux: Any, flux_err: Any = None) -> tuple[np.ndarray, np.
         raise ValueError(f"flux is {flux[0]:g} everywhere: a constant light curve has no period.")
     if flux_err is not None:
         flux_err = as_data("flux_err", flux_err, "" if unit is None else unit)
-        if not np.all(flux_err > 0) or flux_err.shape not in ((), time.shape):
+        good = np.isfinite(flux_err) & (flux_err > 0)
+        if not np.all(good) or flux_err.shape not in ((), time.shape):
             raise ValueError(
-                f"flux_err has shape {flux_err.shape} and a smallest value of "
-                f"{np.min(flux_err):g}: give one error above 0 for each point, or one for all."
+                f"flux_err has shape {flux_err.shape}, and {np.sum(~good)} of its values are not "
+                "finite and above 0: give one such error for each point, or one for all."
             )
     return time, flux, flux_err
 

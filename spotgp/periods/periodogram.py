@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pytreefit.extend import as_number, as_whole_numbers
+
 from ..io.columns import median_step, positive
 from .peaks import SIGMA_TO_FWHM, checked, local_maxima, vertex
 
@@ -105,8 +107,10 @@ def lomb_scargle(
 
     time, flux, flux_err = checked(time, flux, flux_err)
     low, high = _frequency_range(time, min_period, max_period)
+    oversampling = as_number("oversampling", oversampling)
     if not oversampling >= 2.0:
         raise ValueError(f"oversampling = {oversampling} must be 2 or more, or peaks are missed.")
+    (n_terms,) = as_whole_numbers("n_terms", n_terms, 1)[:1]
     # the highest harmonic has the narrowest peaks
     count = int(np.ceil((high - low) * np.ptp(time) * oversampling * n_terms))
     frequency = np.linspace(low, high, max(count, 2) + 1)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pytreefit.extend import as_integers
+
 from ..io.columns import estimate_errors, median_step, positive
 from ..io.corrections import bin_means, robust_sigma
 from .correlation import autocorrelation
@@ -154,7 +156,8 @@ def _prepared(time, flux, flux_err, segment) -> _Data:
     if time.size < 10:
         raise ValueError(f"time has {time.size} points: a period needs 10 at least.")
     order = np.argsort(time, kind="stable")
-    labels = np.zeros(time.size, int) if segment is None else np.asarray(segment)
+    labels = np.zeros(time.size, int)
+    labels = labels if segment is None else as_integers("segment", segment, shape=time.shape)
     time, flux, labels = time[order], flux[order], labels[order]
     if flux_err is None:
         flux_err = estimate_errors(time, flux, labels)

@@ -139,7 +139,7 @@ class UniformOnSphere(AbstractLatitudeDistribution):
 
 
 def _check_hemispheres(owner: str, hemispheres: str) -> None:
-    if hemispheres not in ("both", "north", "south"):
+    if not isinstance(hemispheres, str) or hemispheres not in ("both", "north", "south"):
         raise ValueError(
             f"{owner}.hemispheres = {hemispheres!r} is not known: take 'both', 'north' or 'south'."
         )
@@ -268,6 +268,8 @@ class GaussianBand(AbstractLatitudeDistribution):
 
 
 def _as_pytree(function: Any) -> Any:
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"CallableLatitude.function = {function!r} is no function of latitudes.")
     # a plain function is no leaf that jax.jit takes, a Partial carries it as static data
     kept = isinstance(function, eqx.Module | jax.tree_util.Partial)
     return function if kept else jax.tree_util.Partial(function)
