@@ -95,7 +95,7 @@ def lomb_scargle(
 
     References
     ----------
-    Scargle 1982, ApJ 263, 835; Baluev 2008, MNRAS 385, 1279; VanderPlas 2018, ApJS 236, 16.
+    Scargle 1982, ApJ 263, 835; Baluev 2008, MNRAS 385, 1279.
 
     Examples
     --------
@@ -107,11 +107,9 @@ def lomb_scargle(
 
     time, flux, flux_err = checked(time, flux, flux_err)
     low, high = _frequency_range(time, min_period, max_period)
-    oversampling = as_number("oversampling", oversampling)
-    if not oversampling >= 2.0:
+    if not as_number("oversampling", oversampling) >= 2.0:
         raise ValueError(f"oversampling = {oversampling} must be 2 or more, or peaks are missed.")
-    (n_terms,) = as_whole_numbers("n_terms", n_terms, 1)[:1]
-    # the highest harmonic has the narrowest peaks
+    n_terms = as_whole_numbers("n_terms", n_terms, 1)[0]
     count = int(np.ceil((high - low) * np.ptp(time) * oversampling * n_terms))
     frequency = np.linspace(low, high, max(count, 2) + 1)
     # without the offsets, which cost the FFT-based sums digits
