@@ -47,7 +47,7 @@ class Grid(Model):
     shape: tuple[int, int] = eqx.field(static=True, converter=tuple)
 
     def __init__(self, shape, pixel_scale, distance, center=None):
-        self.shape = as_whole_numbers("Grid.shape", shape, 1)
+        self.shape = as_whole_numbers("Grid.shape", shape)
         _check_grid(self)
         ny, nx = self.shape
         self.pixel_scale = pixel_scale
@@ -64,7 +64,7 @@ class Grid(Model):
 
 
 def _check_grid(grid: Grid) -> None:
-    if len(tuple(grid.shape)) != 2 or min(grid.shape) < 1:
+    if len(grid.shape) != 2 or min(grid.shape) < 1:
         raise ValueError(f"Grid.shape = {grid.shape} is not (rows, columns) of an image.")
 
 
