@@ -41,9 +41,9 @@ def times(kind, rng):
     return np.sort(night.ravel())
 
 
-def star(number, seed, grids):
-    """Kind, period, signal to noise, lives in rotations, and a light curve."""
-    rng = np.random.default_rng([seed, number])
+def star(number, seed, grids, again=0):
+    """Kind, period, signal to noise, lives in rotations, and a light curve; one that varies."""
+    rng = np.random.default_rng([seed, number, again])
     kind = KINDS[number % len(KINDS)]
     t = grids[kind]
     peq = float(np.exp(rng.uniform(np.log(0.2), np.log(60.0))))
@@ -61,6 +61,8 @@ def star(number, seed, grids):
     rate = rng.uniform(3.0, 8.0) / (lives * peq)
     key = jax.random.key(int(rng.integers(2**31)))
     flux = np.asarray(spotgp.simulate(model, key, t, nspot_rate=rate))[0]
+    if not np.ptp(flux) > 0:  # not a spot was there at the time
+        return star(number, seed, grids, again + 1)
     error = np.std(flux) / snr
     flux = flux + error * rng.normal(size=t.size)
     return {
