@@ -44,20 +44,24 @@ def read(path):
         data = spotgp.TimeSeriesData.from_fits(path, args.flux, args.quality)
     if args.days:
         data = data.first(args.days)
-    return data.normalize().sigma_clip(5.0).thin(args.points)
+    data = data.normalize().sigma_clip(5.0)
+    PERIODS[data.name] = data.rotation_period()  # of all points
+    return data.thin(args.points)
 
 
 def priors(data):
     """Spots live for a rotation at least and grow in a tenth of one or more."""
-    period = spotgp.first_guess(data, MODEL).param_dict["peq"]
+    found = PERIODS[data.name]
+    period, factor = found.period, 1.5 if found.good else 3.0
     return {
-        "peq": (0.3 * period, 3.0 * period),
+        "peq": (period / factor, factor * period),
         "kappa": (0.0, 0.7),
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
     }
 
 
+PERIODS = {}
 MODEL = spotgp.SpotEvolutionModel(
     envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
     visibility=spotgp.VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
@@ -71,6 +75,8 @@ found = spotgp.fit_many(
     starts=args.starts,
 )
 print(found)
+for star in found:
+    print(f"{star.name}: {PERIODS.get(star.name)}")
 if args.output:
     found.to_astropy().write(args.output, overwrite=True)
     print(f"table in {args.output}")

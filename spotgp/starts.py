@@ -75,8 +75,8 @@ def suggest_starts(
     gp
         The process.
     periods
-        Days; by default the candidates of `rotation_period`, the double and the half of the most
-        probable one, as far as the prior allows them.
+        Days; by default the model's, the candidates of `rotation_period`, the double and the half
+        of the most probable one, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
@@ -119,7 +119,9 @@ def _periods(gp: GPSolver, time, flux) -> list[float]:
     likely = found.candidates[found.probabilities > _UNLIKELY]
     own = likely if likely.size else found.candidates[:1]
     others = (found.autocorrelation, found.lomb_scargle, 2.0 * own[0], 0.5 * own[0])
-    wanted = [float(p) for p in (*own, *others) if math.isfinite(p)]
+    # where the model is, too: its period may be of more points than these
+    first = [float(gp.process.model.visibility.peq)] if prior is not None else []
+    wanted = [float(p) for p in (*first, *own, *others) if math.isfinite(p)]
     kept: list[float] = []
     for period in [p for p in wanted if low < p < high] or wanted:
         if all(abs(math.log(period / other)) > _APART for other in kept):
