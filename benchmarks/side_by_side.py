@@ -398,8 +398,7 @@ def compare(there, here, args):
             rows.append({"case": name, "failed": str(reason)})
     slower = [f"{r['case']} ({r['ratio']:.2f})" for r in rows if r.get("ratio", 0.0) > 1.1]
     print(f"more than 10 % slower: {', '.join(slower) or 'nothing'}")
-    against = {"path": None if args.against else args.tree, "commit": common.commit(there.path)}
-    common.record(args.name, rows, against=against, one_core=args.one_core)
+    common.record(args.name, rows, against=common.commit(there.path), one_core=args.one_core)
 
 
 def main():

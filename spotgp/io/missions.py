@@ -192,20 +192,20 @@ class _Table:
 
     def _mask(self, producer: Producer, quality: str | int) -> dict[str, Any]:
         """The mask of the points whose flags are good, and its reason."""
-        if producer.flags not in self.names:
+        unmasked = producer.good and quality in ("none", 0)
+        if unmasked or producer.flags not in self.names:
             return {}
-        if producer.good and isinstance(quality, str) and quality_bits(quality, "Kepler"):
-            flags = np.array(self.table.data[self.names[producer.flags]])
-            flags = np.char.strip(flags) if flags.dtype.kind in "SU" else flags
+        flags = np.array(self.table.data[self.names[producer.flags]])
+        text = flags.dtype.kind in "SU"  # which has no bits
+        if producer.good and (text or isinstance(quality, str)) and quality_bits(quality, "Kepler"):
+            flags = np.char.strip(flags) if text else flags
             return {
                 "mask": np.isin(flags, producer.good),
                 "reason": f"{producer.flags} of {producer.name}",
             }
-        if producer.good and quality == "none":
-            return {}
         if producer.bits is not None and quality == "default":
             quality = producer.bits
-        return by_quality(self._column(producer.flags, np.int64), quality, self.mission)
+        return by_quality(flags.astype(np.int64), quality, self.mission)
 
 
 def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:

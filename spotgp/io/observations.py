@@ -233,9 +233,9 @@ class TimeSeriesData(Steps):
     ) -> Self:
         """Return the light curve in a text or CSV file, such as those of ASAS-SN and ZTF.
 
-        Columns are found by their names: time (or BJD, HJD, JD, MJD), flux or mag, their errors,
-        and a band. Magnitudes become relative fluxes about 1; limits such as ">17.2" and points
-        with a flag are masked.
+        Columns are found by their names: time in days (or BJD, HJD, JD, MJD), flux or mag, their
+        errors, and a band. Fluxes stay in the file's unit, magnitudes become relative fluxes about
+        1; limits such as ">17.2" and points with a flag are masked.
 
         Parameters
         ----------

@@ -28,7 +28,7 @@ def from_text(
     value = _first(path, names, "flux", wanted)
     magnitudes = value.startswith("mag")
     errors = [n for n in _ERRORS if n in names and n.startswith("mag") == magnitudes]
-    keep, notes = np.ones(len(table), bool), []
+    keep, reasons = np.ones(len(table), bool), []
     kinds = [n for n in _BANDS if n in names]
     if kinds:
         labels = np.asarray(table[names[kinds[0]]]).astype(str)
@@ -40,10 +40,11 @@ def from_text(
         if band is not None and band not in there:
             raise ValueError(f"{path} has no band {band!r}, only {', '.join(there)}.")
         keep &= labels == (there[0] if band is None else band)
+        reasons.append("their band")
     for name in _FLAGS:
         if name in names:
             keep &= _numbers(table[names[name]]) == 0
-            notes.append(f"{names[name]} and band")
+            reasons.append(names[name])
     light, error = _numbers(table[names[value]]), None
     if errors:
         error = _numbers(table[names[errors[0]]])
@@ -55,8 +56,8 @@ def from_text(
         "flux": light,
         "flux_err": error,
         "reference": _TIMES[time],
-        "mask": keep,
-        "reason": notes[0] if notes else "band",
+        "mask": keep if reasons else None,
+        "reason": " and ".join(reasons),
         "history": [f"Read {names[value]} from {os.path.basename(path)}."],
     }
 

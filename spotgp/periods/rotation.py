@@ -142,7 +142,7 @@ def rotation_period(
     shortest, longest = _range(data, min_period, max_period)
     peaks, by_itself = _peaks(data, shortest, longest)
     periods = _grid(peaks, shortest, longest)
-    compare = _Comparison(_fewer(data, periods[0]), float(np.log(longest / shortest)))
+    compare = _Comparison(_fewer(data, periods[0]), (shortest, longest))
     periods, weights, white, red = compare.probabilities(periods)
     found = _grouped(periods, weights)
     flags = _flags(found, data, white, red, (shortest, longest))
@@ -218,10 +218,11 @@ def _grid(peaks: Sequence[float], shortest: float, longest: float) -> np.ndarray
     centres = np.log(np.outer(peaks, [0.5, 1.0, 2.0]).ravel())
     around = np.arange(-_REACH, _REACH + 0.5 * _STEP, _STEP)
     steps = np.unique(np.rint((centres[:, None] + around) / _STEP))
+    periods = np.exp(_STEP * steps)
+    inside = (periods >= shortest) & (periods <= longest)
     # and the peaks themselves, for periods that last
-    periods = np.unique(np.concatenate([np.exp(_STEP * steps), peaks]))
-    periods = periods[np.diff(periods, prepend=0.0) > 1e-3 * periods]
-    return periods[(periods >= shortest) & (periods <= longest)]
+    periods = np.unique(np.concatenate([periods[inside], np.clip(peaks, shortest, longest)]))
+    return periods[np.diff(periods, prepend=0.0) > 1e-3 * periods]
 
 
 def _fewer(data: _Data, shortest: float) -> _Data:
@@ -235,8 +236,8 @@ def _fewer(data: _Data, shortest: float) -> _Data:
 class _Comparison:
     """Models of some data, with and without a period."""
 
-    def __init__(self, data: _Data, width: float):
-        self.data, self.width = data, width
+    def __init__(self, data: _Data, limits: tuple[float, float]):
+        self.data, self.limits = data, limits
         self.variance = float(np.var(data.flux))
         scatter = max(robust_sigma(data.flux) ** 2, 1e-6 * self.variance)
         self.noise = data.flux_err**2 + _FLOOR**2 * scatter * max(_points_alike(data) / 3.0, 1.0)
@@ -252,16 +253,17 @@ class _Comparison:
             best = periods[np.argmax(np.where(done, -np.inf, log))]
             kept = (np.abs(np.log(periods / best)) > 1.5 * _STEP) | done
             near = best * np.exp(np.linspace(-1.5, 1.5, _FINE) * _STEP)
+            near = np.unique(np.clip(near, *self.limits))
             closer = self.of_periods(near, _LIVES, _VARIANCES)
             periods, log, done = (
                 np.concatenate([old[kept], new])
-                for old, new in ((periods, near), (log, closer), (done, np.ones(_FINE, bool)))
+                for old, new in ((periods, near), (log, closer), (done, np.ones(near.size, bool)))
             )
         order = np.argsort(periods)
         periods, log = periods[order], log[order]
         cells = np.minimum(np.gradient(np.log(periods)), _STEP) if periods.size > 1 else _STEP
-        share = 1.0 - sum(_PRIOR.values())
-        log = log + np.log(share * np.maximum(cells, 1e-12) / self.width)
+        share = (1.0 - sum(_PRIOR.values())) / np.log(self.limits[1] / self.limits[0])
+        log = log + np.log(share * np.maximum(cells, 1e-12))
         log = np.append(log, [self.of_white_noise(), self.of_changes(periods)])
         weights = np.exp(log - np.max(log))
         weights /= np.sum(weights)

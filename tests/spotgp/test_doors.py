@@ -7,6 +7,7 @@ import pytest
 from astropy.time import Time, TimeDelta
 
 import spotgp
+from factories import make_star
 from pytreefit import fit
 from spotgp import TimeSeriesData
 
@@ -23,11 +24,7 @@ def columns():
 
 @pytest.fixture(scope="module")
 def star():
-    return spotgp.SpotEvolutionModel(
-        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
-        visibility=spotgp.VisibilityFunction(peq=5.0, kappa=0.2, inc=1.0),
-        sigma_k=0.01,
-    )
+    return make_star(peq=5.0)
 
 
 @pytest.fixture(scope="module")

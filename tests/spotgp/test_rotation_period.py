@@ -91,6 +91,12 @@ def test_units_and_levels_do_not_matter():
     assert jumped.period == pytest.approx(5.0, rel=0.03)
 
 
+def test_a_narrow_range():
+    time = np.arange(0.0, 40.0, 0.05)
+    found = rotation_period(time, wave(time, 5.0, 1e-3), 1e-3, min_period=4.995, max_period=5.002)
+    assert 4.995 <= found.period <= 5.002
+
+
 def test_a_few_points_are_refused():
     with pytest.raises(ValueError, match="time has 5 points"):
         rotation_period(np.arange(5.0), np.array([1.0, 2.0, 1.0, 2.0, 1.0]))
