@@ -2,9 +2,10 @@
 
     python examples/fit_many.py lightcurves/*.fits.gz --output rotation.ecsv
 
-Every file is a star. Of a long light curve some hundred points are taken; all stars of a kind share
-one compiled program, and a star that fails is a row that says why. The table can be read again with
-``astropy.table.QTable.read``. A .npz file holds arrays ``time`` (days), ``flux`` and ``flux_err``.
+Every file is a star. Of a long light curve some hundred points are fitted; all stars of a kind
+share one compiled program, and a star that fails is a row that says why. The table can be read
+again with ``astropy.table.QTable.read``. A .npz file holds arrays ``time`` (days), ``flux`` and
+``flux_err``.
 """
 
 import argparse
@@ -34,7 +35,7 @@ cache_programs()  # the next run need not compile again
 
 
 def read(path):
-    """The light curve of a file, cleaned and thinned."""
+    """The light curve of a file, cleaned."""
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             data = spotgp.TimeSeriesData(
@@ -44,15 +45,12 @@ def read(path):
         data = spotgp.TimeSeriesData.from_fits(path, args.flux, args.quality)
     if args.days:
         data = data.first(args.days)
-    data = data.normalize().sigma_clip(5.0)
-    PERIODS[data.name] = data.rotation_period()  # of all points
-    return data.thin(args.points)
+    return data.normalize().sigma_clip(5.0)
 
 
-def priors(data):
+def priors(data, rotation):
     """Spots live for a rotation at least and grow in a tenth of one or more."""
-    found = PERIODS[data.name]
-    period, factor = found.period, 1.5 if found.good else 3.0
+    period, factor = rotation.period, 1.5 if rotation.good else 3.0
     return {
         "peq": (period / factor, factor * period),
         "kappa": (0.0, 0.7),
@@ -61,7 +59,6 @@ def priors(data):
     }
 
 
-PERIODS = {}
 MODEL = spotgp.SpotEvolutionModel(
     envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
     visibility=spotgp.VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
@@ -72,11 +69,12 @@ found = spotgp.fit_many(
     MODEL,
     priors=priors,
     jitter=lambda data: float(np.median(data.flux_err)),
+    points=args.points,
     starts=args.starts,
 )
 print(found)
 for star in found:
-    print(f"{star.name}: {PERIODS.get(star.name)}")
+    print(f"{star.name}: {star.rotation}")
 if args.output:
     found.to_astropy().write(args.output, overwrite=True)
     print(f"table in {args.output}")

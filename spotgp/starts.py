@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Status, Table, fit, jit
-from pytreefit.extend import in_threads, prior_limits, walk
+from pytreefit.extend import Reporter, in_threads, prior_limits, walk
 
-from .gp.priors import inside
+from .gp.priors import inside, short_names
 from .gp.solver import GPSolver, density
-from .periods import autocorrelation, rotation_period
+from .periods import RotationPeriod, autocorrelation, rotation_period
 from .star.model import SpotEvolutionModel
 
 _AMPLITUDE = "model.amplitude."
@@ -45,6 +45,23 @@ class Search(NamedTuple):
         """Number of starts that ended within 0.1 of the best log posterior."""
         return int(np.sum(self.log_density > np.max(self.log_density) - _AGREE))
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to doubt, in words; empty if nothing.
+
+        A parameter at an edge that its prior chose, not one at a bound of its own such as a shear
+        of 0; a fit that did not end; starts of which none agrees with the best.
+        """
+        best, flags = self.best, []
+        chosen = [name for name in best.at_edge if name not in best.at_bound]
+        if chosen:
+            flags.append(f"at the edge of the prior: {', '.join(short_names(chosen))}")
+        elif not best.converged:
+            flags.append("not converged")
+        if self.agreeing == 1 < len(self.fits):
+            flags.append(f"each of {len(self.fits)} starts ends elsewhere")
+        return tuple(flags)
+
     def table(self) -> Table:
         """Where the starts ended, best first."""
         names = self.best.names
@@ -61,7 +78,7 @@ class Search(NamedTuple):
 
 def suggest_starts(
     gp: GPSolver,
-    periods: Sequence[float] | None = None,
+    periods: Sequence[float] | RotationPeriod | None = None,
     lifetimes: Sequence[float] | None = None,
 ) -> list[dict[str, float]]:
     """Values to start from by path, best first.
@@ -75,16 +92,19 @@ def suggest_starts(
     gp
         The process.
     periods
-        Days; by default the model's, the candidates of `rotation_period`, the double and the half
-        of the most probable one, as far as the prior allows them.
+        Days, or what `rotation_period` found in more points than the process has; by default what
+        it finds in those: its candidates, the model's period, the double and the half of the most
+        probable one, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
     time, flux = _without_columns(gp.data)
-    if periods is None or lifetimes is None:
-        found = autocorrelation(time, flux, gp.data.flux_err)
-        periods = _periods(gp, time, flux) if periods is None else periods
+    if periods is None:
+        periods = rotation_period(time, flux, gp.data.flux_err)
+    if isinstance(periods, RotationPeriod):
+        periods = _periods(gp, periods)
     if lifetimes is None:
+        found = autocorrelation(time, flux, gp.data.flux_err)
         decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
@@ -111,11 +131,10 @@ def _without_columns(data):
     return time, flux - columns @ amplitudes
 
 
-def _periods(gp: GPSolver, time, flux) -> list[float]:
+def _periods(gp: GPSolver, found: RotationPeriod) -> list[float]:
     """Candidates, double and half of the best, as far as the prior allows them."""
     prior = gp.posterior.priors.get("model.visibility.peq")
     low, high = (0.0, math.inf) if prior is None else prior_limits(prior)
-    found = rotation_period(time, flux, gp.data.flux_err)
     likely = found.candidates[found.probabilities > _UNLIKELY]
     own = likely if likely.size else found.candidates[:1]
     others = (found.autocorrelation, found.lomb_scargle, 2.0 * own[0], 0.5 * own[0])
@@ -170,11 +189,11 @@ def _variance(values, posterior):
     return posterior.model_at(values).spot_kernel().kernel(jnp.zeros(()))
 
 
-def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
+def first_guess(data, model: SpotEvolutionModel, period: float | None = None) -> SpotEvolutionModel:
     """A model with period, life times and amplitude estimated from the light curve.
 
     The period is the most probable one of `rotation_period`; spots live as long as the
-    autocorrelation takes to decay, and longer than the star takes to turn.
+    autocorrelation takes to decay, and no longer than the light curve.
 
     Parameters
     ----------
@@ -183,9 +202,12 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
     model
         What to start from: the period of its visibility, the times of its envelope and its
         amplitude are set (`SpotEvolutionModel.start`).
+    period
+        Days, in place of that of `rotation_period`.
     """
-    acf, period = data.autocorrelation(), data.rotation_period().period
+    acf, period = data.autocorrelation(), period or data.rotation_period().period
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
+    life = min(life, data.span)
     return model.start(period, life, float(np.std(data.flux)))
 
 
@@ -235,7 +257,10 @@ def search(
     best = fits[int(np.argmax(reached))]
     if not _interrupted(best):
         best = _remade(gp, best, steps, progress)
-    return Search(best, tuple(fits), reached)
+    found = Search(best, tuple(fits), reached)
+    doubt = "; ".join(found.flags) or f"{found.agreeing} of {len(fits)} starts agree"
+    Reporter(progress)(f"search: {doubt}", final=True)
+    return found
 
 
 def _remade(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:

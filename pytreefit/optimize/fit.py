@@ -1,5 +1,6 @@
 """Fits: the most probable parameters, with a plain word on whether they were found."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ..model import lookup_parameter
 from ..posterior import Posterior
+from ..prior import prior_limits
 from ..progress import Pace, Reporter, duration
 from ..space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
 from ..table import Table
@@ -60,6 +62,9 @@ class Fit(eqx.Module):
         The same in words, with numbers.
     at_edge
         Names of the parameters that ran to the edge of their prior.
+    at_bound
+        Those of them whose edge is the bound of the parameter itself, such as an eccentricity of
+        0: a result and no failure, unlike an edge that the prior chose.
     steps
         Number of steps done.
     evaluations
@@ -87,6 +92,7 @@ class Fit(eqx.Module):
     status: Status = eqx.field(static=True)
     message: str = eqx.field(static=True)
     at_edge: tuple[str, ...] = eqx.field(static=True)
+    at_bound: tuple[str, ...] = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     evaluations: int = eqx.field(static=True)
 
@@ -261,12 +267,16 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
         shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
     final = np.asarray(searches.value)
     edge = _at_edge(posterior, frame, searches.z[best]) if np.isfinite(final[best]) else ()
-    status, message = _verdict(searches, best, done, interrupted, edge, tolerance)
+    values = posterior.constrain(u)
+    bound = tuple(name for name in edge if _at_own_bound(posterior, name, values))
+    chosen = tuple(name for name in edge if name not in bound)
+    status, message = _verdict(searches, best, done, interrupted, chosen, tolerance)
+    if bound:
+        message += f" At the bound of what is possible: {', '.join(bound)}."
     dtype = searches.value.dtype
     if len(final) > 1:
         agreeing = int(np.sum(final < final[best] + _AGREEMENT))
         message += f" {agreeing} of {len(final)} starts agree within {_AGREEMENT}."
-    values = posterior.constrain(u)
     if np.isfinite(final[best]):
         message = f"{message} {posterior.remark(values)}".rstrip()
     return Fit(
@@ -280,6 +290,7 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
         status=status,
         message=message,
         at_edge=edge,
+        at_bound=bound,
         steps=done,
         evaluations=int(np.sum(searches.evaluations)),
     )
@@ -356,3 +367,12 @@ def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:
         if _log_density(posterior, frame, z + 4.0 * outwards / frame.scale) > density - slack:
             found.append(coordinate_names(posterior)[index])
     return tuple(found)
+
+
+def _at_own_bound(posterior, coordinate: str, values) -> bool:
+    """Whether the edge of the prior that a parameter ran to is the parameter's own bound."""
+    name = coordinate if coordinate in values else coordinate.rpartition("[")[0]
+    value, (low, high) = np.mean(values[name]), prior_limits(posterior.priors[name])
+    info = lookup_parameter(posterior.model, name).info
+    limit, bound = (low, info.lower) if value - low < high - value else (high, info.upper)
+    return math.isfinite(bound) and math.isclose(limit, bound, rel_tol=1e-6)

@@ -14,14 +14,16 @@ from ..component import AbstractComponent, DataScales, priors_by_bounds
 def default_priors(process, data, fixed_mean: bool) -> dict:
     """Default priors of the free parameters by path, as the components declare them.
 
-    The jitter's is log-uniform from a tenth to 1,000 times the median error.
+    The jitter's is half-Cauchy with the median error as its scale, cut at 1,000 times that: no
+    jitter at all is as good as a small one.
     """
     scales = DataScales.of(data.time, data.flux, data.flux_err)
     parts = {"model": process.model}
     parts |= {f"terms.{name}": term for name, term in process.terms.items()}
     if not fixed_mean:
         parts["mean"] = process.mean
-    priors = {"jitter": dist.LogUniform(0.1 * scales.error, 1e3 * scales.error)}
+    scale = scales.error
+    priors = {"jitter": dist.TruncatedCauchy(0.0, scale, low=0.0, high=1e3 * scale)}
     for path, part in parts.items():
         declares = isinstance(part, AbstractComponent) or path == "model"
         own = part.default_priors(scales) if declares else priors_by_bounds(part)

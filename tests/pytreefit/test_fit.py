@@ -31,6 +31,11 @@ class Point(Model):
     y: jax.Array = param()
 
 
+class Positive(Model):
+    x: jax.Array = param(bounds="[0, 1]")
+    y: jax.Array = param(bounds="[0, inf)")
+
+
 class Vector(Model):
     values: jax.Array = param(shape=None, unit="mag")
 
@@ -94,6 +99,7 @@ def of(x, y, message="", status=Status.CONVERGED):
         status=status,
         message=message,
         at_edge=(),
+        at_bound=(),
         steps=3,
         evaluations=4,
     )
@@ -233,6 +239,20 @@ def test_a_parameter_at_the_edge_of_its_prior_is_reported(optimizer):
         laplace(posterior, result, held=("x", "y"))
     with pytest.raises(ValueError, match="free parameters: x, y"):
         laplace(posterior, result, held=("z",))
+
+
+def test_a_parameter_at_its_own_bound_is_no_failure():
+    posterior = Posterior(
+        Positive(0.5, 0.3), lambda m: -m.x - 0.5 * (m.y - 0.2) ** 2, {"x": (0, 1), "y": (0, 1)}
+    )
+    result = fit(posterior, progress=False)
+    assert result.at_edge == result.at_bound == ("x",)
+    assert result.converged
+    assert "At the bound of what is possible: x." in result.message
+    above = Posterior(posterior.model, posterior.log_likelihood, {"x": (0.1, 1), "y": (0, 1)})
+    result = fit(above, progress=False)
+    assert (result.at_edge, result.at_bound) == (("x",), ())
+    assert result.status is Status.AT_EDGE
 
 
 def test_a_maximum_near_an_edge_is_not_called_the_edge():

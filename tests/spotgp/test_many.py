@@ -7,8 +7,17 @@ import pytest
 
 from pytreefit import Posterior, fit, laplace
 from spotgp import AnalyticKernel, GPSolver, TimeSeriesData, fit_many, search
+from spotgp.component import DataScales
 from spotgp.solvers import Banded, Dense
-from spotgp.survey import _alike, _first_guess, _groups
+from spotgp.survey.many import (
+    _alike,
+    _elsewhere,
+    _fewer,
+    _first_guess,
+    _groups,
+    _process_of,
+    _Star,
+)
 
 PRIORS = {
     "peq": (2.0, 12.0), "kappa": None, "inc": (0.3, 1.5), "lspot": (1.0, 9.0), "tau_spot": None,
@@ -76,15 +85,15 @@ def test_stars_of_any_noise_and_period_share_a_program(data, star, compiled):
         gp = GPSolver(
             one.time, one.flux, error, changed, solver="dense", priors=PRIORS | {"peq": (1.0, 30.0)}
         )
-        items.append((k, one.name, gp))
+        items.append(_Star(k, one.name, gp, None))
     groups = _groups(items)
     assert len(groups) == 1
     shared = _alike(groups[0])
     jax.clear_caches()
     before = compiled.count("jit(_value_and_gradient)")
-    found = {k: gp.value_and_grad_log_posterior() for k, _, gp in shared}
+    found = {k: gp.value_and_grad_log_posterior() for k, _, gp, _ in shared}
     assert compiled.count("jit(_value_and_gradient)") == before + 1
-    for k, _, alone in items:
+    for k, _, alone, _ in items:
         value, gradient = alone.value_and_grad_log_posterior()
         assert float(found[k][0]) == pytest.approx(float(value), rel=1e-10)
         np.testing.assert_allclose(found[k][1], gradient, rtol=1e-6, atol=1e-6)
@@ -94,7 +103,8 @@ def test_the_same_as_one_by_one(data, many, star):
     result, programs, _ = many
     assert programs == result.compilations == 1
     for k, one in ((0, data[0]), (3, data[2])):
-        first = _first_guess(one, star, PRIORS)
+        scales = DataScales.of(one.time, one.flux, one.flux_err)
+        first = _first_guess(one, star, PRIORS, one.rotation_period().period, scales)
         gp = GPSolver.from_data(one, first, priors=PRIORS, solver="dense")
         best = search(gp, number=2, progress=False).best
         assert result[k].log_density == pytest.approx(float(best.log_density), abs=1e-6)
@@ -187,3 +197,31 @@ def test_differences_are_as_good_as_second_derivatives():
     best = fit(posterior, progress=False)
     exact, approximate = (laplace(posterior, best, method=m) for m in ("hessian", "differences"))
     np.testing.assert_allclose(approximate.covariance, exact.covariance, rtol=2e-3)
+
+
+@pytest.mark.parametrize(("period", "kind"), [(0.5, "Took one in"), (9.0, "Averaged")])
+def test_fewer_points_keep_the_period_of_all(period, kind, star):
+    t = np.arange(0.0, 40.0, 0.02)
+    noise = 0.2 * np.random.default_rng(0).normal(size=t.size)
+    flux = 1.0 + 0.01 * (np.sin(2.0 * np.pi * t / period) + noise)
+    data = TimeSeriesData(t, flux, 2e-3)
+    rotation = data.rotation_period()
+    assert rotation.period == pytest.approx(period, rel=0.02)
+    fewer = _fewer(data, 120, rotation)
+    assert 80 < len(fewer) <= 120
+    assert kind in fewer.history[-1]
+    prior = {"peq": (0.1, 30.0)}
+    gp, found = _process_of(data, star, lambda data, rotation: prior, 0.0, 120, {})
+    assert len(fewer) == gp.data.time.size
+    assert float(gp.process.model.visibility.peq) == found.period == rotation.period
+
+
+def test_what_to_doubt_about_a_row(many):
+    for star in many[0]:
+        if star.fit is None:
+            continue
+        chosen = set(star.fit.at_edge) - set(star.fit.at_bound)
+        assert any("edge of the prior" in flag for flag in star.flags) == bool(chosen)
+        assert set(star.rotation.flags) <= set(star.flags)
+    assert _elsewhere(4.0, many[0][0].rotation) == ()
+    assert "rotation_period finds" in _elsewhere(0.3, many[0][0].rotation)[0]
