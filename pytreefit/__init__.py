@@ -11,7 +11,7 @@ from .model import Model
 from .optimize import Fit, Laplace, Status, fit, laplace
 from .parameter import ParamInfo, param
 from .posterior import Posterior
-from .results import Corrected, Samples, load, save
+from .results import Corrected, Importance, Samples, load, save
 from .sampling import sample
 from .table import Table
 
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Corrected",
     "Fit",
+    "Importance",
     "Joint",
     "Laplace",
     "Model",

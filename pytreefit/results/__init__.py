@@ -2,6 +2,7 @@
 
 from .corrected import Corrected
 from .files import load, save
+from .importance import Importance
 from .samples import Samples
 
-__all__ = ["Corrected", "Samples", "load", "save"]
+__all__ = ["Corrected", "Importance", "Samples", "load", "save"]

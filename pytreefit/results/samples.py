@@ -20,6 +20,7 @@ from ..space import indexed_names
 from ..table import Table, rounded
 from . import files, plots
 from .corrected import Corrected, correct, flat
+from .importance import Importance
 
 _LARGE_RHAT = 1.01
 
@@ -59,6 +60,9 @@ class Samples(eqx.Module):
     log_volume
         Log volume element of the unconstrained coordinates at each draw, shape ``(chains, draws)``:
         ``log_density`` less this is the log density of the physical values. None if not known.
+    importance
+        What importance sampling says of itself, an :class:`Importance`, if these draws are its: in
+        no order, points of large weight several times. None for draws of NUTS.
     """
 
     draws: dict[str, Array]
@@ -77,6 +81,7 @@ class Samples(eqx.Module):
     seconds_warmup: float
     seconds_sampling: float
     log_volume: Float[Array, "chains draws"] | None = None
+    importance: Importance | None = None
 
     @classmethod
     def from_run(cls, posterior, rows, seconds: dict[str, float], step_size: float) -> "Samples":
@@ -93,6 +98,30 @@ class Samples(eqx.Module):
             link_paths=tuple(posterior.links),
             **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
             log_volume=log_volume,
+        )
+
+    @classmethod
+    def from_points(cls, posterior, u, log_density, seconds, importance) -> "Samples":
+        """Build the result of importance sampling from points of shape ``(chains, draws, dim)``."""
+        dtype = jnp.result_type(float)
+        draws, log_volume = _constrain(posterior, jnp.asarray(u, dtype))
+        shape = np.shape(log_density)
+        return cls(
+            draws={name: draws[name] for name in posterior.names},
+            log_density=jnp.asarray(log_density, dtype),
+            diverging=jnp.zeros(shape, bool),
+            acceptance=jnp.ones(shape, dtype),
+            tree_depth=jnp.zeros(shape, jnp.int32),
+            leapfrogs=jnp.zeros(shape, jnp.int32),
+            jumps=jnp.zeros(shape, jnp.int32),
+            step_size=0.0,
+            model=posterior.model,
+            paths=posterior.paths,
+            links=posterior.links,
+            link_paths=tuple(posterior.links),
+            **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
+            log_volume=log_volume,
+            importance=importance,
         )
 
     @property
@@ -122,7 +151,13 @@ class Samples(eqx.Module):
 
     @property
     def ess(self) -> dict[str, np.ndarray]:
-        """Effective sample size of each number (Geyer's estimator), all chains together."""
+        """Effective sample size of each number, all chains together.
+
+        By Geyer's estimator; of importance sampling the effective number of its weights.
+        """
+        if self.importance is not None:
+            effective = min(self.importance.effective, self.log_density.size)
+            return {n: np.full(self.draws[n].shape[2:], effective) for n in self.names}
         return self._of_each_name(effective_sample_size)
 
     @property
@@ -169,6 +204,9 @@ class Samples(eqx.Module):
 
     def __repr__(self):
         chains, draws = self.log_density.shape
+        if self.importance is not None:
+            count = chains * draws
+            return f"{count} draws: {self.importance!r}, {self.seconds:.1f} s\n{self.summary()!r}"
         jumps = np.mean(self.jumps)
         return (
             f"{chains} chains of {draws} draws, {self.divergences} divergences, "
@@ -183,6 +221,14 @@ class Samples(eqx.Module):
     def warn(self, stacklevel: int = 2) -> None:
         """Warn (UserWarning) of divergences, and of chains that do not agree (R-hat > 1.01)."""
         say = functools.partial(warnings.warn, category=UserWarning, stacklevel=stacklevel)
+        if self.importance is not None:
+            if not self.importance.good:
+                say(
+                    f"Pareto k = {self.importance.pareto_k:.2f} is above "
+                    f"{self.importance.pareto_limit:.2f}: the mixture missed part of the "
+                    "posterior. Use method='nuts', with jumps between several modes."
+                )
+            return
         if self.divergences:
             say(
                 f"{self.divergences} of {self.diverging.size} trajectories diverged: the draws may "

@@ -17,6 +17,7 @@ from ..space import prior_only
 from ..threads import in_threads
 from . import jumps as _jumps
 from .jumps import Mixture
+from .whitening import Whitening
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
@@ -24,13 +25,6 @@ FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 def _blackjax(module: str) -> Any:
     """A module of BlackJAX, whose import takes seconds and starts JAX's backends."""
     return importlib.import_module(f"blackjax.{module}")
-
-
-class Whitening(NamedTuple):
-    """Coordinates v of the sampler: u = offset + matrix @ v."""
-
-    offset: Float[Array, " dim"]
-    matrix: Float[Array, "dim dim"]
 
 
 class Chains(NamedTuple):

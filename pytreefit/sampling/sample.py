@@ -11,29 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
-from ..optimize.laplace import Laplace, curvature_at
-from ..optimize.minimisers import least_squares, value_and_gradient
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
 from ..results.samples import Samples
-from ..space import coordinate_names, natural_range, prior_only
 from .checkpoint import Checkpoint, fingerprints, kept, read, write
 from .jumps import fit_mixture, no_mixture
-from .nuts import Chunk, Jumps, Whitening, advance, stages, start_adaptation, start_chains
+from .mixture import sample_mixture
+from .nuts import Chunk, Jumps, advance, stages, start_adaptation, start_chains
+from .whitening import Whitening, coordinates
 
 _LEAST_WARMUP = 20
+_FEW = 10  # parameters for which a mixture is tried
+_JUMPS = 8  # for each draw, where the mixture failed
 _ATTEMPTS = 10
-_SETTLING, _SETTLED = 20, 0.05  # most steps to the sampled maximum, and the gain to stop at
 _LOOKS = (0.25, 0.5, 0.75, 1.0)  # parts of the warm-up after which jumps are learned
-_SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's width
 
 
 def sample(
     posterior: Posterior,
     key: Array,
     *,
+    method: str = "nuts",
     start: Any = None,
     chains: int = 4,
     warmup: int = 500,
@@ -46,10 +45,12 @@ def sample(
     progress: bool | Callable[[str], object] = True,
     checkpoint: str | os.PathLike | None = None,
 ) -> Samples:
-    r"""Draw from the posterior with the No-U-Turn sampler.
+    r"""Draw from the posterior.
 
-    The chains move in coordinates in which the posterior is nearly a standard Gaussian. Step size
-    and metric are adapted in Stan's windows during warm-up, to all chains together.
+    With the No-U-Turn sampler, in coordinates in which the posterior is nearly a standard Gaussian;
+    step size and metric are adapted in Stan's windows during warm-up, to all chains together. Or by
+    importance sampling, for about ten parameters at most and densities that are cheap: it takes
+    values only, on all cores, finds the evidence, and weighs several modes against each other.
 
     Parameters
     ----------
@@ -57,11 +58,15 @@ def sample(
         What to draw from.
     key
         Random key; the same key gives the same draws.
+    method
+        ``"nuts"``; ``"mixture"``, importance sampling (`Samples.importance` says how well it did);
+        ``"auto"``, that for up to ten parameters, and where it fails NUTS from its draws.
     start
         A :class:`Fit` or :class:`Laplace`: the chains start from draws of the Gaussian there. None
-        or a dictionary of values: near these. A list of such: from each in turn.
+        or a dictionary of values: near these. A list of such, for all modes that are known.
     chains, warmup, draws
         Number of chains, and of transitions of each for adaptation (at least 20) and after that.
+        Of the mixture chains times draws are returned, at least half as many of them effective.
     dense, target_acceptance, max_depth
         Whether the metric has off-diagonal elements; the acceptance to adapt the step size to (0.95
         if there are divergences); most doublings of a trajectory.
@@ -71,7 +76,7 @@ def sample(
     jumps
         Metropolis steps after each trajectory between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state of one run, which goes on from there if it was
+        As for :func:`fit`; a file for the state of one NUTS run, which goes on from there if it was
         interrupted. Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises
@@ -82,21 +87,39 @@ def sample(
     """
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
-    _check(settings, precondition)
-    with kept(checkpoint):
-        run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
-        samples = run.run(start, precondition)
+    _check(settings, precondition, method)
+    key, tell = _typed(key), Reporter(progress)
+    samples = None
+    if method == "mixture" or (method == "auto" and posterior.dim <= _FEW):
+        samples = sample_mixture(posterior, key, _as_list(start), (chains, draws), tell)
+        if method == "auto" and not samples.importance.good:
+            start, settings["jumps"] = _go_on_from(samples, start, chains), jumps or _JUMPS
+            samples = None
+    if samples is None:
+        with kept(checkpoint):
+            run = _Run(posterior, key, settings, tell, checkpoint)
+            samples = run.run(start, precondition)
     samples.warn(stacklevel=3)
     if remark := posterior.remark(_medians(samples)):
         warnings.warn(remark, stacklevel=2)
     return samples
 
 
+def _as_list(start) -> list:
+    return list(start) if isinstance(start, list | tuple) else [start]
+
+
+def _go_on_from(samples: Samples, start, chains: int) -> list:
+    """The first start, for its coordinates, and draws of the mixture for the other chains."""
+    others = [{n: draws[k, 0] for n, draws in samples.draws.items()} for k in range(chains - 1)]
+    return [_as_list(start)[0], *others]
+
+
 def _medians(samples: Samples) -> dict[str, np.ndarray]:
     return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
-def _check(settings: dict[str, Any], precondition: str) -> None:
+def _check(settings: dict[str, Any], precondition: str, method: str) -> None:
     least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
     for name, lowest in least.items():
         if settings[name] < lowest:
@@ -105,8 +128,10 @@ def _check(settings: dict[str, Any], precondition: str) -> None:
         raise ValueError(
             f"target_acceptance = {settings['target_acceptance']} must be between 0 and 1."
         )
-    if precondition not in ("auto", "none"):
-        raise ValueError(f"precondition = {precondition!r} must be 'auto' or 'none'.")
+    choices = {"precondition": ("auto", "none"), "method": ("nuts", "mixture", "auto")}
+    for (name, allowed), value in zip(choices.items(), (precondition, method), strict=True):
+        if value not in allowed:
+            raise ValueError(f"{name} = {value!r} must be one of {', '.join(map(repr, allowed))}.")
 
 
 def _typed(key):
@@ -115,67 +140,6 @@ def _typed(key):
     if isinstance(key, jax.Array) and key.dtype == jnp.uint32:
         return jax.random.wrap_key_data(key)
     raise TypeError(f"key = {key!r} must be a random key: pass jax.random.key(0).")
-
-
-def _coordinates(posterior, start, precondition: str) -> tuple[Whitening, float]:
-    """The sampler's coordinates, and the spread of the first points in them."""
-    u = start_coordinates(posterior, start)
-    middle, scale = natural_range(posterior)
-    if precondition == "none" or not hasattr(start, "u"):
-        return Whitening(u, jnp.diag(scale)), 0.1
-    edge = np.isin(coordinate_names(posterior), getattr(start, "at_edge", ()))
-    inside = middle + jnp.clip(u - middle, -2.0 * scale, 2.0 * scale)
-    frame = Frame(jnp.where(edge, inside, u), scale)
-    if isinstance(start, Laplace):
-        hessian = jnp.linalg.inv(start.covariance_u / (scale[:, None] * scale[None, :]))
-    else:
-        frame, hessian = _settle(posterior, frame)
-    volume = log_volume_curvature(prior_only(posterior), frame)
-    eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
-    widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
-    return Whitening(frame.offset, scale[:, None] * vectors * widths[None, :]), 1.0
-
-
-def _settle(posterior, frame: Frame):
-    """From the best fit to the maximum of what is sampled, and the curvature there.
-
-    The volume element of the unconstrained coordinates draws parameters that the data leave open
-    away from the edges of their priors, where the curvature says nothing about the width. The
-    curvature is the Fisher matrix where there are residuals, otherwise the second derivatives.
-    """
-    prior, zero = prior_only(posterior), jnp.zeros_like(frame.offset)
-
-    def target(frame):
-        if posterior.residuals is None:
-            value, gradient = value_and_gradient(posterior, frame, zero)
-            hessian = None
-        else:
-            value, gradient, hessian = least_squares(posterior, frame, zero)
-        volumes, slopes = log_volume(prior, frame.offset[None])
-        return value - volumes[0], gradient - slopes[0] * frame.scale, hessian
-
-    def curvature(frame, hessian):
-        return curvature_at(posterior, frame, "hessian") if hessian is None else hessian
-
-    value, gradient, hessian = target(frame)
-    hessian = curvature(frame, hessian)
-    for _ in range(_SETTLING):
-        total = hessian + log_volume_curvature(prior, frame)
-        eigenvalues, vectors = jnp.linalg.eigh(total)
-        step = -vectors @ ((vectors.T @ gradient) / jnp.maximum(eigenvalues, _SOFTEST))
-        if not -0.5 * gradient @ step > _SETTLED:
-            break
-        step = step / jnp.maximum(1.0, jnp.max(jnp.abs(step)))
-        for shrink in (1.0, 0.3, 0.1):
-            trial = Frame(frame.offset + shrink * frame.scale * step, frame.scale)
-            there = target(trial)
-            if there[0] < value:
-                frame, (value, gradient, hessian) = trial, there
-                hessian = curvature(frame, hessian)
-                break
-        else:
-            break
-    return frame, hessian
 
 
 class _Run:
@@ -196,9 +160,9 @@ class _Run:
     def run(self, start, precondition: str) -> Samples:
         """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
         if not self.resume():
-            starts = start if isinstance(start, list | tuple) else [start]
+            starts = _as_list(start)
             others = [start_coordinates(self.posterior, other) for other in starts[1:]]
-            self.begin(*_coordinates(self.posterior, starts[0], precondition), others)
+            self.begin(*coordinates(self.posterior, starts[0], precondition), others)
         try:
             self.finish()
         except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import pytest
 import pytreefit.sampling.checkpoint as checkpoint
 import pytreefit.sampling.nuts as nuts
 from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
-from pytreefit.sampling.sample import _coordinates
+from pytreefit.sampling.whitening import coordinates
 
 KEY = jax.random.key(7)
 TRACES = []
@@ -178,7 +178,7 @@ def test_coordinates_start_from_the_maximum_of_what_is_sampled():
     )
     best = fit(posterior, progress=False)
     assert "x" in best.at_edge
-    whitening, _ = _coordinates(posterior, best, "auto")
+    whitening, _ = coordinates(posterior, best, "auto")
 
     def log_density(v):
         return posterior.log_density(whitening.offset + whitening.matrix @ v)
