@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ _MOST_ROUNDS = 30
 _EQUAL = 1.0  # starts nearer than this, in their own widths, are the same mode
 _HOPELESS = 30.0  # log density by which a start may be below the best
 _EM_STEPS = 5
+_OVERLAP = 0.1  # share of a mode that also belongs to another one, from which they are one
 _LEAST = 10  # effective points per free number of a component that a mixture is learned from
 _WIDE = 0.03  # weight of a component as wide as the prior, which finds what was not expected
 _GOOD, _WAIT = 0.7, 3  # efficiency of a round, and rounds without a better one, to stop at
@@ -51,7 +53,7 @@ class _Points(NamedTuple):
 
     @property
     def log_ratios(self):
-        return np.where(np.isnan(self.log_density), -np.inf, self.log_density) - self.log_proposal
+        return self.log_density - self.log_proposal
 
 
 def sample_mixture(posterior, key, starts, shape: tuple[int, int], tell: Reporter) -> Samples:
@@ -61,47 +63,121 @@ def sample_mixture(posterior, key, starts, shape: tuple[int, int], tell: Reporte
     that the starts are at, later as all points so far suggest. Every point is weighted by the mean
     of all mixtures so far (Cornuet et al. 2012), with which each round mends the ones before. The
     mixture is learned by weighted expectation maximisation (Cappé et al. 2008), at first with
-    tempered weights.
+    tempered weights, and gets a component where it covers the posterior least (Raftery & Bao 2010).
+
+    Raises
+    ------
+    ValueError
+        If the log density is finite at none of the first points.
+    KeyboardInterrupt
+        On Ctrl-C during the first round; later the points so far come, with a warning.
     """
     began = time.perf_counter()
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    modes = _modes(posterior, starts)
-    wide = _as_the_prior(posterior)
-    mixture, mixtures = _first(modes, rng), []
-    points = _Points(np.zeros((0, posterior.dim)), np.zeros(0), np.zeros(0))
-    wanted = shape[0] * shape[1] // 2
-    compiled, efficiency = 0.0, []
-    for number in range(1, _MOST_ROUNDS + 1):
-        mixtures.append(_with(mixture, wide))
-        points = _extended(posterior, points, mixtures, rng)
-        compiled = compiled or time.perf_counter() - began
-        if not np.isfinite(np.max(points.log_ratios)):
-            refuse_start(posterior, jnp.asarray(modes[0].means[0]))
-        weights, k = pareto_smoothed(points.log_ratios)
-        effective = 1.0 / np.sum(weights**2)
-        tell(_line(len(points.u), effective, k, time.perf_counter() - began))
-        efficiency.append(_efficiency(mixtures[-1], points))
-        if effective >= wanted and k <= _limit(len(points.u)) and _settled(efficiency):
-            break
-        mixture = _added(_learned(mixture, points), points)
-    groups = np.repeat(np.arange(len(modes)), _each(len(modes)))
-    importance = _importance(posterior, points, (weights, k), (mixture, groups))
-    tell(f"mixture: {importance}", final=True)
-    seconds = {"compile": compiled, "warmup": 0.0}
-    seconds["sampling"] = time.perf_counter() - began - compiled
-    chosen = _resampled(weights, shape, rng)
-    u, density = points.u[chosen], points.log_density[chosen]
+    run = _Run(posterior, starts, rng)
+    run.round()
+    compiled = time.perf_counter() - began
+    try:
+        while not run.done(shape[0] * shape[1] // 2):
+            tell(f"mixture: {run.importance()!r}, {duration(time.perf_counter() - began)}")
+            run.learn()
+            run.round()
+    except KeyboardInterrupt:
+        message = f"Interrupted after {len(run.points.u):,} points."
+        warnings.warn(message, UserWarning, stacklevel=3)
+    importance = run.importance()
+    tell(f"mixture: {importance!r}", final=True)
+    spent = time.perf_counter() - began - compiled
+    seconds = {"compile": compiled, "warmup": 0.0, "sampling": spent}
+    chosen = _resampled(run.weights, shape, rng)
+    u, density = run.points.u[chosen], run.points.log_density[chosen]
     return Samples.from_points(posterior, u, density, seconds, importance)
 
 
-def _line(number: int, effective: float, k: float, seconds: float) -> str:
-    return f"mixture: {number:,} points, {effective:.0f} effective, k {k:.2f}, {duration(seconds)}"
+class _Run:
+    """The mixtures, and the points drawn from them, so far."""
+
+    def __init__(self, posterior, starts, rng):
+        self.posterior, self.rng = posterior, rng
+        modes = _modes(posterior, starts)
+        self.mixture = _first(modes, rng)
+        self.mode = np.repeat(np.arange(len(modes)), _each(len(modes)))  # of each component
+        self.wide = _as_the_prior(posterior)
+        self.mixtures: list[Mixture] = []
+        nothing = np.zeros(0)
+        self.points = _Points(np.zeros((0, posterior.dim)), nothing, nothing)
+        self.efficiency: list[float] = []
+
+    def round(self) -> None:
+        """Draw and weigh further points."""
+        self.mixtures.append(_with(self.mixture, self.wide))
+        self.points = points = _extended(self.posterior, self.points, self.mixtures, self.rng)
+        if not np.isfinite(np.max(points.log_ratios)):
+            refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
+        self.weights, self.k = pareto_smoothed(points.log_ratios)
+        self.efficiency.append(_efficiency(self.mixtures[-1], points))
+
+    def done(self, wanted: int) -> bool:
+        """Whether so many points are effective, or there have been too many rounds."""
+        if len(self.mixtures) == _MOST_ROUNDS:
+            return True
+        enough = 1.0 / np.sum(self.weights**2) >= wanted and self.k <= _limit(len(self.weights))
+        return bool(enough and _settled(self.efficiency))
+
+    def learn(self) -> None:
+        """A better mixture."""
+        self.mixture = _learned(self.mixture, self.points)
+        self.mixture, nearest = _added(self.mixture, self.points)
+        self.mode = np.append(self.mode, self.mode[nearest])
+
+    def importance(self) -> Importance:
+        """What the weights say: how well it worked, the evidence, and the modes."""
+        logs, weights = self.points.log_ratios, self.weights
+        top = np.max(logs)
+        ratios = np.exp(logs - top)
+        mean = float(np.mean(ratios))
+        shares = self._shares_of_modes()
+        probabilities = shares @ weights
+        order = np.argsort(-probabilities, kind="stable")
+        centres = (shares * weights) @ self.points.u / np.maximum(probabilities, 1e-300)[:, None]
+        values = [self.posterior.constrain(jnp.asarray(centre)) for centre in centres[order]]
+        return Importance(
+            pareto_k=float(self.k),
+            pareto_limit=_limit(len(logs)),
+            effective=float(1.0 / np.sum(weights**2)),
+            evaluations=len(logs),
+            log_evidence=float(np.log(mean) + top),
+            log_evidence_error=float(np.std(ratios)) / np.sqrt(len(ratios)) / mean,
+            mode_probabilities=probabilities[order],
+            mode_values={
+                name: np.stack([np.asarray(of_mode[name]) for of_mode in values])
+                for name in self.posterior.names
+            },
+        )
+
+    def _shares_of_modes(self) -> np.ndarray:
+        """How far each point belongs to each mode, shape (modes, n); modes that overlap are one."""
+        components = _log_components(self.mixture, self.points.u)
+        each = np.exp(components - _log_sum(components, axis=1)[:, None])
+        shares = np.stack([each[:, self.mode == g].sum(axis=1) for g in np.unique(self.mode)])
+        merged = True
+        while merged and len(shares) > 1:
+            both = (shares * self.weights) @ shares.T
+            size = np.maximum(shares @ self.weights, 1e-300)
+            overlap = both / np.minimum(size[:, None], size[None, :])
+            np.fill_diagonal(overlap, 0.0)
+            i, j = np.unravel_index(np.argmax(overlap), overlap.shape)
+            merged = overlap[i, j] > _OVERLAP
+            if merged:
+                shares[min(i, j)] += shares[max(i, j)]
+                shares = np.delete(shares, max(i, j), axis=0)
+        return shares
 
 
 def _efficiency(mixture: Mixture, points: _Points) -> float:
     """Share of the last round's points that are effective, by its own mixture."""
     logs = points.log_density[-_ROUND:] - _log_mixture(mixture, points.u[-_ROUND:])
-    ratios = np.exp(np.where(np.isnan(logs), -np.inf, logs) - np.nanmax(logs))
+    ratios = np.exp(logs - np.max(logs))
     return float(np.sum(ratios) ** 2 / np.sum(ratios**2) / _ROUND)
 
 
@@ -110,9 +186,8 @@ def _settled(efficiency: list[float]) -> bool:
 
     Before, the tails of a curved posterior may be missed, and no weight says so.
     """
-    return efficiency[-1] > _GOOD or len(efficiency) > _WAIT + max(
-        range(len(efficiency)), key=efficiency.__getitem__
-    )
+    best = max(range(len(efficiency)), key=efficiency.__getitem__)
+    return efficiency[-1] > _GOOD or len(efficiency) > best + _WAIT
 
 
 def _limit(number: int) -> float:
@@ -246,18 +321,18 @@ def _learned(mixture: Mixture, points: _Points) -> Mixture:
     return mixture
 
 
-def _added(mixture: Mixture, points: _Points) -> Mixture:
-    """The mixture with a component more where the points have the largest weight.
+def _added(mixture: Mixture, points: _Points) -> tuple[Mixture, int]:
+    """The mixture with a component more where a point has the largest weight, and its neighbour.
 
-    That is where the posterior is least covered (Raftery & Bao 2010). As wide as the nearest points
-    with their weights.
+    The component is as wide as the nearest points with their weights; its neighbour is the
+    component to which the point belonged.
     """
     logs = points.log_ratios
     top = int(np.argmax(logs))
     owner = int(np.argmax(_log_components(mixture, points.u[top][None])[0]))
     metric = np.linalg.inv(np.linalg.cholesky(mixture.covariances[owner]))
     squares = np.sum(((points.u - points.u[top]) @ metric.T) ** 2, axis=1)
-    nearest = np.argsort(squares)[: max(_ROUND // 2, 1)]
+    nearest = np.argsort(squares)[: _ROUND // 2]
     weights = np.exp(logs[nearest] - logs[top])
     weights = weights / np.sum(weights) + 1.0 / len(nearest)
     apart = points.u[nearest] - points.u[top]
@@ -265,7 +340,8 @@ def _added(mixture: Mixture, points: _Points) -> Mixture:
     share = 1.0 / (len(mixture.weights) + 1)
     weights = np.append((1.0 - share) * mixture.weights, share)
     means = np.append(mixture.means, points.u[top][None], axis=0)
-    return Mixture(weights, means, np.append(mixture.covariances, covariance[None], axis=0))
+    covariances = np.append(mixture.covariances, covariance[None], axis=0)
+    return Mixture(weights, means, covariances), owner
 
 
 def _tempered(log_ratios, least: float) -> np.ndarray:
@@ -298,7 +374,8 @@ def _log_densities(posterior, u: np.ndarray) -> np.ndarray:
     # filled up with the last point, so that all parts share a program
     rows = [np.minimum(np.arange(k, k + size), len(u) - 1) for k in range(0, len(u), size)]
     found = in_threads(lambda row: _values(posterior, jnp.asarray(u[row], dtype)), rows)
-    return np.concatenate(found).astype(float)[: len(u)]
+    density = np.concatenate(found).astype(float)[: len(u)]
+    return np.where(density < np.inf, density, -np.inf)  # also where it is NaN
 
 
 def _resampled(weights, shape: tuple[int, int], rng) -> np.ndarray:
@@ -308,35 +385,3 @@ def _resampled(weights, shape: tuple[int, int], rng) -> np.ndarray:
     cumulated = np.cumsum(weights)
     chosen = np.searchsorted(cumulated / cumulated[-1], steps, side="right")
     return rng.permutation(chosen).reshape(shape)
-
-
-def _importance(posterior, points: _Points, smoothed, grouped) -> Importance:
-    """What the weights say: how well it worked, the evidence, and the modes."""
-    (weights, k), (mixture, groups) = smoothed, grouped
-    logs = points.log_ratios
-    top = np.max(logs)
-    ratios = np.exp(logs - top)
-    mean = float(np.mean(ratios))
-    error = float(np.std(ratios)) / np.sqrt(len(ratios)) / mean
-    components = _log_components(mixture, points.u)
-    shares = np.exp(components - _log_sum(components, axis=1)[:, None])
-    groups = np.concatenate([groups, np.zeros(shares.shape[1] - len(groups), int)])
-    modes = np.stack([shares[:, groups == g].sum(axis=1) for g in range(groups.max() + 1)])
-    probabilities = modes @ weights
-    order = np.argsort(-probabilities, kind="stable")
-    centres = (modes * weights) @ points.u / np.maximum(probabilities, 1e-300)[:, None]
-    return Importance(
-        pareto_k=float(k),
-        pareto_limit=_limit(len(logs)),
-        effective=float(1.0 / np.sum(weights**2)),
-        evaluations=len(logs),
-        log_evidence=float(np.log(mean) + top),
-        log_evidence_error=error,
-        mode_probabilities=probabilities[order],
-        mode_values={
-            name: np.stack(
-                [np.asarray(posterior.constrain(jnp.asarray(c))[name]) for c in centres]
-            )[order]
-            for name in posterior.names
-        },
-    )

@@ -48,36 +48,30 @@ def sample(
     r"""Draw from the posterior.
 
     With the No-U-Turn sampler, in coordinates in which the posterior is nearly a standard Gaussian;
-    step size and metric are adapted in Stan's windows during warm-up, to all chains together. Or by
-    importance sampling, for about ten parameters at most and densities that are cheap: it takes
-    values only, on all cores, finds the evidence, and weighs several modes against each other.
+    step size and metric are adapted in Stan's windows, to all chains together. Or by importance
+    sampling, which takes values only, weighs modes, and finds the evidence.
 
     Parameters
     ----------
-    posterior
-        What to draw from.
-    key
-        Random key; the same key gives the same draws.
+    posterior, key
+        What to draw from, and a random key; the same key gives the same draws.
     method
-        ``"nuts"``; ``"mixture"``, importance sampling (`Samples.importance` says how well it did);
-        ``"auto"``, that for up to ten parameters, and where it fails NUTS from its draws.
+        ``"nuts"``, ``"mixture"`` (importance sampling, see `Samples.importance`), or ``"auto"``,
+        which tries that for up to ten parameters and goes on with NUTS where it fails.
     start
-        A :class:`Fit` or :class:`Laplace`: the chains start from draws of the Gaussian there. None
-        or a dictionary of values: near these. A list of such, for all modes that are known.
+        A :class:`Fit` or :class:`Laplace`, whose Gaussian the chains start from; None or a
+        dictionary of values: near these. A list of such, for all modes that are known.
     chains, warmup, draws
-        Number of chains, and of transitions of each for adaptation (at least 20) and after that.
-        Of the mixture chains times draws are returned, at least half as many of them effective.
-    dense, target_acceptance, max_depth
-        Whether the metric has off-diagonal elements; the acceptance to adapt the step size to (0.95
-        if there are divergences); most doublings of a trajectory.
-    precondition
-        ``"auto"`` whitens with the covariance at a ``start`` that is a fit, ``"none"`` by the
-        widths of the priors only.
-    jumps
-        Metropolis steps after each trajectory between modes that the warm-up has found.
+        Number of chains, and of transitions of each for adaptation (at least 20) and after that; of
+        the mixture chains times draws, half of them effective at least.
+    dense, target_acceptance, precondition, max_depth, jumps
+        Of NUTS: whether the metric has off-diagonal elements; the acceptance that the step size is
+        for (0.95 if there are divergences); whether a ``start`` that is a fit whitens (``"auto"``)
+        or not (``"none"``); most doublings of a trajectory; Metropolis steps after each trajectory
+        between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state of one NUTS run, which goes on from there if it was
-        interrupted. Compiled programs are kept meanwhile as by :func:`cache_programs`.
+        As for :func:`fit`; a file for the state of one NUTS run, which then goes on from there.
+        Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises
     ------
@@ -88,31 +82,30 @@ def sample(
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
     _check(settings, precondition, method)
-    key, tell = _typed(key), Reporter(progress)
-    samples = None
-    if method == "mixture" or (method == "auto" and posterior.dim <= _FEW):
-        samples = sample_mixture(posterior, key, _as_list(start), (chains, draws), tell)
-        if method == "auto" and not samples.importance.good:
-            start, settings["jumps"] = _go_on_from(samples, start, chains), jumps or _JUMPS
-            samples = None
-    if samples is None:
-        with kept(checkpoint):
-            run = _Run(posterior, key, settings, tell, checkpoint)
-            samples = run.run(start, precondition)
+    how = precondition, Reporter(progress), checkpoint
+    samples = _drawn(posterior, _typed(key), method, start, settings, how)
     samples.warn(stacklevel=3)
     if remark := posterior.remark(_medians(samples)):
         warnings.warn(remark, stacklevel=2)
     return samples
 
 
-def _as_list(start) -> list:
-    return list(start) if isinstance(start, list | tuple) else [start]
-
-
-def _go_on_from(samples: Samples, start, chains: int) -> list:
-    """The first start, for its coordinates, and draws of the mixture for the other chains."""
-    others = [{n: draws[k, 0] for n, draws in samples.draws.items()} for k in range(chains - 1)]
-    return [_as_list(start)[0], *others]
+def _drawn(posterior, key, method: str, start, settings: dict[str, Any], how) -> Samples:
+    """Draws by a method; by NUTS from those of the mixture where this may fail and does."""
+    starts = list(start) if isinstance(start, list | tuple) else [start]
+    precondition, tell, checkpoint = how
+    if method == "mixture" or (method == "auto" and posterior.dim <= _FEW):
+        shape = settings["chains"], settings["draws"]
+        samples = sample_mixture(posterior, key, starts, shape, tell)
+        if method == "mixture" or (samples.importance and samples.importance.good):
+            return samples
+        others = range(settings["chains"] - 1)
+        found = [{name: draws[k, 0] for name, draws in samples.draws.items()} for k in others]
+        starts = [starts[0], *found]  # the first one is for the coordinates
+        settings = settings | {"jumps": settings["jumps"] or _JUMPS}
+    with kept(checkpoint):
+        run = _Run(posterior, key, settings, tell, checkpoint)
+        return run.run(starts, precondition)
 
 
 def _medians(samples: Samples) -> dict[str, np.ndarray]:
@@ -157,10 +150,9 @@ class _Run:
         self.looked = 0  # how many transitions it was learned from
         self.seconds = {"compile": 0.0, "warmup": 0.0, "sampling": 0.0}
 
-    def run(self, start, precondition: str) -> Samples:
+    def run(self, starts: list, precondition: str) -> Samples:
         """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
         if not self.resume():
-            starts = _as_list(start)
             others = [start_coordinates(self.posterior, other) for other in starts[1:]]
             self.begin(*coordinates(self.posterior, starts[0], precondition), others)
         try:

@@ -185,7 +185,8 @@ def test_coordinates_start_from_the_maximum_of_what_is_sampled():
 
     middle = jnp.zeros(2)
     assert np.max(np.abs(jax.grad(log_density)(middle))) < 0.5
-    np.testing.assert_allclose(-jax.hessian(log_density)(middle), np.eye(2), atol=1e-6)
+    # the curvature is one of differences
+    np.testing.assert_allclose(-jax.hessian(log_density)(middle), np.eye(2), atol=1e-3)
 
 
 def test_single_precision():
@@ -458,7 +459,7 @@ def test_bad_arguments_are_refused(posterior):
         ({"draws": 3}, "draws = 3 must be at least 4"),
         ({"max_depth": 0}, "max_depth = 0 must be at least 1"),
         ({"target_acceptance": 1.0}, "target_acceptance = 1.0 must be between 0 and 1"),
-        ({"precondition": "laplace"}, "precondition = 'laplace' must be 'auto' or 'none'"),
+        ({"precondition": "laplace"}, "precondition = 'laplace' must be one of 'auto', 'none'"),
         ({"start": {"a": np.inf}}, "start of a is not inside its prior"),
     ]:
         with pytest.raises(ValueError, match=message):
