@@ -59,7 +59,7 @@ ifdef GRATER_DATA
 		$(GRATER_DATA)/disks/hr4796a_H_pol.fits.gz --chains 1 --warmup 40 --draws 40
 	MPLBACKEND=Agg $(RUN)python examples/fit_rotation.py \
 		$(GRATER_DATA)/lightcurves/kplr001430163-2010355172524_llc.fits.gz \
-		--days 60 --points 150 --starts 1 --chains 1 --warmup 20 --draws 10
+		--days 60 --points 150 --starts 2
 	MPLBACKEND=Agg $(RUN)python examples/fit_many.py $(GRATER_DATA)/lightcurves/*.fits.gz \
 		$(GRATER_DATA)/lightcurves/kepler63.npz --days 60 --points 80 --starts 1 \
 		--output examples/output/rotation.ecsv

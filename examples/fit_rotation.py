@@ -3,11 +3,11 @@
     python examples/fit_rotation.py kplr001430163-2010355172524_llc.fits.gz
     python examples/fit_rotation.py kepler63.npz --days 200
 
-Of a long light curve some hundred points are taken. The periods that Lomb-Scargle and
-autocorrelation find are the starts of fits with the spots' Gaussian process, and NUTS samples its
-posterior from the best of them. Spots are taken to live for a rotation at least and to grow in a
-tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds arrays
-``time`` (days), ``flux`` and ``flux_err``.
+Of a long light curve some hundred points are taken. The periods that all points suggest are the
+starts of fits with the spots' Gaussian process, whose modes are then sampled: by importance
+sampling, and by NUTS where that fails. Spots are taken to live for a rotation at least and to grow
+in a tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds
+arrays ``time`` (days), ``flux`` and ``flux_err``.
 """
 
 import argparse
@@ -32,12 +32,10 @@ parser.add_argument("--quality", default="default", help="default, hard or none"
 parser.add_argument("--days", type=float, help="use the first days only")
 parser.add_argument("--points", type=int, default=300, help="number of points to fit, at most")
 parser.add_argument("--starts", type=int, default=8, help="number of fits")
+parser.add_argument("--method", default="auto", help="of sampling: auto, mixture or nuts")
 parser.add_argument("--chains", type=int, default=4)
-parser.add_argument("--warmup", type=int, default=200)
-parser.add_argument("--draws", type=int, default=250)
-parser.add_argument("--target-acceptance", type=float, default=0.95)
-parser.add_argument("--max-depth", type=int, default=10, help="doublings of a trajectory, at most")
-parser.add_argument("--jumps", type=int, default=8, help="steps between modes, for each draw")
+parser.add_argument("--warmup", type=int, default=500, help="transitions of NUTS")
+parser.add_argument("--draws", type=int, default=500)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
@@ -59,7 +57,8 @@ fitted = data.thin(args.points)
 print(fitted)
 
 # the period by other methods
-print(data.rotation_period())
+rotation = data.rotation_period()
+print(rotation)
 lomb_scargle = data.lomb_scargle()
 acf = data.autocorrelation()
 
@@ -71,6 +70,7 @@ model = spotgp.first_guess(
         visibility=spotgp.VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
         sigma_k=0.01,
     ),
+    rotation.period,
 )
 period = model.param_dict["peq"]
 priors = {
@@ -86,8 +86,10 @@ gp = spotgp.GPSolver.from_data(
 print(gp)
 
 began = time.perf_counter()
-found = spotgp.search(gp, number=args.starts, progress=False)
+starts = spotgp.suggest_starts(gp, rotation)
+found = spotgp.search(gp, starts, number=args.starts, progress=False)
 print(f"{found.agreeing} of {len(found.fits)} starts end at the best log posterior")
+print(f"to doubt: {'; '.join(found.flags) or 'nothing'}")
 print(found.table())
 best = gp.at(found.best.values)
 print(
@@ -101,24 +103,20 @@ with warnings.catch_warnings(record=True) as caught:
     samples = sample(
         gp.posterior,
         jax.random.key(args.seed),
-        start=found.best,
+        method=args.method,
+        start=list(found.fits),
         chains=args.chains,
         warmup=args.warmup,
         draws=args.draws,
-        target_acceptance=args.target_acceptance,
-        max_depth=args.max_depth,
-        jumps=args.jumps,
+        target_acceptance=0.95,
+        max_depth=5,
+        jumps=8,
     )
 for warning in caught:
     print(f"warning: {warning.message}")
-print(samples.summary())
-worst = max(float(np.max(value)) for value in samples.rhat.values())
-slowest = min(float(np.min(value)) for value in samples.ess_per_second.values())
-print(
-    f"worst R-hat {worst:.4f}; {samples.divergences} divergences; "
-    f"at least {slowest:.2f} effective samples per second, "
-    f"{np.mean(samples.jumps):.2f} jumps per draw"
-)
+print(samples)
+if samples.importance is not None:
+    print(samples.importance.modes())
 models = samples.models().model
 effective = np.asarray(jax.jit(jax.vmap(lambda star: star.effective_period()))(models))
 equator = np.ravel(samples.draws["model.visibility.peq"])
