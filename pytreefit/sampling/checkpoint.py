@@ -30,7 +30,7 @@ class Checkpoint(eqx.Module):
 
     owner: dict[str, str]  # fingerprints of the run
     done: int  # transitions so far
-    whitening: tuple[np.ndarray, ...]  # offset and matrix
+    whitening: tuple[np.ndarray, ...]  # middle, matrix and bend
     state: tuple[np.ndarray, ...]  # leaves of the state of the chains
     chunks: dict[str, np.ndarray]  # each quantity after every transition
     seconds: dict[str, float]  # by phase

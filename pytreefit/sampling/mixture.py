@@ -201,8 +201,9 @@ def _modes(posterior, starts) -> list[Mixture]:
     for index in np.argsort(np.negative(density), kind="stable"):
         if density[index] < np.max(density) - _HOPELESS or len(found) == _COMPONENTS:
             break
-        (offset, matrix), _ = coordinates(posterior, starts[index])
-        mean, root = np.asarray(offset, float), np.asarray(matrix, float)
+        whitening, _ = coordinates(posterior, starts[index])
+        mean = np.asarray(whitening.u(jnp.zeros_like(whitening.middle)), float)
+        root = np.asarray(whitening.matrix, float)
         apart = [np.linalg.solve(root, mean - other.means[0]) for other in found]
         if all(np.sqrt(np.mean(step**2)) > _EQUAL for step in apart):
             found.append(Mixture(np.ones(1), mean[None], (root @ root.T)[None]))

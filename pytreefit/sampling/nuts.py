@@ -17,7 +17,7 @@ from ..space import prior_only
 from ..threads import in_threads
 from . import jumps as _jumps
 from .jumps import Mixture
-from .whitening import Whitening
+from .whitening import Whitening, bent
 
 FAST, SLOW, WINDOW_END, WARMUP_END, DRAW = range(5)
 
@@ -78,12 +78,14 @@ def _floats(tree):
 
 def start_chains(posterior, whitening: Whitening, positions: Float[Array, "chain dim"]) -> Any:
     """Log density and gradient of every chain at its first point, with the program of the fits."""
-    frame = Frame(whitening.offset, jnp.ones_like(whitening.offset))
-    steps = positions @ whitening.matrix.T
-    values, slopes = value_and_gradient(posterior, frame, steps)
-    volumes, volume_slopes = log_volume(prior_only(posterior), whitening.offset[None] + steps)
+    zero = jnp.zeros_like(whitening.middle)
+    u = jax.vmap(whitening.u)(positions)
+    frame = Frame(whitening.u(zero), jnp.ones_like(zero))
+    values, slopes = value_and_gradient(posterior, frame, u - frame.offset[None])
+    volumes, volume_slopes = log_volume(prior_only(posterior), u)
+    own, gradients = bent(whitening, positions, volume_slopes - slopes)
     state = _blackjax("mcmc.hmc").HMCState
-    return state(positions, volumes - values, (volume_slopes - slopes) @ whitening.matrix)
+    return state(positions, volumes + own - values, gradients)
 
 
 def start_adaptation(hmc: Any, *, dense: bool) -> Chains:
@@ -138,7 +140,7 @@ def advance(
     if not len(plan):
         transitions(chains, 0, 0)
     chunks, at = [], 0
-    target = jnp.asarray(target_acceptance, whitening.offset.dtype)
+    target = jnp.asarray(target_acceptance, whitening.middle.dtype)
     while at < len(plan):
         count = len(plan) - at if np.all(plan[at:] == DRAW) else 1
         hmc, chunk = transitions(chains, at, count)
@@ -197,7 +199,7 @@ def _chain(
     kernel = _blackjax("mcmc.nuts").build_kernel()
 
     def log_density(v):
-        return posterior.log_density(whitening.offset + whitening.matrix @ v)
+        return posterior.log_density(whitening.u(v)) + whitening.log_volume(v)
 
     def body(index, carry):
         hmc, chunk = carry
@@ -207,8 +209,8 @@ def _chain(
         if jumps is not None:
             hmc, moved = _jump(log_density, jumps, jax.random.fold_in(now, 1), hmc)
         step = Chunk(
-            u=whitening.offset + whitening.matrix @ hmc.position,
-            log_density=hmc.logdensity,
+            u=whitening.u(hmc.position),
+            log_density=hmc.logdensity - whitening.log_volume(hmc.position),
             acceptance=info.acceptance_rate,
             diverging=info.is_divergent,
             tree_depth=info.num_trajectory_expansions,

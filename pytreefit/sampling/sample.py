@@ -19,12 +19,13 @@ from .checkpoint import Checkpoint, fingerprints, kept, read, write
 from .jumps import fit_mixture, no_mixture
 from .mixture import sample_mixture
 from .nuts import Chunk, Jumps, advance, stages, start_adaptation, start_chains
-from .whitening import Whitening, coordinates
+from .whitening import Whitening, bend_to, coordinates
 
 _LEAST_WARMUP = 20
 _FEW = 10  # parameters for which a mixture is tried
 _JUMPS = 8  # for each draw, where the mixture failed
 _ATTEMPTS = 10
+_PILOT = 0.4  # part of the warm-up after which coordinates are bent, if a parameter is at an edge
 _LOOKS = (0.25, 0.5, 0.75, 1.0)  # parts of the warm-up after which jumps are learned
 
 
@@ -142,7 +143,6 @@ class _Run:
         self.posterior, self.settings = posterior, settings
         self.first_key, self.key = jax.random.split(key)
         self.tell, self.path = tell, path
-        self.plan = stages(settings["warmup"], settings["draws"])
         self.owner = fingerprints(posterior, key, **settings) if path is not None else {}
         self.done = 0
         self.chunks: list[Chunk] = []
@@ -152,6 +152,13 @@ class _Run:
 
     def run(self, starts: list, precondition: str) -> Samples:
         """The whole run; on Ctrl-C it ends early if there are draws that no checkpoint keeps."""
+        warmup, draws = self.settings["warmup"], self.settings["draws"]
+        edge = precondition == "auto" and getattr(starts[0], "at_edge", ())
+        # the first part of the warm-up shows how parameters at an edge are distributed
+        self.pilot = int(_PILOT * warmup) if edge and _PILOT * warmup >= _LEAST_WARMUP else 0
+        parts = [(self.pilot, 0)] if self.pilot else []
+        plans = [stages(*part) for part in (*parts, (warmup - self.pilot, draws))]
+        self.plan = np.concatenate(plans)
         if not self.resume():
             others = [start_coordinates(self.posterior, other) for other in starts[1:]]
             self.begin(*coordinates(self.posterior, starts[0], precondition), others)
@@ -171,10 +178,10 @@ class _Run:
         Chains start around the origin of the whitened coordinates, and in turn around the others.
         """
         self.whitening = whitening
-        number, dim = self.settings["chains"], len(whitening.offset)
-        noise = jax.random.normal(self.first_key, (number, dim), whitening.offset.dtype)
-        apart = [np.asarray(u - whitening.offset) for u in (whitening.offset, *others)]
-        middles = np.linalg.solve(np.asarray(whitening.matrix), np.stack(apart).T).T
+        number, dim = self.settings["chains"], len(whitening.middle)
+        noise = jax.random.normal(self.first_key, (number, dim), whitening.middle.dtype)
+        first = whitening.u(jnp.zeros_like(whitening.middle))
+        middles = whitening.v(np.stack([first, *others]))
         middle = jnp.asarray(middles[np.arange(number) % len(middles)], noise.dtype)
         began = time.perf_counter()
         centre = start_chains(self.posterior, whitening, jnp.zeros_like(noise[:1]))
@@ -189,7 +196,7 @@ class _Run:
                 break
             noise = jnp.where(jnp.asarray(good)[:, None], noise, 0.5 * noise)
         if not finite.all():
-            refuse_start(self.posterior, whitening.offset)
+            refuse_start(self.posterior, first)
         self.seconds["compile"] += time.perf_counter() - began
         self.state = start_adaptation(hmc, dense=self.settings["dense"])
 
@@ -227,8 +234,10 @@ class _Run:
         while self.done < len(self.plan):
             phase = "warmup" if self.done < warmup else "sampling"
             end = warmup if phase == "warmup" else len(self.plan)
-            stop = min([at for at in self._looks() if at > self.done], default=end)
-            self._advance(pace.begin(min(stop, end) - self.done))
+            stops = [at for at in (*self._looks(), self.pilot) if at > self.done]
+            self._advance(pace.begin(min([*stops, end]) - self.done))
+            if self.done == self.pilot:
+                self._bend()
             self.seconds[phase] += pace.end()
             if self.path is not None:
                 self._write()
@@ -251,18 +260,27 @@ class _Run:
             self.chunks.append(chunk)
         self.state, self.done = state, self.done + count
 
+    def _bend(self) -> None:
+        """Coordinates in which the draws so far are nearly Gaussian; the chains stay in place."""
+        u, dtype = self._rows().u, self.whitening.middle.dtype
+        self.whitening = bend_to(u[len(u) // 3 :].reshape(-1, u.shape[-1]), dtype)
+        places = jnp.asarray(self.whitening.v(u[-1]), dtype)
+        hmc = start_chains(self.posterior, self.whitening, places)
+        self.state = start_adaptation(hmc, dense=self.settings["dense"])
+        self.looked = 0
+
     def _jumps_now(self) -> Jumps | None:
         """None of them at first; then by what the warm-up has found until it was looked at."""
-        number, (offset, matrix) = self.settings["jumps"], self.whitening
+        number, middle = self.settings["jumps"], self.whitening.middle
         if not number:
             return None
         looked = max((at for at in self._looks() if at <= self.done), default=0)
         if not looked:
-            return Jumps(no_mixture(len(offset), offset.dtype), jnp.asarray(0, jnp.int32))
+            return Jumps(no_mixture(len(middle), middle.dtype), jnp.asarray(0, jnp.int32))
         if looked != self.looked:
-            u = self._rows().u[looked // 4 : looked].reshape(-1, len(offset))
-            v = np.linalg.solve(np.asarray(matrix), (u - np.asarray(offset)).T).T
-            self.mixture, self.looked = fit_mixture(v, offset.dtype), looked
+            u = self._rows().u[looked // 4 : looked].reshape(-1, len(middle))
+            v = self.whitening.v(u)
+            self.mixture, self.looked = fit_mixture(v, middle.dtype), looked
         return Jumps(self.mixture, jnp.asarray(number, jnp.int32))
 
     def _looks(self) -> list[int]:

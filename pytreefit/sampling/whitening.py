@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._jit import jit
 from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
 from ..optimize.laplace import Laplace, curvature_at
 from ..optimize.minimisers import least_squares, value_and_gradient
@@ -14,14 +15,102 @@ from ..optimize.start import start_coordinates
 from ..space import coordinate_names, natural_range, prior_only
 
 _SETTLING, _SETTLED = 20, 0.05  # most steps to the sampled maximum, and the gain to stop at
+_SKEW = 0.7  # skewness from which a coordinate is bent
+_MOST_SKEW, _MOST_TAIL = 3.0, 1.5
 _SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's width
 
 
 class Whitening(NamedTuple):
-    """Coordinates v of the sampler: u = offset + matrix @ v."""
+    r"""Coordinates v of the sampler, in which the posterior is nearly a standard Gaussian.
 
-    offset: Float[Array, " dim"]
+    .. math:: w = m + M v, \qquad
+              u = \xi + \eta \sinh\left(\frac{\operatorname{arsinh} w + \epsilon}{\delta}\right)
+
+    The second step, by itself for each coordinate, bends the long tails of parameters at the edge
+    of their prior (Jones & Pewsey 2009, Biometrika 96, 761); without it eta = delta = 1 and
+    epsilon = 0.
+    """
+
+    middle: Float[Array, " dim"]
     matrix: Float[Array, "dim dim"]
+    bend: Float[Array, "4 dim"]  # xi, eta, epsilon, delta
+
+    @classmethod
+    def straight(cls, offset, matrix) -> "Whitening":
+        """Coordinates in which u = offset + matrix @ v."""
+        zero, one = jnp.zeros_like(offset), jnp.ones_like(offset)
+        return cls(zero, matrix, jnp.stack([offset, one, zero, one]))
+
+    def u(self, v: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        """Unconstrained coordinates at a point."""
+        place, size, skew, tail = self.bend
+        return place + size * jnp.sinh((jnp.arcsinh(self.middle + self.matrix @ v) + skew) / tail)
+
+    def log_volume(self, v: Float[Array, " dim"]) -> Float[Array, ""]:
+        """Logarithm of the volume element of u, up to a constant."""
+        _, _, skew, tail = self.bend
+        w = self.middle + self.matrix @ v
+        bent = (jnp.arcsinh(w) + skew) / tail
+        return jnp.sum(jnp.log(jnp.cosh(bent)) - 0.5 * jnp.log1p(w**2))
+
+    def v(self, u: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+        """Points, in double precision, from unconstrained coordinates: the inverse of ``u``."""
+        w = _unbent(u, np.asarray(self.bend, float))
+        apart = w - np.asarray(self.middle, float)
+        return np.linalg.solve(np.asarray(self.matrix, float), apart.T).T
+
+
+@jit
+def bent(whitening: Whitening, points: Float[Array, "n dim"], slopes: Float[Array, "n dim"]):
+    """Log volume at each point, and the gradient of it plus of what has these slopes along u."""
+
+    def one(v, slope):
+        value, own = jax.value_and_grad(whitening.log_volume)(v)
+        _, back = jax.vjp(whitening.u, v)
+        return value, own + back(slope)[0]
+
+    return jax.vmap(one)(points, slopes)
+
+
+def bend_to(u: Float[np.ndarray, "n dim"], dtype) -> Whitening:
+    """Coordinates for points drawn from the posterior, bent where their distribution is skew."""
+    u = np.asarray(u, float)
+    place = u.mean(axis=0)
+    one = np.ones_like(place)
+    bend = np.stack([place, one, 0.0 * one, one])
+    width = np.maximum(u.std(axis=0), 1e-300)
+    for k in np.flatnonzero(np.abs(np.mean(((u - place) / width) ** 3, axis=0)) > _SKEW):
+        bend[:, k] = _fit_bend(np.sort(u[:, k]))
+    w = _unbent(u, bend)
+    covariance = np.cov(w.T).reshape(len(place), -1)
+    # as if some more points had no correlations
+    shrink = len(u) / (len(u) + 5.0)
+    covariance = shrink * covariance + (1.0 - shrink) * np.diag(np.diag(covariance))
+    parts = w.mean(axis=0), np.linalg.cholesky(covariance), bend
+    return Whitening(*(jnp.asarray(part, dtype) for part in parts))
+
+
+def _unbent(u, bend):
+    place, size, skew, tail = bend
+    return np.sinh(tail * np.arcsinh((u - place) / size) - skew)
+
+
+def _fit_bend(ascending: np.ndarray) -> np.ndarray:
+    """The bend that makes quantiles of some numbers those of a Gaussian, by least squares."""
+    from scipy.optimize import least_squares
+    from scipy.special import ndtri
+
+    number, width = len(ascending), np.std(ascending)
+    gaussian = np.arcsinh(ndtri((np.arange(number) + 0.5) / number))
+
+    def off(p):
+        there = p[0] + np.exp(p[1]) * np.sinh((gaussian + p[2]) / np.exp(p[3]))
+        return (there - ascending) / width
+
+    start = [np.median(ascending), np.log(width), 0.0, 0.0]
+    limits = [-np.inf, -np.inf, -_MOST_SKEW, -_MOST_TAIL], [np.inf, np.inf, _MOST_SKEW, _MOST_TAIL]
+    place, size, skew, tail = least_squares(off, start, bounds=limits).x
+    return np.array([place, np.exp(size), skew, np.exp(tail)])
 
 
 def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening, float]:
@@ -29,7 +118,7 @@ def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening
     u = start_coordinates(posterior, start)
     middle, scale = natural_range(posterior)
     if precondition == "none" or not hasattr(start, "u"):
-        return Whitening(u, jnp.diag(scale)), 0.1
+        return Whitening.straight(u, jnp.diag(scale)), 0.1
     edge = np.isin(coordinate_names(posterior), getattr(start, "at_edge", ()))
     inside = middle + jnp.clip(u - middle, -2.0 * scale, 2.0 * scale)
     frame = Frame(jnp.where(edge, inside, u), scale)
@@ -40,7 +129,8 @@ def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening
     volume = log_volume_curvature(prior_only(posterior), frame)
     eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
     widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
-    return Whitening(frame.offset, scale[:, None] * vectors * widths[None, :]), 1.0
+    matrix = scale[:, None] * vectors * widths[None, :]
+    return Whitening.straight(frame.offset, matrix), 1.0
 
 
 def _settle(posterior, frame: Frame):
