@@ -8,7 +8,7 @@ of them far more often than random starts do.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Status, Table, fit, jit
-from pytreefit.extend import in_threads, prior_limits, walk
+from pytreefit.extend import as_data, as_whole_number, check_kind, in_threads, prior_limits, walk
 
 from .gp.priors import inside
 from .gp.solver import GPSolver, density
@@ -80,6 +80,7 @@ def suggest_starts(
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
+    check_kind("gp", gp, GPSolver)
     time, flux = _without_columns(gp.data)
     if periods is None or lifetimes is None:
         found = autocorrelation(time, flux, gp.data.flux_err)
@@ -89,7 +90,8 @@ def suggest_starts(
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
     starts = []
-    for period, lifetime in itertools.product(periods, lifetimes):
+    days = _days("periods", periods), _days("lifetimes", lifetimes)
+    for period, lifetime in itertools.product(*days):
         for model in gp.process.model.starts(period, lifetime):
             values = _inside(gp, initial | _values(initial, "model.", model))
             if values not in starts:
@@ -100,6 +102,13 @@ def suggest_starts(
         starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
     ranked = _in_chunks(density, gp, starts)
     return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
+
+
+def _days(name: str, values) -> np.ndarray:
+    days = as_data(name, values, "d", ndim=1)
+    if not (days.size and np.all((days > 0) & np.isfinite(days))):
+        raise ValueError(f"{name} = {values} must be one or several finite numbers > 0, in days.")
+    return days
 
 
 def _without_columns(data):
@@ -184,6 +193,9 @@ def first_guess(data, model: SpotEvolutionModel) -> SpotEvolutionModel:
         What to start from: the period of its visibility, the times of its envelope and its
         amplitude are set (`SpotEvolutionModel.start`).
     """
+    check_kind("model", model, SpotEvolutionModel)
+    if not hasattr(data, "rotation_period"):
+        raise TypeError(f"data is a {type(data).__name__} but must be a TimeSeriesData.")
     acf, period = data.autocorrelation(), data.rotation_period().period
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
     return model.start(period, life, float(np.std(data.flux)))
@@ -217,7 +229,11 @@ def search(
     ValueError
         If no start has a finite log posterior.
     """
+    check_kind("gp", gp, GPSolver)
+    number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)
     starts = suggest_starts(gp) if starts is None else starts
+    if not isinstance(starts, Sequence) or not all(isinstance(s, Mapping) for s in starts):
+        raise TypeError(f"starts = {starts!r} must be a list of dictionaries of values.")
     if not starts:
         raise ValueError(
             "No start has a finite log posterior: check the errors and priors, or pass starts."

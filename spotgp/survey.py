@@ -5,14 +5,14 @@ import math
 import threading
 import time as clock
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from pytreefit import Fit, Status, Table, jit, laplace
-from pytreefit.extend import Reporter, duration, in_threads, lookup_parameter
+from pytreefit.extend import Reporter, check_kind, duration, in_threads, lookup_parameter
 
 from .gp.priors import as_tied, inside, prior_limits, short_names
 from .gp.solver import GPSolver
@@ -215,7 +215,9 @@ def fit_many(
     ValueError
         If there are no stars.
     """
-    stars = list(stars)
+    if not callable(model):
+        check_kind("model", model, SpotEvolutionModel)
+    stars = list(stars) if isinstance(stars, Iterable) else []
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
     run = _Run(stars, (model, priors, jitter, kwargs), (starts, steps, errors), Reporter(progress))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..arrays import as_number, as_whole_number, check_choice, check_kind
 from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
 from ..optimize.laplace import Laplace, curvature_at
 from ..optimize.minimisers import least_squares, value_and_gradient
@@ -82,7 +83,7 @@ def sample(
     """
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
-    _check(settings, precondition)
+    _check(posterior, settings, precondition)
     with kept(checkpoint):
         run = _Run(posterior, _typed(key), settings, Reporter(progress), checkpoint)
         samples = run.run(start, precondition)
@@ -96,17 +97,16 @@ def _medians(samples: Samples) -> dict[str, np.ndarray]:
     return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
-def _check(settings: dict[str, Any], precondition: str) -> None:
+def _check(posterior, settings: dict[str, Any], precondition: str) -> None:
+    check_kind("posterior", posterior, Posterior)
     least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
     for name, lowest in least.items():
-        if settings[name] < lowest:
-            raise ValueError(f"{name} = {settings[name]} must be at least {lowest}.")
-    if not 0 < settings["target_acceptance"] < 1:
+        settings[name] = as_whole_number(name, settings[name], lowest)
+    if not 0 < as_number("target_acceptance", settings["target_acceptance"]) < 1:
         raise ValueError(
             f"target_acceptance = {settings['target_acceptance']} must be between 0 and 1."
         )
-    if precondition not in ("auto", "none"):
-        raise ValueError(f"precondition = {precondition!r} must be 'auto' or 'none'.")
+    check_choice("precondition", precondition, ("auto", "none"))
 
 
 def _typed(key):

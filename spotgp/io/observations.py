@@ -2,12 +2,12 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from pytreefit.extend import unit_of
+from pytreefit.extend import as_number, check_kind, unit_of
 
 from ..periods import (
     Autocorrelation,
@@ -107,12 +107,20 @@ class TimeSeriesData(Steps):
         reference: float | None = None,
         time_scale: str = "tdb",
         name: str = "",
-        history: Iterable[str] = (),
+        history: Sequence[str] = (),
         reason: str = "mask",
     ):
+        unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
+        for key, label in {"unit": unit, "time_scale": time_scale, "name": name}.items():
+            check_kind(f"TimeSeriesData.{key}", label, str)
+        if reference is not None:
+            reference = as_number("TimeSeriesData.reference", reference, "d")
         if hasattr(time, "jd1"):  # an astropy Time
             time, reference, time_scale = days_of(time, reference)
+        check_kind("TimeSeriesData.history", history, list | tuple)
         notes = list(history)
+        for note in notes:
+            check_kind("TimeSeriesData.history", note, str)
         columns = read_columns(time, flux, flux_err, segment)
         keep = usable(columns, mask, reason, notes)
         columns = in_order(columns.at(keep), notes)
@@ -122,8 +130,8 @@ class TimeSeriesData(Steps):
             array.flags.writeable = False
         values = columns._asdict() | dict(
             unit=unit or str(unit_of(flux) or ""),
-            reference=None if reference is None else float(reference),
-            time_scale=str(time_scale),
+            reference=reference,
+            time_scale=time_scale,
             name=name,
             history=tuple(notes),
             n_dropped=int(np.sum(~keep)),
@@ -216,6 +224,7 @@ class TimeSeriesData(Steps):
             If the file is another mission's, of none of these, or lacks a column.
         """
         if not isinstance(path, str | os.PathLike):
+            check_kind("path", path, Sequence)
             paths = list(path)
             if not paths:
                 raise ValueError("path is an empty sequence. Pass one light-curve file at least.")

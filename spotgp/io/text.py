@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pytreefit.extend import check_kind
+
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "time": None, "t": None}
 _FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
@@ -20,6 +22,7 @@ def from_text(
     """Columns of a text file, as arguments of `TimeSeriesData`."""
     from astropy.io import ascii
 
+    check_kind("path", path, str | os.PathLike)
     path = os.fspath(path)
     table: Any = ascii.read(path) if columns is None else ascii.read(path, names=list(columns))
     names = {name.lower().strip(): name for name in table.colnames}
