@@ -198,8 +198,9 @@ class TimeSeriesData(Steps):
     ) -> Self:
         """Return the light curve in a FITS file of Kepler, K2, TESS or CoRoT, or in several.
 
-        Read are files of SPOC, TASOC, QLP, TGLC, CDIPS, eleanor, K2SC, EVEREST, K2SFF and CoRoT,
-        told apart by their columns, and tables with the columns TIME and FLUX.
+        Read are files of SPOC, TASOC, QLP, TGLC, CDIPS, eleanor, K2SC, EVEREST, K2SFF, CoRoT and
+        KASOC, told apart by their columns, and tables with the columns TIME and FLUX. Fluxes in ppm
+        about zero become relative ones about 1. KASOC's was tested on files made for it.
 
         Parameters
         ----------
@@ -240,11 +241,13 @@ class TimeSeriesData(Steps):
         band: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> Self:
-        """Return the light curve in a text or CSV file, such as those of ASAS-SN and ZTF.
+        """Return the light curve in a text or CSV file, such as those of ASAS-SN, ZTF and KASOC.
 
         Columns are found by their names: time in days (or BJD, HJD, JD, MJD), flux or mag, their
         errors, and a band. Fluxes stay in the file's unit, magnitudes become relative fluxes about
-        1; limits such as ">17.2" and points with a flag are masked.
+        1; limits such as ">17.2" and points with a flag are masked. Files of KASOC, whose columns
+        have no names, are known by their comments: time, flux and error in ppm. They count from
+        what the comments say was taken off the Julian date; tested on files made for it.
 
         Parameters
         ----------
