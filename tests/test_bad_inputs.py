@@ -174,6 +174,14 @@ CASES = {
         spotgp.rotation_period, {"time": T, "flux": np.sin(T)},
         ("time", "flux", "flux_err", "segment", "min_period", "max_period"),
     ),
+    "photometric_activity": (
+        spotgp.photometric_activity, {"time": T, "flux": np.sin(T), "period": 5.0},
+        ("time", "flux", "flux_err", "period", "segment"),
+    ),
+    "variability_range": (
+        spotgp.variability_range, {"time": T, "flux": np.sin(T)},
+        ("time", "flux", "segment", "smoothing"),
+    ),
     "radial_map": (
         grater.radial_map,
         {"grid": grater.Grid((8, 8), 0.1, 70.0), "radius": [1.0, 2.0], "value": [0.5, 1.0]},

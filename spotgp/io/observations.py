@@ -12,10 +12,13 @@ from pytreefit.extend import as_number, check_kind, unit_of
 from ..periods import (
     Autocorrelation,
     Periodogram,
+    PhotometricActivity,
     RotationPeriod,
     autocorrelation,
     lomb_scargle,
+    photometric_activity,
     rotation_period,
+    variability_range,
 )
 from . import missions, readers, text
 from .columns import (
@@ -339,3 +342,22 @@ class TimeSeriesData(Steps):
         """
         columns = self.time, self.flux, self.flux_err
         return rotation_period(*columns, segment=self.segment, **options)
+
+    def photometric_activity(self, period: float) -> PhotometricActivity:
+        """Return the activity index S_ph and its standard error, in units of the median flux.
+
+        As :func:`spotgp.photometric_activity` does for a rotation period in days. Each segment is
+        divided by its median first.
+        """
+        one = self.normalize()
+        columns = one.time, one.flux, one.flux_err
+        return photometric_activity(*columns, period=period, segment=one.segment)
+
+    def variability_range(self, smoothing: float | None = None) -> float:
+        """Return the range R_var of the flux, in units of its median.
+
+        As :func:`spotgp.variability_range` does, with the running mean over ``smoothing`` days if
+        that is given. Each segment is divided by its median first.
+        """
+        one = self.normalize()
+        return variability_range(one.time, one.flux, segment=one.segment, smoothing=smoothing)
