@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN := $(VENV)/bin/
 
-.PHONY: help demo test test-as-users lint pyright format docs examples clean
+.PHONY: help demo test test-as-users smoke smoke-lowest smoke-newest lint pyright format docs examples clean
 
 help:
 	@echo "make demo      fit and sample a simulated debris-disk image; figures in examples/output/"
 	@echo "make test      run the tests"
 	@echo "make test-as-users  some of them compiled as for users, and without any workaround"
+	@echo "make smoke     what users do first, with the lowest and the newest dependencies"
 	@echo "make lint      ruff and pyright"
 	@echo "make docs      build the documentation into docs/_build/html"
 	@echo "make examples  run the examples at small size"
@@ -38,6 +39,32 @@ test-as-users: $(VENV)/.extra-test
 	XLA_FLAGS= $(RUN)python -m pytest $(AS_USERS) $(ARGS)
 	XLA_FLAGS= PYTREEFIT_PLAIN_XLA=1 $(RUN)python -m pytest $(PLAIN) $(ARGS)
 
+# The package as users install it, with the lowest versions that pyproject.toml declares and with the
+# newest ones, in environments of their own.
+LOWEST := .venv-lowest
+NEWEST := .venv-newest
+PYTHON_LOWEST ?= python3.11
+# the first that runs: what pyenv puts on the path may refuse to
+PYTHON_NEWEST ?= $(shell for p in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/python3.13 \
+	python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
+DECLARED := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	every = [*p["dependencies"], *p["optional-dependencies"]["plots"]]; \
+	print("\n".join(every).replace(">=", "=="))
+smoke: smoke-lowest smoke-newest
+
+smoke-lowest:
+	$(PYTHON_LOWEST) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -c '$(DECLARED)' > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(LOWEST)/lowest.txt '.[plots]'
+	$(LOWEST)/bin/python tests/smoke.py
+
+smoke-newest:
+	$(PYTHON_NEWEST) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--upgrade --upgrade-strategy eager '.[plots]'
+	$(NEWEST)/bin/python tests/smoke.py
+
 lint: $(VENV)/.extra-dev pyright
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
@@ -66,4 +93,4 @@ ifdef GRATER_DATA
 endif
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Table, jit, map_models
+from pytreefit.extend import as_data, as_floats, check_kind
 
 from .disk import Disk
 
@@ -37,6 +38,8 @@ def surface_density(disk: Disk, q: Float[Array, "..."]) -> Float[Array, "..."]:
 
     with q > 0 in units of the disk's ``semi_major_axis``, any shape.
     """
+    check_kind("disk", disk, Disk)
+    q = as_floats(as_data("q", q))
     return disk.radial.density(q) * disk.vertical.height(q)
 
 
@@ -111,6 +114,7 @@ def peak_radius(disk: Disk) -> Float[Array, ""]:
     ----------
     Augereau et al. 1999, A&A 348, 557.
     """
+    check_kind("disk", disk, Disk)
     return disk.semi_major_axis * _ring(disk)[0]
 
 
@@ -126,6 +130,7 @@ def ring_center(disk: Disk) -> Float[Array, "2"]:
     the direction of the position angle; the y axis points to the near side for inclinations below
     90 deg and to the far side above.
     """
+    check_kind("disk", disk, Disk)
     return _center(disk, peak_radius(disk))
 
 
@@ -159,6 +164,7 @@ def scattering_angles(disk: Disk) -> tuple[Float[Array, ""], Float[Array, ""]]:
     They are 90 deg minus and plus the tilt from face-on, for dust in the midplane; the disk's
     thickness widens them by about its opening angle.
     """
+    check_kind("disk", disk, Disk)
     tilt = jnp.minimum(disk.inclination, 180.0 - disk.inclination)
     return 90.0 - tilt, 90.0 + tilt
 
@@ -175,6 +181,7 @@ def derived(disk: Disk) -> dict[str, Float[Array, ""]]:
         NaN where it does not fall that far, and ``fwhm`` is their difference;
         ``pericenter_distance`` is that of the ellipse of ``peak_radius``.
     """
+    check_kind("disk", disk, Disk)
     peak, inner, outer = (disk.semi_major_axis * q for q in _ring(disk))
     center = _center(disk, peak)
     omega, pa = jnp.deg2rad(disk.argument_of_pericenter), jnp.deg2rad(disk.position_angle)
@@ -239,7 +246,10 @@ def near_side(position_angles) -> tuple[float, float]:
     >>> near_side([296.0, 297.0, 295.0, 116.0])
     (296.0, 0.75)
     """
-    folded, probability = _fold_near_side(np.asarray(position_angles, float))
+    angles = as_data("position_angles", position_angles, "deg", ndim=1)
+    if not (angles.size and np.isfinite(angles).all()):
+        raise ValueError("position_angles must be finite angles of one draw at least.")
+    folded, probability = _fold_near_side(angles)
     return float(np.round(np.mean(folded) % 360.0, 10)), probability
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
+from pytreefit.extend import check_choice
 
 from .density import (
     AbstractRadialProfile,
@@ -173,12 +174,8 @@ class Disk(Model):
                 raise TypeError(f"Disk.{name} = {value!r} is not an {kind.__name__}.")
         choices = {"phase": get_args(PhaseNormalization), "density": get_args(DensityNormalization)}
         for kind, known in choices.items():
-            value = getattr(self, f"{kind}_normalization")
-            if value not in known:
-                raise ValueError(
-                    f"Disk.{kind}_normalization = {value!r} is unknown. "
-                    f'Choose "{known[0]}" or "{known[1]}".'
-                )
+            name = f"{kind}_normalization"
+            check_choice(f"Disk.{name}", getattr(self, name), known)
 
     @property
     def geometry(self) -> Geometry:

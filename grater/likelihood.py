@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model
+from pytreefit.extend import check_kind
 
 from .noise import AbstractNoise
 from .scene import Scene
@@ -148,6 +149,8 @@ class JointObservation(AbstractObservation):
     def __check_init__(self):
         if not isinstance(self.images, Mapping) or not self.images:
             raise ValueError("JointObservation.images is no dictionary of observations.")
+        for name, image in self.images.items():
+            check_kind(f"JointObservation.images[{name!r}]", image, AbstractObservation)
         first, *others = self.images
         for name in ("shape", "pixel_scale", "distance", "center", "unit"):
             for other in others:

@@ -11,7 +11,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import Model, param
-from pytreefit.extend import as_booleans, as_data, unit_of
+from pytreefit.extend import as_booleans, as_data, as_number, unit_of
 
 from ._arrays import opened, position
 
@@ -245,7 +245,7 @@ def noise_map(image: Any, center: Any = None, half_width: float = 1.5, mask: Any
     values, unit = as_data("noise_map: image", image), unit_of(image)
     if values.ndim != 2:
         raise ValueError(f"noise_map needs a 2-d image (ny, nx), not one of shape {values.shape}.")
-    if not half_width > 0:
+    if not as_number("noise_map: half_width", half_width, "pix") > 0:
         raise ValueError(f"noise_map: half_width = {half_width} must be > 0 pixels.")
     ny, nx = values.shape
     x0, y0 = (nx // 2, ny // 2) if center is None else position("noise_map: center", center)

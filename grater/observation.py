@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import param
-from pytreefit.extend import unit_of
+from pytreefit.extend import check_kind, unit_of
 
 from ._arrays import boolean_array, field_radius, opened, real_array, squared_radius, unit_for
 from .likelihood import AbstractObservation, best_factor
@@ -98,6 +98,8 @@ class Observation(AbstractObservation):
         error = opened(getattr(image, "uncertainty", None) if error is None else error)
         image = opened(image)
         own_unit = unit_of(image)
+        unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
+        check_kind("Observation.unit", unit, str)
         self.image = real_array("Observation.image", image, unit or None)
         error = real_array("Observation.error", error, unit_for(error, unit or own_unit))
         self.error = jnp.broadcast_to(error, self.image.shape) if error.ndim == 0 else error
@@ -109,6 +111,7 @@ class Observation(AbstractObservation):
         self.view = view
 
     def __check_init__(self):
+        check_kind("Observation.view", self.view, str | None)
         if self.image.ndim != 2:
             raise ValueError(
                 f"Observation.image has shape {self.image.shape}; a 2-d image (ny, nx) is needed: "

@@ -7,6 +7,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model
+from pytreefit.extend import check_kind, check_shape
 
 from ._arrays import real_array
 from .noise import AbstractNoise, GaussianNoise
@@ -20,6 +21,7 @@ def _map(name):
         if value is None:
             return value
         array = real_array(name, value, "")
+        check_shape(name, array, ndim=2)
         if not isinstance(array, Tracer) and not np.all(np.isfinite(array)):
             raise ValueError(
                 f"{name} has NaN, infinite or masked pixels. Fill them, with 0 where no light "
@@ -63,6 +65,7 @@ class Channel(Model):
     curve: str | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
+        check_kind("curve", self.curve, str | None)
         if self.psf is not None and not isinstance(self.psf, AbstractPSF):
             raise TypeError(
                 f"psf = {self.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."

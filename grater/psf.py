@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_number, is_traced, unit_of
+from pytreefit.extend import as_number, as_whole_number, check_choice, is_traced, unit_of
 
 from ._arrays import position, real_array
 
@@ -174,11 +174,7 @@ class ImagePSF(AbstractPSF):
             raise ValueError(
                 f"ImagePSF.image has shape {self.image.shape}, not (ky, kx): one 2-d image."
             )
-        if self.normalization not in _NORMALIZATIONS:
-            raise ValueError(
-                f"ImagePSF.normalization = {self.normalization!r} is unknown. Choose one of "
-                f"{', '.join(map(repr, _NORMALIZATIONS))}."
-            )
+        check_choice("ImagePSF.normalization", self.normalization, _NORMALIZATIONS)
         _check_center(self.center, self.image.shape)
         if isinstance(self.image, Tracer):
             return
@@ -292,7 +288,7 @@ def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
             "scale, for example 0.05 / 0.014166."
         )
     if size is not None:
-        return size
+        return as_whole_number(f"{name}.size", size)
     if not is_traced(fwhm):
         fwhm = as_number(f"{name}.fwhm", fwhm, "pix")
     try:

@@ -4,7 +4,6 @@
 # pyright: reportAttributeAccessIssue=false
 
 import functools
-import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import as_data, as_whole_numbers, inline, rebuild
+from pytreefit.extend import (
+    as_data,
+    as_number,
+    as_whole_number,
+    as_whole_numbers,
+    check_choice,
+    inline,
+    rebuild,
+)
 
 from ._arrays import opened
 from .disk import intensities
@@ -117,10 +124,10 @@ class View(Model):
     roll: Float[Array, ""] = param(unit="deg", doc="position angle of the detector's y axis")
     parity: int = eqx.field(static=True)
     margin: int | None = eqx.field(static=True)
-    accuracy: float = eqx.field(static=True, converter=float)
+    accuracy: float = eqx.field(static=True)
     nodes_on: NodesOn = eqx.field(static=True)
-    inner_radius: float = eqx.field(static=True, converter=float)
-    oversample: int = eqx.field(static=True, converter=int)
+    inner_radius: float = eqx.field(static=True)
+    oversample: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -145,11 +152,11 @@ class View(Model):
         self.grid = grid
         self.roll = roll
         self.parity = parity
-        self.margin = margin
-        self.accuracy = accuracy
+        self.margin = None if margin is None else as_whole_number("margin", margin)
+        self.accuracy = as_number("accuracy", accuracy)
         self.nodes_on = nodes_on
-        self.inner_radius = inner_radius
-        self.oversample = oversample
+        self.inner_radius = as_number("inner_radius", inner_radius, "pix")
+        self.oversample = as_whole_number("oversample", oversample, 1)
 
     def __check_init__(self):
         if not isinstance(self.grid, Grid):
@@ -160,17 +167,12 @@ class View(Model):
             )
         for channel in self.channels.values():
             channel.check_shape(self.grid.shape)
-        if self.parity not in (1, -1):
-            raise ValueError(f"parity = {self.parity} is neither 1 nor -1.")
-        if self.margin is not None and self.margin < 0:
-            raise ValueError(f"margin = {self.margin} is not a number of pixels >= 0.")
-        if not 0 < self.inner_radius < math.inf:
+        check_choice("parity", self.parity, (1, -1))
+        if not self.inner_radius > 0:
             raise ValueError(
                 f"inner_radius = {self.inner_radius} is not a number of pixels > 0. The integral "
                 "diverges at the star, so its surroundings are left out."
             )
-        if self.oversample < 1:
-            raise ValueError(f"oversample = {self.oversample} is not a number of points >= 1.")
         Rule(self.accuracy, self.nodes_on)
 
     @property

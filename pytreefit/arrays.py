@@ -1,6 +1,6 @@
 """The one door for arrays: what users pass as data becomes plain float64 on the host."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -112,6 +112,30 @@ def as_whole_numbers(where: str, value: Any, least: int = 0) -> tuple[int, ...]:
     if not np.all((array == np.round(array)) & (array >= least) & np.isfinite(array)):
         raise ValueError(f"{where} = {_short(value)} must hold whole numbers >= {least}.")
     return tuple(int(entry) for entry in array)
+
+
+def as_whole_number(where: str, value: Any, least: int = 0) -> int:
+    """One whole number that is not below ``least``."""
+    number = float(as_data(where, value, shape=()))
+    if not (number.is_integer() and number >= least):
+        raise ValueError(f"{where} = {number:g} must be a whole number >= {least}.")
+    return int(number)
+
+
+def check_kind(where: str, value: Any, kind: Any) -> None:
+    """TypeError unless a value is an instance of a class, or of a union such as ``str | None``."""
+    if not isinstance(value, kind):
+        needed = getattr(kind, "__name__", str(kind))
+        raise TypeError(f"{where} is a {type(value).__name__} but must be a {needed}.")
+
+
+def check_choice(where: str, value: Any, choices: Collection[str | int]) -> None:
+    """ValueError unless a value is one of some names or numbers."""
+    # arrays compare entry by entry, and True is 1
+    plain = isinstance(value, str | int | np.integer) and not isinstance(value, bool)
+    if not plain or value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"{where} = {_short(repr(value))} is unknown: choose one of {known}.")
 
 
 def as_mapping(where: str, value: Any) -> dict:

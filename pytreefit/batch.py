@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._jit import jit
+from .arrays import as_mapping, as_whole_number, check_kind
 from .model import Model, convert_value, lookup_parameter, replace
 from .parameter import check_value, is_traced
 from .threads import cores, in_threads
@@ -45,7 +46,7 @@ def vary(model: Model, values: Mapping[str, Any]) -> Model:
     >>> eqx.filter_vmap(lambda line: 2 * line.slope)(lines).tolist()
     [2.0, 4.0, 6.0]
     """
-    arrays = {path: _column(model, path, column) for path, column in values.items()}
+    arrays = _columns(model, "values", values)
     lengths = {path: array.shape[0] for path, array in arrays.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
@@ -73,10 +74,17 @@ def grid(model: Model, axes: Mapping[str, Any]) -> Model:
     ValueError, TypeError
         As :func:`vary`, and if an axis is empty.
     """
-    arrays = {path: _column(model, path, axis) for path, axis in axes.items()}
+    arrays = _columns(model, "axes", axes)
     indices = np.indices([array.shape[0] for array in arrays.values()])
     flat = indices.reshape(len(arrays), -1)
     return vary(model, {p: arrays[p][index] for p, index in zip(arrays, flat, strict=True)})
+
+
+def _columns(model: Model, where: str, values: Any) -> dict[str, jax.Array]:
+    check_kind("model", model, Model)
+    return {
+        path: _column(model, path, column) for path, column in as_mapping(where, values).items()
+    }
 
 
 def _column(model: Model, path: str, values: Any) -> jax.Array:
@@ -123,8 +131,10 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = No
     >>> map_models(lambda line: line.slope + line.offset, lines).reshape(2, 3).tolist()
     [[11.0, 21.0, 31.0], [12.0, 22.0, 32.0]]
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size = {batch_size} must be at least 1, or None.")
+    if not callable(f):
+        raise TypeError(f"f = {f!r} must be a function of a model.")
+    if batch_size is not None:
+        batch_size = as_whole_number("batch_size", batch_size, 1)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(eqx.filter(models, eqx.is_array))]
     lengths = {shape[:1] for shape in shapes}
     if len(lengths) != 1 or () in lengths:

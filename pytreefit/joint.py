@@ -55,7 +55,7 @@ class Joint(eqx.Module):
     def __init__(self, parts: Mapping[str, Any]):
         if not isinstance(parts, Mapping) or not parts:
             raise ValueError(
-                "Joint needs a dictionary of data sets, such as {'roll1': a, 'roll2': b}."
+                "Joint: parts must be a dictionary of data sets, such as {'roll1': a, 'roll2': b}."
             )
         pairs = [part if isinstance(part, tuple) else (part, None) for part in parts.values()]
         for name, pair in zip(parts, pairs, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ._fork import refuse_fork
-from .arrays import plain_numbers, without_mask
+from .arrays import check_kind, plain_numbers, without_mask
 
 KEY = "pytreefit"  # of the parameter's information in the metadata of its field
 _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
@@ -138,6 +138,9 @@ def param(
     -----  -----  -----  --------  ------
     slope  2      m / s  [0, inf)  Speed.
     """
+    for name, text in {"unit": unit, "bounds": bounds, "doc": doc}.items():
+        check_kind(f"param: {name}", text, str)
+    check_kind("param: label", label, str | None)
     info = ParamInfo(
         unit=unit,
         label=label,

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
+from .arrays import as_mapping, check_kind
 from .joint import squares_of
 from .model import Model, convert_value, lookup, lookup_parameter, replace
 from .numeric import lenient
@@ -93,7 +94,8 @@ class Posterior(eqx.Module):
         residuals: Callable[[Any], Array] | None = None,
         log_normalization: Callable[[Any], Array] | None = None,
     ):
-        links = {} if links is None else links
+        check_kind("model", model, Model)
+        links = as_mapping("links", links)
         functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
         if residuals is None and log_normalization is None:
             residuals, log_normalization = squares_of(log_likelihood, model)

@@ -16,10 +16,13 @@ from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
 from .periods import (
     Autocorrelation,
     Periodogram,
+    PhotometricActivity,
     RotationPeriod,
     autocorrelation,
     lomb_scargle,
+    photometric_activity,
     rotation_period,
+    variability_range,
 )
 from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
@@ -105,6 +108,7 @@ __all__ = [
     "NonstationaryAnalyticKernel",
     "NumericalKernel",
     "Periodogram",
+    "PhotometricActivity",
     "Prediction",
     "Process",
     "RotationPeriod",
@@ -129,6 +133,7 @@ __all__ = [
     "fit_many",
     "light_curve",
     "lomb_scargle",
+    "photometric_activity",
     "plot_butterfly",
     "plot_kernel",
     "plot_light_curve",
@@ -140,4 +145,5 @@ __all__ = [
     "search",
     "simulate",
     "suggest_starts",
+    "variability_range",
 ]

@@ -8,7 +8,7 @@ of them far more often than random starts do.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import Fit, Status, Table, fit, jit
-from pytreefit.extend import Reporter, in_threads, prior_limits, walk
+from pytreefit.extend import (
+    Reporter,
+    as_data,
+    as_number,
+    as_whole_number,
+    check_kind,
+    in_threads,
+    prior_limits,
+    walk,
+)
 
 from .gp.priors import inside, short_names
 from .gp.solver import GPSolver, density
@@ -98,6 +107,7 @@ def suggest_starts(
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
     """
+    check_kind("gp", gp, GPSolver)
     time, flux = _without_columns(gp.data)
     if periods is None:
         periods = rotation_period(time, flux, gp.data.flux_err)
@@ -109,7 +119,8 @@ def suggest_starts(
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
     starts = []
-    for period, lifetime in itertools.product(periods, lifetimes):
+    days = _days("periods", periods), _days("lifetimes", lifetimes)
+    for period, lifetime in itertools.product(*days):
         for model in gp.process.model.starts(period, lifetime):
             values = _inside(gp, initial | _values(initial, "model.", model))
             if values not in starts:
@@ -120,6 +131,13 @@ def suggest_starts(
         starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
     ranked = _in_chunks(density, gp, starts)
     return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
+
+
+def _days(name: str, values) -> np.ndarray:
+    days = as_data(name, values, "d", ndim=1)
+    if not (days.size and np.all((days > 0) & np.isfinite(days))):
+        raise ValueError(f"{name} = {values} must be one or several finite numbers > 0, in days.")
+    return days
 
 
 def _without_columns(data):
@@ -205,7 +223,11 @@ def first_guess(data, model: SpotEvolutionModel, period: float | None = None) ->
     period
         Days, in place of that of `rotation_period`.
     """
-    acf, period = data.autocorrelation(), period or data.rotation_period().period
+    check_kind("model", model, SpotEvolutionModel)
+    if not hasattr(data, "rotation_period"):
+        raise TypeError(f"data is a {type(data).__name__} but must be a TimeSeriesData.")
+    acf = data.autocorrelation()
+    period = data.rotation_period().period if period is None else as_number("period", period, "d")
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)
     life = min(life, data.span)
     return model.start(period, life, float(np.std(data.flux)))
@@ -239,7 +261,11 @@ def search(
     ValueError
         If no start has a finite log posterior.
     """
+    check_kind("gp", gp, GPSolver)
+    number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)
     starts = suggest_starts(gp) if starts is None else starts
+    if not isinstance(starts, Sequence) or not all(isinstance(s, Mapping) for s in starts):
+        raise TypeError(f"starts = {starts!r} must be a list of dictionaries of values.")
     if not starts:
         raise ValueError(
             "No start has a finite log posterior: check the errors and priors, or pass starts."

@@ -1,11 +1,15 @@
-"""Bad input everywhere: a ValueError or TypeError that names an argument, never anything else."""
+"""Bad input everywhere: a ValueError or TypeError that names the argument, never anything else."""
 
+import re
 import warnings
 
+import jax
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import grater
+import pytreefit
 import spotgp
 
 BAD = {
@@ -39,9 +43,72 @@ def model():
     )
 
 
+def every(build, *more, **good):
+    """What is built, good arguments, and all of them and more to be spoilt."""
+    return build, good, (*good, *more)
+
+
+DUST = grater.Disk(**DISK)
+GRID = grater.Grid((8, 8), 0.1, 70.0)
+IMAGE = grater.Observation(np.ones((8, 8)), np.ones((8, 8)), pixel_scale=0.1, distance=70.0)
+PHASE = grater.HenyeyGreenstein(0.1)
+KEY = jax.random.key(0)
+SPOTS = spotgp.Spots([1.0], [0.1], [0.1], [0.1], [1.0])
+
+
+def square(phase):
+    return -(phase.g**2)
+
+
+POSTERIOR = pytreefit.Posterior(PHASE, square, {"g": (-0.9, 0.9)})
+SERIES = spotgp.TimeSeriesData(T, 1.0 + 0.01 * np.sin(T), 1e-3)
+GP = spotgp.GPSolver(T, SERIES.flux, 1e-3, model())
+
 # what is built, good arguments, and those that are spoilt one by one
 CASES = {
-    "Disk": (grater.Disk, DISK, tuple(DISK)),
+    "Disk": every(
+        grater.Disk, "gamma", "beta", "eccentricity", "argument_of_pericenter", "offset_x",
+        "offset_y", "flux", "phase", "phase_normalization", "density_normalization", **DISK,
+    ),
+    "Disk of profiles": (
+        grater.Disk,
+        {"semi_major_axis": 40.0, "inclination": 60.0, "position_angle": 30.0,
+         "radial": grater.TwoPowerLaw(5.0, -5.0), "vertical": grater.VerticalExponential(3.0)},
+        ("radial", "vertical"),
+    ),
+    "TwoPowerLaw": every(grater.TwoPowerLaw, alpha_in=5.0, alpha_out=-5.0),
+    "VerticalExponential": every(
+        grater.VerticalExponential, scale_height=3.0, gamma=2.0, beta=1.0
+    ),
+    "TwoHenyeyGreenstein": every(grater.TwoHenyeyGreenstein, g1=0.1, g2=0.2, weight=0.5),
+    "MixedHenyeyGreenstein": every(
+        grater.MixedHenyeyGreenstein, g=[0.1, 0.2], weight=[0.5, 0.5]
+    ),
+    "GaussianNoise": every(grater.GaussianNoise, scale=1.0),
+    "PoissonNoise": every(grater.PoissonNoise, gain=1.0, background=0.0),
+    "Rule": every(grater.Rule, accuracy=1e-4, nodes_on="auto"),
+    "Channel": every(
+        grater.Channel, "curve", psf=grater.GaussianPSF(2.0), transmission=np.ones((8, 8)),
+        throughput=np.ones((8, 8)), noise=grater.GaussianNoise(),
+    ),
+    "View": every(
+        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1, margin=1,
+        accuracy=1e-4, nodes_on="auto", inner_radius=1.0, oversample=1,
+    ),
+    "View of parts": (
+        grater.View, {"grid": GRID}, ("psf", "noise", "transmission", "throughput", "curve"),
+    ),
+    "JointObservation": every(grater.JointObservation, images={"a": IMAGE}),
+    "noise_map": every(
+        grater.noise_map, image=np.eye(8), center=(4, 4), half_width=1.5,
+        mask=np.ones((8, 8), bool),
+    ),
+    "derived": every(grater.derived, disk=DUST),
+    "peak_radius": every(grater.peak_radius, disk=DUST),
+    "ring_center": every(grater.ring_center, disk=DUST),
+    "scattering_angles": every(grater.scattering_angles, disk=DUST),
+    "surface_density": (grater.surface_density, {"disk": DUST, "q": 1.0}, ("disk",)),
+    "near_side": every(grater.near_side, position_angles=[1.0, 2.0]),
     "HenyeyGreenstein": (grater.HenyeyGreenstein, {"g": 0.3}, ("g",)),
     "SplinePhase": (
         grater.SplinePhase,
@@ -52,17 +119,14 @@ CASES = {
         grater.TabulatedPhase, {"angle": [0.0, 90.0], "values": [1.0, 1.0]}, ("angle", "values"),
     ),
     "GaussianRing": (grater.GaussianRing, {"width": 0.1}, ("width",)),
-    "GaussianPSF": (grater.GaussianPSF, {"fwhm": 3.0}, ("fwhm",)),
-    "MoffatPSF": (grater.MoffatPSF, {"fwhm": 3.0, "beta": 2.5}, ("fwhm", "beta")),
-    "ImagePSF": (grater.ImagePSF, {"image": np.eye(3)}, ("image",)),
-    "Grid": (
-        grater.Grid, {"shape": (8, 8), "pixel_scale": 0.1, "distance": 70.0},
-        ("shape", "pixel_scale", "distance"),
-    ),
+    "GaussianPSF": every(grater.GaussianPSF, "size", fwhm=3.0),
+    "MoffatPSF": every(grater.MoffatPSF, "size", fwhm=3.0, beta=2.5),
+    "ImagePSF": every(grater.ImagePSF, "normalization", "center", image=np.eye(3)),
+    "Grid": every(grater.Grid, "center", shape=(8, 8), pixel_scale=0.1, distance=70.0),
     "Observation": (
         grater.Observation,
         {"image": np.ones((8, 8)), "error": np.ones((8, 8)), "pixel_scale": 0.1, "distance": 70.0},
-        ("image", "error", "pixel_scale", "distance"),
+        ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view"),
     ),
     "Polarized": (
         grater.Polarized, {"phase": grater.HenyeyGreenstein(0.3), "peak": 0.4}, ("phase", "peak"),
@@ -89,12 +153,14 @@ CASES = {
     ),
     "TimeSeriesData": (
         spotgp.TimeSeriesData, {"time": T, "flux": 1.0 + T, "flux_err": np.ones(20)},
-        ("time", "flux", "flux_err", "segment", "mask"),
+        ("time", "flux", "flux_err", "segment", "mask", "unit", "reference", "time_scale", "name",
+         "history"),
     ),
     "GPSolver": (
         spotgp.GPSolver,
         {"t": T, "flux": 1.0 + T, "flux_err": np.ones(20), "model": model()},
-        (*("t", "flux", "flux_err", "model", "mean", "jitter"), *("offsets", "solver", "priors")),
+        ("t", "flux", "flux_err", "model", "mean", "jitter", "offsets", "solver", "priors", "trend",
+         "terms", "tolerance"),
     ),
     "lomb_scargle": (
         spotgp.lomb_scargle, {"time": T, "flux": np.sin(T)},
@@ -108,18 +174,181 @@ CASES = {
         spotgp.rotation_period, {"time": T, "flux": np.sin(T)},
         ("time", "flux", "flux_err", "segment", "min_period", "max_period"),
     ),
+    "photometric_activity": (
+        spotgp.photometric_activity, {"time": T, "flux": np.sin(T), "period": 5.0},
+        ("time", "flux", "flux_err", "period", "segment"),
+    ),
+    "variability_range": (
+        spotgp.variability_range, {"time": T, "flux": np.sin(T)},
+        ("time", "flux", "segment", "smoothing"),
+    ),
     "radial_map": (
         grater.radial_map,
         {"grid": grater.Grid((8, 8), 0.1, 70.0), "radius": [1.0, 2.0], "value": [0.5, 1.0]},
         ("grid", "radius", "value"),
     ),
-    "SHOTerm": (spotgp.SHOTerm, {"sigma": 0.1, "rho": 1.0}, ("sigma", "rho")),
+    "SHOTerm": every(spotgp.SHOTerm, "quality", sigma=0.1, rho=1.0),
+    "Matern32Term": every(spotgp.Matern32Term, sigma=0.1, rho=1.0),
+    "ConstantMean": every(spotgp.ConstantMean, value=1.0),
+    "LinearMean": every(spotgp.LinearMean, value=1.0, slope=0.0, t0=0.0),
+    "ExponentialAsymmetricEnvelope": every(
+        spotgp.ExponentialAsymmetricEnvelope, tau_em=1.0, tau_dec=1.0
+    ),
+    "ExponentialPlateauEnvelope": every(
+        spotgp.ExponentialPlateauEnvelope, tau_em=1.0, tau_plat=1.0, tau_dec=1.0
+    ),
+    "LogisticPlateauEnvelope": every(spotgp.LogisticPlateauEnvelope, lspot=1.0, tau_spot=1.0),
+    "ModulatedGammaEnvelope": every(
+        spotgp.ModulatedGammaEnvelope, alpha=1.0, tau=1.0, a=0.0, omega=0.0
+    ),
+    "SkewedGaussianEnvelope": every(spotgp.SkewedGaussianEnvelope, sigma_sn=1.0, n_sn=1.0),
+    "TrapezoidAsymmetricEnvelope": every(
+        spotgp.TrapezoidAsymmetricEnvelope, lspot=1.0, tau_em=1.0, tau_dec=1.0
+    ),
+    "DoubleTrapezoidEnvelope": every(
+        spotgp.DoubleTrapezoidEnvelope, lspot=1.0, tau_spot=1.0, t_gap=0.0
+    ),
+    "DoubleTrapezoidAsymmetricEnvelope": every(
+        spotgp.DoubleTrapezoidAsymmetricEnvelope,
+        lspot1=1.0, tau_spot1=1.0, lspot2=1.0, tau_spot2=1.0, t_gap=0.0,
+    ),
+    "TripleTrapezoidAsymmetricEnvelope": every(
+        spotgp.TripleTrapezoidAsymmetricEnvelope,
+        lspot1=1.0, tau_spot1=1.0, lspot2=1.0, tau_spot2=1.0, lspot3=1.0, tau_spot3=1.0,
+        t_gap12=0.0, t_gap23=0.0,
+    ),
+    "EdgeOnVisibilityFunction": every(spotgp.EdgeOnVisibilityFunction, peq=5.0, kappa=0.2),
+    "LimbDarkenedVisibilityFunction": every(
+        spotgp.LimbDarkenedVisibilityFunction, **STAR, u1=0.3, u2=0.1
+    ),
+    "FourParameterVisibilityFunction": (
+        spotgp.FourParameterVisibilityFunction,
+        {**STAR, "a1": 0.1, "a2": 0.1, "a3": 0.1, "a4": 0.1}, ("peq", "kappa", "inc", "a1", "a4"),
+    ),
+    "FiniteSpotVisibilityFunction": every(
+        spotgp.FiniteSpotVisibilityFunction, **STAR, alpha=0.1, harmonics=16
+    ),
+    "FiniteLimbDarkenedVisibilityFunction": every(
+        spotgp.FiniteLimbDarkenedVisibilityFunction, **STAR, u1=0.3, u2=0.1, alpha=0.1, harmonics=16
+    ),
+    "GaussianBand": every(spotgp.GaussianBand, center=0.3, width=0.1, hemispheres="both"),
+    "IsotropicInclination": every(spotgp.IsotropicInclination, low=0.0, high=1.5),
+    "SinInclination": every(spotgp.SinInclination, distribution=dist.Normal(0.8, 0.1)),
+    "SpotEvolutionModel of spots": (
+        spotgp.SpotEvolutionModel,
+        {"envelope": spotgp.ExponentialEnvelope(3.0),
+         "visibility": spotgp.VisibilityFunction(**STAR),
+         "nspot_rate": 1.0, "fspot": 0.5, "alpha_max": 0.1},
+        ("nspot_rate", "fspot", "alpha_max", "latitude"),
+    ),
+    "NonstationaryAnalyticKernel": every(
+        spotgp.NonstationaryAnalyticKernel,
+        model=model(), amplitude=spotgp.ConstantMean(0.01), orders=(0, 1), nodes=8,
+    ),
+    "Process": every(
+        spotgp.Process, "amplitude",
+        model=model(), mean=spotgp.ConstantMean(), terms={}, jitter=0.0, orders=(0, 1),
+    ),
+    "one of the terms": every(
+        lambda terms: spotgp.GPSolver(T, 1.0 + T, 1.0, model(), terms={"name": terms}),
+        terms=spotgp.SHOTerm(0.1, 1.0),
+    ),
+    "Spots": every(
+        spotgp.Spots, t_peak=[1.0], latitude=[0.1], longitude=[0.1], alpha_max=[0.1], weight=[1.0]
+    ),
+    "LightcurveModel": every(spotgp.LightcurveModel, model=model(), spots=SPOTS, t=T),
+    "light_curve": every(spotgp.light_curve, model=model(), spots=SPOTS, t=T),
+    "draw_spots": (
+        spotgp.draw_spots, {"model": model(), "key": KEY, "t": T, "nspot": 3},
+        ("model", "t", "nspot", "lat", "long"),
+    ),
+    "draw_spots at a rate": (
+        spotgp.draw_spots,
+        {"model": model(), "key": KEY, "t": T, "nspot_rate": 0.1, "fspot": 0.5, "alpha_max": 0.1,
+         "max_spots": 5},
+        ("nspot_rate", "fspot", "alpha_max", "max_spots"),
+    ),
+    "simulate": (
+        spotgp.simulate,
+        {"model": model(), "key": KEY, "t": T, "n_realizations": 1, "nspot": 3},
+        ("model", "t", "n_realizations"),
+    ),
+    "first_guess": every(spotgp.first_guess, data=SERIES, model=model(), period=5.0),
+    "suggest_starts": every(spotgp.suggest_starts, gp=GP, periods=[5.0], lifetimes=[5.0]),
+    "search": (spotgp.search, {"gp": GP}, ("gp", "starts", "number", "steps")),
+    "fit_many": (
+        spotgp.fit_many, {"stars": [SERIES], "model": model(), "points": 50, "progress": False},
+        ("model", "points"),
+    ),
+    "from_lightkurve": (
+        spotgp.TimeSeriesData.from_lightkurve, {"light_curve": None}, ("light_curve",),
+    ),
     "LatitudeBand": (
         spotgp.LatitudeBand, {"lower": 0.1, "upper": 0.5}, ("lower", "upper", "hemispheres"),
     ),
-    "CallableLatitude": (spotgp.CallableLatitude, {"function": np.cos}, ("function",)),
+    "CallableLatitude": every(spotgp.CallableLatitude, "breakpoints", function=np.cos),
+    "param": every(pytreefit.param, unit="d", bounds="(0, 1)", label="$x$", doc="A number."),
+    "Joint": every(pytreefit.Joint, parts={"a": IMAGE}),
+    "Posterior": every(
+        pytreefit.Posterior, "links", "residuals", "log_normalization",
+        model=PHASE, log_likelihood=square, priors={"g": (-0.9, 0.9)},
+    ),
+    "one of the priors": every(
+        lambda g: pytreefit.Posterior(PHASE, square, {"g": g}), g=(-0.9, 0.9)
+    ),
+    "vary": every(pytreefit.vary, model=PHASE, values={"g": [0.1, 0.2]}),
+    "one of the values": every(lambda g: pytreefit.vary(PHASE, {"g": g}), g=[0.1, 0.2]),
+    "grid": every(pytreefit.grid, model=PHASE, axes={"g": [0.1, 0.2]}),
+    "one of the axes": every(lambda g: pytreefit.grid(PHASE, {"g": g}), g=[0.1, 0.2]),
+    "set": every(lambda g: PHASE.set({"g": g}), g=0.1),
+    "map_models": (
+        pytreefit.map_models, {"f": square, "models": pytreefit.vary(PHASE, {"g": [0.1, 0.2]})},
+        ("f", "batch_size"),
+    ),
+    "fit": (
+        pytreefit.fit, {"posterior": POSTERIOR, "progress": False},
+        ("posterior", "optimizer", "steps", "start", "starts", "tolerance"),
+    ),
+    "sample": (
+        pytreefit.sample, {"posterior": POSTERIOR, "key": KEY, "progress": False},
+        ("posterior", "key", "method", "start", "chains", "warmup", "draws", "target_acceptance",
+         "precondition", "max_depth", "jumps"),
+    ),
+    "laplace": (
+        pytreefit.laplace, {"posterior": POSTERIOR, "at": {"g": 0.0}},
+        ("posterior", "at", "method", "held"),
+    ),
+    "save": (pytreefit.save, {"path": "", "obj": PHASE}, ("path",)),
+    "load": (pytreefit.load, {"path": ""}, ("path",)),
 }  # fmt: skip
 ALL = [(name, argument, kind) for name in CASES for argument in CASES[name][2] for kind in BAD]
+# what is right after all: names, histories, functions that are not tried, ends of arrays
+RIGHT = {
+    ("Channel", "curve"): {"text"},
+    ("View of parts", "curve"): {"text"},
+    ("Observation", "unit"): {"text"},
+    ("Observation", "view"): {"text"},
+    ("TimeSeriesData", "unit"): {"text"},
+    ("TimeSeriesData", "time_scale"): {"text"},
+    ("TimeSeriesData", "name"): {"text"},
+    ("TimeSeriesData", "history"): {"list of text"},
+    ("param", "unit"): {"text"},
+    ("param", "label"): {"text"},
+    ("param", "doc"): {"text"},
+    ("save", "path"): {"text"},
+    ("load", "path"): {"text"},
+    ("NonstationaryAnalyticKernel", "amplitude"): {"class"},
+    ("Process", "mean"): {"class"},
+    ("Process", "amplitude"): {"class"},
+    ("Posterior", "log_likelihood"): {"class"},
+    ("Posterior", "residuals"): {"class"},
+    ("Posterior", "log_normalization"): {"class"},
+    ("map_models", "f"): {"class"},
+    ("fit_many", "model"): {"class"},
+    ("CallableLatitude", "breakpoints"): {"empty"},
+    ("IsotropicInclination", "low"): {"empty", "matrix"},
+    ("IsotropicInclination", "high"): {"empty", "matrix"},
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -128,12 +357,16 @@ def test_bad_input_is_refused_by_name(name):
     wrong = []
     for argument in arguments:
         for kind, value in BAD.items():
+            if kind in RIGHT.get((name, argument), ()):
+                continue
+            also = {"dictionary": "|'a'", "empty": "|" + "|".join(good)}.get(kind, "")
+            named = rf"\b{argument}\b" + also
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     build(**{**good, argument: value})
             except (ValueError, TypeError) as error:
-                if not any(name in str(error) for name in (argument, *good)):
+                if not re.search(named, str(error)):
                     wrong.append(f"{argument} = {kind}: {type(error).__name__}: {str(error)[:150]}")
             except Exception as error:
                 wrong.append(f"{argument} = {kind}: {type(error).__name__}: {str(error)[:150]}")
@@ -143,4 +376,4 @@ def test_bad_input_is_refused_by_name(name):
 
 
 def test_there_are_enough():
-    assert len(ALL) >= 400
+    assert len(ALL) >= 3000

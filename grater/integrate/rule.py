@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit.extend import outermost
+from pytreefit.extend import as_number, check_choice, outermost
 
 NodesOn = Literal["auto", "surfaces", "segments"]
 
@@ -34,11 +34,8 @@ class Rule:
     or_none: bool = dataclasses.field(default=False, repr=False)
 
     def __post_init__(self):
-        if self.nodes_on not in get_args(NodesOn):
-            raise ValueError(
-                f"nodes_on = {self.nodes_on!r} is unknown. Choose one of {get_args(NodesOn)}."
-            )
-        if not 1e-10 <= self.accuracy <= 0.1:
+        check_choice("nodes_on", self.nodes_on, get_args(NodesOn))
+        if not 1e-10 <= as_number("accuracy", self.accuracy) <= 0.1:
             raise ValueError(
                 f"accuracy = {self.accuracy} is outside [1e-10, 0.1]. It is the error of the image "
                 "relative to its peak: 1e-4 is a good start, 1e-6 a reference."

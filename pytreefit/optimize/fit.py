@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arrays import as_number, as_whole_number, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..prior import prior_limits
@@ -169,10 +170,9 @@ def fit(
     --------
     Fit : the result, with an example.
     """
-    for name, value in {"steps": steps, "starts": starts}.items():
-        if value < 1:
-            raise ValueError(f"{name} = {value} must be at least 1.")
-    if not tolerance > 0:
+    check_kind("posterior", posterior, Posterior)
+    steps, starts = as_whole_number("steps", steps, 1), as_whole_number("starts", starts, 1)
+    if not as_number("tolerance", tolerance) > 0:
         raise ValueError(f"tolerance = {tolerance} must be positive.")
     frame, middle = _frame(posterior, start)
     method = _method(posterior, optimizer, middle)
@@ -214,7 +214,7 @@ def _method(posterior, optimizer, middle):
         return LBFGS()
     if optimizer is None:
         return LevenbergMarquardt(middle)
-    if optimizer == "levenberg-marquardt":
+    if isinstance(optimizer, str) and optimizer == "levenberg-marquardt":
         if posterior.residuals is None:
             raise ValueError(
                 "optimizer = 'levenberg-marquardt' needs residuals: pass "

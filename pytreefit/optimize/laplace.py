@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..arrays import check_choice, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..space import coordinate_names, flat_values, indexed_names, natural_range
@@ -114,9 +115,13 @@ def laplace(
 
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
+    check_kind("posterior", posterior, Posterior)
+    check_kind("held", held, Sequence)
+    held = tuple(map(str, held))
+    check_choice("method", method, ("hessian", "fisher", "differences"))
     names = np.array(coordinate_names(posterior))
     _check_held(names, held, getattr(at, "at_edge", ()))
-    u = start_coordinates(posterior, at)
+    u = start_coordinates(posterior, at, "at")
     frame = Frame(u, natural_range(posterior)[1])
     free = np.flatnonzero(~np.isin(names, held))
     among = np.ix_(free, free)
@@ -156,8 +161,6 @@ def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"
             "method = 'fisher' needs residuals: pass Posterior(..., residuals=...), or use "
             "method='hessian'."
         )
-    if method not in ("hessian", "fisher", "differences"):
-        raise ValueError(f"method = {method!r} must be 'hessian', 'fisher' or 'differences'.")
     zero = jnp.zeros_like(frame.offset)
     if method == "fisher":
         _, _, curvature = least_squares(posterior, frame, zero)

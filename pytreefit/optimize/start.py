@@ -16,7 +16,7 @@ def _likelihood_and_gradient(posterior, u):
     return jax.value_and_grad(lambda u: posterior.log_likelihood_of(posterior.model_from(u)))(u)
 
 
-def start_coordinates(posterior, start) -> Float[Array, " dim"]:
+def start_coordinates(posterior, start, name: str = "start") -> Float[Array, " dim"]:
     """Unconstrained coordinates, shape ``(dim,)``, of a start.
 
     That is None (the values in the model), a dictionary of values (the model's for those not
@@ -32,7 +32,7 @@ def start_coordinates(posterior, start) -> Float[Array, " dim"]:
         return jnp.asarray(start.u)
     if start is not None and not isinstance(start, Mapping):
         raise TypeError(
-            f"start = {type(start).__name__} must be None, a dictionary of values, a Fit or a "
+            f"{name} = {type(start).__name__} must be None, a dictionary of values, a Fit or a "
             "Laplace."
         )
     values = {**posterior.initial, **(start or {})}

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._fork import refuse_fork
+from ..arrays import check_kind
 from ..parameter import is_traced
 from .archive import KINDS, Archive, plain_file, write
 from .names import BOUND, OF_NUMPYRO, Known, look_up
@@ -48,6 +49,7 @@ def save(path: str | os.PathLike, obj: Any) -> None:
     OSError
         If the file can't be written.
     """
+    check_kind("path", path, str | os.PathLike)
     arrays: dict[str, np.ndarray] = {}
     header = {
         "format": FORMAT,
@@ -85,6 +87,7 @@ def load(path: str | os.PathLike, classes: Iterable[Any] = ()) -> Any:
         and JAX runs in single. The message names the file.
     """
     refuse_fork()
+    check_kind("path", path, str | os.PathLike)
     known = Known(classes)
     plain_file(path)
     with open(path, "rb") as stream:

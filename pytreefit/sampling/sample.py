@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..arrays import as_number, as_whole_number, check_choice, check_kind
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
@@ -82,7 +83,7 @@ def sample(
     """
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
-    _check(settings, precondition, method)
+    _check(posterior, settings, precondition, method)
     how = precondition, Reporter(progress), checkpoint
     samples = _drawn(posterior, _typed(key), method, start, settings, how)
     samples.warn(stacklevel=3)
@@ -113,19 +114,17 @@ def _medians(samples: Samples) -> dict[str, np.ndarray]:
     return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
-def _check(settings: dict[str, Any], precondition: str, method: str) -> None:
+def _check(posterior, settings: dict[str, Any], precondition: str, method: str) -> None:
+    check_kind("posterior", posterior, Posterior)
     least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
     for name, lowest in least.items():
-        if settings[name] < lowest:
-            raise ValueError(f"{name} = {settings[name]} must be at least {lowest}.")
-    if not 0 < settings["target_acceptance"] < 1:
+        settings[name] = as_whole_number(name, settings[name], lowest)
+    if not 0 < as_number("target_acceptance", settings["target_acceptance"]) < 1:
         raise ValueError(
             f"target_acceptance = {settings['target_acceptance']} must be between 0 and 1."
         )
-    choices = {"precondition": ("auto", "none"), "method": ("nuts", "mixture", "auto")}
-    for (name, allowed), value in zip(choices.items(), (precondition, method), strict=True):
-        if value not in allowed:
-            raise ValueError(f"{name} = {value!r} must be one of {', '.join(map(repr, allowed))}.")
+    check_choice("precondition", precondition, ("auto", "none"))
+    check_choice("method", method, ("nuts", "mixture", "auto"))
 
 
 def _typed(key):

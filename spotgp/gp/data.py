@@ -1,5 +1,6 @@
 """A light curve as the Gaussian process takes it: checked, sorted, with its free columns."""
 
+import functools
 import warnings
 from typing import Self
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pytreefit import Model
-from pytreefit.extend import as_data
+from pytreefit.extend import as_data, as_whole_number
 
 from ..component import to_float
 
@@ -40,13 +41,7 @@ class LightCurve(Model):
     segment: Int[Array, "n"] | None
     epoch: Float[Array, ""]
     constant: bool = eqx.field(static=True)
-    trend: int = eqx.field(static=True)
-
-    def __check_init__(self):
-        if self.trend < 0:
-            raise ValueError(
-                f"trend = {self.trend} must not be negative: it is a polynomial's degree."
-            )
+    trend: int = eqx.field(static=True, converter=functools.partial(as_whole_number, "trend"))
 
     @classmethod
     def of(cls, t, flux, flux_err, offsets=None, *, constant: bool = True, trend: int = 0) -> Self:
@@ -60,7 +55,7 @@ class LightCurve(Model):
             segment=labels,
             epoch=to_float(epoch),
             constant=constant,
-            trend=int(trend),
+            trend=trend,
         )
 
     @property

@@ -20,11 +20,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_mapping
+from pytreefit.extend import as_mapping, as_whole_numbers, check_kind
 
 from ..kernel.analytic import AnalyticKernel
 from ..kernel.terms import AbstractTerm
 from ..star.model import SpotEvolutionModel
+
+
+def _orders(orders) -> tuple[int, ...] | None:
+    return None if orders is None else as_whole_numbers("Process.orders", orders)
 
 
 class Process(Model):
@@ -51,10 +55,18 @@ class Process(Model):
     terms: dict[str, AbstractTerm] = eqx.field(default_factory=dict)
     amplitude: Callable | None = None
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise", default=0.0)
-    orders: tuple[int, ...] | None = eqx.field(static=True, default=None)
+    orders: tuple[int, ...] | None = eqx.field(static=True, default=None, converter=_orders)
 
     # see `pytreefit.jit`
     compiles_quickly: ClassVar[bool] = True
+
+    def __check_init__(self):
+        check_kind("Process.model", self.model, SpotEvolutionModel)
+        for name in ("mean", "amplitude"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise TypeError(f"Process.{name} = {function!r} is no function of times.")
+        checked_terms(self.terms)
 
     def mean_at(self, time) -> Float[Array, "n"]:
         """The mean function at times in days, without the free columns."""

@@ -115,7 +115,7 @@ class GPSolver(eqx.Module):
         solver: str | type[AbstractSolver] | AbstractSolver = "auto",
         tolerance: float = 0.1,
     ):
-        if not tolerance > 0:
+        if not as_number("tolerance", tolerance) > 0:
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
         data = LightCurve.of(t, flux, flux_err, offsets, constant=mean is None, trend=trend)

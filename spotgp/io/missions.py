@@ -1,6 +1,7 @@
 """Light-curve files of Kepler, K2, TESS and CoRoT by whom they are, and their quality flags."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ QUALITY_BITS = {
     "TESS": {"default": _TESS_DEFAULT, "hard": _TESS_DEFAULT | 64 | 1024 | 2048 | 4096},
 }
 QUALITY_BITS["K2"] = QUALITY_BITS["Kepler"]
+_EVEREST = 3 << 22  # flagged by the spacecraft, and not a number
+_KASOC = 1 | 8 | 128  # bad data, and outliers of two kinds; the others are jumps that were mended
 _ZERO_POINT = {"Kepler": 2454833.0, "K2": 2454833.0, "TESS": 2457000.0}  # BJD of time 0
 
 
@@ -63,9 +66,9 @@ def find_mission(*headers: Any) -> str | None:
 class Producer(NamedTuple):
     """How a pipeline lays out its tables; names of columns in capitals, the preferred first.
 
-    ``error`` belongs to the column of the flux, ``flags`` holds bits of the mission (``bits`` in
-    place of its default ones), or flags that are ``good``. ``relative`` is the unit of fluxes about
-    zero, ``zero`` the Julian date of time 0 where it is not the mission's.
+    ``error`` belongs to the column of the flux, ``flags`` holds bits of the mission (or ``bits`` by
+    the names of masks), or flags that are ``good``. ``relative`` is the unit of fluxes about zero,
+    ``zero`` the Julian date of time 0 where it is not the mission's, NaN if only headers know it.
     """
 
     name: str
@@ -74,7 +77,7 @@ class Producer(NamedTuple):
     error: str = "{}_ERR"
     flags: str | None = None
     marker: str | None = None  # a column that only this one has
-    bits: int | None = None
+    bits: Mapping[str, int] | None = None
     good: tuple[str | int, ...] = ()
     relative: float | None = None
     zero: float | None = None
@@ -91,9 +94,10 @@ PRODUCERS = (
              zero=0.0),
     Producer("eleanor", "TIME", ("CORR_FLUX", "PCA_FLUX"), "FLUX_ERR", "QUALITY", good=(0,)),
     Producer("K2SC", "TIME", ("FLUX",), "ERROR", "QUALITY", marker="TREND_P"),
-    # bits of its own: flagged by the spacecraft, and not a number
     Producer("EVEREST", "TIME", ("FLUX",), "FRAW_ERR", "QUALITY", marker="FRAW",
-             bits=_KEPLER_DEFAULT | 3 << 22),
+             bits={name: bits | _EVEREST for name, bits in QUALITY_BITS["K2"].items()}),
+    Producer("KASOC", "TIME", ("FLUX",), flags="KASOC_FLAG", relative=1e-6, zero=np.nan,
+             bits={"default": _KASOC, "hard": 2**31 - 1}),
     Producer("K2SFF", "T", ("FCOR", "FRAW"), "", "MOVING", good=(0,)),
     Producer("CoRoT", "DATEHEL", ("WHITEFLUXSYS", "WHITEFLUX"), "WHITEFLUXDEV", "STATUS",
              good=(0,), zero=0.0),
@@ -184,11 +188,12 @@ class _Table:
         """The Julian date of time 0."""
         start = self.table.header.get("BJDREFI", self.primary.get("BJDREFI"))
         fraction = self.table.header.get("BJDREFF", self.primary.get("BJDREFF", 0.0))
-        if producer.zero is not None or (start is None and self.mission is None):
-            return producer.zero
-        if start is None:
-            return _ZERO_POINT[str(self.mission)]
-        return float(start) + float(fraction)
+        zero = producer.zero
+        if zero is not None and not np.isnan(zero):
+            return zero
+        if start is not None:
+            return float(start) + float(fraction)
+        return _ZERO_POINT.get(str(self.mission)) if zero is None else None
 
     def _mask(self, producer: Producer, quality: str | int) -> dict[str, Any]:
         """The mask of the points whose flags are good, and its reason."""
@@ -203,8 +208,8 @@ class _Table:
                 "mask": np.isin(flags, producer.good),
                 "reason": f"{producer.flags} of {producer.name}",
             }
-        if producer.bits is not None and quality == "default":
-            quality = producer.bits
+        if producer.bits is not None and isinstance(quality, str):
+            quality = producer.bits.get(quality, quality)
         return by_quality(flags.astype(np.int64), quality, self.mission)
 
 

@@ -2,20 +2,23 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from pytreefit.extend import unit_of
+from pytreefit.extend import as_number, check_kind, unit_of
 
 from ..periods import (
     Autocorrelation,
     Periodogram,
+    PhotometricActivity,
     RotationPeriod,
     autocorrelation,
     lomb_scargle,
+    photometric_activity,
     rotation_period,
+    variability_range,
 )
 from . import missions, readers, text
 from .columns import (
@@ -107,12 +110,20 @@ class TimeSeriesData(Steps):
         reference: float | None = None,
         time_scale: str = "tdb",
         name: str = "",
-        history: Iterable[str] = (),
+        history: Sequence[str] = (),
         reason: str = "mask",
     ):
+        unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
+        for key, label in {"unit": unit, "time_scale": time_scale, "name": name}.items():
+            check_kind(f"TimeSeriesData.{key}", label, str)
+        if reference is not None:
+            reference = as_number("TimeSeriesData.reference", reference, "d")
         if hasattr(time, "jd1"):  # an astropy Time
             time, reference, time_scale = days_of(time, reference)
+        check_kind("TimeSeriesData.history", history, list | tuple)
         notes = list(history)
+        for note in notes:
+            check_kind("TimeSeriesData.history", note, str)
         columns = read_columns(time, flux, flux_err, segment)
         keep = usable(columns, mask, reason, notes)
         columns = in_order(columns.at(keep), notes)
@@ -122,8 +133,8 @@ class TimeSeriesData(Steps):
             array.flags.writeable = False
         values = columns._asdict() | dict(
             unit=unit or str(unit_of(flux) or ""),
-            reference=None if reference is None else float(reference),
-            time_scale=str(time_scale),
+            reference=reference,
+            time_scale=time_scale,
             name=name,
             history=tuple(notes),
             n_dropped=int(np.sum(~keep)),
@@ -190,8 +201,9 @@ class TimeSeriesData(Steps):
     ) -> Self:
         """Return the light curve in a FITS file of Kepler, K2, TESS or CoRoT, or in several.
 
-        Read are files of SPOC, TASOC, QLP, TGLC, CDIPS, eleanor, K2SC, EVEREST, K2SFF and CoRoT,
-        told apart by their columns, and tables with the columns TIME and FLUX.
+        Read are files of SPOC, TASOC, QLP, TGLC, CDIPS, eleanor, K2SC, EVEREST, K2SFF, CoRoT and
+        KASOC, told apart by their columns, and tables with the columns TIME and FLUX. Fluxes in ppm
+        about zero become relative ones about 1. KASOC's was tested on files made for it.
 
         Parameters
         ----------
@@ -216,6 +228,7 @@ class TimeSeriesData(Steps):
             If the file is another mission's, of none of these, or lacks a column.
         """
         if not isinstance(path, str | os.PathLike):
+            check_kind("path", path, Sequence)
             paths = list(path)
             if not paths:
                 raise ValueError("path is an empty sequence. Pass one light-curve file at least.")
@@ -231,11 +244,13 @@ class TimeSeriesData(Steps):
         band: str | None = None,
         columns: Sequence[str] | None = None,
     ) -> Self:
-        """Return the light curve in a text or CSV file, such as those of ASAS-SN and ZTF.
+        """Return the light curve in a text or CSV file, such as those of ASAS-SN, ZTF and KASOC.
 
         Columns are found by their names: time in days (or BJD, HJD, JD, MJD), flux or mag, their
         errors, and a band. Fluxes stay in the file's unit, magnitudes become relative fluxes about
-        1; limits such as ">17.2" and points with a flag are masked.
+        1; limits such as ">17.2" and points with a flag are masked. Files of KASOC, whose columns
+        have no names, are known by their comments: time, flux and error in ppm. They count from
+        what the comments say was taken off the Julian date; tested on files made for it.
 
         Parameters
         ----------
@@ -327,3 +342,22 @@ class TimeSeriesData(Steps):
         """
         columns = self.time, self.flux, self.flux_err
         return rotation_period(*columns, segment=self.segment, **options)
+
+    def photometric_activity(self, period: float) -> PhotometricActivity:
+        """Return the activity index S_ph and its standard error, in units of the median flux.
+
+        As :func:`spotgp.photometric_activity` does for a rotation period in days. Each segment is
+        divided by its median first.
+        """
+        one = self.normalize()
+        columns = one.time, one.flux, one.flux_err
+        return photometric_activity(*columns, period=period, segment=one.segment)
+
+    def variability_range(self, smoothing: float | None = None) -> float:
+        """Return the range R_var of the flux, in units of its median.
+
+        As :func:`spotgp.variability_range` does, with the running mean over ``smoothing`` days if
+        that is given. Each segment is divided by its median first.
+        """
+        one = self.normalize()
+        return variability_range(one.time, one.flux, segment=one.segment, smoothing=smoothing)

@@ -37,6 +37,10 @@ def from_timeseries(
 
 def from_lightkurve(light_curve: Any, quality: str | int, mission: str | None) -> dict[str, Any]:
     """Columns of a lightkurve object; errors that are all NaN are ignored."""
+    if not (hasattr(light_curve, "time") and hasattr(light_curve, "flux")):
+        raise TypeError(
+            f"light_curve is a {type(light_curve).__name__}, which has no time and no flux."
+        )
     meta = getattr(light_curve, "meta", None) or {}
     time, reference = _days_of(light_curve.time)
     error = getattr(light_curve, "flux_err", None)

@@ -1,9 +1,13 @@
-"""Light curves in text files: columns, and the tables of ASAS-SN and ZTF."""
+"""Light curves in text files: columns, and the tables of ASAS-SN, ZTF and KASOC."""
 
+import io
 import os
+import re
 from typing import Any
 
 import numpy as np
+
+from pytreefit.extend import check_kind
 
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "time": None, "t": None}
@@ -19,9 +23,18 @@ def from_text(
 ) -> dict[str, Any]:
     """Columns of a text file, as arguments of `TimeSeriesData`."""
     from astropy.io import ascii
+    from astropy.utils.data import get_readable_fileobj
 
+    check_kind("path", path, str | os.PathLike)
     path = os.fspath(path)
-    table: Any = ascii.read(path) if columns is None else ascii.read(path, names=list(columns))
+    with get_readable_fileobj(path) as stream:
+        content = stream.read()
+    comments = " ".join(re.findall("^#.*", content, flags=re.MULTILINE)).lower()
+    of_kasoc = "kasoc" in comments + os.path.basename(path).lower()
+    if columns is None and of_kasoc and "ppm" in comments:
+        return _kasoc(path, content, comments)
+    named = {} if columns is None else {"names": list(columns)}
+    table: Any = ascii.read(content.splitlines(), **named)
     names = {name.lower().strip(): name for name in table.colnames}
     time = _first(path, names, "time", tuple(_TIMES))
     wanted = (flux.lower(),) if flux is not None else _FLUXES
@@ -59,6 +72,19 @@ def from_text(
         "mask": keep if reasons else None,
         "reason": " and ".join(reasons),
         "history": [f"Read {names[value]} from {os.path.basename(path)}."],
+    }
+
+
+def _kasoc(path: str, content: str, comments: str) -> dict[str, Any]:
+    """Time, flux and error in ppm; the comments may say what was taken off the Julian date."""
+    time, flux, error = np.loadtxt(io.StringIO(content), usecols=(0, 1, 2), ndmin=2).T
+    zero = re.search(r"jd\s*-\s*(2[45]\d{5}(\.\d+)?)", comments)
+    return {
+        "time": time,
+        "flux": 1.0 + 1e-6 * flux,
+        "flux_err": 1e-6 * error,
+        "reference": None if zero is None else float(zero.group(1)),
+        "history": [f"Read ppm of KASOC from {os.path.basename(path)}."],
     }
 
 

@@ -17,6 +17,9 @@ _SHORTEST_PERIOD = 0.1  # days: where a periodogram starts by default; faster th
 class Periodogram:
     """A Lomb-Scargle periodogram and its highest peak, from :func:`lomb_scargle`.
 
+    A peak is a local maximum inside of the grid. Power that rises up to the grid's end is none, as
+    of a trend, or of a period that is longer than those that were looked for: see `at_edge`.
+
     Parameters
     ----------
     frequency : array (m,)
@@ -25,13 +28,14 @@ class Periodogram:
         Share of the variance (weighted by the errors) that a sinusoid of this frequency explains,
         0 to 1.
     period : float
-        Period of the highest peak, days.
+        Period of the highest peak, days; NaN if there is none.
     uncertainty : float
         Standard deviation of a Gaussian fitted to that peak, days. It is the width of the peak,
         not the error of the period of a strictly periodic signal, which is far smaller.
     false_alarm_probability : float
         Probability that white noise alone makes a peak as high (Baluev 2008). Spots are no white
-        noise: a small value says that the star varies, not that it varies periodically.
+        noise: a small value says that the star varies, not that it varies periodically. NaN without
+        a peak, and for several terms.
     """
 
     frequency: np.ndarray
@@ -45,17 +49,23 @@ class Periodogram:
         """Periods of the grid, days, descending."""
         return 1.0 / self.frequency
 
+    @property
+    def at_edge(self) -> bool:
+        """Whether the power is highest at an end of the grid, so that `period` is to be doubted."""
+        return int(np.argmax(self.power)) in (0, self.power.size - 1)
+
     def peaks(self, n: int = 5) -> tuple[np.ndarray, np.ndarray]:
-        """Return the periods (days) and powers of the n highest local maxima, highest first."""
-        index = local_maxima(self.power)
+        """Return the periods (days) and powers of the n highest peaks, highest first."""
+        index = _peaks(self.power)
         index = index[np.argsort(-self.power[index], kind="stable")][:n]
         return 1.0 / self.frequency[index], self.power[index]
 
     def __repr__(self) -> str:
+        doubt = " at the end of the grid" if self.at_edge else ""
         return (
-            f"Periodogram(period={self.period:.4g} +- {self.uncertainty:.2g} d, power "
-            f"{self.power.max():.3g}, false-alarm probability {self.false_alarm_probability:.2g}; "
-            f"{self.frequency.size:,} frequencies)"
+            f"Periodogram(period={self.period:.4g} +- {self.uncertainty:.2g} d, highest power "
+            f"{self.power.max():.3g}{doubt}, false-alarm probability "
+            f"{self.false_alarm_probability:.2g}; {self.frequency.size:,} frequencies)"
         )
 
 
@@ -71,9 +81,11 @@ def lomb_scargle(
 ) -> Periodogram:
     r"""Return the Lomb-Scargle periodogram of a light curve and the period of its highest peak.
 
-    The mean floats (Zechmeister & Kürster 2009). The uncertainty is that of a Gaussian
-    :math:`e^{-(\nu - \nu_0)^2 / 2 s^2}` fitted to the peak above half its height,
-    :math:`\sigma_P = P^2 s`, or its half width where it is cut by the end of the grid.
+    That is the highest local maximum inside of the range of periods; `Periodogram.at_edge` says
+    where the power is higher still at an end of it. The mean floats (Zechmeister & Kürster 2009).
+    The uncertainty is that of a Gaussian :math:`e^{-(\nu - \nu_0)^2 / 2 s^2}` fitted to the peak
+    above half its height, :math:`\sigma_P = P^2 s`, or its half width where it is cut by the end of
+    the grid.
 
     Parameters
     ----------
@@ -115,10 +127,24 @@ def lomb_scargle(
     # without the offsets, which cost the FFT-based sums digits
     search = LombScargle(time - time.min(), flux - np.mean(flux), flux_err, nterms=n_terms)
     power = np.asarray(search.power(frequency, assume_regular_frequency=True))
-    top = int(np.argmax(power))
+    return _with_period(search, frequency, power)
+
+
+def _with_period(search: Any, frequency: np.ndarray, power: np.ndarray) -> Periodogram:
+    inside = _peaks(power)
+    if not inside.size:
+        return Periodogram(frequency, power, *[float("nan")] * 3)
+    top = int(inside[np.argmax(power[inside])])
     period = float(1.0 / (frequency[top] + vertex(power, top) * (frequency[1] - frequency[0])))
     width = float(period**2 * _peak_sigma(frequency, power, top))
-    return Periodogram(frequency, power, period, width, _false_alarm(search, power[top], low, high))
+    chance = _false_alarm(search, power[top], frequency[0], frequency[-1])
+    return Periodogram(frequency, power, period, width, chance)
+
+
+def _peaks(power: np.ndarray) -> np.ndarray:
+    """Indices of the local maxima, without the ends of the grid."""
+    index = local_maxima(power)
+    return index[(index > 0) & (index < power.size - 1)]
 
 
 def _frequency_range(

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_whole_number, check_kind, is_traced
 
 from ..kernel.trig import cos_sin
 from ..star.cap_light import cap_light
@@ -134,6 +134,8 @@ def light_curve(
     [0.96053, 1.0]
     """
     t = finite_times(t, "t")
+    check_kind("model", model, SpotEvolutionModel)
+    check_kind("spots", spots, Spots)
     return _light_curve(model.envelope, model.visibility, spots, t)
 
 
@@ -168,6 +170,10 @@ class LightcurveModel(Model):
     model: SpotEvolutionModel
     spots: Spots
     t: Float[Array, " ntime"] = eqx.field(converter=partial(finite_times, name="LightcurveModel.t"))
+
+    def __check_init__(self):
+        check_kind("LightcurveModel.model", self.model, SpotEvolutionModel)
+        check_kind("LightcurveModel.spots", self.spots, Spots)
 
     @classmethod
     def from_spot_model(
@@ -260,7 +266,7 @@ def simulate(
     """
     t = finite_times(t, "t")
     recipe = recipe_for(model, t, **options)
-    keys = jax.random.split(key, n_realizations)
+    keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
     ages = support(model.envelope)
     return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import as_data, as_floats, is_traced
+from pytreefit.extend import as_data, as_floats, as_number, as_whole_number, check_kind, is_traced
 
 from ..star.envelope import AbstractEnvelope
 from ..star.latitude import AbstractLatitudeDistribution
@@ -90,6 +90,8 @@ def support(envelope: AbstractEnvelope) -> Float[Array, " 2"]:
 def finite_times(t, name: str):
     """A one-dimensional, finite array of times in days; ValueError for any other."""
     t = as_floats(as_data(name, t, "d", ndim=1))
+    if not t.size:
+        raise ValueError(f"There are no times: {name} is empty.")
     bad = 0 if is_traced(t) else int(np.sum(~np.isfinite(np.asarray(t))))
     if bad:
         raise ValueError(f"{name} holds {bad} values that are not finite: leave them out.")
@@ -261,8 +263,7 @@ def recipe_for(
     max_spots=None,
 ):
     """Check what `draw_spots` takes and work out what does not depend on the key."""
-    if t.size == 0:
-        raise ValueError("There are no times: t is empty.")
+    check_kind("model", model, SpotEvolutionModel)
     if nspot is not None and nspot_rate is not None:
         raise ValueError(
             f"Both nspot = {nspot} and nspot_rate = {nspot_rate} are given. Give nspot for exactly "
@@ -284,25 +285,25 @@ def recipe_for(
             raise ValueError(f"nspot = {nspot!r} is not a number of spots: give an int >= 0.")
         mean, capacity, rate = None, int(nspot), nspot / length
     else:
-        rate = _number(nspot_rate)
+        rate = _number("nspot_rate", nspot_rate)
         _check("nspot_rate", rate, rate >= 0, ">= 0 (spots per day)")
         mean = rate * length
-        capacity = _capacity(mean) if max_spots is None else int(max_spots)
+        capacity = _capacity(mean) if max_spots is None else as_whole_number("max_spots", max_spots)
     if fspot is None:
         fspot = 0.0 if own is None else own.fspot
-    fspot = _number(fspot)
+    fspot = _number("fspot", fspot)
     _check("fspot", fspot, fspot >= 0, ">= 0: 0 is black, 1 as bright as the star")
     if alpha_max is None and own is not None:
         alpha_max = own.alpha_max
     if alpha_max is None:
         alpha_max = _alpha_for(model.sigma_k, rate, fspot, capacity)
-    alpha_max = _number(alpha_max)
+    alpha_max = _number("alpha_max", alpha_max, "rad")
     allowed = (alpha_max > 0) & (alpha_max <= np.pi / 2)
     _check("alpha_max", alpha_max, allowed, "inside (0, pi/2] rad: half of the star")
     return Recipe(
         latitude=_within(model.latitude, lat),
         window=jnp.stack(window) if is_traced(length) else np.stack(window),
-        longitude=_number((0.0, 2 * np.pi) if long is None else _range("long", long)),
+        longitude=_longitudes(long),
         alpha_max=alpha_max,
         weight=1.0 - fspot,
         mean=mean,
@@ -310,10 +311,17 @@ def recipe_for(
     )
 
 
-def _number(value):
+def _longitudes(long):
+    ends = (0.0, 2 * np.pi) if long is None else _range("long", long)
+    return np.asarray(ends, jnp.result_type(float))
+
+
+def _number(name: str, value, unit: str = ""):
     """A floating-point array, of NumPy unless traced: faster for single numbers."""
     dtype = jnp.result_type(float)
-    return jnp.asarray(value, dtype) if is_traced(value) else np.asarray(value, dtype)
+    if is_traced(value):
+        return jnp.asarray(value, dtype)
+    return np.asarray(as_number(name, value, unit), dtype)
 
 
 def _check(name: str, value, good, allowed: str):
@@ -339,7 +347,7 @@ def _alpha_for(sigma_k, rate, fspot, capacity):
         return 0.1  # no spot has it
     contrast = abs(1.0 - fspot)
     _check("fspot", fspot, contrast > 0, "different from 1 for spots that are to give sigma_k")
-    alpha = (_number(sigma_k) / (rate**0.5 * contrast)) ** 0.5
+    alpha = (_number("sigma_k", sigma_k) / (rate**0.5 * contrast)) ** 0.5
     if not is_traced(alpha) and not 0 < alpha <= np.pi / 2:
         raise ValueError(
             f"sigma_k = {float(sigma_k):.6g} from {float(rate):.3g} spots per day would take spots "

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import param
-from pytreefit.extend import gauss_legendre
+from pytreefit.extend import as_whole_number, gauss_legendre
 
 from ..kernel.trig import cos_sin
 from .acf import clenshaw, cosine_polynomial, visible_window, window_harmonics
@@ -41,7 +41,8 @@ def _alpha() -> Array:
 
 
 def _harmonics() -> int:
-    return eqx.field(default=128, static=True)
+    convert = functools.partial(as_whole_number, "harmonics", least=1)
+    return eqx.field(default=128, static=True, converter=convert)
 
 
 class AbstractFiniteSpotVisibility(AbstractInclinedVisibility):
@@ -60,13 +61,6 @@ class AbstractFiniteSpotVisibility(AbstractInclinedVisibility):
 
     alpha: eqx.AbstractVar[Array]
     harmonics: eqx.AbstractVar[int]
-
-    def __check_init__(self):
-        if self.harmonics < 1:
-            raise ValueError(
-                f"{type(self).__name__}.harmonics = {self.harmonics} but must be at least 1: the "
-                "number of harmonics of which the autocorrelation is the sum."
-            )
 
     def panels(self):
         inc, alpha = self.inc, self.alpha

@@ -8,7 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from pytreefit.extend import is_traced, lenient
+from pytreefit.extend import as_data, as_floats, is_traced, lenient
 
 HALF_PI = 0.5 * math.pi
 
@@ -40,7 +40,11 @@ class IsotropicInclination(dist.Distribution):
     reparametrized_params = ["low", "high"]  # noqa: RUF012
 
     def __init__(self, low=0.0, high=HALF_PI, *, validate_args=None):
-        self.low, self.high = (jnp.asarray(x, jnp.result_type(float)) for x in (low, high))
+        ends = {"low": low, "high": high}
+        self.low, self.high = (
+            as_floats(as_data(f"IsotropicInclination: {name}", value, "rad"))
+            for name, value in ends.items()
+        )
         if not (is_traced(self.low) or is_traced(self.high)):
             first, last = np.asarray(self.low), np.asarray(self.high)
             pi = np.asarray(math.pi, last.dtype)

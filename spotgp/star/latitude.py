@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pytreefit import param
-from pytreefit.extend import gauss_legendre, is_traced
+from pytreefit.extend import as_data, gauss_legendre, is_traced
 
 from ..component import AbstractComponent
 from .inclination import HALF_PI
@@ -275,6 +275,10 @@ def _as_pytree(function: Any) -> Any:
     return function if kept else jax.tree_util.Partial(function)
 
 
+def _as_latitudes(points: Any) -> tuple[float, ...]:
+    return tuple(as_data("CallableLatitude.breakpoints", points, "rad", ndim=1).tolist())
+
+
 class CallableLatitude(AbstractLatitudeDistribution):
     r"""Any density of latitude, :math:`p(\phi) \propto f(\phi)`.
 
@@ -295,9 +299,7 @@ class CallableLatitude(AbstractLatitudeDistribution):
     """
 
     function: Callable = eqx.field(converter=_as_pytree)
-    breakpoints: tuple[float, ...] = eqx.field(
-        default=(), static=True, converter=lambda points: tuple(float(p) for p in points)
-    )
+    breakpoints: tuple[float, ...] = eqx.field(default=(), static=True, converter=_as_latitudes)
 
     def __check_init__(self):
         edges = np.array([-HALF_PI, *self.breakpoints, HALF_PI])

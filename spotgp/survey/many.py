@@ -4,14 +4,14 @@ import math
 import threading
 import time as clock
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from pytreefit import Status, jit, laplace
-from pytreefit.extend import Reporter, as_number, duration, in_threads
+from pytreefit.extend import Reporter, as_whole_number, check_kind, duration, in_threads
 
 from ..component import DataScales
 from ..gp.priors import as_tied, inside, prior_limits
@@ -67,10 +67,8 @@ def fit_many(
         How many points of each star to fit, at most, and to pass to the functions above: some
         hundred take seconds. Means in bins that are short against all periods that may be the
         star's, else points chosen at random. By default all.
-    starts
-        How many of the best starting points to fit.
-    steps
-        Most steps of each fit.
+    starts, steps
+        How many of the best starting points to fit, and most steps of each fit.
     errors
         Whether to estimate standard deviations, by differences of the gradient at the maximum.
     progress
@@ -84,11 +82,12 @@ def fit_many(
     ValueError
         If there are no stars.
     """
-    stars = list(stars)
+    if not callable(model):
+        check_kind("model", model, SpotEvolutionModel)
+    stars = list(stars) if isinstance(stars, Iterable) else []
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
-    if points is not None and as_number("points", points) < 10:
-        raise ValueError(f"points = {points} is no number of points to fit: 10 at least.")
+    points = None if points is None else as_whole_number("points", points, 10)
     process = model, priors, jitter, points, kwargs
     run = _Run(stars, process, (starts, steps, errors), Reporter(progress))
     return run.all()

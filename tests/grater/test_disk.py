@@ -100,7 +100,7 @@ def test_shortcuts_are_the_profiles():
         (dict(flux=[1.0, 2.0]), r"Disk.flux has shape \(2,\)"),
         (
             dict(phase_normalization="peak"),
-            'phase_normalization = \'peak\' is unknown.*"sphere" or "right_angle"',
+            "phase_normalization = 'peak' is unknown: choose one of 'sphere', 'right_angle'",
         ),
     ],
 )

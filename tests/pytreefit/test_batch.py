@@ -117,5 +117,5 @@ def test_map_models_compiles_once_for_a_shape(line):
 def test_map_models_refuses_what_is_no_batch(line):
     with pytest.raises(ValueError, match=r"one leading batch axis .* pytreefit.vary"):
         map_models(evaluate, line)
-    with pytest.raises(ValueError, match=r"batch_size = 0 must be at least 1"):
+    with pytest.raises(ValueError, match=r"batch_size = 0 must be a whole number >= 1"):
         map_models(evaluate, vary(line, {"slope": [1]}), batch_size=0)

@@ -140,8 +140,8 @@ def test_files(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "error", "message"),
     [
-        ({}, ValueError, "Joint needs a dictionary of data sets"),
-        ([ONE], ValueError, "Joint needs a dictionary of data sets"),
+        ({}, ValueError, "parts must be a dictionary of data sets"),
+        ([ONE], ValueError, "parts must be a dictionary of data sets"),
         ({"a": 3.0}, TypeError, "'a' is a float, which has no log_likelihood"),
         ({"a": (ONE, 3.0)}, TypeError, "'a' must be a data set, or"),
         ({"a": (ONE, None, 2)}, TypeError, "'a' must be a data set, or"),

@@ -126,5 +126,5 @@ def test_chains_from_several_starts_meet():
 
 
 def test_jumps_must_be_a_count():
-    with pytest.raises(ValueError, match="jumps = -1 must be at least 0"):
+    with pytest.raises(ValueError, match="jumps = -1 must be a whole number >= 0"):
         sample(two_modes(), jax.random.key(0), jumps=-1)

@@ -68,11 +68,29 @@ def test_period_and_gaussian_width_of_the_peak(period):
     assert f"period={result.period:.4g}" in repr(result)
 
 
-def test_a_peak_at_the_end_of_the_grid_has_its_half_width():
+def test_a_peak_near_the_end_of_the_grid_has_its_half_width():
     time = np.arange(0.0, 60.0, 0.05)
-    result = lomb_scargle(time, np.sin(2 * np.pi * time / 26.0), max_period=25.0)
-    assert result.period == pytest.approx(25.0)
-    assert 0.2 < result.uncertainty / (25.0**2 / 60.0) < 0.5
+    result = lomb_scargle(time, np.sin(2 * np.pi * time / 20.0), max_period=21.0)
+    assert result.period == pytest.approx(20.0, rel=0.03)
+    assert 0.2 < result.uncertainty / (20.0**2 / 60.0) < 0.5
+    assert not result.at_edge
+
+
+def test_the_end_of_the_grid_is_no_peak():
+    time = np.arange(0.0, 60.0, 0.05)
+    wave = np.sin(2 * np.pi * time / 7.0)
+    trend = lomb_scargle(time, wave + 0.08 * time, max_period=60.0)
+    assert trend.power.argmax() == 0
+    assert trend.period == pytest.approx(7.0, rel=0.02)
+    assert trend.at_edge
+    assert "at the end of the grid" in repr(trend)
+    assert trend.peaks(1)[0][0] == pytest.approx(7.0, rel=0.02)
+    # what is longer than the range has side lobes in it
+    assert lomb_scargle(time, np.sin(2 * np.pi * time / 26.0), max_period=25.0).at_edge
+    none = lomb_scargle(time, wave, min_period=7.5, max_period=7.6)
+    assert np.isnan([none.period, none.uncertainty, none.false_alarm_probability]).all()
+    assert none.peaks()[0].size == 0
+    assert none.at_edge
 
 
 def test_false_alarms_of_noise_and_harmonics():

@@ -80,13 +80,18 @@ LAYOUTS = {
         {"T": TIME, "FRAW": 2 * FLUX, "FCOR": FLUX, "MOVING": flags(1, 1, 1, 1)},
         4, None, "K2",
     ),
+    "KASOC": (
+        {"TIME": TIME, "FLUX": 1e6 * (FLUX - 1.0), "FLUX_ERR": np.full(N, 1e3), "XLONG": FLUX,
+         "FILTER": FLUX, "KASOC_FLAG": flags(1, 8, 128)},
+        3, 1e-3, "Kepler",
+    ),
     "CoRoT": (
         {"DATEHEL": TIME + 2457000.0, "WHITEFLUX": FLUX, "WHITEFLUXDEV": np.full(N, 1e-3),
          "STATUS": flags(4)},
         1, 1e-3, "CoRoT",
     ),
 }  # fmt: skip
-ZERO = {"TESS": 2457000.0, "K2": 2454833.0, "CoRoT": 0.0}
+ZERO = {"TESS": 2457000.0, "K2": 2454833.0, "CoRoT": 0.0, "Kepler": None}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -94,6 +99,7 @@ def test_the_layouts_of_producers(tmp_path, name):
     columns, left_out, error, mission = LAYOUTS[name]
     more = {"MISSION": "K2"} if mission == "K2" else {}
     telescope = "Kepler" if mission == "K2" else mission
+    # the mission's own zero would be wrong for KASOC
     hdu = "BESTAPER" if name == "K2SFF" else "LIGHTCURVE"
     path = write(tmp_path / "a.fits", columns, telescope, hdu, **more)
     data = TimeSeriesData.from_fits(path)
@@ -106,6 +112,46 @@ def test_the_layouts_of_producers(tmp_path, name):
     if error is not None:
         np.testing.assert_allclose(data.flux_err, error)
     assert len(TimeSeriesData.from_fits(path, quality="none")) == N
+
+
+def test_what_kasoc_masks_and_counts_from(tmp_path):
+    # a jump that was mended is no bad point
+    columns = {**LAYOUTS["KASOC"][0], "KASOC_FLAG": flags(1, 2, 256, 8)}
+    header = {"BJDREFI": 2400000, "BJDREFF": 0.5}
+    path = write(tmp_path / "a.fits", columns, "Kepler", header=header)
+    data = TimeSeriesData.from_fits(path)
+    assert (len(data), data.reference, data.unit) == (N - 2, 2400000.5, "")
+    assert "Read FLUX of Kepler from a.fits." in data.history
+    assert len(TimeSeriesData.from_fits(path, quality="hard")) == N - 4
+    assert len(TimeSeriesData.from_fits(path, quality=2)) == N - 1
+
+
+@pytest.mark.parametrize(
+    ("comment", "zero"),
+    [
+        ("Column 1: time, truncated barycentric Julian date", None),
+        ("Column 1: time (BJD - 2400000)", 2400000.0),
+        ("Column 1: time (BJD-2454833.0)", 2454833.0),
+    ],
+)
+def test_kasoc_in_text(tmp_path, comment, zero):
+    path = tmp_path / "kplr001234567_kasoc-ts_llc_v1.dat"
+    lines = [f"# {comment}", "# Column 2: relative flux (ppm)", "# Column 3: error (ppm)", "#"]
+    rows = np.stack([TIME, 1e6 * (FLUX - 1.0), np.full(N, 1e3)], axis=1).tolist()
+    lines += [" ".join(f"{number:.9f}" for number in row) for row in rows]
+    lines.insert(6, "1500.03 NaN NaN")
+    path.write_text("\n".join(lines))
+    data = TimeSeriesData.from_text(path)
+    assert (len(data), data.reference) == (N, zero)
+    np.testing.assert_allclose(data.time, TIME)
+    np.testing.assert_allclose(data.flux, FLUX, rtol=1e-12)
+    np.testing.assert_allclose(data.flux_err, 1e-3)
+    # other tables of theirs are in other units
+    path.write_text(path.read_text().replace("ppm", "e-/s"))
+    with pytest.raises(ValueError, match="no column of the time"):
+        TimeSeriesData.from_text(path)
+    named = TimeSeriesData.from_text(path, columns=("time", "flux", "flux_err"))
+    np.testing.assert_allclose(named.flux, 1e6 * (FLUX - 1.0), atol=1e-8)
 
 
 def test_another_column_and_none_at_all(tmp_path):

@@ -408,7 +408,7 @@ def test_equations_are_shown(name, capsys):
         (lambda: FiniteSpotVisibilityFunction(1.0, 0.1, 1.0, 1.6), "alpha = 1.6 rad is outside"),
         (
             lambda: FiniteSpotVisibilityFunction(1.0, 0.1, 1.0, 0.1, harmonics=0),
-            "harmonics = 0 but must be at least 1",
+            "harmonics = 0 must be a whole number >= 1",
         ),
     ],
 )
