@@ -221,19 +221,51 @@ def periods():
         "called good": "called good",
         "right of those called good": "of these right",
         "called good of the easy": "called good where P < half the baseline, S/N >= 2",
+        "known of the easy": "of these known to who knows all but P",
         "Lomb-Scargle right": "Lomb-Scargle right",
         "autocorrelation right": "autocorrelation right",
         "both agree": "these two agree",
         "right where both agree": "of these right",
     }
     rows = [
-        [row["kind"], *("" if row[key] is None else row[key] for key in columns)]
+        [row["kind"], *("" if row.get(key) is None else row[key] for key in columns)]
         for row in found["rows"]
     ]
     return table(["observations", *columns.values()], rows, found)
 
 
-TABLES = (periods, disks, hr4796a, solvers, accuracy, coverage, kepler63, agreement, side_by_side)
+def posteriors():
+    """Times and differences of posteriors of real stars."""
+    if not (RESULTS / "posteriors.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("posteriors")
+    columns = {
+        "points": "points",
+        "from the file to the best fit, s": "file to best fit, s",
+        "posterior, s": "posterior, s",
+        "evaluations": "evaluations",
+        "effective": "effective",
+        "Pareto k": "Pareto k",
+        "keys differ by, sigma": "two keys differ by, σ",
+        "NUTS, s": "NUTS, s",
+        "NUTS differs by, sigma": "NUTS differs by, σ",
+    }
+    rows = [[row["star"], *(number(row.get(key)) for key in columns)] for row in found["rows"]]
+    return table(["star", *columns.values()], rows, found)
+
+
+TABLES = (
+    periods,
+    posteriors,
+    disks,
+    hr4796a,
+    solvers,
+    accuracy,
+    coverage,
+    kepler63,
+    agreement,
+    side_by_side,
+)
 FIGURES = (disks_figure, solvers_figure)
 
 

@@ -1,5 +1,6 @@
 """Importance sampling from a mixture that learns: few parameters, values only, several modes."""
 
+import contextlib
 import time
 import warnings
 from typing import NamedTuple
@@ -10,8 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from .._jit import jit
+from ..optimize.evaluate import Frame
 from ..optimize.fit import Fit, fit
-from ..optimize.start import refuse_start
+from ..optimize.minimisers import value_and_gradient
+from ..optimize.start import refuse_start, start_coordinates
+from ..optimize.status import Status
 from ..progress import Reporter
 from ..results.importance import Importance
 from ..results.pareto import pareto_smoothed
@@ -231,18 +235,24 @@ def _searched(posterior, rng) -> list[Fit]:
         apart = places[chosen] - places[index]
         if np.all(np.mean(apart**2, axis=1) > _APART**2):
             chosen.append(int(index))
-    dtype = jnp.result_type(float)
-    values = [posterior.constrain(jnp.asarray(u[index], dtype)) for index in chosen]
-    return [fit(posterior, start=start, steps=_STEPS, progress=False) for start in values]
+    found, dtype = [], jnp.result_type(float)
+    for index in chosen:
+        start = posterior.constrain(jnp.asarray(u[index], dtype))
+        with contextlib.suppress(ValueError):  # of a gradient that is not finite there
+            found.append(fit(posterior, start=start, steps=_STEPS, progress=False))
+            if found[-1].status is Status.INTERRUPTED:
+                raise KeyboardInterrupt
+    return found
 
 
 def _modes(posterior, starts) -> list[Mixture]:
     """A Gaussian at each different start that is not far below the best, the best first."""
-    density = [float(getattr(start, "log_density", 0.0)) for start in starts]
+    density = [_physical_density(posterior, start) for start in starts]
     found: list[Mixture] = []
     taken: list = []
     for index in np.argsort(np.negative(density), kind="stable"):
-        if density[index] < np.max(density) - _HOPELESS or len(found) == _COMPONENTS:
+        hopeless = not density[index] > np.max(density) - _HOPELESS
+        if found and (hopeless or len(found) == _COMPONENTS):
             break
         if any(_same(starts[index], other) for other in taken):
             continue
@@ -254,6 +264,13 @@ def _modes(posterior, starts) -> list[Mixture]:
         if all(np.sqrt(np.mean(step**2)) > _EQUAL for step in apart):
             found.append(Mixture(np.ones(1), mean[None], (root @ root.T)[None]))
     return found
+
+
+def _physical_density(posterior, start) -> float:
+    """Log density of the physical values of a start, which fits maximise; -inf if not finite."""
+    u = start_coordinates(posterior, start)
+    value, _ = value_and_gradient(posterior, Frame(u, jnp.ones_like(u)), jnp.zeros_like(u))
+    return -float(value)
 
 
 def _same(one, other) -> bool:

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 import pytest
 
 import pytreefit.sampling.mixture as mixture
-from pytreefit import Importance, Model, Posterior, Samples, fit, load, param, sample
+from pytreefit import Importance, Model, Posterior, Samples, fit, laplace, load, param, sample
 
 KEY = jax.random.key(0)
 
@@ -88,6 +88,16 @@ def test_modes_with_their_probabilities(modes):
     )
     assert abs(s.mean() - 2 / 3) < 0.03
     assert "0.2" in repr(found.modes())
+
+
+@pytest.mark.parametrize("shift", [-1e4, 1e4])
+def test_starts_of_any_kind(shift):
+    target = posterior(lambda m: two_modes(m) + shift)
+    best = fit(target, start={"x": 0.5, "y": 0.1}, progress=False)
+    starts = [None, {"x": 6.0, "y": 9.0}, best, laplace(target, best, held=best.at_edge)]
+    samples = sample(target, KEY, method="mixture", start=starts, progress=False)
+    assert abs(np.mean(samples.draws["x"] > 4.0) - 0.25) < 0.05
+    assert abs(samples.importance.log_evidence - shift - np.log(2 * np.pi * 4 / 3 / 600)) < 0.1
 
 
 def test_it_says_what_it_is(modes):
