@@ -16,8 +16,6 @@ import grater
 import spotgp
 from pytreefit import Posterior, fit, load, sample, save
 
-jax.config.update("jax_enable_x64", True)
-matplotlib.use("Agg")
 USED = ("jax", "equinox", "optax", "blackjax", "numpyro", "numpy", "scipy", "astropy", "tinygp")
 
 
@@ -74,17 +72,33 @@ def star():
     return spotgp.GPSolver.from_data(data, model, priors={"peq": (3.0, 8.0)}).posterior
 
 
-print(f"Python {platform.python_version()},", ", ".join(f"{name} {version(name)}" for name in USED))
-for what, posterior in (("disk", disk()), ("star", star())):
-    where = posterior.unconstrain(posterior.initial)
-    check(f"{what}, density and gradient", jax.value_and_grad(posterior.log_density)(where))
-    best = fit(posterior, steps=5, progress=False)
-    check(f"{what}, fit", (best.log_density, best.values))
-    check_saved(f"{what}, fit", best, lambda found: found.values)
-    if what == "disk":
-        draws = sample(
-            posterior, jax.random.key(0), start=best, chains=1, warmup=50, draws=20, progress=False
-        )
-        check(f"{what}, draws", draws.draws)
-        check_saved(f"{what}, draws", draws, lambda found: found.draws)
-        draws.to_arviz(), draws.corner(), draws.trace()
+def main():
+    jax.config.update("jax_enable_x64", True)
+    matplotlib.use("Agg")
+    print(
+        f"Python {platform.python_version()},",
+        ", ".join(f"{name} {version(name)}" for name in USED),
+    )
+    for what, posterior in (("disk", disk()), ("star", star())):
+        where = posterior.unconstrain(posterior.initial)
+        check(f"{what}, density and gradient", jax.value_and_grad(posterior.log_density)(where))
+        best = fit(posterior, steps=5, progress=False)
+        check(f"{what}, fit", (best.log_density, best.values))
+        check_saved(f"{what}, fit", best, lambda found: found.values)
+        if what == "disk":
+            draws = sample(
+                posterior,
+                jax.random.key(0),
+                start=best,
+                chains=1,
+                warmup=50,
+                draws=20,
+                progress=False,
+            )
+            check(f"{what}, draws", draws.draws)
+            check_saved(f"{what}, draws", draws, lambda found: found.draws)
+            draws.to_arviz(), draws.corner(), draws.trace()
+
+
+if __name__ == "__main__":
+    main()

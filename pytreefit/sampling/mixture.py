@@ -80,7 +80,10 @@ def sample_mixture(posterior, key, starts, shape: tuple[int, int], tell: Reporte
     """
     began = time.perf_counter()
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    run = _Run(posterior, [*starts, *_searched(posterior, rng)], rng, tell)
+    # values stand for the mode nearest to them
+    fits = [start if hasattr(start, "u") else _fitted(posterior, start) for start in starts]
+    fits += _searched(posterior, rng)
+    run = _Run(posterior, fits, rng, tell)
     compiled = time.perf_counter() - began
     try:
         for _ in range(_ATTEMPTS):
@@ -113,7 +116,7 @@ class _Run:
         self.wide = _as_the_prior(posterior)
         self.mixtures: list[Mixture] = []
         self.points = self.drawn = _no_points(posterior.dim)
-        self.weights, self.k = np.zeros(0), np.inf
+        self.weights, self.k, self.narrowed = np.zeros(0), np.inf, 0
 
     def proposal(self) -> Mixture:
         """The mixture with components that look beyond it."""
@@ -130,10 +133,19 @@ class _Run:
             self.mixtures.append(self.proposal())
             self.points = _extended(self.posterior, self.points, self.mixtures, self.rng)
             if not np.isfinite(np.max(self.points.log_ratios)):
-                refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
+                self._narrow()
+                continue
             efficiency.append(_efficiency(self.mixtures[-1], self.points))
             number = len(self.points.u)
             self.tell(f"mixture: learned from {number:,} points, efficiency {efficiency[-1]:.2f}")
+
+    def _narrow(self) -> None:
+        """Begin anew nearer to the middles of the modes, where no point had a density."""
+        if self.narrowed == _MOST_ROUNDS:
+            refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
+        self.narrowed += 1
+        self.mixture = self.mixture._replace(covariances=0.25 * self.mixture.covariances)
+        self.mixtures, self.points = [], _no_points(self.posterior.dim)
 
     def draw(self, wanted: int) -> None:
         """Draw from the mixture as it is until so many points are effective."""
@@ -239,9 +251,15 @@ def _searched(posterior, rng) -> list[Fit]:
     for index in chosen:
         start = posterior.constrain(jnp.asarray(u[index], dtype))
         with contextlib.suppress(ValueError):  # of a gradient that is not finite there
-            found.append(fit(posterior, start=start, steps=_STEPS, progress=False))
-            if found[-1].status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
+            found.append(_fitted(posterior, start))
+    return found
+
+
+def _fitted(posterior, start) -> Fit:
+    """A fit from some values, or the model's."""
+    found = fit(posterior, start=start, steps=_STEPS, progress=False)
+    if found.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
     return found
 
 

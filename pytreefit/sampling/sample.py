@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._fork import refuse_fork
 from ..arrays import as_number, as_whole_number, check_choice, check_kind
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
@@ -115,6 +116,7 @@ def _medians(samples: Samples) -> dict[str, np.ndarray]:
 
 
 def _check(posterior, settings: dict[str, Any], precondition: str, method: str) -> None:
+    refuse_fork()
     check_kind("posterior", posterior, Posterior)
     least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
     for name, lowest in least.items():

@@ -140,7 +140,8 @@ def added(mixture: Mixture, points) -> tuple[Mixture, list[int]]:
         metric = np.linalg.inv(np.linalg.cholesky(mixture.covariances[owner]))
         squares = np.sum(((points.u - points.u[top]) @ metric.T) ** 2, axis=1)
         nearest = np.argsort(squares)[:_NEAR]
-        weights = np.exp(points.log_ratios[nearest] - points.log_ratios[top])
+        own = points.log_ratios[nearest]
+        weights = np.exp(own - np.max(own))
         weights = weights / np.sum(weights) + 1.0 / len(nearest)
         apart = points.u[nearest] - points.u[top]
         made.append((points.u[top], (apart * weights[:, None]).T @ apart / np.sum(weights)))

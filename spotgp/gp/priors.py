@@ -96,6 +96,8 @@ def priors_by_path(process, priors: Mapping) -> dict:
 
 
 def inside(value: float, low: float, high: float) -> float:
-    """The value, moved to a distance from both ends of a prior."""
+    """The value, moved to a small distance from both ends of a prior."""
     margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
-    return min(max(value, low + margin, low * 1.01), high - margin)
+    # of a prior over decades a hundredth is far from the lower end
+    above = min(margin, 0.01 * low) if low > 0 else margin
+    return min(max(value, low + above), high - margin)

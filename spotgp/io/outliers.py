@@ -99,6 +99,8 @@ def _slots(time):
 def _signs(time, flux, slot, limits):
     """-1 where points of a segment are too low, 1 where they are too high, else 0."""
     flux = flux - np.median(flux)
+    if not np.ptp(flux) > 0:
+        return np.zeros(flux.size, int)
     if slot is not None:
         values = np.full(slot[-1] + 1 + 2 * _EDGE, np.nan)
         values[slot + _EDGE] = flux

@@ -12,7 +12,9 @@ from pytreefit.extend import check_kind
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "time": None, "t": None}
 _FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
-_ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "mag_err", "mag err", "magerr", "error")
+_ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "flux_unc", "e_flux")
+_MAG_ERRORS = ("mag_err", "mag err", "magerr", "mag_error", "mag_unc", "e_mag")
+_ANY_ERRORS = ("error", "err", "sigma", "uncertainty", "unc")
 _BANDS = ("filtercode", "filter", "phot_filter", "band")
 _FLAGS = ("catflags", "quality")
 _MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
@@ -40,7 +42,8 @@ def from_text(
     wanted = (flux.lower(),) if flux is not None else _FLUXES
     value = _first(path, names, "flux", wanted)
     magnitudes = value.startswith("mag")
-    errors = [n for n in _ERRORS if n in names and n.startswith("mag") == magnitudes]
+    errors = (*(_MAG_ERRORS if magnitudes else _ERRORS), *_ANY_ERRORS)
+    errors = [name for name in errors if name in names]
     keep, reasons = np.ones(len(table), bool), []
     kinds = [n for n in _BANDS if n in names]
     if kinds:

@@ -61,8 +61,8 @@ def fit_many(
         Envelope, visibility and amplitude to fit, each star from its own `first_guess`; a function
         of the star's data and its `RotationPeriod` returns a model that is used as it is.
     priors, jitter
-        As for `GPSolver`, or functions: priors of the star's data and its `RotationPeriod`, the
-        jitter of the data.
+        As for `GPSolver` (default priors are those for all points), or functions: priors of the
+        star's data and its `RotationPeriod`, the jitter of the data.
     points
         How many points of each star to fit, at most, and to pass to the functions above: some
         hundred take seconds. Means in bins that are short against all periods that may be the
@@ -88,6 +88,7 @@ def fit_many(
     if not stars:
         raise ValueError("stars is empty: pass one light curve at least.")
     points = None if points is None else as_whole_number("points", points, 10)
+    starts, steps = as_whole_number("starts", starts, 1), as_whole_number("steps", steps, 1)
     process = model, priors, jitter, points, kwargs
     run = _Run(stars, process, (starts, steps, errors), Reporter(progress))
     return run.all()
@@ -165,16 +166,29 @@ def _process_of(data, model, priors, jitter, points, kwargs) -> tuple[GPSolver, 
     whole, rotation = data, data.rotation_period()
     data = _fewer(data, points, rotation)
     priors = dict((priors(data, rotation) if callable(priors) else priors) or {})
+    scales = DataScales.of(whole.time, whole.flux, whole.flux_err)
     if isinstance(model, SpotEvolutionModel):
-        scales = DataScales.of(data.time, data.flux, data.flux_err)
         chosen = _first_guess(whole, model, priors, rotation.period, scales)
     else:
         chosen = model(data, rotation)
+    # default priors know of times as short as all points do
+    priors |= _default_priors(chosen, scales, priors)
     # a dense matrix of few points costs hardly more than a band, and all of them share a program
     exact = "dense" if data.time.size <= _SMALL else "exact"
     noise = jitter(data) if callable(jitter) else jitter
     options = {"solver": exact, **kwargs}
     return GPSolver.from_data(data, chosen, priors=priors, jitter=noise, **options), rotation
+
+
+def _default_priors(model: SpotEvolutionModel, scales: DataScales, given) -> dict[str, Any]:
+    """The default priors, by path, of parameters inside of them that are given none."""
+    named = {model.paths.get(n, n.removeprefix("model.")) for key in given for n in as_tied(key)}
+    found = {}
+    for path, prior in model.default_priors(scales).items():
+        value, (low, high) = np.asarray(model.get(path)), prior_limits(prior)
+        if path not in named and np.all((value > low) & (value < high)):
+            found[path] = prior
+    return found
 
 
 def _fewer(data: TimeSeriesData, points: int | None, rotation: RotationPeriod) -> TimeSeriesData:

@@ -20,6 +20,10 @@ class Three(Model):
     s: jax.Array = param(bounds="[0, inf)")
 
 
+class Vector(Model):
+    values: jax.Array = param(shape=None)
+
+
 PRIORS = {"x": (-10, 10), "y": (-10, 20), "s": (0, 1)}
 
 
@@ -98,6 +102,36 @@ def test_starts_of_any_kind(shift):
     samples = sample(target, KEY, method="mixture", start=starts, progress=False)
     assert abs(np.mean(samples.draws["x"] > 4.0) - 0.25) < 0.05
     assert abs(samples.importance.log_evidence - shift - np.log(2 * np.pi * 4 / 3 / 600)) < 0.1
+
+
+def test_values_as_starts_hide_no_mode():
+    def log_likelihood(m):
+        apart = [jnp.sum(((m.values - middle) / 0.3) ** 2) for middle in (-4.0, 4.0)]
+        return jnp.logaddexp(jnp.log(0.3) - 0.5 * apart[0], jnp.log(0.7) - 0.5 * apart[1])
+
+    model = Vector(jnp.zeros(4))
+    target = Posterior(model, log_likelihood, {"values": dist.Uniform(-20, 20).expand((4,))})
+    options = {"method": "mixture", "progress": False, "draws": 1000}
+    for start in (
+        {"values": jnp.full(4, -4.0)},
+        [{"values": jnp.full(4, sign * 4.0)} for sign in (1, -1)],
+    ):
+        samples = sample(target, KEY, start=start, **options)
+        np.testing.assert_allclose(samples.importance.mode_probabilities, [0.7, 0.3], atol=0.03)
+        truth = 2.0 * np.log(2.0 * np.pi * 0.09) - 4.0 * np.log(40.0)
+        assert abs(samples.importance.log_evidence - truth) < 0.1
+
+
+@pytest.mark.parametrize("half", [0.1, 0.3])
+def test_a_density_that_is_zero_outside_of_a_box(half):
+    def box(m):
+        return jnp.where(jnp.max(jnp.abs(m.values)) < half, 0.0, -jnp.inf)
+
+    target = Posterior(Vector(jnp.zeros(2)), box, {"values": dist.Uniform(-20, 20).expand((2,))})
+    samples = sample(target, KEY, method="mixture", progress=False)
+    assert np.max(np.abs(samples.draws["values"])) < half
+    assert abs(samples.importance.log_evidence - 2.0 * np.log(half / 20.0)) < 0.1
+    assert abs(np.std(samples.draws["values"]) / half * np.sqrt(3.0) - 1.0) < 0.05
 
 
 def test_it_says_what_it_is(modes):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Posterior, fit, laplace
+from pytreefit.extend import prior_limits
 from spotgp import AnalyticKernel, GPSolver, TimeSeriesData, fit_many, search
 from spotgp.component import DataScales
 from spotgp.solvers import Banded, Dense
@@ -210,8 +211,10 @@ def test_fewer_points_keep_the_period_of_all(period, kind, star):
     fewer = _fewer(data, 120, rotation)
     assert 80 < len(fewer) <= 120
     assert kind in fewer.history[-1]
-    prior = {"peq": (0.1, 30.0)}
+    prior = {"inc": (0.1, 1.5)}
     gp, found = _process_of(data, star, lambda data, rotation: prior, 0.0, 120, {})
+    low, high = prior_limits(gp.posterior.priors["model.visibility.peq"])
+    assert low < 0.2 * period < 5.0 * period < high  # whatever the cadence of what is left
     assert len(fewer) == gp.data.time.size
     assert float(gp.process.model.visibility.peq) == found.period == rotation.period
 

@@ -103,3 +103,8 @@ def test_transits_whose_times_are_known():
 
 def test_few_points_are_left_alone():
     assert not clipped(np.arange(5.0), np.array([1.0, 1.0, 9.0, 1.0, 1.0])).any()
+
+
+def test_a_constant_light_curve_has_none():
+    data = TimeSeriesData(np.arange(600) * 0.02, np.ones(600), 1e-4).sigma_clip()
+    assert len(data) == 600

@@ -1,5 +1,7 @@
 """What is free by default and with which prior, as the components declare; starts of fits."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from factories import make_star
 from pytreefit import param
 from pytreefit.extend import prior_limits
 from spotgp import DataScales, GPSolver
+from spotgp.gp.priors import inside
 
 DATA = DataScales(cadence=0.1, span=50.0, scatter=0.01, error=1e-3)
 TIME = np.arange(0.0, 50.0, 0.5)
@@ -106,3 +109,17 @@ def test_starts_have_the_life_time():
     ).start(5.0, 20.0, 0.02)
     np.testing.assert_allclose(star.sigma_k, 0.02)
     assert float(star.peq) == 5.0
+
+
+def test_values_inside_of_a_prior_stay():
+    for low, high, value in (
+        (0.04, 120.0, 0.24),
+        (0.0, 0.7, 0.1),
+        (-3.0, 5.0, 0.0),
+        (9.0, 9.1, 9.05),
+    ):
+        assert inside(value, low, high) == value
+        assert low < inside(low - 1.0, low, high) < low + 0.02 * (high - low)
+        assert high > inside(high + 1.0, low, high) > high - 0.02 * (high - low)
+    assert inside(0.01, 0.04, 120.0) < 0.041
+    assert inside(-1.0, 0.0, math.inf) == 0.0

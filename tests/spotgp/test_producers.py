@@ -212,3 +212,10 @@ def test_plain_columns(tmp_path):
     path.write_text("when brightness\n1.0 2.0\n2.0 3.0\n")
     with pytest.raises(ValueError, match=r"no column of the time.*are when, brightness"):
         TimeSeriesData.from_text(path)
+
+
+@pytest.mark.parametrize("name", ["err", "sigma", "flux_unc", "e_flux", "uncertainty"])
+def test_errors_by_other_names(tmp_path, name):
+    path = tmp_path / "star.txt"
+    path.write_text(f"time flux {name}\n1.0 1.01 0.003\n2.0 0.99 0.004\n3.0 1.0 0.005\n")
+    np.testing.assert_allclose(TimeSeriesData.from_text(path).flux_err, [0.003, 0.004, 0.005])
