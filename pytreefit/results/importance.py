@@ -13,8 +13,10 @@ class Importance(eqx.Module):
     Parameters
     ----------
     pareto_k
-        Shape of the tail of the weights. Below ``pareto_limit``, :math:`\min(1 - 1 / \lg n, 0.7)`,
-        the draws can be trusted (Vehtari et al. 2024, JMLR 25, 72).
+        Shape of the tail of the weights. Above ``pareto_limit``, :math:`\min(1 - 1 / \lg n, 0.7)`,
+        the draws cannot be trusted (Vehtari et al. 2024, JMLR 25, 72). Below it they can where
+        points were drawn: of what no point came near, such as the ends of a long thin arc, or a
+        mode that no search met, weights say nothing.
     pareto_limit
         See there.
     effective
@@ -39,7 +41,7 @@ class Importance(eqx.Module):
 
     @property
     def good(self) -> bool:
-        """Whether the draws can be trusted."""
+        """Whether the weights say nothing against the draws."""
         return self.pareto_k <= self.pareto_limit
 
     def modes(self) -> Table:
