@@ -59,13 +59,15 @@ class Search(NamedTuple):
         """What to doubt, in words; empty if nothing.
 
         A parameter at an edge that its prior chose, not one at a bound of its own such as a shear
-        of 0; a fit that did not end; starts of which none agrees with the best.
+        of 0 or a star seen edge-on; a fit that did not end; starts of which none agrees with the
+        best.
         """
         best, flags = self.best, []
-        chosen = [name for name in best.at_edge if name not in best.at_bound]
+        natural = [*best.at_bound, *(name for name in best.at_edge if _is_edge_on(best, name))]
+        chosen = [name for name in best.at_edge if name not in natural]
         if chosen:
             flags.append(f"at the edge of the prior: {', '.join(short_names(chosen))}")
-        elif not best.converged:
+        elif best.status not in (Status.CONVERGED, Status.AT_EDGE):
             flags.append("not converged")
         if self.agreeing == 1 < len(self.fits):
             flags.append(f"each of {len(self.fits)} starts ends elsewhere")
@@ -83,6 +85,11 @@ class Search(NamedTuple):
             for k in order
         ]
         return Table(("log posterior", *(name.rpartition(".")[2] for name in names)), rows)
+
+
+def _is_edge_on(best: Fit, name: str) -> bool:
+    inclined = name.rpartition(".")[2] == "inc"
+    return inclined and abs(float(best.values[name]) - 0.5 * math.pi) < 1e-3
 
 
 def suggest_starts(

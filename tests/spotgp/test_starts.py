@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -5,7 +6,9 @@ import pytest
 
 import spotgp
 from factories import make_star
-from spotgp.starts import _spread
+from pytreefit import Status, fit
+from spotgp import GPSolver
+from spotgp.starts import Search, _spread
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +50,19 @@ def test_search_keeps_the_best(gp):
     assert float(found.best.log_density) == max(found.log_density)
     assert 1 <= found.agreeing <= len(found.fits)
     assert "log posterior" in str(found.table())
+
+
+def test_a_star_seen_edge_on_is_nothing_to_doubt(star):
+    gp = GPSolver(
+        np.arange(10.0), np.ones(10), 0.1, star, priors={"inc": (0.1, 0.5 * np.pi)}, solver="dense"
+    )
+    best = fit(gp.posterior, steps=1, progress=False)
+    for value, doubted in ((0.5 * np.pi, False), (0.1, True)):
+        there = dataclasses.replace(
+            best,
+            at_edge=("model.visibility.inc",),
+            values={"model.visibility.inc": value},
+            status=Status.AT_EDGE,
+        )
+        flags = Search(there, (there,), np.zeros(1)).flags
+        assert (flags == ("at the edge of the prior: inc",)) if doubted else (flags == ())
