@@ -153,7 +153,8 @@ def summary(rows):
         own = [row for row in rows if kind in (row["kind"], "all")]
         good = [row for row in own if row["good"]]
         clear = [row for row in own if easy(row)]
-        known = [row for row in clear if row.get("known")]
+        asked = [row for row in clear if "known" in row]
+        known = [row for row in asked if row["known"]]
         agreed = [r for r in own if abs(r["lomb_scargle"] / r["autocorrelation"] - 1.0) < 0.1]
         found[kind] = {
             "stars": len(own),
@@ -162,7 +163,7 @@ def summary(rows):
             "right of those called good": percent([right(r, "found") for r in good], good),
             "easy": len(clear),
             "called good of the easy": percent([r["good"] for r in clear], clear),
-            "known of the easy": percent([r.get("known", False) for r in clear], clear),
+            "known of the easy": percent([r["known"] for r in asked], asked),
             "right of those known": percent([right(r, "limit") for r in known], known),
             "Lomb-Scargle right": percent([right(r, "lomb_scargle") for r in own], own),
             "autocorrelation right": percent([right(r, "autocorrelation") for r in own], own),
