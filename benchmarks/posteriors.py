@@ -87,7 +87,7 @@ def measured(path, args):
         "from the file to the best fit, s": searched - began, "posterior, s": done - searched,
         "with another key, s": warm - done, "evaluations": said.evaluations,
         "effective": said.effective, "Pareto k": said.pareto_k,
-        "log evidence": said.log_evidence, "its error": said.log_evidence_error,
+        "log evidence": said.log_evidence, "its error": float(said.log_evidence_error),
         "with another key": other.log_evidence,
         "keys differ by, sigma": apart, "in": worst,
     }  # fmt: skip

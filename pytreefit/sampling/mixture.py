@@ -183,7 +183,7 @@ class _Run:
             effective=float(1.0 / np.sum(weights**2)),
             evaluations=len(logs) + len(self.points.u) + _EXPLORED,
             log_evidence=float(np.log(mean) + top),
-            log_evidence_error=float(np.std(ratios)) / np.sqrt(len(ratios)) / mean,
+            log_evidence_error=float(np.std(ratios) / np.sqrt(len(ratios)) / mean),
             mode_probabilities=probabilities[order],
             mode_values={
                 name: np.stack([np.asarray(of_mode[name]) for of_mode in values])
