@@ -228,6 +228,11 @@ class Samples(eqx.Module):
                     f"{self.importance.pareto_limit:.2f}: the mixture missed part of the "
                     "posterior. Use method='nuts', with jumps between several modes."
                 )
+            elif self.importance.effective < 0.25 * self.log_density.size:
+                say(
+                    f"Only {self.importance.effective:.0f} of {self.log_density.size} draws are "
+                    "effective, the others repeat them: ask for fewer, or use method='nuts'."
+                )
             return
         if self.divergences:
             say(

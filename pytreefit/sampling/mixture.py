@@ -151,19 +151,23 @@ class _Run:
         """Draw from the mixture as it is until so many points are effective."""
         mixture = learned(self.mixture, self.points)
         frozen = joined(broadened(mixture, self.mode), self.wide)
-        self.drawn = _no_points(self.posterior.dim)
+        self.drawn = drawn = _no_points(self.posterior.dim)
         for _ in range(_MOST_ROUNDS):
             u = draw(frozen, _ROUND, self.rng)
             fresh = _log_densities(self.posterior, u), log_mixture(frozen, u)
-            pairs = zip(self.drawn, (u, *fresh), strict=True)
-            self.drawn = _Points(*(np.concatenate(pair) for pair in pairs))
-            if not np.isfinite(np.max(self.drawn.log_ratios)):
+            pairs = zip(drawn, (u, *fresh), strict=True)
+            drawn = _Points(*(np.concatenate(pair) for pair in pairs))
+            if not np.isfinite(np.max(drawn.log_ratios)):
                 continue
-            self.weights, self.k = pareto_smoothed(self.drawn.log_ratios)
+            weights, k = pareto_smoothed(drawn.log_ratios)
+            # together, whenever Ctrl-C comes
+            self.drawn, self.weights, self.k = drawn, weights, k
             effective = 1.0 / np.sum(self.weights**2)
             self.tell(f"mixture: {len(self.weights):,} points, {effective:.0f} effective")
             if effective >= wanted:
-                break
+                return
+        if not len(self.drawn.u):
+            refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
 
     def importance(self) -> Importance:
         """What the weights say: how well it worked, the evidence, and the modes."""

@@ -66,7 +66,7 @@ def sample(
         dictionary of values: near these. A list of such, for all modes that are known.
     chains, warmup, draws
         Number of chains, and of transitions of each for adaptation (at least 20) and after that; of
-        the mixture chains times draws, half of them effective at least.
+        the mixture chains times draws, half of them effective if it works.
     dense, target_acceptance, precondition, max_depth, jumps
         Of NUTS: whether the metric has off-diagonal elements; the acceptance that the step size is
         for (0.95 if there are divergences); whether a ``start`` that is a fit whitens (``"auto"``)

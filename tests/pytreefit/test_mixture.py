@@ -1,5 +1,6 @@
 """Importance sampling against closed forms: moments, modes, evidence, what it says of itself."""
 
+import dataclasses
 import warnings
 
 import jax
@@ -197,10 +198,16 @@ def test_an_interrupt_keeps_the_points_so_far():
             raise KeyboardInterrupt
 
     with pytest.warns(UserWarning, match="Interrupted after 1,000 points"):
-        samples = drawn(posterior(gaussian), [{}], progress=stop)
+        samples = drawn(posterior(gaussian), [{}], progress=stop, draws=250)
     assert samples.importance.good
     with pytest.raises(KeyboardInterrupt):
         drawn(posterior(gaussian), [{}], progress=interrupt)
+
+
+def test_few_effective_draws_are_warned_of(modes):
+    few = dataclasses.replace(modes.importance, effective=900.0)
+    with pytest.warns(UserWarning, match="Only 900 of 4000 draws are effective"):
+        dataclasses.replace(modes, importance=few).warn()
 
 
 def interrupt(line):
