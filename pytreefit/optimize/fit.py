@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._jit import jit
 from ..arrays import as_number, as_whole_number, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
@@ -347,14 +348,20 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
     }[status]
 
 
+@jit
+def _widths(prior, u):
+    """How much a step of each coordinate changes the physical values, at most."""
+    return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(prior, u))(u)), axis=0)
+
+
 def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:
     """Parameters whose log density would not fall if they went on to the edge of their prior."""
 
     def widths(u):
-        return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(posterior, u))(u)), axis=0)
+        return np.asarray(_widths(prior_only(posterior), u))
 
     u = frame.offset + frame.scale * z
-    here = np.asarray(widths(u))
+    here = widths(u)
     near = here < 0.02 * np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
     if not near.any():
         return ()

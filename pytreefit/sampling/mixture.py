@@ -3,6 +3,7 @@
 import contextlib
 import time
 import warnings
+from itertools import compress
 from typing import NamedTuple
 
 import jax
@@ -22,30 +23,34 @@ from ..results.pareto import pareto_smoothed
 from ..results.samples import Samples
 from ..space import natural_range
 from ..threads import cores, in_threads
+from . import bends
 from .student import (
     Mixture,
     added,
-    broadened,
+    beyond,
     draw,
-    joined,
     learned,
+    lightened,
     log_components,
-    log_mixture,
+    log_proposal,
     log_sum,
 )
-from .whitening import coordinates
+from .whitening import beginning, coordinates
 
 _COMPONENTS = 16  # of the mixture, shared among the modes
 _EACH = 4  # at most, of one mode
-_EXPLORED, _SEARCHES, _STEPS = 2000, 12, 100  # points of the prior, fits from them, their steps
+_EXPLORED, _SEARCHES = 2000, 12  # points of the prior, and fits from them
+_FIRST_STEPS, _STEPS = 15, 100  # of each fit, and of those that are not hopeless then
+_GAIN = 0.01  # log density that is not worth a further step of them
 _APART = 0.5  # root mean square distance between those, in widths of the prior
 _ATTEMPTS = 2  # to learn and draw
 _ROUND = 1000  # points of a round
 _MOST_ROUNDS = 20
 _EQUAL = 1.0  # starts nearer than this, in their own widths, are the same mode
-_HOPELESS = 30.0  # log density by which a start may be below the best
+_HOPELESS = 20.0  # log density by which a start may be below the best
 _OVERLAP = 0.1  # share of a mode that also belongs to another one, from which they are one
-_GOOD, _WAIT = 0.5, 6  # efficiency of a round, and rounds without a better one, to stop at
+_GOOD = 0.5  # efficiency of a round to stop at
+_WAIT, _BETTER = 3, 1.15  # rounds that are not so much better than those before, to stop at
 _CHUNK = 64  # points that a thread takes at a time
 
 
@@ -112,30 +117,24 @@ class _Run:
         self.posterior, self.rng, self.tell = posterior, rng, tell
         modes = _modes(posterior, starts)
         self.mixture = _first(modes, rng)
-        self.mode = np.repeat(np.arange(len(modes)), _each(len(modes)))  # of each component
         self.wide = _as_the_prior(posterior)
-        self.mixtures: list[Mixture] = []
+        self.proposals: list[tuple[Mixture, ...]] = []
         self.points = self.drawn = _no_points(posterior.dim)
         self.weights, self.k, self.narrowed = np.zeros(0), np.inf, 0
-
-    def proposal(self) -> Mixture:
-        """The mixture with components that look beyond it."""
-        return joined(broadened(self.mixture, self.mode), self.wide)
 
     def learn(self) -> None:
         """Rounds of points until the mixture is good, or does not become better."""
         efficiency: list[float] = []
         while len(efficiency) < _MOST_ROUNDS and not (efficiency and _settled(efficiency)):
-            if self.mixtures:
-                self.mixture = learned(self.mixture, self.points)
-                self.mixture, owners = added(self.mixture, self.points)
-                self.mode = np.concatenate([self.mode, self.mode[owners]])
-            self.mixtures.append(self.proposal())
-            self.points = _extended(self.posterior, self.points, self.mixtures, self.rng)
+            if self.proposals:
+                self.mixture = learned(lightened(self.mixture, _COMPONENTS), self.points)
+                self.mixture = added(self.mixture, self.points)
+            self.proposals.append(beyond(self.mixture, self.wide))
+            self.points = _extended(self.posterior, self.points, self.proposals, self.rng)
             if not np.isfinite(np.max(self.points.log_ratios)):
                 self._narrow()
                 continue
-            efficiency.append(_efficiency(self.mixtures[-1], self.points))
+            efficiency.append(_efficiency(self.proposals[-1], self.points))
             number = len(self.points.u)
             self.tell(f"mixture: learned from {number:,} points, efficiency {efficiency[-1]:.2f}")
 
@@ -145,16 +144,16 @@ class _Run:
             refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
         self.narrowed += 1
         self.mixture = self.mixture._replace(covariances=0.25 * self.mixture.covariances)
-        self.mixtures, self.points = [], _no_points(self.posterior.dim)
+        self.proposals, self.points = [], _no_points(self.posterior.dim)
 
     def draw(self, wanted: int) -> None:
         """Draw from the mixture as it is until so many points are effective."""
         mixture = learned(self.mixture, self.points)
-        frozen = joined(broadened(mixture, self.mode), self.wide)
+        frozen = beyond(mixture, self.wide)
         self.drawn = drawn = _no_points(self.posterior.dim)
         for _ in range(_MOST_ROUNDS):
             u = draw(frozen, _ROUND, self.rng)
-            fresh = _log_densities(self.posterior, u), log_mixture(frozen, u)
+            fresh = _log_densities(self.posterior, u), log_proposal(frozen, u)
             pairs = zip(drawn, (u, *fresh), strict=True)
             drawn = _Points(*(np.concatenate(pair) for pair in pairs))
             if not np.isfinite(np.max(drawn.log_ratios)):
@@ -197,9 +196,10 @@ class _Run:
 
     def _shares_of_modes(self) -> np.ndarray:
         """How far each point belongs to each mode, shape (modes, n); modes that overlap are one."""
-        components = log_components(self.mixture, self.drawn.u)
+        components = log_components(self.mixture, bends.unbent(self.drawn.u, self.mixture.bend))
         each = np.exp(components - log_sum(components, axis=1)[:, None])
-        shares = np.stack([each[:, self.mode == g].sum(axis=1) for g in np.unique(self.mode)])
+        mode = self.mixture.mode
+        shares = np.stack([each[:, mode == k].sum(axis=1) for k in np.unique(mode)])
         merged = True
         while merged and len(shares) > 1:
             both = (shares * self.weights) @ shares.T
@@ -218,9 +218,9 @@ def _no_points(dim: int) -> _Points:
     return _Points(np.zeros((0, dim)), np.zeros(0), np.zeros(0))
 
 
-def _efficiency(mixture: Mixture, points: _Points) -> float:
+def _efficiency(proposal: tuple[Mixture, ...], points: _Points) -> float:
     """Share of the last round's points that are effective, by its own mixture."""
-    logs = points.log_density[-_ROUND:] - log_mixture(mixture, points.u[-_ROUND:])
+    logs = points.log_density[-_ROUND:] - log_proposal(proposal, points.u[-_ROUND:])
     ratios = np.exp(logs - np.max(logs))
     return float(np.sum(ratios) ** 2 / np.sum(ratios**2) / _ROUND)
 
@@ -230,8 +230,8 @@ def _settled(efficiency: list[float]) -> bool:
 
     Before, the tails of a curved posterior may be missed, and no weight says so.
     """
-    best = max(range(len(efficiency)), key=efficiency.__getitem__)
-    return efficiency[-1] > _GOOD or len(efficiency) > best + _WAIT
+    before, lately = efficiency[:-_WAIT], efficiency[-_WAIT:]
+    return lately[-1] > _GOOD or max(lately) < _BETTER * max(before, default=0.0)
 
 
 def _limit(number: int) -> float:
@@ -241,7 +241,7 @@ def _limit(number: int) -> float:
 def _searched(posterior, rng) -> list[Fit]:
     """Fits from the best of many points that are as wide as the prior, apart from each other."""
     wide = _as_the_prior(posterior)
-    u = draw(wide, _EXPLORED, rng)
+    u = draw((wide,), _EXPLORED, rng)
     density = _log_densities(posterior, u)
     places = np.linalg.solve(np.linalg.cholesky(wide.covariances[0]), u.T).T
     chosen: list[int] = []
@@ -251,17 +251,25 @@ def _searched(posterior, rng) -> list[Fit]:
         apart = places[chosen] - places[index]
         if np.all(np.mean(apart**2, axis=1) > _APART**2):
             chosen.append(int(index))
-    found, dtype = [], jnp.result_type(float)
-    for index in chosen:
-        start = posterior.constrain(jnp.asarray(u[index], dtype))
-        with contextlib.suppress(ValueError):  # of a gradient that is not finite there
-            found.append(_fitted(posterior, start))
+    dtype = jnp.result_type(float)
+    starts = [posterior.constrain(jnp.asarray(u[index], dtype)) for index in chosen]
+    found: list[Fit] = []
+    for steps in (_FIRST_STEPS, _STEPS):
+        fits, begun = [], starts
+        starts = []
+        for start in begun:
+            with contextlib.suppress(ValueError):  # of a gradient that is not finite there
+                fits.append(_fitted(posterior, start, steps))
+                starts.append(start)
+        best = max((float(fit.log_density) for fit in fits), default=0.0)
+        hopeful = [bool(fit.log_density > best - _HOPELESS) for fit in fits]
+        found, starts = list(compress(fits, hopeful)), list(compress(starts, hopeful))
     return found
 
 
-def _fitted(posterior, start) -> Fit:
+def _fitted(posterior, start, steps=_STEPS) -> Fit:
     """A fit from some values, or the model's."""
-    found = fit(posterior, start=start, steps=_STEPS, progress=False)
+    found = fit(posterior, start=start, steps=steps, tolerance=_GAIN, progress=False)
     if found.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     return found
@@ -271,21 +279,25 @@ def _modes(posterior, starts) -> list[Mixture]:
     """A Gaussian at each different start that is not far below the best, the best first."""
     density = [_physical_density(posterior, start) for start in starts]
     found: list[Mixture] = []
-    taken: list = []
     for index in np.argsort(np.negative(density), kind="stable"):
         hopeless = not density[index] > np.max(density) - _HOPELESS
         if found and (hopeless or len(found) == _COMPONENTS):
             break
-        if any(_same(starts[index], other) for other in taken):
+        if not _apart(np.asarray(beginning(posterior, starts[index]).offset, float), found):
             continue
-        taken.append(starts[index])
         whitening, _ = coordinates(posterior, starts[index])
         mean = np.asarray(whitening.u(jnp.zeros_like(whitening.middle)), float)
         root = np.asarray(whitening.matrix, float)
-        apart = [np.linalg.solve(root, mean - other.means[0]) for other in found]
-        if all(np.sqrt(np.mean(step**2)) > _EQUAL for step in apart):
-            found.append(Mixture(np.ones(1), mean[None], (root @ root.T)[None]))
+        if _apart(mean, found):
+            found.append(_single(mean, root @ root.T))
     return found
+
+
+def _apart(u, modes: list[Mixture]) -> bool:
+    """Whether a point is outside of the middle of all modes."""
+    roots = [np.linalg.cholesky(mode.covariances[0]) for mode in modes]
+    steps = [np.linalg.solve(root, u - mode.means[0]) for root, mode in zip(roots, modes)]
+    return all(np.sqrt(np.mean(step**2)) > _EQUAL for step in steps)
 
 
 def _physical_density(posterior, start) -> float:
@@ -293,14 +305,6 @@ def _physical_density(posterior, start) -> float:
     u = start_coordinates(posterior, start)
     value, _ = value_and_gradient(posterior, Frame(u, jnp.ones_like(u)), jnp.zeros_like(u))
     return -float(value)
-
-
-def _same(one, other) -> bool:
-    """Whether two fits ended at one place, as far as a glance tells."""
-    if not (isinstance(one, Fit) and isinstance(other, Fit)):
-        return False
-    near = np.allclose(one.u, other.u, rtol=0.01, atol=0.01)
-    return near and abs(float(one.log_density - other.log_density)) < 0.05
 
 
 def _each(modes: int) -> int:
@@ -318,25 +322,37 @@ def _first(modes: list[Mixture], rng) -> Mixture:
         means.append(mode.means + steps @ np.linalg.cholesky(mode.covariances[0]).T)
         covariances.append(np.repeat(mode.covariances, each, axis=0))
     count = each * len(modes)
-    return Mixture(np.full(count, 1.0 / count), np.concatenate(means), np.concatenate(covariances))
+    return Mixture(
+        np.full(count, 1.0 / count),
+        np.concatenate(means),
+        np.concatenate(covariances),
+        np.repeat(np.arange(len(modes)), each),
+        modes[0].bend,
+    )
 
 
 def _as_the_prior(posterior) -> Mixture:
     middle, scale = (np.asarray(part, float) for part in natural_range(posterior))
-    return Mixture(np.ones(1), middle[None], np.diag(scale**2)[None])
+    return _single(middle, np.diag(scale**2))
 
 
-def _extended(posterior, points: _Points, mixtures: list[Mixture], rng) -> _Points:
-    """The points with those of a further round, drawn from the last of the mixtures."""
-    fresh = draw(mixtures[-1], _ROUND, rng)
+def _single(mean, covariance) -> Mixture:
+    """A single component without a bend."""
+    parts = np.ones(1), mean[None], covariance[None], np.zeros(1, int)
+    return Mixture(*parts, bends.straight(len(mean)))
+
+
+def _extended(posterior, points: _Points, proposals: list, rng) -> _Points:
+    """The points with those of a further round, drawn from the last of the proposals."""
+    fresh = draw(proposals[-1], _ROUND, rng)
     density = _log_densities(posterior, fresh)
-    before = len(mixtures) - 1
+    before = len(proposals) - 1
     old = points.log_proposal
     if before:
-        last = log_mixture(mixtures[-1], points.u)
+        last = log_proposal(proposals[-1], points.u)
         old = np.logaddexp(old + np.log(before), last) - np.log(before + 1)
-    each = np.stack([log_mixture(mixture, fresh) for mixture in mixtures])
-    new = log_sum(each, axis=0) - np.log(len(mixtures))
+    each = np.stack([log_proposal(proposal, fresh) for proposal in proposals])
+    new = log_sum(each, axis=0) - np.log(len(proposals))
     both = ((points.u, fresh), (points.log_density, density), (old, new))
     return _Points(*(np.concatenate(pair) for pair in both))
 

@@ -13,10 +13,10 @@ from ..optimize.laplace import Laplace, curvature_at
 from ..optimize.minimisers import least_squares, value_and_gradient
 from ..optimize.start import start_coordinates
 from ..space import coordinate_names, natural_range, prior_only
+from .bends import fitted, straight, unbent
 
 _SETTLING, _SETTLED = 20, 0.05  # most steps to the sampled maximum, and the gain to stop at
 _SKEW = 0.7  # skewness from which a coordinate is bent
-_MOST_SKEW, _MOST_TAIL = 3.0, 1.5
 _SOFTEST = 0.1  # least curvature used for whitening, in units of the prior's width
 
 
@@ -55,7 +55,7 @@ class Whitening(NamedTuple):
 
     def v(self, u: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
         """Points, in double precision, from unconstrained coordinates: the inverse of ``u``."""
-        w = _unbent(u, np.asarray(self.bend, float))
+        w = unbent(u, np.asarray(self.bend, float))
         apart = w - np.asarray(self.middle, float)
         return np.linalg.solve(np.asarray(self.matrix, float), apart.T).T
 
@@ -76,12 +76,12 @@ def bend_to(u: Float[np.ndarray, "n dim"], dtype) -> Whitening:
     """Coordinates for points drawn from the posterior, bent where their distribution is skew."""
     u = np.asarray(u, float)
     place = u.mean(axis=0)
-    one = np.ones_like(place)
-    bend = np.stack([place, one, 0.0 * one, one])
+    bend = straight(len(place))
+    bend[0] = place
     width = np.maximum(u.std(axis=0), 1e-300)
     for k in np.flatnonzero(np.abs(np.mean(((u - place) / width) ** 3, axis=0)) > _SKEW):
-        bend[:, k] = _fit_bend(np.sort(u[:, k]))
-    w = _unbent(u, bend)
+        bend[:, k] = fitted(u[:, k])
+    w = unbent(u, bend)
     covariance = np.cov(w.T).reshape(len(place), -1)
     # as if some more points had no correlations
     shrink = len(u) / (len(u) + 5.0)
@@ -90,47 +90,30 @@ def bend_to(u: Float[np.ndarray, "n dim"], dtype) -> Whitening:
     return Whitening(*(jnp.asarray(part, dtype) for part in parts))
 
 
-def _unbent(u, bend):
-    place, size, skew, tail = bend
-    return np.sinh(tail * np.arcsinh((u - place) / size) - skew)
-
-
-def _fit_bend(ascending: np.ndarray) -> np.ndarray:
-    """The bend that makes quantiles of some numbers those of a Gaussian, by least squares."""
-    from scipy.optimize import least_squares
-    from scipy.special import ndtri
-
-    number, width = len(ascending), np.std(ascending)
-    gaussian = np.arcsinh(ndtri((np.arange(number) + 0.5) / number))
-
-    def off(p):
-        there = p[0] + np.exp(p[1]) * np.sinh((gaussian + p[2]) / np.exp(p[3]))
-        return (there - ascending) / width
-
-    start = [np.median(ascending), np.log(width), 0.0, 0.0]
-    limits = [-np.inf, -np.inf, -_MOST_SKEW, -_MOST_TAIL], [np.inf, np.inf, _MOST_SKEW, _MOST_TAIL]
-    place, size, skew, tail = least_squares(off, start, bounds=limits).x
-    return np.array([place, np.exp(size), skew, np.exp(tail)])
-
-
 def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening, float]:
     """The sampler's coordinates, and the spread of the first points in them."""
-    u = start_coordinates(posterior, start)
-    middle, scale = natural_range(posterior)
+    frame = beginning(posterior, start)
     if precondition == "none" or not hasattr(start, "u"):
-        return Whitening.straight(u, jnp.diag(scale)), 0.1
-    edge = np.isin(coordinate_names(posterior), getattr(start, "at_edge", ()))
-    inside = middle + jnp.clip(u - middle, -2.0 * scale, 2.0 * scale)
-    frame = Frame(jnp.where(edge, inside, u), scale)
+        return Whitening.straight(frame.offset, jnp.diag(frame.scale)), 0.1
     if isinstance(start, Laplace):
-        hessian = jnp.linalg.inv(start.covariance_u / (scale[:, None] * scale[None, :]))
+        sizes = frame.scale[:, None] * frame.scale[None, :]
+        hessian = jnp.linalg.inv(start.covariance_u / sizes)
     else:
         frame, hessian = _settle(posterior, frame)
     volume = log_volume_curvature(prior_only(posterior), frame)
     eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
     widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
-    matrix = scale[:, None] * vectors * widths[None, :]
+    matrix = frame.scale[:, None] * vectors * widths[None, :]
     return Whitening.straight(frame.offset, matrix), 1.0
+
+
+def beginning(posterior, start) -> Frame:
+    """Where a sampler looks for its coordinates: at the start, but inside of edges of the prior."""
+    u = start_coordinates(posterior, start)
+    middle, scale = natural_range(posterior)
+    edge = np.isin(coordinate_names(posterior), getattr(start, "at_edge", ()))
+    inside = middle + jnp.clip(u - middle, -2.0 * scale, 2.0 * scale)
+    return Frame(jnp.where(edge, inside, u), scale)
 
 
 def _settle(posterior, frame: Frame):
