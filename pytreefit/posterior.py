@@ -238,6 +238,18 @@ class Posterior(eqx.Module):
             )
         return value
 
+    def rough(self) -> "Posterior":
+        """The same posterior, cheaper and less exact, for searches that look at the whole prior.
+
+        Its likelihood is that of ``rough()`` of the likelihood's owner, of the same shape, so that
+        nothing is compiled for it; the posterior itself where the owner has no such method.
+        """
+        owner = getattr(self.log_likelihood, "__self__", None)
+        if not hasattr(owner, "rough"):
+            return self
+        function = getattr(owner.rough(), self.log_likelihood.__name__)
+        return eqx.tree_at(lambda posterior: posterior.log_likelihood, self, function)
+
     def remark(self, values: Mapping[str, Any]) -> str:
         """What the likelihood's owner says of it at some values, if it has ``remark(model)``.
 

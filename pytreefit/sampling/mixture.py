@@ -242,7 +242,7 @@ def _searched(posterior, rng) -> list[Fit]:
     """Fits from the best of many points that are as wide as the prior, apart from each other."""
     wide = _as_the_prior(posterior)
     u = draw((wide,), _EXPLORED, rng)
-    density = _log_densities(posterior, u)
+    density = _log_densities(posterior.rough(), u)
     places = np.linalg.solve(np.linalg.cholesky(wide.covariances[0]), u.T).T
     chosen: list[int] = []
     for index in np.argsort(-density):
@@ -254,12 +254,12 @@ def _searched(posterior, rng) -> list[Fit]:
     dtype = jnp.result_type(float)
     starts = [posterior.constrain(jnp.asarray(u[index], dtype)) for index in chosen]
     found: list[Fit] = []
-    for steps in (_FIRST_STEPS, _STEPS):
+    for target, steps in ((posterior.rough(), _FIRST_STEPS), (posterior, _STEPS)):
         fits, begun = [], starts
         starts = []
         for start in begun:
             with contextlib.suppress(ValueError):  # of a gradient that is not finite there
-                fits.append(_fitted(posterior, start, steps))
+                fits.append(_fitted(target, start, steps))
                 starts.append(start)
         best = max((float(fit.log_density) for fit in fits), default=0.0)
         hopeful = [bool(fit.log_density > best - _HOPELESS) for fit in fits]

@@ -143,6 +143,10 @@ class AbstractSolver(eqx.Module):
         finer = eqx.tree_at(lambda solver: solver.tables, self, self.tables.finer())
         return jnp.abs(finer.log_likelihood(process) - self.log_likelihood(process))
 
+    def rough(self) -> Self:
+        """The same with a coarser table: cheaper where spots live long and the star is sheared."""
+        return eqx.tree_at(lambda solver: solver.tables, self, self.tables.rough())
+
     def remark(self, process: Process) -> str:
         """A sentence where `log_likelihood` may be off by more than twice the tolerance."""
         if bool(_enough(self, process)) and not self.approximate:
