@@ -18,7 +18,9 @@ from ..prior import prior_limits
 from ..progress import Pace, Reporter, duration
 from ..space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
 from ..table import Table
+from .curvature import combination
 from .evaluate import Frame
+from .judge import Verdict, judge
 from .minimisers import (
     LBFGS,
     RUNNING,
@@ -204,7 +206,10 @@ def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> 
             tell(_line(searches, len(history), time.perf_counter() - began))
     except KeyboardInterrupt:
         interrupted = True
-    result = _result(posterior, frame, method, searches, history, interrupted, tolerance)
+    verdict = Verdict(searches, interrupted=interrupted)
+    if not interrupted:
+        verdict = judge(posterior, frame, method, searches, steps - len(history), tolerance)
+    result = _result(posterior, frame, method, verdict, history, tolerance)
     tell(f"fit: {result.message}", final=True)
     return result
 
@@ -258,8 +263,13 @@ def _line(searches: Search, done: int, seconds: float) -> str:
     return f"fit: step {done}, log density {density}{expected}, {duration(seconds)}"
 
 
-def _result(posterior, frame, method, searches, history, interrupted, tolerance) -> Fit:
-    best, done = int(np.argmin(searches.value)), len(history)
+def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> Fit:
+    searches = verdict.searches
+    best = int(np.argmin(searches.value))
+    for value in verdict.values:
+        history.append(history[-1].copy())
+        history[-1][best] = value
+    done = len(history)
     u = frame.offset + frame.scale * searches.z[best]
     history = np.reshape(history, (done, len(searches.value)))
     shift = 0.0
@@ -270,7 +280,8 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
     values = posterior.constrain(u)
     bound = tuple(name for name in edge if _at_own_bound(posterior, name, values))
     chosen = tuple(name for name in edge if name not in bound)
-    status, message = _verdict(searches, best, done, interrupted, chosen, tolerance)
+    status, message = _verdict(searches, best, done, verdict.interrupted, chosen, tolerance)
+    message += _about_open(verdict.open, coordinate_names(posterior), edge)
     if bound:
         message += f" At the bound of what is possible: {', '.join(bound)}."
     dtype = searches.value.dtype
@@ -294,6 +305,15 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
         steps=done,
         evaluations=int(np.sum(searches.evaluations)),
     )
+
+
+def _about_open(directions, names, edge) -> str:
+    """A sentence on the directions along which nothing changes, those at an edge apart."""
+    inside = [axis for axis in directions if names[int(np.argmax(np.abs(axis)))] not in edge]
+    if not inside:
+        return ""
+    along = " and ".join(combination(axis, names) for axis in inside)
+    return f" The log density hardly changes along {along}."
 
 
 def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
@@ -331,6 +351,11 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
             f"{', '.join(edge)}: the parameter{plural} at the edge of the prior, there is no "
             "maximum inside. Widen the prior, or fix the value."
         )
+    if status is Status.FLAT:
+        return status, (
+            "Not converged: the log density hardly changes along any parameter here, so that "
+            "nothing shows the way to its maximum. Start elsewhere."
+        )
     if status is Status.STALLED and not known:
         return Status.FLAT, (
             "Not converged: the log density stays the same but its gradient, of norm "
@@ -342,7 +367,7 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
     return status, {
         Status.CONVERGED: f"Converged after {done} steps{limit if precision > tolerance else ''}.",
         Status.UNFINISHED: f"Not converged: stopped at the limit of {done} steps{expected}.",
-        Status.STALLED: f"Stopped after {done} steps by the limits of the precision{expected}.",
+        Status.STALLED: f"Stopped after {done} steps: none comes closer to the maximum{expected}.",
         Status.NOT_FINITE: f"Not converged: the log density is not finite after {done} steps.",
     }[status]
 

@@ -14,9 +14,9 @@ from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..space import coordinate_names, flat_values, indexed_names, natural_range
 from ..table import Table
-from .evaluate import Frame, hessian
-from .minimisers import least_squares, value_and_gradient
-from .start import refuse_start, start_coordinates
+from .curvature import combination, curvature_at
+from .evaluate import Frame
+from .start import start_coordinates
 
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
 
@@ -154,41 +154,6 @@ def _check_held(names, held, at_edge) -> None:
         )
 
 
-def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
-    """Second derivatives of minus the log density in units of ``frame.scale``, at its offset."""
-    if method == "fisher" and posterior.residuals is None:
-        raise ValueError(
-            "method = 'fisher' needs residuals: pass Posterior(..., residuals=...), or use "
-            "method='hessian'."
-        )
-    zero = jnp.zeros_like(frame.offset)
-    if method == "fisher":
-        _, _, curvature = least_squares(posterior, frame, zero)
-    elif method == "differences":
-        curvature = _by_differences(posterior, frame)
-    else:
-        curvature = hessian.one(posterior, frame, zero)
-    if not np.isfinite(np.asarray(curvature)).all():
-        refuse_start(posterior, frame.offset)
-    return curvature
-
-
-def _by_differences(posterior, frame: Frame) -> Float[Array, "dim dim"]:
-    """Central differences of the gradient over a hundredth of the posterior's own width."""
-    dtype = frame.offset.dtype
-    # where the steps should start: rounding and curvature of the gradient do equal harm
-    steps = np.full(len(frame.offset), float(jnp.finfo(dtype).eps) ** 0.25)
-    for _ in range(2):
-        rows = []
-        for k, h in enumerate(steps):
-            shift = jnp.zeros_like(frame.offset).at[k].set(h)
-            up, down = (value_and_gradient(posterior, frame, z)[1] for z in (shift, -shift))
-            rows.append(np.asarray(up - down) / (2.0 * h))
-        width = 1.0 / np.sqrt(np.maximum(np.diag(rows), 1.0))
-        steps = np.maximum(0.01 * width, 0.1 * steps)
-    return jnp.asarray(0.5 * (np.array(rows) + np.transpose(rows)), dtype)
-
-
 def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     """The covariance in u, or a ValueError that names the directions without curvature."""
     diagonal = np.diag(np.asarray(curvature))
@@ -202,15 +167,9 @@ def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     scaled = curvature * width[:, None] * width[None, :]
     eigenvalues, vectors = map(np.asarray, jnp.linalg.eigh(scaled))
     if eigenvalues[0] <= 10 * len(names) * np.finfo(eigenvalues.dtype).eps:
-        direction = vectors[:, 0] / np.abs(vectors[:, 0]).max()
-        parts = [
-            f"{weight:+.2g} {name}"
-            for weight, name in zip(direction, names, strict=True)
-            if abs(weight) > 0.1
-        ]
         raise ValueError(
             "The log density does not fall off along the combination "
-            f"{' '.join(parts)} (each in units of its own width): the data constrain only other "
+            f"{combination(vectors[:, 0], names)} (each in units of its own width): the data constrain only other "
             "combinations, or this is not a maximum. Fix one of these parameters, or fit further."
         )
     half = (scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
