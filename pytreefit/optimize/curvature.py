@@ -1,10 +1,10 @@
-"""Second derivatives of a posterior: compiled, of residuals, or from differences of its gradient."""
+"""Second derivatives of a posterior: compiled, of residuals, or differences of the gradient."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ..threads import in_threads
 from .evaluate import Frame, hessian
@@ -16,8 +16,11 @@ _COARSE = 0.1  # steps longer than this, in widths of the posterior, are taken a
 _CLEAR = 10.0  # an eigenvalue so many times above the noise of a matrix is known
 
 
-def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
-    """Second derivatives of minus the log density in units of ``frame.scale``, at its offset."""
+def derivatives_at(posterior, frame: Frame, method: str):
+    """First and second derivatives of minus the log density, at the offset of a frame.
+
+    Shapes ``(dim,)`` and ``(dim, dim)``, in units of the frame's scale.
+    """
     if method == "fisher" and posterior.residuals is None:
         raise ValueError(
             "method = 'fisher' needs residuals: pass Posterior(..., residuals=...), or use "
@@ -25,14 +28,15 @@ def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"
         )
     zero = jnp.zeros_like(frame.offset)
     if method == "fisher":
-        _, _, curvature = least_squares(posterior, frame, zero)
+        _, gradient, curvature = least_squares(posterior, frame, zero)
     elif method == "differences":
+        _, gradient = value_and_gradient(posterior, frame, zero)
         curvature = differences(posterior, frame, twice=True)[0].matrix
     else:
-        curvature = hessian.one(posterior, frame, zero)
+        gradient, curvature = hessian.one(posterior, frame, zero)
     if not np.isfinite(np.asarray(curvature)).all():
         refuse_start(posterior, frame.offset)
-    return jnp.asarray(curvature, frame.offset.dtype)
+    return gradient, jnp.asarray(curvature, frame.offset.dtype)
 
 
 class Curvature(NamedTuple):

@@ -16,11 +16,11 @@ from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..prior import prior_limits
 from ..progress import Pace, Reporter, duration
-from ..space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
+from ..space import coordinate_names, natural_range, prior_draws, prior_only
 from ..table import Table
 from .curvature import combination
 from .evaluate import Frame
-from .judge import Verdict, judge
+from .judge import Verdict, judge, near_edge, slopes_of_values
 from .minimisers import (
     LBFGS,
     RUNNING,
@@ -66,8 +66,8 @@ class Fit(eqx.Module):
     at_edge
         Names of the parameters that ran to the edge of their prior.
     at_bound
-        Those of them whose edge is the bound of the parameter itself, such as an eccentricity of
-        0: a result and no failure, unlike an edge that the prior chose.
+        Those of them whose edge is the bound of the parameter itself, such as an eccentricity of 0,
+        or where it is mirrored: a result and no failure, unlike an edge that the prior chose.
     steps
         Number of steps done.
     evaluations
@@ -110,14 +110,17 @@ class Fit(eqx.Module):
         return int(np.sum(np.asarray(self.starts) > float(self.log_density) - _AGREEMENT))
 
     def summary(self) -> Table:
-        """The table of best values: parameter, value, unit."""
+        """The table of best values: parameter, value, unit; of those ``at_bound`` the bound."""
         rows = []
         for name in self.names:
             value = self.values[name]
-            unit = lookup_parameter(self.model, name).info.unit
+            info = lookup_parameter(self.model, name).info
             for index in np.ndindex(value.shape):
-                at = f"[{', '.join(map(str, index))}]" if index else ""
-                rows.append((name + at, f"{float(value[index]):.6g}", unit))
+                entry = name + (f"[{', '.join(map(str, index))}]" if index else "")
+                best = f"{float(value[index]):.6g}"
+                if entry in self.at_bound:
+                    best = f"{_nearest_end(info, float(value[index])):g} (bound)"
+                rows.append((entry, best, info.unit))
         return Table(("parameter", "value", "unit"), rows)
 
     def __repr__(self):
@@ -133,12 +136,20 @@ def fit(
     starts: int = 1,
     key: Array | None = None,
     tolerance: float = 1e-5,
+    polish: bool = True,
     progress: bool | Callable[[str], object] = True,
 ) -> Fit:
     r"""Find the most probable values, :math:`\arg\max_\theta \ln L(\theta) + \ln p(\theta)`.
 
     Under uniform priors this is the maximum of the likelihood. The search runs in unconstrained
     coordinates in units of the prior's width. Ctrl-C returns the best so far.
+
+    Where the best start's search ends, the gain in log density to be expected of a Newton step,
+    :math:`\tfrac12 g^\mathsf{T} H^{-1} g`, says whether that is a maximum. Newton steps follow
+    until the gain is negligible, away from saddles too, or the fit is not converged and says what
+    is left. The curvature :math:`H` is the Fisher matrix of residuals, or differences of the
+    gradient: twice as many gradients as there are parameters. Of more than 30 parameters without
+    residuals, the search is taken at its word.
 
     Parameters
     ----------
@@ -150,7 +161,7 @@ def fit(
         otherwise. ``"levenberg-marquardt"`` needs residuals only. Or any optax transformation, such
         as ``optax.adam(3e-2)``, with learning rates in units of the prior's width.
     steps
-        Most steps (evaluations per start).
+        Most steps (evaluations per start), a first judgement of the end apart.
     start
         A dictionary of values (the model's for those not named), or an earlier :class:`Fit`; None
         starts at the model's values.
@@ -159,6 +170,9 @@ def fit(
         if it is given. They need a random ``key``.
     tolerance
         Gain in log density that is not worth a further step.
+    polish
+        Whether to judge the search where it ends, and to go on. False where it is one of many
+        starts, of which the best will be fitted again.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
 
@@ -176,10 +190,12 @@ def fit(
     steps, starts = as_whole_number("steps", steps, 1), as_whole_number("starts", starts, 1)
     if not as_number("tolerance", tolerance) > 0:
         raise ValueError(f"tolerance = {tolerance} must be positive.")
+    check_kind("polish", polish, bool)
     frame, middle = _frame(posterior, start)
     method = _method(posterior, optimizer, middle)
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
-    return _search(posterior, frame, method, points, steps, tolerance, Reporter(progress))
+    limits = steps, tolerance, polish
+    return _search(posterior, frame, method, points, limits, Reporter(progress))
 
 
 def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
@@ -188,8 +204,9 @@ def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
     return Frame(offset, scale), (middle - offset) / scale
 
 
-def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> Fit:
+def _search(posterior, frame: Frame, method, points, limits, tell) -> Fit:
     """All searches, in chunks of steps until they end or are interrupted."""
+    steps, tolerance, polish = limits
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
     history: list[np.ndarray] = []
@@ -207,7 +224,7 @@ def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> 
     except KeyboardInterrupt:
         interrupted = True
     verdict = Verdict(searches, interrupted=interrupted)
-    if not interrupted:
+    if polish and not interrupted:
         verdict = judge(posterior, frame, method, searches, steps - len(history), tolerance)
     result = _result(posterior, frame, method, verdict, history, tolerance)
     tell(f"fit: {result.message}", final=True)
@@ -374,30 +391,32 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
 
 def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:
     """Parameters whose log density would not fall if they went on to the edge of their prior."""
-
-    def widths(u):
-        return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(posterior, u))(u)), axis=0)
-
     u = frame.offset + frame.scale * z
-    here = np.asarray(widths(u))
-    near = here < 0.02 * np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
+    near = near_edge(posterior, frame.offset, u)
     if not near.any():
         return ()
+    here = slopes_of_values(posterior, u)
     density = _log_density(posterior, frame, z)
     slack = 1e-3 + 100 * float(jnp.finfo(u.dtype).eps) * abs(density)
     found = []
     for index in np.flatnonzero(near):
         unit = jnp.zeros_like(u).at[index].set(1.0)
-        outwards = unit if widths(u + unit)[index] < here[index] else -unit
+        beyond = slopes_of_values(posterior, u + unit)[index]
+        outwards = unit if beyond < here[index] else -unit
         if _log_density(posterior, frame, z + 4.0 * outwards / frame.scale) > density - slack:
             found.append(coordinate_names(posterior)[index])
     return tuple(found)
 
 
+def _nearest_end(info, value: float) -> float:
+    return min(info.ends, key=lambda end: abs(end - value))
+
+
 def _at_own_bound(posterior, coordinate: str, values) -> bool:
-    """Whether the edge of the prior that a parameter ran to is the parameter's own bound."""
+    """Whether the edge of the prior that a parameter ran to is an end of the parameter itself."""
     name = coordinate if coordinate in values else coordinate.rpartition("[")[0]
     value, (low, high) = np.mean(values[name]), prior_limits(posterior.priors[name])
+    limit = low if value - low < high - value else high
     info = lookup_parameter(posterior.model, name).info
-    limit, bound = (low, info.lower) if value - low < high - value else (high, info.upper)
-    return math.isfinite(bound) and math.isclose(limit, bound, rel_tol=1e-6)
+    near = info.mirror is not None and math.isclose(limit, info.mirror, rel_tol=1e-3)
+    return near or any(math.isclose(limit, end, rel_tol=1e-6) for end in info.ends)

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._jit import jit
-from ..space import prior_only
+from ..space import flat_values, prior_only
 from .curvature import Curvature, differences, of_residuals
 from .evaluate import Frame
 from .minimisers import (
     CONVERGED,
-    RUNNING,
     STALLED,
     LevenbergMarquardt,
     Search,
@@ -54,7 +53,13 @@ def judge(posterior, frame: Frame, method, searches: Search, steps: int, toleran
     hessian = np.array(searches.memory.hessian[best], float) if squares else None
     gradient = np.array(searches.gradient[best], float)
     place = Place(here, float(searches.value[best]), gradient, hessian)
-    climb = Climb(calls.evaluate, calls.curvature, place, max(float(tolerance), _ENOUGH), (moved, calls.straight))
+    enough = max(float(tolerance), _ENOUGH)
+
+    def edge(here):
+        return near_edge(posterior, frame.offset, here.offset)
+
+    moves = moved, calls.straight
+    climb = Climb(calls.evaluate, calls.curvature, place, enough, moves, edge)
     interrupted = False
     try:
         climb.run(lambda: calls.made < steps)
@@ -62,6 +67,22 @@ def judge(posterior, frame: Frame, method, searches: Search, steps: int, toleran
         interrupted = True
     searches = _replaced(searches, best, frame, climb, calls)
     return Verdict(searches, tuple(climb.values), tuple(climb.open), interrupted)
+
+
+def slopes_of_values(posterior, u) -> np.ndarray:
+    """How fast the physical values change along each unconstrained coordinate, at most."""
+    return np.asarray(_slopes_of_values(prior_only(posterior), u))
+
+
+@jit
+def _slopes_of_values(prior, u):
+    return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(prior, u))(u)), axis=0)
+
+
+def near_edge(posterior, start, u) -> np.ndarray:
+    """Which coordinates are so near to where their prior ends that they hardly change anything."""
+    inside = (slopes_of_values(posterior, v) for v in (start, jnp.zeros_like(u)))
+    return slopes_of_values(posterior, u) < 0.02 * np.maximum(*inside)
 
 
 def _replaced(searches: Search, best: int, frame: Frame, climb: Climb, calls: "Calls") -> Search:
@@ -107,8 +128,9 @@ class Calls:
         """The objective with its derivatives at a frame's offset."""
         self.made += 1
         function = least_squares if self.squares else value_and_gradient
-        value, *derivatives = function(self.posterior, frame, jnp.zeros_like(frame.offset))
-        return Place(frame, float(value), *(np.array(d, float) for d in derivatives))
+        found = function(self.posterior, frame, jnp.zeros_like(frame.offset))
+        value, *derivatives = (np.array(part, float) for part in found)
+        return Place(frame, float(value), *derivatives)
 
     def curvature(self, place: Place) -> Curvature:
         """The second derivatives there."""
@@ -121,4 +143,4 @@ class Calls:
     def straight(self, frame: Frame, step: np.ndarray) -> Frame:
         """The frame after a step along a straight line of the physical values, inside the prior."""
         step = frame.scale * jnp.asarray(step, frame.offset.dtype)
-        return frame._replace(offset=_straight(prior_only(self.posterior), frame.offset, step))
+        return Frame(_straight(prior_only(self.posterior), frame.offset, step), frame.scale)

@@ -14,10 +14,11 @@ from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..space import coordinate_names, flat_values, indexed_names, natural_range
 from ..table import Table
-from .curvature import combination, curvature_at
+from .curvature import combination, derivatives_at
 from .evaluate import Frame
 from .start import start_coordinates
 
+_OFF = 0.1  # what a Newton step may gain in log density at what is called a maximum
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
 
 
@@ -99,7 +100,8 @@ def laplace(
     method
         ``"hessian"`` takes second derivatives of the log density. ``"fisher"`` takes
         :math:`J^\mathsf{T} J` of the posterior's residuals and the curvature of the prior: cheaper,
-        never indefinite, equal for models that are linear over the width of the posterior.
+        never indefinite, equal for models that are linear over the width of the posterior. It holds
+        at any values, such as those of a forecast.
         ``"differences"`` takes central differences of the gradient, which a fit has compiled
         already: the choice for many data sets of one kind.
     held
@@ -109,7 +111,8 @@ def laplace(
     Raises
     ------
     ValueError
-        If the curvature is not positive in some direction (the message says which), a parameter
+        If the curvature is not positive in some direction (the message says which), the log density
+        rises by more than 0.1 from there (except by ``"fisher"``), a parameter
         is at the edge of its prior and not held, there is no parameter of a name that is held or
         none left, or the method is unknown or needs residuals.
 
@@ -125,9 +128,11 @@ def laplace(
     frame = Frame(u, natural_range(posterior)[1])
     free = np.flatnonzero(~np.isin(names, held))
     among = np.ix_(free, free)
-    curvature = curvature_at(posterior, frame, method)[among]
-    covariance_u = jnp.zeros((u.size, u.size), u.dtype)
-    covariance_u = covariance_u.at[among].set(_inverse(names[free], curvature, frame.scale[free]))
+    gradient, curvature = derivatives_at(posterior, frame, method)
+    inverse = _inverse(names[free], curvature[among], frame.scale[free])
+    if method != "fisher":
+        _refuse_slope(gradient[free] / frame.scale[free], inverse)
+    covariance_u = jnp.zeros((u.size, u.size), u.dtype).at[among].set(inverse)
     slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
     return Laplace(
         model=posterior.model_from(u),
@@ -154,6 +159,15 @@ def _check_held(names, held, at_edge) -> None:
         )
 
 
+def _refuse_slope(gradient, covariance) -> None:
+    gain = 0.5 * float(gradient @ covariance @ gradient)
+    if gain > _OFF:
+        raise ValueError(
+            f"This is no maximum: a Newton step from here gains {gain:.2g} in log density. Fit "
+            "further, or forecast errors for given values with method='fisher'."
+        )
+
+
 def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     """The covariance in u, or a ValueError that names the directions without curvature."""
     diagonal = np.diag(np.asarray(curvature))
@@ -169,8 +183,9 @@ def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     if eigenvalues[0] <= 10 * len(names) * np.finfo(eigenvalues.dtype).eps:
         raise ValueError(
             "The log density does not fall off along the combination "
-            f"{combination(vectors[:, 0], names)} (each in units of its own width): the data constrain only other "
-            "combinations, or this is not a maximum. Fix one of these parameters, or fit further."
+            f"{combination(vectors[:, 0], names)} (each in units of its own width): the data "
+            "constrain only other combinations, or this is not a maximum. Fix one of these "
+            "parameters, or fit further."
         )
     half = (scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
     return half @ half.T

@@ -14,7 +14,7 @@ _SHORTEST = 1e-9  # where shorter steps are refused, too, there is no way on
 _CORRECTIONS = 2
 _PATIENCE = 10  # steps whose gain rounding hides
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
-_SOFT = 0.1  # directions of less curvature are looked along, and not only by derivatives
+_SOFT = 1e-3  # directions of less curvature are looked along, and not only by derivatives
 _PROBES = (2.0, 0.25, 0.03)  # how far to look along directions without curvature
 
 
@@ -62,12 +62,19 @@ class Climb:
     enough
         A gain that is not worth a step.
     moves
-        Functions of a frame and a step that return the frame there: along which lines to step.
+        Functions of a frame and a step that return the frame there: along which lines to step, and
+        to look by the last of them.
+    near_edge
+        Function of a frame that says which coordinates are where a prior ends: there it is flat.
     """
 
-    def __init__(self, evaluate, curvature, place: Place, enough: float, moves=(moved,)):
+    def __init__(
+        self, evaluate, curvature, place: Place, enough: float, moves=(moved,), near_edge=None
+    ):
         self.evaluate, self.curvature_at, self.enough = evaluate, curvature, enough
         self.place, self.radius, self.moves = place, _REACH, list(moves)
+        self.line = moves[-1]
+        self.near_edge = near_edge or (lambda frame: np.zeros(place.gradient.shape, bool))
         self.values: list[float] = []  # after each step
         self.open = np.zeros((0, place.gradient.size))  # directions along which nothing changes
         self.gain, self.stuck = np.nan, False
@@ -79,9 +86,7 @@ class Climb:
             self.gain = np.nan
             return
         eigenvalues, self.axes = np.linalg.eigh(self.curvature.matrix)
-        self.flat = np.abs(eigenvalues) < np.maximum(
-            _FLAT, self.curvature.noise_along(self.axes)
-        )
+        self.flat = np.abs(eigenvalues) < np.maximum(_FLAT, self.curvature.noise_along(self.axes))
         self.eigenvalues = np.where(self.flat, 0.0, eigenvalues)
         self.gain = self._gain(self.axes.T @ self.place.gradient)
 
@@ -147,15 +152,20 @@ class Climb:
     def _probe(self) -> bool:
         """Go to a better place along a direction without curvature, or note where none is."""
         found, noise = [], max(self.enough, self.place.noise)
-        for axis in self.axes.T[self.eigenvalues < _SOFT]:
+        soft = self.axes.T[self.eigenvalues < _SOFT]
+        edge = self.near_edge(self.place.frame) if len(soft) else np.zeros(0, bool)
+        for axis in soft:
+            if edge[np.argmax(np.abs(axis))]:
+                continue
             constant = True
             for length in _PROBES:
                 for step in (length * axis, -length * axis):
-                    there = self.evaluate(moved(self.place.frame, step))
+                    there = self.evaluate(self.line(self.place.frame, step))
                     if there.value < self.place.value - noise:
                         self.place, self.radius = there, _REACH
                         return True
-                    constant = constant and there.value < self.place.value + noise
+                    falls = there.value > self.place.value + noise
+                    constant = constant and not (falls and length < 1.0)
             if constant:
                 found.append(axis)
         self.open = np.reshape(found, (len(found), len(self.axes)))
@@ -181,7 +191,9 @@ def trust_step(eigenvalues: np.ndarray, slopes: np.ndarray, radius: float) -> np
             high = middle
     result = step(least + high)
     missing = radius**2 - result @ result
-    if least > 0.0 and missing > 0.0:  # no slope along the most uphill direction: it must go there
+    if (
+        least > 0.0 and missing > 1e-6 * radius**2
+    ):  # no slope along the most uphill direction: it must go there
         result[0] += np.copysign(np.sqrt(missing), result[0])
     return result
 

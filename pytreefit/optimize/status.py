@@ -17,7 +17,10 @@ class Status(enum.IntEnum):
 
     UNFINISHED = 0, "The limit of steps came before the maximum."
     CONVERGED = 1, "The maximum was found."
-    STALLED = 2, "No step comes closer to the maximum: it lies beyond the precision, a kink or a step."
+    STALLED = (
+        2,
+        "No step comes closer to the maximum: rounding, a kink or a step is in the way.",
+    )
     NOT_FINITE = 3, "The log density is not finite."
     FLAT = 4, "The log density stays the same, but this is no maximum."
     AT_EDGE = 5, "A parameter ran to the edge of its prior: there is no maximum inside."
