@@ -36,6 +36,10 @@ class ParamInfo:
     shape: tuple[int, ...] | None = ()
     mirror: float | None = None
 
+    def __post_init__(self):
+        if self.mirror is not None and not self.lower < self.mirror < self.upper:
+            raise ValueError(f"mirror = {self.mirror:g} must be inside the bounds, {self.bounds}.")
+
     @property
     def ends(self) -> tuple[float, ...]:
         """The values beyond which there is no other model: finite bounds, and the mirror."""
@@ -132,8 +136,7 @@ def param(
     shape
         Shape of the value; None is any one-dimensional array.
     mirror
-        Value about which the parameter is mirrored: equally far above and below it, models are the
-        same, as with an inclination of 90 degrees. A prior that ends there leaves nothing out.
+        Value on whose two sides models are the same: a prior that ends there leaves nothing out.
 
     Raises
     ------
@@ -161,8 +164,6 @@ def param(
         mirror=mirror if mirror is None else as_number("param: mirror", mirror),
         **_parse_bounds(bounds),
     )
-    if info.mirror is not None and not info.lower < info.mirror < info.upper:
-        raise ValueError(f"mirror = {mirror} must be inside of the bounds, {info.bounds}.")
     return eqx.field(converter=Converter(unit), metadata={KEY: info}, default=default)
 
 

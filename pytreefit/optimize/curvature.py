@@ -70,9 +70,7 @@ def differences(posterior, frame: Frame, twice: bool = False) -> tuple[Curvature
     first = step = float(jnp.finfo(frame.offset.dtype).eps) ** 0.25
     found = Curvature(np.full(axes.shape, np.nan), np.zeros(axes.shape), back)
     for made in range(1, _PASSES + 1):
-        zs = np.concatenate([step * axes.T, -step * axes.T])
-        up, down = np.split(_gradients(posterior, frame, zs), 2)
-        rows = (up - down) @ axes / (2.0 * step)
+        rows = _rows(posterior, frame, step * axes) @ axes / step
         if not np.isfinite(rows).all():
             break
         matrix = back.T @ (0.5 * (rows + rows.T)) @ back
@@ -85,6 +83,17 @@ def differences(posterior, frame: Frame, twice: bool = False) -> tuple[Curvature
         axes, step = vectors / np.sqrt(np.maximum(eigenvalues, 1.0)), max(0.01, 2.0 * first)
         back = np.linalg.inv(axes)
     return found, 2 * len(axes) * made
+
+
+def _rows(posterior, frame: Frame, steps: np.ndarray) -> np.ndarray:
+    """How the gradient changes by each step, a column: by half of both ways, or one of them."""
+    zs = np.concatenate([steps.T, -steps.T])
+    up, down = np.split(_gradients(posterior, frame, zs), 2)
+    if np.isfinite(up).all() and np.isfinite(down).all():
+        return 0.5 * (up - down)
+    here = _gradients(posterior, frame, np.zeros((1, len(steps))))
+    forth, back = up - here, here - down
+    return np.where(np.isfinite(up), np.where(np.isfinite(down), 0.5 * (up - down), forth), back)
 
 
 def _gradients(posterior, frame: Frame, zs: np.ndarray) -> np.ndarray:

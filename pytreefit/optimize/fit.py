@@ -141,15 +141,8 @@ def fit(
 ) -> Fit:
     r"""Find the most probable values, :math:`\arg\max_\theta \ln L(\theta) + \ln p(\theta)`.
 
-    Under uniform priors this is the maximum of the likelihood. The search runs in unconstrained
-    coordinates in units of the prior's width. Ctrl-C returns the best so far.
-
-    Where the best start's search ends, the gain in log density to be expected of a Newton step,
-    :math:`\tfrac12 g^\mathsf{T} H^{-1} g`, says whether that is a maximum. Newton steps follow
-    until the gain is negligible, away from saddles too, or the fit is not converged and says what
-    is left. The curvature :math:`H` is the Fisher matrix of residuals, or differences of the
-    gradient: twice as many gradients as there are parameters. Of more than 30 parameters without
-    residuals, the search is taken at its word.
+    Under uniform priors this is the maximum of the likelihood. The search in unconstrained
+    coordinates ends where a Newton step gains nothing. Ctrl-C returns the best so far.
 
     Parameters
     ----------
@@ -161,7 +154,7 @@ def fit(
         otherwise. ``"levenberg-marquardt"`` needs residuals only. Or any optax transformation, such
         as ``optax.adam(3e-2)``, with learning rates in units of the prior's width.
     steps
-        Most steps (evaluations per start), a first judgement of the end apart.
+        Most steps (evaluations per start).
     start
         A dictionary of values (the model's for those not named), or an earlier :class:`Fit`; None
         starts at the model's values.
@@ -171,16 +164,15 @@ def fit(
     tolerance
         Gain in log density that is not worth a further step.
     polish
-        Whether to judge the search where it ends, and to go on. False where it is one of many
-        starts, of which the best will be fitted again.
+        Whether to judge the end of the best search by the curvature there (of residuals, or up to
+        30 parameters by two gradients for each) and to go on. False is for one of many starts.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
 
     Raises
     ------
     ValueError, TypeError
-        For an argument of the wrong kind or outside its range, and for a start where the log
-        density is not finite.
+        For an argument of the wrong kind or out of range, or a start of no finite log density.
 
     See Also
     --------
@@ -194,8 +186,7 @@ def fit(
     frame, middle = _frame(posterior, start)
     method = _method(posterior, optimizer, middle)
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
-    limits = steps, tolerance, polish
-    return _search(posterior, frame, method, points, limits, Reporter(progress))
+    return _search(posterior, frame, method, points, (steps, tolerance, polish), Reporter(progress))
 
 
 def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
@@ -297,8 +288,9 @@ def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> F
     values = posterior.constrain(u)
     bound = tuple(name for name in edge if _at_own_bound(posterior, name, values))
     chosen = tuple(name for name in edge if name not in bound)
-    status, message = _verdict(searches, best, done, verdict.interrupted, chosen, tolerance)
-    message += _about_open(verdict.open, coordinate_names(posterior), edge)
+    status, message = _said(verdict, best, done, chosen, tolerance)
+    if status is Status.CONVERGED:
+        message += _about_open(verdict.open, coordinate_names(posterior), edge)
     if bound:
         message += f" At the bound of what is possible: {', '.join(bound)}."
     dtype = searches.value.dtype
@@ -355,12 +347,13 @@ def _log_density(posterior, frame: Frame, z) -> float:
     return -float(value_and_gradient(posterior, frame, z)[0])
 
 
-def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[Status, str]:
+def _said(verdict: Verdict, best, done, edge, tolerance) -> tuple[Status, str]:
     """Why the best search ended, and what to say about it."""
+    searches = verdict.searches
     status, gain = Status(int(searches.status[best])), float(searches.gain[best])
     known = np.isfinite(gain)
     expected = f"; a gain of {gain:.2g} in log density is still expected" if known else ""
-    if interrupted:
+    if verdict.interrupted:
         return Status.INTERRUPTED, f"Interrupted after {done} steps{expected}."
     if edge:
         plural = "s are" if len(edge) > 1 else " is"
@@ -379,11 +372,12 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
             f"{float(jnp.linalg.norm(searches.gradient[best])):.2g}, is not small. Try another "
             "learning rate, or the default optimizer."
         )
-    precision = float(resolution(searches.value[best]))
+    precision, made = float(resolution(searches.value[best])), int(searches.evaluations[best])
+    spent = f"{made} evaluations" if verdict.values else f"{done} steps"
     limit = f" to the precision of the log density, {precision:.2g}"
     return status, {
         Status.CONVERGED: f"Converged after {done} steps{limit if precision > tolerance else ''}.",
-        Status.UNFINISHED: f"Not converged: stopped at the limit of {done} steps{expected}.",
+        Status.UNFINISHED: f"Not converged: stopped at the limit of {spent}{expected}.",
         Status.STALLED: f"Stopped after {done} steps: none comes closer to the maximum{expected}.",
         Status.NOT_FINITE: f"Not converged: the log density is not finite after {done} steps.",
     }[status]

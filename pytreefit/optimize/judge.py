@@ -108,7 +108,8 @@ def _status(climb: Climb) -> Status:
         return Status.STALLED
     if not climb.gain < climb.enough:
         return Status.UNFINISHED
-    return Status.FLAT if climb.flat.all() else Status.CONVERGED
+    nothing = climb.flat.all() and not climb.near_edge(climb.place.frame).any()
+    return Status.FLAT if nothing else Status.CONVERGED
 
 
 @jit
@@ -142,5 +143,5 @@ class Calls:
 
     def straight(self, frame: Frame, step: np.ndarray) -> Frame:
         """The frame after a step along a straight line of the physical values, inside the prior."""
-        step = frame.scale * jnp.asarray(step, frame.offset.dtype)
-        return Frame(_straight(prior_only(self.posterior), frame.offset, step), frame.scale)
+        change = frame.scale * jnp.asarray(step, frame.offset.dtype)
+        return frame._replace(offset=_straight(prior_only(self.posterior), frame.offset, change))

@@ -100,10 +100,8 @@ def laplace(
     method
         ``"hessian"`` takes second derivatives of the log density. ``"fisher"`` takes
         :math:`J^\mathsf{T} J` of the posterior's residuals and the curvature of the prior: cheaper,
-        never indefinite, equal for models that are linear over the width of the posterior. It holds
-        at any values, such as those of a forecast.
-        ``"differences"`` takes central differences of the gradient, which a fit has compiled
-        already: the choice for many data sets of one kind.
+        never indefinite, the same for linear models, and at any values, as for a forecast.
+        ``"differences"`` takes central differences of the gradient that a fit has compiled.
     held
         Names of parameters that are taken as known at their values there, with no width of their
         own, such as the fit's ``at_edge``.
@@ -111,10 +109,9 @@ def laplace(
     Raises
     ------
     ValueError
-        If the curvature is not positive in some direction (the message says which), the log density
-        rises by more than 0.1 from there (except by ``"fisher"``), a parameter
-        is at the edge of its prior and not held, there is no parameter of a name that is held or
-        none left, or the method is unknown or needs residuals.
+        If the curvature is not positive along some direction, which is named, a Newton step gains
+        more than 0.1 (but for ``"fisher"``), a parameter is at the edge of its prior and not held,
+        none has a name that is held or none is left, or the method is unknown or needs residuals.
 
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """

@@ -14,8 +14,8 @@ _SHORTEST = 1e-9  # where shorter steps are refused, too, there is no way on
 _CORRECTIONS = 2
 _PATIENCE = 10  # steps whose gain rounding hides
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
-_SOFT = 1e-3  # directions of less curvature are looked along, and not only by derivatives
-_PROBES = (2.0, 0.25, 0.03)  # how far to look along directions without curvature
+_SOFT = 0.1  # directions of less curvature are looked along, and not only by derivatives
+_PROBES = (2.0, 0.1)  # how far to look along directions without curvature
 
 
 class Place(NamedTuple):
@@ -191,9 +191,8 @@ def trust_step(eigenvalues: np.ndarray, slopes: np.ndarray, radius: float) -> np
             high = middle
     result = step(least + high)
     missing = radius**2 - result @ result
-    if (
-        least > 0.0 and missing > 1e-6 * radius**2
-    ):  # no slope along the most uphill direction: it must go there
+    if least > 0.0 and missing > 1e-6 * radius**2:
+        # there is no slope along the most uphill axis: what is left of the radius goes there
         result[0] += np.copysign(np.sqrt(missing), result[0])
     return result
 

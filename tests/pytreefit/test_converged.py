@@ -189,6 +189,8 @@ def test_a_bound_is_a_maximum():
     assert result.converged
     assert float(result.log_density) > -0.01
     assert "hardly changes" not in result.message
+    alone = Posterior(Bounded(0.5, 0.3), lambda m: -m.x, {"x": (0, 1)})
+    assert fit(alone, progress=False).converged
 
 
 @pytest.mark.parametrize("double", [True, False], ids=["double", "single"])

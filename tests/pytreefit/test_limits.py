@@ -55,7 +55,7 @@ def test_a_mirror_is_a_bound_of_draws_on_one_side():
         expected = 90.0 + inwards * 5.0 * stats.halfnorm().ppf(0.95)
         assert found.value == pytest.approx(expected, rel=1e-3)
     assert limit("tilt", quantiles(stats.norm(90.0, 5.0))) is None
-    with pytest.raises(ValueError, match=r"mirror = 3 must be inside of the bounds, \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"mirror = 3 must be inside the bounds, \[0, 1\]"):
         param(bounds="[0, 1]", mirror=3)
 
 
