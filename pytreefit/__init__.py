@@ -11,7 +11,7 @@ from .model import Model
 from .optimize import Fit, Laplace, Status, fit, laplace
 from .parameter import ParamInfo, param
 from .posterior import Posterior
-from .results import Corrected, Importance, Samples, load, save
+from .results import Corrected, Importance, Limit, Samples, load, save
 from .sampling import sample
 from .table import Table
 
@@ -23,6 +23,7 @@ __all__ = [
     "Importance",
     "Joint",
     "Laplace",
+    "Limit",
     "Model",
     "ParamInfo",
     "Posterior",

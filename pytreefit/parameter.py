@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 
 from ._fork import refuse_fork
-from .arrays import check_kind, plain_numbers, without_mask
+from .arrays import as_number, check_kind, plain_numbers, without_mask
 
 KEY = "pytreefit"  # of the parameter's information in the metadata of its field
 _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
@@ -22,7 +22,8 @@ _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
 class ParamInfo:
     """What is known about a parameter besides its value, as told to :func:`pytreefit.param`.
 
-    Whether the bounds themselves are excluded, ``lower_open`` and ``upper_open`` say.
+    Whether the bounds themselves are excluded, ``lower_open`` and ``upper_open`` say. ``mirror`` is
+    the value about which the parameter is mirrored, or None.
     """
 
     unit: str = ""
@@ -33,6 +34,17 @@ class ParamInfo:
     label: str | None = None
     doc: str = ""
     shape: tuple[int, ...] | None = ()
+    mirror: float | None = None
+
+    def __post_init__(self):
+        if self.mirror is not None and not self.lower < self.mirror < self.upper:
+            raise ValueError(f"mirror = {self.mirror:g} must be inside the bounds, {self.bounds}.")
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The values beyond which there is no other model: finite bounds, and the mirror."""
+        mirror = () if self.mirror is None else (self.mirror,)
+        return tuple(end for end in (self.lower, self.upper, *mirror) if math.isfinite(end))
 
     @property
     def bounds(self) -> str:
@@ -102,6 +114,7 @@ def param(
     doc: str = "",
     default: Any = dataclasses.MISSING,
     shape: tuple[int, ...] | None = (),
+    mirror: float | None = None,
 ) -> Any:
     """Declare a field of a :class:`pytreefit.Model` to be a parameter, one that can be fitted.
 
@@ -122,11 +135,13 @@ def param(
         The value if none is passed; without it the parameter is required.
     shape
         Shape of the value; None is any one-dimensional array.
+    mirror
+        Value on whose two sides models are the same: a prior that ends there leaves nothing out.
 
     Raises
     ------
     ValueError
-        If ``bounds`` is not an interval.
+        If ``bounds`` is not an interval, or ``mirror`` is not inside of it.
 
     Examples
     --------
@@ -146,6 +161,7 @@ def param(
         label=label,
         doc=doc,
         shape=None if shape is None else tuple(shape),
+        mirror=mirror if mirror is None else as_number("param: mirror", mirror),
         **_parse_bounds(bounds),
     )
     return eqx.field(converter=Converter(unit), metadata={KEY: info}, default=default)

@@ -39,6 +39,7 @@ _MOST_PERIODS = 6
 _CHUNK = 32  # of starts that are ranked at once
 _AGREE = 0.1  # log densities closer than this are the same optimum
 _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
+_JUDGED = 1e-3  # a fit whose end is known to be a maximum may be lower by as much
 _CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log densities
 
 
@@ -63,8 +64,7 @@ class Search(NamedTuple):
         best.
         """
         best, flags = self.best, []
-        natural = [*best.at_bound, *(name for name in best.at_edge if _is_edge_on(best, name))]
-        chosen = [name for name in best.at_edge if name not in natural]
+        chosen = [name for name in best.at_edge if name not in best.at_bound]
         if chosen:
             flags.append(f"at the edge of the prior: {', '.join(short_names(chosen))}")
         elif best.status not in (Status.CONVERGED, Status.AT_EDGE):
@@ -85,11 +85,6 @@ class Search(NamedTuple):
             for k in order
         ]
         return Table(("log posterior", *(name.rpartition(".")[2] for name in names)), rows)
-
-
-def _is_edge_on(best: Fit, name: str) -> bool:
-    inclined = name.rpartition(".")[2] == "inc"
-    return inclined and abs(float(best.values[name]) - 0.5 * math.pi) < 1e-3
 
 
 def suggest_starts(
@@ -279,13 +274,15 @@ def search(
         )
     fits: list[Fit] = []
     for values in _spread(starts, number):
-        fits.append(fit(gp.posterior, start=values, steps=steps, progress=progress))
+        options = {"steps": steps, "progress": progress}
+        fits.append(fit(gp.posterior, start=values, polish=False, **options))
         if _interrupted(fits[-1]):
             break
     reached = _densities(fits)
+    highest = int(np.argmax(reached))
     for k in np.flatnonzero(reached > np.max(reached) - _AGREE):
         if not any(map(_interrupted, fits)):
-            fits[k] = _closer(gp, fits[k], steps, progress)
+            fits[k] = _closer(gp, fits[k], steps, int(k) == highest, progress)
     reached = _densities(fits)
     best = fits[int(np.argmax(reached))]
     if not _interrupted(best):
@@ -307,7 +304,7 @@ def _remade(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
     return fit(other.posterior, steps=steps, tolerance=_CLOSELY, progress=progress)
 
 
-def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
+def _closer(gp: GPSolver, found: Fit, steps: int, polish: bool, progress) -> Fit:
     """Refine a fit from where it ended.
 
     Within its tolerance that is where rounding has it. Where there is no maximum inside of a prior,
@@ -320,10 +317,13 @@ def _closer(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:
         if math.isfinite(high - low):
             edge = low if values[name] - low < high - values[name] else high
             values[name] = edge + _AT_EDGE * (0.5 * (low + high) - edge)
-    closer = fit(gp.posterior, start=values, steps=steps, tolerance=_CLOSELY, progress=progress)
-    if closer.log_density < found.log_density and not _interrupted(closer):
+    options = {"steps": steps, "tolerance": _CLOSELY, "progress": progress}
+    closer = fit(gp.posterior, start=values, polish=polish, **options)
+    slack = _JUDGED if polish else 0.0
+    if closer.log_density < found.log_density - slack and not _interrupted(closer):
         return found
-    if found.converged and not (closer.converged or closer.at_edge or _interrupted(closer)):
+    ended = polish or closer.converged or closer.at_edge or _interrupted(closer)
+    if found.converged and not ended:
         # rounding stopped it before its own tolerance was reached, not before the first one's
         return dataclasses.replace(closer, status=found.status, message=found.message)
     return closer

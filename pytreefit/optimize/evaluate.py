@@ -96,14 +96,13 @@ def gauss_newton(posterior, frame: Frame, z):
 
 
 def _hessian(posterior, frame: Frame, z):
-    gradient = jax.grad(lambda z: objective(posterior, frame, z))
-    _, times_hessian = jax.linearize(gradient, z)
+    gradient, times_hessian = jax.linearize(jax.grad(lambda z: objective(posterior, frame, z)), z)
     # Row after row: the memory of one gradient instead of dim of them.
     rows = jax.lax.map(times_hessian, jnp.eye(len(z), dtype=z.dtype))
-    return 0.5 * (rows + rows.T)
+    return gradient, 0.5 * (rows + rows.T)
 
 
-# Second derivatives of the objective in z.
+# First and second derivatives of the objective in z.
 hessian = Rowwise(_hessian)
 
 

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._jit import jit
 from ..arrays import as_number, as_whole_number, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..prior import prior_limits
 from ..progress import Pace, Reporter, duration
-from ..space import coordinate_names, flat_values, natural_range, prior_draws, prior_only
+from ..space import coordinate_names, natural_range, prior_draws, prior_only
 from ..table import Table
+from .curvature import combination
 from .evaluate import Frame
+from .judge import Verdict, judge, near_edge, slopes_of_values
 from .minimisers import (
     LBFGS,
     RUNNING,
@@ -65,8 +66,8 @@ class Fit(eqx.Module):
     at_edge
         Names of the parameters that ran to the edge of their prior.
     at_bound
-        Those of them whose edge is the bound of the parameter itself, such as an eccentricity of
-        0: a result and no failure, unlike an edge that the prior chose.
+        Those of them whose edge is the bound of the parameter itself, such as an eccentricity of 0,
+        or where it is mirrored: a result and no failure, unlike an edge that the prior chose.
     steps
         Number of steps done.
     evaluations
@@ -109,14 +110,17 @@ class Fit(eqx.Module):
         return int(np.sum(np.asarray(self.starts) > float(self.log_density) - _AGREEMENT))
 
     def summary(self) -> Table:
-        """The table of best values: parameter, value, unit."""
+        """The table of best values: parameter, value, unit; of those ``at_bound`` the bound."""
         rows = []
         for name in self.names:
             value = self.values[name]
-            unit = lookup_parameter(self.model, name).info.unit
+            info = lookup_parameter(self.model, name).info
             for index in np.ndindex(value.shape):
-                at = f"[{', '.join(map(str, index))}]" if index else ""
-                rows.append((name + at, f"{float(value[index]):.6g}", unit))
+                entry = name + (f"[{', '.join(map(str, index))}]" if index else "")
+                best = f"{float(value[index]):.6g}"
+                if entry in self.at_bound:
+                    best = f"{_nearest_end(info, float(value[index])):g} (bound)"
+                rows.append((entry, best, info.unit))
         return Table(("parameter", "value", "unit"), rows)
 
     def __repr__(self):
@@ -132,12 +136,13 @@ def fit(
     starts: int = 1,
     key: Array | None = None,
     tolerance: float = 1e-5,
+    polish: bool = True,
     progress: bool | Callable[[str], object] = True,
 ) -> Fit:
     r"""Find the most probable values, :math:`\arg\max_\theta \ln L(\theta) + \ln p(\theta)`.
 
-    Under uniform priors this is the maximum of the likelihood. The search runs in unconstrained
-    coordinates in units of the prior's width. Ctrl-C returns the best so far.
+    Under uniform priors this is the maximum of the likelihood. The search in unconstrained
+    coordinates ends where a Newton step gains nothing. Ctrl-C returns the best so far.
 
     Parameters
     ----------
@@ -158,14 +163,16 @@ def fit(
         if it is given. They need a random ``key``.
     tolerance
         Gain in log density that is not worth a further step.
+    polish
+        Whether to judge the end of the best search by the curvature there (of residuals, or up to
+        30 parameters by two gradients for each) and to go on. False is for one of many starts.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
 
     Raises
     ------
     ValueError, TypeError
-        For an argument of the wrong kind or outside its range, and for a start where the log
-        density is not finite.
+        For an argument of the wrong kind or out of range, or a start of no finite log density.
 
     See Also
     --------
@@ -175,10 +182,11 @@ def fit(
     steps, starts = as_whole_number("steps", steps, 1), as_whole_number("starts", starts, 1)
     if not as_number("tolerance", tolerance) > 0:
         raise ValueError(f"tolerance = {tolerance} must be positive.")
+    check_kind("polish", polish, bool)
     frame, middle = _frame(posterior, start)
     method = _method(posterior, optimizer, middle)
     points = _starting_points(posterior, frame, starts, key, around=start is not None)
-    return _search(posterior, frame, method, points, steps, tolerance, Reporter(progress))
+    return _search(posterior, frame, method, points, (steps, tolerance, polish), Reporter(progress))
 
 
 def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
@@ -187,8 +195,9 @@ def _frame(posterior: Posterior, start) -> tuple[Frame, Array]:
     return Frame(offset, scale), (middle - offset) / scale
 
 
-def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> Fit:
+def _search(posterior, frame: Frame, method, points, limits, tell) -> Fit:
     """All searches, in chunks of steps until they end or are interrupted."""
+    steps, tolerance, polish = limits
     searches = jax.vmap(method.start)(points)
     limit = jnp.asarray(tolerance, points.dtype)
     history: list[np.ndarray] = []
@@ -205,7 +214,10 @@ def _search(posterior, frame: Frame, method, points, steps, tolerance, tell) -> 
             tell(_line(searches, len(history), time.perf_counter() - began))
     except KeyboardInterrupt:
         interrupted = True
-    result = _result(posterior, frame, method, searches, history, interrupted, tolerance)
+    verdict = Verdict(searches, interrupted=interrupted)
+    if polish and not interrupted:
+        verdict = judge(posterior, frame, method, searches, steps - len(history), tolerance)
+    result = _result(posterior, frame, method, verdict, history, tolerance)
     tell(f"fit: {result.message}", final=True)
     return result
 
@@ -259,8 +271,13 @@ def _line(searches: Search, done: int, seconds: float) -> str:
     return f"fit: step {done}, log density {density}{expected}, {duration(seconds)}"
 
 
-def _result(posterior, frame, method, searches, history, interrupted, tolerance) -> Fit:
-    best, done = int(np.argmin(searches.value)), len(history)
+def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> Fit:
+    searches = verdict.searches
+    best = int(np.argmin(searches.value))
+    for value in verdict.values:
+        history.append(history[-1].copy())
+        history[-1][best] = value
+    done = len(history)
     u = frame.offset + frame.scale * searches.z[best]
     history = np.reshape(history, (done, len(searches.value)))
     shift = 0.0
@@ -271,7 +288,9 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
     values = posterior.constrain(u)
     bound = tuple(name for name in edge if _at_own_bound(posterior, name, values))
     chosen = tuple(name for name in edge if name not in bound)
-    status, message = _verdict(searches, best, done, interrupted, chosen, tolerance)
+    status, message = _said(verdict, best, done, chosen, tolerance)
+    if status is Status.CONVERGED:
+        message += _about_open(verdict.open, coordinate_names(posterior), edge)
     if bound:
         message += f" At the bound of what is possible: {', '.join(bound)}."
     dtype = searches.value.dtype
@@ -297,6 +316,15 @@ def _result(posterior, frame, method, searches, history, interrupted, tolerance)
     )
 
 
+def _about_open(directions, names, edge) -> str:
+    """A sentence on the directions along which nothing changes, those at an edge apart."""
+    inside = [axis for axis in directions if names[int(np.argmax(np.abs(axis)))] not in edge]
+    if not inside:
+        return ""
+    along = " and ".join(combination(axis, names) for axis in inside)
+    return f" The log density hardly changes along {along}."
+
+
 def _shift_of_residuals(posterior, frame, searches, history, u, best) -> float:
     """Log density plus the least-squares objective: must be the same constant everywhere."""
     first, last = (_log_density(posterior, frame, z) for z in (0.0 * u, searches.z[best]))
@@ -319,12 +347,13 @@ def _log_density(posterior, frame: Frame, z) -> float:
     return -float(value_and_gradient(posterior, frame, z)[0])
 
 
-def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tuple[Status, str]:
+def _said(verdict: Verdict, best, done, edge, tolerance) -> tuple[Status, str]:
     """Why the best search ended, and what to say about it."""
+    searches = verdict.searches
     status, gain = Status(int(searches.status[best])), float(searches.gain[best])
     known = np.isfinite(gain)
     expected = f"; a gain of {gain:.2g} in log density is still expected" if known else ""
-    if interrupted:
+    if verdict.interrupted:
         return Status.INTERRUPTED, f"Interrupted after {done} steps{expected}."
     if edge:
         plural = "s are" if len(edge) > 1 else " is"
@@ -332,54 +361,56 @@ def _verdict(searches: Search, best, done, interrupted, edge, tolerance) -> tupl
             f"{', '.join(edge)}: the parameter{plural} at the edge of the prior, there is no "
             "maximum inside. Widen the prior, or fix the value."
         )
+    if status is Status.FLAT:
+        return status, (
+            "Not converged: the log density hardly changes along any parameter here, so that "
+            "nothing shows the way to its maximum. Start elsewhere."
+        )
     if status is Status.STALLED and not known:
         return Status.FLAT, (
             "Not converged: the log density stays the same but its gradient, of norm "
             f"{float(jnp.linalg.norm(searches.gradient[best])):.2g}, is not small. Try another "
             "learning rate, or the default optimizer."
         )
-    precision = float(resolution(searches.value[best]))
+    precision, made = float(resolution(searches.value[best])), int(searches.evaluations[best])
+    spent = f"{made} evaluations" if verdict.values else f"{done} steps"
     limit = f" to the precision of the log density, {precision:.2g}"
     return status, {
         Status.CONVERGED: f"Converged after {done} steps{limit if precision > tolerance else ''}.",
-        Status.UNFINISHED: f"Not converged: stopped at the limit of {done} steps{expected}.",
-        Status.STALLED: f"Stopped after {done} steps by the limits of the precision{expected}.",
+        Status.UNFINISHED: f"Not converged: stopped at the limit of {spent}{expected}.",
+        Status.STALLED: f"Stopped after {done} steps: none comes closer to the maximum{expected}.",
         Status.NOT_FINITE: f"Not converged: the log density is not finite after {done} steps.",
     }[status]
 
 
-@jit
-def _widths(prior, u):
-    """How much a step of each coordinate changes the physical values, at most."""
-    return jnp.max(jnp.abs(jax.jacfwd(lambda u: flat_values(prior, u))(u)), axis=0)
-
-
 def _at_edge(posterior, frame: Frame, z) -> tuple[str, ...]:
     """Parameters whose log density would not fall if they went on to the edge of their prior."""
-
-    def widths(u):
-        return np.asarray(_widths(prior_only(posterior), u))
-
     u = frame.offset + frame.scale * z
-    here = widths(u)
-    near = here < 0.02 * np.maximum(widths(frame.offset), widths(jnp.zeros_like(u)))
+    near = near_edge(posterior, frame.offset, u)
     if not near.any():
         return ()
+    here = slopes_of_values(posterior, u)
     density = _log_density(posterior, frame, z)
     slack = 1e-3 + 100 * float(jnp.finfo(u.dtype).eps) * abs(density)
     found = []
     for index in np.flatnonzero(near):
         unit = jnp.zeros_like(u).at[index].set(1.0)
-        outwards = unit if widths(u + unit)[index] < here[index] else -unit
+        beyond = slopes_of_values(posterior, u + unit)[index]
+        outwards = unit if beyond < here[index] else -unit
         if _log_density(posterior, frame, z + 4.0 * outwards / frame.scale) > density - slack:
             found.append(coordinate_names(posterior)[index])
     return tuple(found)
 
 
+def _nearest_end(info, value: float) -> float:
+    return min(info.ends, key=lambda end: abs(end - value))
+
+
 def _at_own_bound(posterior, coordinate: str, values) -> bool:
-    """Whether the edge of the prior that a parameter ran to is the parameter's own bound."""
+    """Whether the edge of the prior that a parameter ran to is an end of the parameter itself."""
     name = coordinate if coordinate in values else coordinate.rpartition("[")[0]
     value, (low, high) = np.mean(values[name]), prior_limits(posterior.priors[name])
+    limit = low if value - low < high - value else high
     info = lookup_parameter(posterior.model, name).info
-    limit, bound = (low, info.lower) if value - low < high - value else (high, info.upper)
-    return math.isfinite(bound) and math.isclose(limit, bound, rel_tol=1e-6)
+    near = info.mirror is not None and math.isclose(limit, info.mirror, rel_tol=1e-3)
+    return near or any(math.isclose(limit, end, rel_tol=1e-6) for end in info.ends)

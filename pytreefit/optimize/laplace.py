@@ -14,10 +14,11 @@ from ..model import lookup_parameter
 from ..posterior import Posterior
 from ..space import coordinate_names, flat_values, indexed_names, natural_range
 from ..table import Table
-from .evaluate import Frame, hessian
-from .minimisers import least_squares, value_and_gradient
-from .start import refuse_start, start_coordinates
+from .curvature import combination, derivatives_at
+from .evaluate import Frame
+from .start import start_coordinates
 
+_OFF = 0.1  # what a Newton step may gain in log density at what is called a maximum
 _FLAT = 1e-6  # curvatures below it, in units of the prior's width, are called zero
 
 
@@ -99,9 +100,8 @@ def laplace(
     method
         ``"hessian"`` takes second derivatives of the log density. ``"fisher"`` takes
         :math:`J^\mathsf{T} J` of the posterior's residuals and the curvature of the prior: cheaper,
-        never indefinite, equal for models that are linear over the width of the posterior.
-        ``"differences"`` takes central differences of the gradient, which a fit has compiled
-        already: the choice for many data sets of one kind.
+        never indefinite, the same for linear models, and at any values, as for a forecast.
+        ``"differences"`` takes central differences of the gradient that a fit has compiled.
     held
         Names of parameters that are taken as known at their values there, with no width of their
         own, such as the fit's ``at_edge``.
@@ -109,9 +109,9 @@ def laplace(
     Raises
     ------
     ValueError
-        If the curvature is not positive in some direction (the message says which), a parameter
-        is at the edge of its prior and not held, there is no parameter of a name that is held or
-        none left, or the method is unknown or needs residuals.
+        If the curvature is not positive along some direction, which is named, a Newton step gains
+        more than 0.1 (but for ``"fisher"``), a parameter is at the edge of its prior and not held,
+        none has a name that is held or none is left, or the method is unknown or needs residuals.
 
     See MacKay (2003), Information Theory, Inference, and Learning Algorithms, chapter 27.
     """
@@ -125,9 +125,11 @@ def laplace(
     frame = Frame(u, natural_range(posterior)[1])
     free = np.flatnonzero(~np.isin(names, held))
     among = np.ix_(free, free)
-    curvature = curvature_at(posterior, frame, method)[among]
-    covariance_u = jnp.zeros((u.size, u.size), u.dtype)
-    covariance_u = covariance_u.at[among].set(_inverse(names[free], curvature, frame.scale[free]))
+    gradient, curvature = derivatives_at(posterior, frame, method)
+    inverse = _inverse(names[free], curvature[among], frame.scale[free])
+    if method != "fisher":
+        _refuse_slope(gradient[free] / frame.scale[free], inverse)
+    covariance_u = jnp.zeros((u.size, u.size), u.dtype).at[among].set(inverse)
     slopes = jax.jacfwd(lambda u: flat_values(posterior, u))(u)
     return Laplace(
         model=posterior.model_from(u),
@@ -154,39 +156,13 @@ def _check_held(names, held, at_edge) -> None:
         )
 
 
-def curvature_at(posterior, frame: Frame, method: str) -> Float[Array, "dim dim"]:
-    """Second derivatives of minus the log density in units of ``frame.scale``, at its offset."""
-    if method == "fisher" and posterior.residuals is None:
+def _refuse_slope(gradient, covariance) -> None:
+    gain = 0.5 * float(gradient @ covariance @ gradient)
+    if gain > _OFF:
         raise ValueError(
-            "method = 'fisher' needs residuals: pass Posterior(..., residuals=...), or use "
-            "method='hessian'."
+            f"This is no maximum: a Newton step from here gains {gain:.2g} in log density. Fit "
+            "further, or forecast errors for given values with method='fisher'."
         )
-    zero = jnp.zeros_like(frame.offset)
-    if method == "fisher":
-        _, _, curvature = least_squares(posterior, frame, zero)
-    elif method == "differences":
-        curvature = _by_differences(posterior, frame)
-    else:
-        curvature = hessian.one(posterior, frame, zero)
-    if not np.isfinite(np.asarray(curvature)).all():
-        refuse_start(posterior, frame.offset)
-    return curvature
-
-
-def _by_differences(posterior, frame: Frame) -> Float[Array, "dim dim"]:
-    """Central differences of the gradient over a hundredth of the posterior's own width."""
-    dtype = frame.offset.dtype
-    # where the steps should start: rounding and curvature of the gradient do equal harm
-    steps = np.full(len(frame.offset), float(jnp.finfo(dtype).eps) ** 0.25)
-    for _ in range(2):
-        rows = []
-        for k, h in enumerate(steps):
-            shift = jnp.zeros_like(frame.offset).at[k].set(h)
-            up, down = (value_and_gradient(posterior, frame, z)[1] for z in (shift, -shift))
-            rows.append(np.asarray(up - down) / (2.0 * h))
-        width = 1.0 / np.sqrt(np.maximum(np.diag(rows), 1.0))
-        steps = np.maximum(0.01 * width, 0.1 * steps)
-    return jnp.asarray(0.5 * (np.array(rows) + np.transpose(rows)), dtype)
 
 
 def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
@@ -202,16 +178,11 @@ def _inverse(names, curvature, scale) -> Float[Array, "dim dim"]:
     scaled = curvature * width[:, None] * width[None, :]
     eigenvalues, vectors = map(np.asarray, jnp.linalg.eigh(scaled))
     if eigenvalues[0] <= 10 * len(names) * np.finfo(eigenvalues.dtype).eps:
-        direction = vectors[:, 0] / np.abs(vectors[:, 0]).max()
-        parts = [
-            f"{weight:+.2g} {name}"
-            for weight, name in zip(direction, names, strict=True)
-            if abs(weight) > 0.1
-        ]
         raise ValueError(
             "The log density does not fall off along the combination "
-            f"{' '.join(parts)} (each in units of its own width): the data constrain only other "
-            "combinations, or this is not a maximum. Fix one of these parameters, or fit further."
+            f"{combination(vectors[:, 0], names)} (each in units of its own width): the data "
+            "constrain only other combinations, or this is not a maximum. Fix one of these "
+            "parameters, or fit further."
         )
     half = (scale * width)[:, None] * vectors / np.sqrt(eigenvalues)[None, :]
     return half @ half.T

@@ -17,9 +17,12 @@ class Status(enum.IntEnum):
 
     UNFINISHED = 0, "The limit of steps came before the maximum."
     CONVERGED = 1, "The maximum was found."
-    STALLED = 2, "The limits of the precision stopped the steps before the maximum."
+    STALLED = (
+        2,
+        "No step comes closer to the maximum: rounding, a kink or a step is in the way.",
+    )
     NOT_FINITE = 3, "The log density is not finite."
-    FLAT = 4, "The log density stays the same, but its gradient is not small."
+    FLAT = 4, "The log density stays the same, but this is no maximum."
     AT_EDGE = 5, "A parameter ran to the edge of its prior: there is no maximum inside."
     INTERRUPTED = 6, "The fit was interrupted."
 

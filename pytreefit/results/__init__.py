@@ -3,6 +3,7 @@
 from .corrected import Corrected
 from .files import load, save
 from .importance import Importance
+from .limits import Limit
 from .samples import Samples
 
-__all__ = ["Corrected", "Importance", "Samples", "load", "save"]
+__all__ = ["Corrected", "Importance", "Limit", "Samples", "load", "save"]

@@ -19,6 +19,7 @@ from ..progress import Pace, Reporter, duration
 from ..table import Table, rounded
 from ..threads import cores, in_threads
 from . import files
+from .limits import limits_of
 from .pareto import pareto_smoothed
 
 _LEAST = 4  # draws of each chain
@@ -104,10 +105,13 @@ class Corrected(eqx.Module):
         """The table of :meth:`Samples.summary`, weighted, with ``shift`` in the place of R-hat."""
         mean, std, shift, ess = map(flat, (self.mean, self.std, self.shift, self.ess))
         units, rows = self.samples.units, []
+        limits = limits_of(self.samples.model, self.samples.columns, self.weights)
         for i, (name, draws) in enumerate(self.samples.columns.items()):
             low, median, high = _quantiles(draws.ravel(), self.weights.ravel(), (0.16, 0.5, 0.84))
             digits = functools.partial(rounded, width=std[i])
             numbers = map(digits, (median, median - low, high - median, mean[i], std[i]))
+            if name in limits:
+                numbers = (str(limits[name]), "", "", "", "")
             unit = units[name.partition("[")[0]]
             rows.append((name, *numbers, f"{shift[i]:+z.2f}", f"{ess[i]:.0f}", unit))
         columns = ("parameter", "median", "-", "+", "mean", "std", "shift", "ESS", "unit")

@@ -21,6 +21,7 @@ from ..table import Table, rounded
 from . import files, plots
 from .corrected import Corrected, correct, flat
 from .importance import Importance
+from .limits import Limit, limits_of
 
 _LARGE_RHAT = 1.01
 
@@ -185,18 +186,31 @@ class Samples(eqx.Module):
             columns.update(zip(entries, np.moveaxis(flat, -1, 0), strict=True))
         return columns
 
+    @property
+    def limits(self) -> dict[str, Limit]:
+        """The 95 % limit of each number whose draws pile up at a bound of its parameter.
+
+        That is, whose density next to the bound (in the first tenth of the distance within which
+        95 % of the draws are) is above 1 / e of its peak, and falls off on the other side: where a
+        prior cuts it off there, the prior sets the limit, and it is none of the data. Where a
+        parameter is mirrored (see :func:`param`) counts as a bound.
+        """
+        return limits_of(self.model, self.columns)
+
     def summary(self) -> Table:
         """The table of results, one row per number.
 
         Its name, median, distances from the median to the 16th and 84th percentile, mean, standard
-        deviation, R-hat, effective sample size and unit.
+        deviation, R-hat, effective sample size and unit. Of one in :attr:`limits` the limit only.
         """
         rhat, ess, units = flat(self.rhat), flat(self.ess), self.units
-        rows = []
+        rows, limits = [], self.limits
         for (name, draws), r, n in zip(self.columns.items(), rhat, ess, strict=True):
             low, median, high = np.percentile(draws, [16, 50, 84])
             digits = functools.partial(rounded, width=draws.std())
             numbers = map(digits, (median, median - low, high - median, draws.mean(), draws.std()))
+            if name in limits:
+                numbers = (str(limits[name]), "", "", "", "")
             unit = units[name.partition("[")[0]]
             rows.append((name, *numbers, f"{r:.3f}", f"{n:.0f}", unit))
         columns = ("parameter", "median", "-", "+", "mean", "std", "R-hat", "ESS", "unit")

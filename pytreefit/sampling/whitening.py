@@ -9,9 +9,10 @@ from jaxtyping import Array, Float
 
 from .._jit import jit
 from ..optimize.evaluate import Frame, log_volume, log_volume_curvature
-from ..optimize.laplace import Laplace, curvature_at
-from ..optimize.minimisers import least_squares, value_and_gradient
-from ..optimize.start import start_coordinates
+from ..optimize.judge import Calls
+from ..optimize.laplace import Laplace
+from ..optimize.newton import Climb
+from ..optimize.start import refuse_start, start_coordinates
 from ..space import coordinate_names, natural_range, prior_only
 from .bends import fitted, straight, unbent
 
@@ -98,10 +99,10 @@ def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening
     if isinstance(start, Laplace):
         sizes = frame.scale[:, None] * frame.scale[None, :]
         hessian = jnp.linalg.inv(start.covariance_u / sizes)
+        hessian = hessian + log_volume_curvature(prior_only(posterior), frame)
     else:
         frame, hessian = _settle(posterior, frame)
-    volume = log_volume_curvature(prior_only(posterior), frame)
-    eigenvalues, vectors = jnp.linalg.eigh(hessian + volume)
+    eigenvalues, vectors = jnp.linalg.eigh(hessian)
     widths = jax.lax.rsqrt(jnp.maximum(eigenvalues, _SOFTEST))
     matrix = frame.scale[:, None] * vectors * widths[None, :]
     return Whitening.straight(frame.offset, matrix), 1.0
@@ -116,47 +117,30 @@ def beginning(posterior, start) -> Frame:
     return Frame(jnp.where(edge, inside, u), scale)
 
 
-def _settle(posterior, frame: Frame):
+def _settle(posterior, frame: Frame) -> tuple[Frame, Float[Array, "dim dim"]]:
     """From the best fit to the maximum of what is sampled, and the curvature there.
 
     The volume element of the unconstrained coordinates draws parameters that the data leave open
     away from the edges of their priors, where the curvature says nothing about the width. The
     curvature is the Fisher matrix where there are residuals, otherwise differences of the gradient
-    that a fit has compiled already, or second derivatives in single precision.
+    that a fit has compiled already.
     """
-    double = frame.offset.dtype == np.float64
-    prior, zero = prior_only(posterior), jnp.zeros_like(frame.offset)
+    calls = Calls(posterior, squares=posterior.residuals is not None)
+    prior = prior_only(posterior)
 
-    def target(frame):
-        if posterior.residuals is None:
-            value, gradient = value_and_gradient(posterior, frame, zero)
-            hessian = None
-        else:
-            value, gradient, hessian = least_squares(posterior, frame, zero)
+    def evaluate(frame):
+        place = calls.evaluate(frame)
         volumes, slopes = log_volume(prior, frame.offset[None])
-        return value - volumes[0], gradient - slopes[0] * frame.scale, hessian
+        gradient = place.gradient - np.asarray(slopes[0] * frame.scale, float)
+        return place._replace(value=place.value - float(volumes[0]), gradient=gradient)
 
-    def curvature(frame, hessian):
-        if hessian is not None:
-            return hessian
-        return curvature_at(posterior, frame, "differences" if double else "hessian")
+    def curvature(place):
+        found = calls.curvature(place)
+        volume = np.asarray(log_volume_curvature(prior, place.frame), float)
+        return found._replace(matrix=found.matrix + volume)
 
-    value, gradient, hessian = target(frame)
-    hessian = curvature(frame, hessian)
-    for _ in range(_SETTLING):
-        total = hessian + log_volume_curvature(prior, frame)
-        eigenvalues, vectors = jnp.linalg.eigh(total)
-        step = -vectors @ ((vectors.T @ gradient) / jnp.maximum(eigenvalues, _SOFTEST))
-        if not -0.5 * gradient @ step > _SETTLED:
-            break
-        step = step / jnp.maximum(1.0, jnp.max(jnp.abs(step)))
-        for shrink in (1.0, 0.3, 0.1):
-            trial = Frame(frame.offset + shrink * frame.scale * step, frame.scale)
-            there = target(trial)
-            if there[0] < value:
-                frame, (value, gradient, hessian) = trial, there
-                hessian = curvature(frame, hessian)
-                break
-        else:
-            break
-    return frame, hessian
+    climb = Climb(evaluate, curvature, evaluate(frame), _SETTLED)
+    climb.run(lambda: len(climb.values) < _SETTLING)
+    if not np.isfinite(climb.curvature.matrix).all():
+        refuse_start(posterior, climb.place.frame.offset)
+    return climb.place.frame, jnp.asarray(climb.curvature.matrix, frame.offset.dtype)

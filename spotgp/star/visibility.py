@@ -248,7 +248,11 @@ class AbstractInclinedVisibility(AbstractVisibility):
     peq: Float[Array, ""] = _peq()
     kappa: Float[Array, ""] = _kappa()
     inc: Float[Array, ""] = param(
-        unit="rad", bounds=f"[0, {np.pi!r}]", label="$i$", doc="inclination, 0 is pole-on"
+        unit="rad",
+        bounds=f"[0, {np.pi!r}]",
+        mirror=0.5 * np.pi,
+        label="$i$",
+        doc="inclination, 0 is pole-on",
     )
 
 

@@ -128,7 +128,7 @@ class ManyFits(Sequence):
                 star.name,
                 star.points,
                 _pair(star.effective_period, star.effective_period_error),
-                *(_pair(star.values.get(n), star.errors.get(n)) for n in self.names),
+                *(_entry(star, name) for name in self.names),
                 f"{star.agreeing}/{star.starts}",
                 "; ".join(star.flags) if star.fit else star.message,
             )
@@ -162,6 +162,14 @@ class ManyFits(Sequence):
             f"ManyFits({len(self)} stars, {len(self.failed)} failed, {compiled}, "
             f"{duration(self.seconds)})\n{self.table()!r}"
         )
+
+
+def _entry(star: StarFit, name: str) -> str:
+    """A best value with its error, or that it is at a bound of its own."""
+    bound = star.fit is not None and name in star.fit.at_bound
+    if bound:
+        return f"{star.values[name]:.2f} (bound)"
+    return _pair(star.values.get(name), star.errors.get(name))
 
 
 def _pair(value: float | None, error: float | None) -> str:

@@ -249,6 +249,8 @@ def test_a_parameter_at_its_own_bound_is_no_failure():
     assert result.at_edge == result.at_bound == ("x",)
     assert result.converged
     assert "At the bound of what is possible: x." in result.message
+    assert result.summary()[0][1] == "0 (bound)"
+    assert float(result.summary()[1][1]) == pytest.approx(0.2, abs=0.01)
     above = Posterior(posterior.model, posterior.log_likelihood, {"x": (0.1, 1), "y": (0, 1)})
     result = fit(above, progress=False)
     assert (result.at_edge, result.at_bound) == (("x",), ())

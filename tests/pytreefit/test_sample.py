@@ -174,7 +174,7 @@ def test_coordinates_start_from_the_maximum_of_what_is_sampled():
     posterior = Posterior(
         Pair(0.5),
         lambda m: -10.0 * m.x**2 - 0.5 * ((jnp.log(m.y) - 1.0) / 0.01) ** 2,
-        {"x": dist.LogUniform(1e-6, 10.0), "y": dist.LogUniform(1e-3, 1e3)},
+        {"x": dist.LogUniform(1e-4, 10.0), "y": dist.LogUniform(1e-3, 1e3)},
     )
     best = fit(posterior, progress=False)
     assert "x" in best.at_edge

@@ -1,5 +1,7 @@
 """Fits of many light curves against the same fits one by one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ from spotgp.survey.many import (
     _process_of,
     _Star,
 )
+from spotgp.survey.results import _entry
 
 PRIORS = {
     "peq": (2.0, 12.0), "kappa": None, "inc": (0.3, 1.5), "lspot": (1.0, 9.0), "tau_spot": None,
@@ -217,6 +220,15 @@ def test_fewer_points_keep_the_period_of_all(period, kind, star):
     assert low < 0.2 * period < 5.0 * period < high  # whatever the cadence of what is left
     assert len(fewer) == gp.data.time.size
     assert float(gp.process.model.visibility.peq) == found.period == rotation.period
+
+
+def test_a_value_at_a_bound_of_its_own_says_so(many):
+    star = many[0][0]
+    name = star.fit.names[0]
+    there = dataclasses.replace(star, fit=dataclasses.replace(star.fit, at_bound=(name,)))
+    assert _entry(there, name) == f"{star.values[name]:.2f} (bound)"
+    assert "bound" not in _entry(star, name)
+    assert _entry(there, "jitter") == "-"
 
 
 def test_what_to_doubt_about_a_row(many):

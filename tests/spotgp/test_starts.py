@@ -7,6 +7,7 @@ import pytest
 import spotgp
 from factories import make_star
 from pytreefit import Status, fit
+from pytreefit.optimize.fit import _at_own_bound
 from spotgp import GPSolver
 from spotgp.starts import Search, _spread
 
@@ -56,12 +57,14 @@ def test_a_star_seen_edge_on_is_nothing_to_doubt(star):
     gp = GPSolver(
         np.arange(10.0), np.ones(10), 0.1, star, priors={"inc": (0.1, 0.5 * np.pi)}, solver="dense"
     )
+    name = "model.visibility.inc"
     best = fit(gp.posterior, steps=1, progress=False)
     for value, doubted in ((0.5 * np.pi, False), (0.1, True)):
         there = dataclasses.replace(
             best,
-            at_edge=("model.visibility.inc",),
-            values={"model.visibility.inc": value},
+            at_edge=(name,),
+            at_bound=(name,) if _at_own_bound(gp.posterior, name, {name: value}) else (),
+            values={name: value},
             status=Status.AT_EDGE,
         )
         flags = Search(there, (there,), np.zeros(1)).flags

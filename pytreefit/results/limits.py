@@ -1,0 +1,75 @@
+"""Marginals that pile up at a bound of their parameter: limits, not values with errors."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..model import lookup_parameter
+from ..table import rounded
+
+_LEVEL = 0.95
+_BINS = 10  # between the bound and where 95 % of the draws are
+_NEAR = math.exp(-1.0)  # of the peak: a density above it at the bound has not fallen off
+_FAR = 0.05  # of the peak: a density above it at the last draw is cut off by a prior
+_FEWEST = 100  # draws that show a density
+
+
+class Limit(NamedTuple):
+    """A limit at 95 %.
+
+    Parameters
+    ----------
+    sign
+        ``"<"`` above a lower bound, ``">"`` below an upper one.
+    value
+        Where 95 % of the draws are between the bound and it, in the parameter's unit.
+    bound
+        The bound at which the draws pile up.
+    """
+
+    sign: str
+    value: float
+    bound: float
+
+    def __str__(self):
+        return f"{self.sign} {rounded(self.value, abs(self.value - self.bound))} (95 %)"
+
+
+def limits_of(model, columns, weights=None) -> dict[str, Limit]:
+    """The limit of each number whose draws pile up at one bound, or mirror, of its parameter.
+
+    ``columns`` holds draws by name, ``weights`` of the same shape one weight for each draw.
+    """
+    found = {}
+    for name, draws in columns.items():
+        info = lookup_parameter(model, name.partition("[")[0]).info
+        x = np.ravel(np.asarray(draws, float))
+        w = np.full(x.shape, 1.0) if weights is None else np.ravel(np.asarray(weights, float))
+        if len(x) < _FEWEST or not np.isfinite(x).all():
+            continue
+        for bound in info.ends:
+            above = bool(np.mean(x) > bound)
+            sign, inwards = ("<", 1.0) if above else (">", -1.0)
+            away = inwards * (x - bound)
+            # draws on both sides of where a parameter is mirrored are cut off by nothing
+            if np.min(away) >= 0.0 and _piles_up(away, w / w.sum()):
+                value = bound + inwards * _quantile(away, w, _LEVEL)
+                found[name] = Limit(sign, value, bound)
+    return found
+
+
+def _piles_up(away: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether a density is near its peak at 0, and falls off before the last of its draws."""
+    end, last = _quantile(away, weights, _LEVEL), float(np.max(away))
+    if not end > 0.0:
+        return False
+    density = np.histogram(away, _BINS, (0.0, end), weights=weights)[0] * _BINS / end
+    tail = weights[away > 0.9 * last].sum() / (0.1 * last)
+    return density[0] > _NEAR * density.max() and tail < _FAR * density.max()
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, level * below[-1])])
