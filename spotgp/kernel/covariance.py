@@ -17,7 +17,7 @@ from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
 _ERROR = 5e-7
 _SHARE = 0.14  # of the tolerance, by which the kernel's error may change a log-likelihood
 _FEWEST, _MOST = 512, 16384  # knots
-_ROUGH = 81.0  # times the error: a third of the knots
+_ROUGH = 256.0  # times the error: a quarter of the knots
 _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _ERROR
 
 
@@ -98,7 +98,7 @@ class Tables(eqx.Module):
         return Tables(self.error / 16.0, self.tolerance, self.epoch, 2 * self.most)
 
     def rough(self) -> "Tables":
-        """Tables of a third of the knots and nodes, for searches far from the data."""
+        """Tables of a quarter of the knots and nodes, for searches far from the data."""
         return Tables(_ROUGH * self.error, self.tolerance, self.epoch, self.most)
 
     def covariance(self, process, reach, parts=None):
