@@ -54,6 +54,7 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .scene import Scene as Scene
+from .starlight import Starlight as Starlight, StarlightFit as StarlightFit
 from .view import Grid as Grid, View as View, radial_map as radial_map
 
 __version__ = pytreefit.__version__

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from pytreefit.extend import as_booleans, as_data, as_floats, unit_of
@@ -68,6 +69,40 @@ def position(where: str, value: Any) -> tuple[float, float]:
 def boolean_array(where: str, value: Any) -> Bool[Array, "..."]:
     """A mask as an array of booleans."""
     return jnp.asarray(as_booleans(where, value))
+
+
+def check_pixels(image: Array, error: Array, mask: Array) -> None:
+    """Refuse the arrays of an observation that do not belong together, or leave nothing to use."""
+    if image.ndim != 2:
+        raise ValueError(
+            f"Observation.image has shape {image.shape}; a 2-d image (ny, nx) is needed: "
+            "select one plane of a cube, for example image[0]."
+        )
+    for name, array in (("error", error), ("mask", mask)):
+        if array.shape != image.shape:
+            raise ValueError(
+                f"Observation.{name} has shape {array.shape}, the image {image.shape}: they must "
+                "be the same."
+            )
+    if any(isinstance(leaf, Tracer) for leaf in (image, error, mask)):
+        return
+    values = np.asarray(error)
+    finite = np.isfinite(np.asarray(image)) & np.isfinite(values)
+    used = np.asarray(mask) & finite
+    if not used.any():
+        raise ValueError(
+            f"Observation.mask leaves no pixel to use: of {used.size} pixels {np.sum(~finite)} "
+            "are not finite in the image or the error map, and the mask excludes the others. The "
+            "mask is True where a pixel is USED: invert it if it marks bad pixels."
+        )
+    bad = used & ~(values > 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"Observation.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
+            f"in use; the first is {values[row, column]:g} at row {row}, column {column}. "
+            "Give these pixels an error > 0, or mask them (mask=, True = used)."
+        )
 
 
 def squared_radius(shape: tuple[int, int], center: Float[Array, "2"]) -> Float[Array, "ny nx"]:

@@ -71,6 +71,21 @@ class AbstractNoise(Model):
         r"""Vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`; None where there is none."""
         return None
 
+    def whitened(
+        self, light: Image, model: Image, error: Image, mask: Mask
+    ) -> Float[Array, " pixels"]:
+        """Light in units of the noise: what it adds to `residuals` where the image has it too.
+
+        Raises
+        ------
+        TypeError
+            Where the noise is not Gaussian, so that starlight cannot be integrated out.
+        """
+        raise TypeError(
+            f"noise = {self!r} is not Gaussian: Observation.starlight needs GaussianNoise or "
+            "another AbstractGaussianNoise."
+        )
+
 
 class AbstractGaussianNoise(AbstractNoise):
     r"""Independent Gaussian noise. A new one is a class with the method `width`.
@@ -89,7 +104,10 @@ class AbstractGaussianNoise(AbstractNoise):
         return model + self.width(model, error) * jax.random.normal(key, error.shape, model.dtype)
 
     def residuals(self, image, model, error, mask):
-        return jnp.ravel(jnp.where(mask, image - model, 0.0) / self.width(model, error))
+        return self.whitened(image - model, model, error, mask)
+
+    def whitened(self, light, model, error, mask):
+        return jnp.ravel(jnp.where(mask, light, 0.0) / self.width(model, error))
 
     def log_normalization(self, model, error, mask):
         width = self.width(model, error)

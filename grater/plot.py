@@ -37,7 +37,7 @@ def plot_fit(
 
     The third panel shows :math:`(D - M) / w` with the width :math:`w` of the scene's noise, for
     `GaussianNoise` its scale times the error map. Masked pixels of the data and the residuals are
-    grey.
+    grey. From data with starlight the best is subtracted.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ def plot_fit(
 
 def _residual(scene, observation):
     """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
+    observation = observation.without_starlight(scene)
     seen = observation.seen(scene)
     image = seen.image()
     data, model, error, used = observation.compared(image)

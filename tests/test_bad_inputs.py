@@ -126,7 +126,11 @@ CASES = {
     "Observation": (
         grater.Observation,
         {"image": np.ones((8, 8)), "error": np.ones((8, 8)), "pixel_scale": 0.1, "distance": 70.0},
-        ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view"),
+        ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view",
+         "starlight"),
+    ),
+    "Starlight": every(
+        grater.Starlight, references=np.ones((2, 8, 8)), width=1.0, constant=True, slope=False
     ),
     "Polarized": (
         grater.Polarized, {"phase": grater.HenyeyGreenstein(0.3), "peak": 0.4}, ("phase", "peak"),
@@ -328,6 +332,10 @@ RIGHT = {
     ("View of parts", "curve"): {"text"},
     ("Observation", "unit"): {"text"},
     ("Observation", "view"): {"text"},
+    ("Starlight", "references"): {"matrix"},
+    ("Starlight", "width"): {"infinite"},
+    ("Starlight", "constant"): {"boolean"},
+    ("Starlight", "slope"): {"boolean"},
     ("TimeSeriesData", "unit"): {"text"},
     ("TimeSeriesData", "time_scale"): {"text"},
     ("TimeSeriesData", "name"): {"text"},
