@@ -105,6 +105,31 @@ def check_pixels(image: Array, error: Array, mask: Array) -> None:
         )
 
 
+def largest_crop(shape: tuple[int, int], center: Any) -> int:
+    """Side of the largest square of pixels about the star."""
+    x, y = np.rint(np.asarray(center)).astype(int).tolist()
+    ny, nx = shape
+    return max(2 * min(x, y, nx - 1 - x, ny - 1 - y) + 1, 0)
+
+
+def square_about(shape: tuple[int, int], center: Any, size: int) -> tuple[slice, slice]:
+    """Rows and columns of the square of an odd number of pixels centred on the star's pixel."""
+    if int(size) != size or size < 1 or size % 2 == 0:
+        raise ValueError(
+            f"crop = {size} must be a positive odd number of pixels, so that the star's pixel "
+            "is in the middle."
+        )
+    middle = np.rint(np.asarray(center)).astype(int)
+    largest = largest_crop(shape, center)
+    if size > largest:
+        raise ValueError(
+            f"crop = {size} does not fit into the image of shape {shape} around the star "
+            f"at {tuple(middle.tolist())}: the largest crop is {largest}."
+        )
+    x0, y0 = (middle - int(size) // 2).tolist()
+    return slice(y0, y0 + int(size)), slice(x0, x0 + int(size))
+
+
 def squared_radius(shape: tuple[int, int], center: Float[Array, "2"]) -> Float[Array, "ny nx"]:
     ny, nx = shape
     x = jnp.arange(nx, dtype=center.dtype) - center[0]

@@ -20,8 +20,10 @@ from ._arrays import (
     boolean_array,
     check_pixels,
     field_radius,
+    largest_crop,
     opened,
     real_array,
+    square_about,
     squared_radius,
     unit_for,
 )
@@ -254,7 +256,7 @@ class Observation(AbstractObservation):
         largest = jnp.max(jnp.abs(fluxes))
         # rendered with fluxes about 1, so that single precision serves for any unit
         fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
-        shown = self.seen(scene.set(dict(zip(paths, fluxes, strict=True))))
+        shown = scene.set(dict(zip(paths, fluxes, strict=True)))
         ((noise, *parts),) = self._parts(shown)
         factor = best_factor(noise, *parts)
         if not isinstance(factor, Tracer) and not factor > 0:
@@ -285,27 +287,13 @@ class Observation(AbstractObservation):
     @property
     def largest_crop(self) -> int:
         """Side of the largest square of pixels about the star, see `crop`."""
-        x, y = np.rint(np.asarray(self.center)).astype(int).tolist()
-        ny, nx = self.shape
-        return max(2 * min(x, y, nx - 1 - x, ny - 1 - y) + 1, 0)
+        return largest_crop(self.shape, self.center)
 
     def crop(self, size: int) -> Self:
         """Return the square of ``size`` (odd) pixels centred on the star's pixel."""
-        if int(size) != size or size < 1 or size % 2 == 0:
-            raise ValueError(
-                f"crop = {size} must be a positive odd number of pixels, so that the star's pixel "
-                "is in the middle."
-            )
-        middle = np.rint(np.asarray(self.center)).astype(int)
-        if size > self.largest_crop:
-            raise ValueError(
-                f"crop = {size} does not fit into the image of shape {self.shape} around the star "
-                f"at {tuple(middle.tolist())}: the largest crop is {self.largest_crop}."
-            )
-        x0, y0 = middle - int(size) // 2
-        window = (slice(y0, y0 + int(size)), slice(x0, x0 + int(size)))
+        window = square_about(self.shape, self.center, size)
         cut = {name: getattr(self, name)[window] for name in ("image", "error", "mask")}
-        offset = jnp.asarray([x0, y0], self.center.dtype)
+        offset = jnp.asarray([window[1].start, window[0].start], self.center.dtype)
         if self.starlight is not None and self.starlight.references is not None:
             images = self.starlight.references[:, *window]
             cut["starlight"] = self.starlight.set({"references": images})

@@ -68,9 +68,10 @@ def write(path, *images, **header):
     ],
 )
 def test_headers_of_all_kinds(header, expected):
-    scale, roll, parity, skew = sky_axes(fits.Header(header))
+    scale, roll, parity, skew, distortion = sky_axes(fits.Header(header))
     np.testing.assert_allclose((scale, roll, parity), expected, rtol=1e-9, atol=1e-9)
     assert skew < 1e-9
+    np.testing.assert_allclose(distortion, np.eye(2), atol=1e-9)
 
 
 @pytest.mark.parametrize("header", [{}, SKY, {"CTYPE1": "LINEAR", "CDELT1": 2.0}, {"CDELT1": 1.0}])
