@@ -350,7 +350,8 @@ def _mean_of_integrations(found, bits) -> tuple[np.ndarray, np.ndarray, np.ndarr
     some = np.maximum(count, 1)
     mean = np.where(usable, image, 0.0).sum(axis=0) / some
     spread = np.sqrt(np.where(usable, error**2, 0.0).sum(axis=0)) / some
-    return *(np.where(count > 0, values, np.nan) for values in (mean, spread)), count > 0
+    seen = count > 0
+    return np.where(seen, mean, np.nan), np.where(seen, spread, np.nan), seen
 
 
 def _star_of_jwst(primary, header, path, center) -> tuple[float, float]:

@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import functools
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -285,8 +286,11 @@ def _check_distortion(matrix) -> None:
     if matrix is None:
         return
     check_shape("distortion", matrix, shape=(2, 2))
-    if not is_traced(matrix) and not np.abs(np.linalg.det(np.asarray(matrix))) > 0:
-        raise ValueError(f"distortion = {np.asarray(matrix).tolist()} is no matrix with an inverse.")
+    if is_traced(matrix):
+        return
+    (a, b), (c, d) = np.asarray(matrix, float).tolist()
+    if not 0.0 < abs(a * d - b * c) < math.inf:
+        raise ValueError(f"distortion = {[[a, b], [c, d]]} is no matrix with an inverse.")
 
 
 @functools.partial(jit, threads=False)

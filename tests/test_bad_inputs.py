@@ -92,7 +92,8 @@ CASES = {
         throughput=np.ones((8, 8)), noise=grater.GaussianNoise(),
     ),
     "View": every(
-        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1, margin=1,
+        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1,
+        distortion=np.eye(2), margin=1,
         accuracy=1e-4, nodes_on="auto", inner_radius=1.0, oversample=1,
     ),
     "View of parts": (

@@ -50,6 +50,7 @@ OTHERS = {
     "noise": grater.GaussianNoise(2.0),
     "curve": None,
     "parity": -1,
+    "distortion": np.array([[1.1, 0.0], [0.1, 0.9]]),
     "margin": 1,
     "accuracy": 1e-3,
     "nodes_on": "segments",

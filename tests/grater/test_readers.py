@@ -96,7 +96,7 @@ def test_a_view_of_the_header_is_where_astropy_has_it(angle, parity):
     """Roll and parity that an error names make the view that sees the sky as the file does."""
     header = cards("CD", turned(angle, parity), CRPIX1=4.0, CRPIX2=3.0, **SKY)
     header |= {"CRVAL1": 80.0, "CRVAL2": 0.0}
-    scale, roll, parity, _ = sky_axes(fits.Header(header))
+    scale, roll, parity, *_ = sky_axes(fits.Header(header))
     grid = grater.Grid((6, 7), scale, 72.0, center=(3.0, 2.0))
     x, y, inside = grater.View(grid, roll=roll, parity=parity).sky_coordinates()
     column, row = np.meshgrid(np.arange(7), np.arange(6))
