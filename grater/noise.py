@@ -73,8 +73,11 @@ class AbstractNoise(Model):
 
     def whitened(
         self, light: Image, model: Image, error: Image, mask: Mask
-    ) -> Float[Array, " pixels"]:
-        """Light in units of the noise: what it adds to `residuals` where the image has it too.
+    ) -> tuple[Float[Array, " pixels"], Float[Array, ""]]:
+        """What light adds to `residuals` times a factor, and the factor.
+
+        It is the same in all pixels, such as a scale of the noise: what does not depend on it is
+        then not differentiated.
 
         Raises
         ------
@@ -104,10 +107,10 @@ class AbstractGaussianNoise(AbstractNoise):
         return model + self.width(model, error) * jax.random.normal(key, error.shape, model.dtype)
 
     def residuals(self, image, model, error, mask):
-        return self.whitened(image - model, model, error, mask)
+        return _over(self.width(model, error), image - model, mask)
 
     def whitened(self, light, model, error, mask):
-        return jnp.ravel(jnp.where(mask, light, 0.0) / self.width(model, error))
+        return _over(self.width(model, error), light, mask), jnp.ones((), error.dtype)
 
     def log_normalization(self, model, error, mask):
         width = self.width(model, error)
@@ -138,6 +141,14 @@ class GaussianNoise(AbstractGaussianNoise):
 
     def width(self, model, error):
         return self.scale * error
+
+    def whitened(self, light, model, error, mask):
+        return _over(error, light, mask), self.scale
+
+
+def _over(width, light, mask):
+    """Light over a width in the pixels in use, 0 in the others, as a vector."""
+    return jnp.ravel(jnp.where(mask, light, 0.0) / width)
 
 
 class StudentTNoise(AbstractNoise):

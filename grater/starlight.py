@@ -55,8 +55,9 @@ class Starlight(Model):
     ----------
     references
         Images (k, ny, nx) on the pixels of the observation, with the star at the same place; a list
-        of images, or one image. They must be finite wherever the observation's pixels are used.
-        None for the constant or the slope alone.
+        of images, or one image. They must be finite wherever the observation's pixels are used. The
+        derivatives of a reference by x and y, as further images, take up a small shift of it. None
+        for the constant or the slope alone.
     width
         Standard deviation of the prior of the references' coefficients about 0, a number or one for
         each, > 0. None or infinite: flat. Constant and slope are always flat.
@@ -267,7 +268,7 @@ class StarlitNoise(NamedTuple):
         :math:`Q` is an orthonormal basis of :math:`W^{1/2} R`, below which there are rows
         :math:`\Lambda^{-1/2}` where coefficients have a prior.
         """
-        basis, _ = self._basis(model, error, mask)
+        basis, _, _ = self._basis(model, error, mask)
         residuals = self._padded(self.noise.residuals(image, model, error, mask))
         return residuals - basis @ (basis.T @ residuals)
 
@@ -278,20 +279,20 @@ class StarlitNoise(NamedTuple):
         pixels less.
         """
         number = len(self.columns)
-        _, triangle = self._basis(model, error, mask)
-        added = -jnp.log(jnp.abs(jnp.diagonal(triangle)))
-        flat = jnp.full(number, 0.5 * math.log(2.0 * math.pi), added.dtype)
+        _, triangle, factor = self._basis(model, error, mask)
+        added = jnp.log(factor) - jnp.log(jnp.abs(jnp.diagonal(triangle)))
+        prior = jnp.full(number, 0.5 * math.log(2.0 * math.pi), added.dtype)
         if self.widths is not None:
-            flat = jnp.where(jnp.isinf(self.widths), flat, -jnp.log(self.widths))
+            prior = jnp.where(jnp.isinf(self.widths), prior, -jnp.log(self.widths))
         (at,) = jnp.nonzero(jnp.ravel(mask), size=number, fill_value=0)
-        return self.noise.log_normalization(model, error, mask).at[at].add(added + flat)
+        return self.noise.log_normalization(model, error, mask).at[at].add(added + prior)
 
     def best(self, names, image, model, error, mask) -> StarlightFit:
         """The most probable coefficients and their image."""
-        basis, triangle = self._basis(model, error, mask)
+        basis, triangle, factor = self._basis(model, error, mask)
         residuals = self._padded(self.noise.residuals(image, model, error, mask))
-        coefficients = solve_triangular(triangle, basis.T @ residuals)
-        root = solve_triangular(triangle, jnp.eye(len(triangle), dtype=triangle.dtype))
+        root = factor * solve_triangular(triangle, jnp.eye(len(triangle), dtype=triangle.dtype))
+        coefficients = root @ (basis.T @ residuals)
         return StarlightFit(
             names,
             coefficients,
@@ -310,10 +311,9 @@ class StarlitNoise(NamedTuple):
         return residuals if self.widths is None else jnp.pad(residuals, (0, len(self.widths)))
 
     def _basis(self, model, error, mask: Bool[Array, "ny nx"]):
-        """Q and the triangle T with Q T = the whitened columns."""
-        rows = jax.vmap(lambda column: self.noise.whitened(column, model, error, mask))(
-            self.columns
-        ).T
+        """Q, the triangle T and the factor f with Q T / f = the whitened columns."""
+        whitened = jax.vmap(self.noise.whitened, (0, None, None, None), (1, None))
+        rows, factor = whitened(self.columns, model, error, mask)
         if self.widths is not None:
-            rows = jnp.concatenate([rows, jnp.diag(1.0 / self.widths)])
-        return jnp.linalg.qr(rows)
+            rows = jnp.concatenate([rows, factor * jnp.diag(1.0 / self.widths)])
+        return *jnp.linalg.qr(rows), factor
