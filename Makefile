@@ -84,6 +84,7 @@ examples: $(VENV)/.extra-plots
 ifdef GRATER_DATA
 	MPLBACKEND=Agg $(RUN)python examples/fit_gpi_disk.py \
 		$(GRATER_DATA)/disks/hr4796a_H_pol.fits.gz --chains 1 --warmup 40 --draws 40
+	MPLBACKEND=Agg $(RUN)python examples/fit_jwst_disk.py $(GRATER_DATA)/jwst_aumic
 	MPLBACKEND=Agg $(RUN)python examples/fit_rotation.py \
 		$(GRATER_DATA)/lightcurves/kplr001430163-2010355172524_llc.fits.gz \
 		--days 60 --points 150 --starts 2

@@ -21,6 +21,7 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .exposure import Exposure as Exposure
 from .integrate import Rule as Rule
 from .likelihood import JointObservation as JointObservation
 from .noise import (
@@ -54,6 +55,7 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .scene import Scene as Scene
+from .starlight import Starlight as Starlight, StarlightFit as StarlightFit
 from .view import Grid as Grid, View as View, radial_map as radial_map
 
 __version__ = pytreefit.__version__

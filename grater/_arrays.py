@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from pytreefit.extend import as_booleans, as_data, as_floats, unit_of
@@ -68,6 +69,65 @@ def position(where: str, value: Any) -> tuple[float, float]:
 def boolean_array(where: str, value: Any) -> Bool[Array, "..."]:
     """A mask as an array of booleans."""
     return jnp.asarray(as_booleans(where, value))
+
+
+def check_pixels(image: Array, error: Array, mask: Array) -> None:
+    """Refuse the arrays of an observation that do not belong together, or leave nothing to use."""
+    if image.ndim != 2:
+        raise ValueError(
+            f"Observation.image has shape {image.shape}; a 2-d image (ny, nx) is needed: "
+            "select one plane of a cube, for example image[0]."
+        )
+    for name, array in (("error", error), ("mask", mask)):
+        if array.shape != image.shape:
+            raise ValueError(
+                f"Observation.{name} has shape {array.shape}, the image {image.shape}: they must "
+                "be the same."
+            )
+    if any(isinstance(leaf, Tracer) for leaf in (image, error, mask)):
+        return
+    values = np.asarray(error)
+    finite = np.isfinite(np.asarray(image)) & np.isfinite(values)
+    used = np.asarray(mask) & finite
+    if not used.any():
+        raise ValueError(
+            f"Observation.mask leaves no pixel to use: of {used.size} pixels {np.sum(~finite)} "
+            "are not finite in the image or the error map, and the mask excludes the others. The "
+            "mask is True where a pixel is USED: invert it if it marks bad pixels."
+        )
+    bad = used & ~(values > 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"Observation.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
+            f"in use; the first is {values[row, column]:g} at row {row}, column {column}. "
+            "Give these pixels an error > 0, or mask them (mask=, True = used)."
+        )
+
+
+def largest_crop(shape: tuple[int, int], center: Any) -> int:
+    """Side of the largest square of pixels about the star."""
+    x, y = np.rint(np.asarray(center)).astype(int).tolist()
+    ny, nx = shape
+    return max(2 * min(x, y, nx - 1 - x, ny - 1 - y) + 1, 0)
+
+
+def square_about(shape: tuple[int, int], center: Any, size: int) -> tuple[slice, slice]:
+    """Rows and columns of the square of an odd number of pixels centred on the star's pixel."""
+    if int(size) != size or size < 1 or size % 2 == 0:
+        raise ValueError(
+            f"crop = {size} must be a positive odd number of pixels, so that the star's pixel "
+            "is in the middle."
+        )
+    middle = np.rint(np.asarray(center)).astype(int)
+    largest = largest_crop(shape, center)
+    if size > largest:
+        raise ValueError(
+            f"crop = {size} does not fit into the image of shape {shape} around the star "
+            f"at {tuple(middle.tolist())}: the largest crop is {largest}."
+        )
+    x0, y0 = (middle - int(size) // 2).tolist()
+    return slice(y0, y0 + int(size)), slice(x0, x0 + int(size))
 
 
 def squared_radius(shape: tuple[int, int], center: Float[Array, "2"]) -> Float[Array, "ny nx"]:

@@ -23,12 +23,15 @@ class SkyAxes(NamedTuple):
         1 where East is to the left of North, -1 in a mirrored image.
     skew
         How far the pixels are from squares, relative to their side.
+    distortion
+        Matrix (2, 2) of `View`, of determinant 1; the unit matrix for squares.
     """
 
     pixel_scale: float
     roll: float
     parity: int
     skew: float
+    distortion: np.ndarray
 
 
 def sky_axes(header: Any) -> SkyAxes | None:
@@ -67,11 +70,16 @@ def sky_axes(header: Any) -> SkyAxes | None:
     determinant = float(np.linalg.det(matrix))
     scale = math.sqrt(abs(determinant))
     x_axis, y_axis = matrix.T / scale
+    roll = math.atan2(y_axis[0], y_axis[1])
+    parity = 1 if determinant < 0 else -1
+    # offsets to the West and to the North, turned back
+    turn = np.array([[-math.cos(roll), math.sin(roll)], [math.sin(roll), math.cos(roll)]])
     return SkyAxes(
         pixel_scale=scale,
-        roll=math.degrees(math.atan2(y_axis[0], y_axis[1])),
-        parity=1 if determinant < 0 else -1,
+        roll=math.degrees(roll),
+        parity=parity,
         skew=float(max(abs(x_axis @ y_axis), abs(math.log(math.hypot(*y_axis))))),
+        distortion=turn @ np.stack([parity * x_axis, y_axis], axis=1),
     )
 
 
@@ -123,7 +131,7 @@ def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | N
         raise ValueError(f"The header of {path} has {error}. {_OVERRIDE}") from None
     if axes is None:
         return None
-    scale, roll, parity, skew = axes
+    scale, roll, parity, skew, _ = axes
     problems = []
     if parity < 0 or abs(roll) > 0.5:
         mirrored = " and East is to the right of it, mirrored" if parity < 0 else ""

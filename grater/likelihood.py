@@ -14,6 +14,7 @@ from pytreefit.extend import check_kind
 
 from .noise import AbstractNoise
 from .scene import Scene
+from .starlight import StarlitNoise
 from .view import Grid
 
 
@@ -40,7 +41,10 @@ class AbstractObservation(Model):
         """Noise, data, model, errors and pixels in use of each image."""
         models = self._models(scene) if models is None else models
         parts = zip(self._noises(scene), self._images(), models, strict=True)
-        return [(noise, *observation.compared(model)) for noise, observation, model in parts]
+        return [
+            (_with_starlight(noise, observation), *observation.compared(model))
+            for noise, observation, model in parts
+        ]
 
     def log_likelihood(self, scene: Scene) -> Float[Array, ""]:
         """Return the log-likelihood of the data under the scene and its noise.
@@ -80,11 +84,15 @@ class AbstractObservation(Model):
         )
 
     def chi_square(self, scene: Scene) -> Float[Array, ""]:
-        """Return the sum of the squared residuals in units of the error map."""
-        squares = [
-            jnp.sum(jnp.square((image - model) / error))
-            for _, image, model, error, _ in self._parts(scene)
-        ]
+        """Return the sum of the squared residuals in units of the error map.
+
+        Where there is starlight the best is subtracted.
+        """
+        squares = []
+        for noise, image, model, error, used in self._parts(scene):
+            if isinstance(noise, StarlitNoise):
+                image = noise.without(image, model, error, used)
+            squares.append(jnp.sum(jnp.square((image - model) / error)))
         return jnp.sum(jnp.stack(squares))
 
 
@@ -93,11 +101,23 @@ def _concatenated(vectors):
     return None if any(vector is None for vector in found) else jnp.concatenate(found)
 
 
-def best_factor(image, model, error, used) -> Float[Array, ""]:
+def _with_starlight(noise, observation):
+    """What scatters the image about the model: noise, and starlight if there is any."""
+    starlight = observation.starlight
+    if starlight is None:
+        return noise
+    columns = starlight.columns(observation.shape, observation.center)
+    return StarlitNoise(noise, columns, starlight.widths())
+
+
+def best_factor(noise, image, model, error, used) -> Float[Array, ""]:
     """The factor on the model with the least chi-square, computed with numbers of about 1.
 
     Sums of squares in the image's own unit would leave the range of single precision.
     """
+    if isinstance(noise, StarlitNoise):
+        nothing = jnp.zeros_like(model)
+        image, model = (noise.without(light, nothing, error, used) for light in (image, model))
     error = error / jnp.min(jnp.where(used, error, jnp.inf))
     (data, of_data), (model, of_model) = (
         _two_scales(jnp.where(used, v, 0.0), error) for v in (image, model)

@@ -71,6 +71,24 @@ class AbstractNoise(Model):
         r"""Vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`; None where there is none."""
         return None
 
+    def whitened(
+        self, light: Image, model: Image, error: Image, mask: Mask
+    ) -> tuple[Float[Array, " pixels"], Float[Array, ""]]:
+        """What light adds to `residuals` times a factor, and the factor.
+
+        It is the same in all pixels, such as a scale of the noise: what does not depend on it is
+        then not differentiated.
+
+        Raises
+        ------
+        TypeError
+            Where the noise is not Gaussian, so that starlight cannot be integrated out.
+        """
+        raise TypeError(
+            f"noise = {self!r} is not Gaussian: Observation.starlight needs GaussianNoise or "
+            "another AbstractGaussianNoise."
+        )
+
 
 class AbstractGaussianNoise(AbstractNoise):
     r"""Independent Gaussian noise. A new one is a class with the method `width`.
@@ -89,7 +107,10 @@ class AbstractGaussianNoise(AbstractNoise):
         return model + self.width(model, error) * jax.random.normal(key, error.shape, model.dtype)
 
     def residuals(self, image, model, error, mask):
-        return jnp.ravel(jnp.where(mask, image - model, 0.0) / self.width(model, error))
+        return _over(self.width(model, error), image - model, mask)
+
+    def whitened(self, light, model, error, mask):
+        return _over(self.width(model, error), light, mask), jnp.ones((), error.dtype)
 
     def log_normalization(self, model, error, mask):
         width = self.width(model, error)
@@ -120,6 +141,14 @@ class GaussianNoise(AbstractGaussianNoise):
 
     def width(self, model, error):
         return self.scale * error
+
+    def whitened(self, light, model, error, mask):
+        return _over(error, light, mask), self.scale
+
+
+def _over(width, light, mask):
+    """Light over a width in the pixels in use, 0 in the others, as a vector."""
+    return jnp.ravel(jnp.where(mask, light, 0.0) / width)
 
 
 class StudentTNoise(AbstractNoise):

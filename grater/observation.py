@@ -16,10 +16,21 @@ from jaxtyping import Array, Bool, Float, Key
 from pytreefit import param
 from pytreefit.extend import check_kind, unit_of
 
-from ._arrays import boolean_array, field_radius, opened, real_array, squared_radius, unit_for
+from ._arrays import (
+    boolean_array,
+    check_pixels,
+    field_radius,
+    largest_crop,
+    opened,
+    real_array,
+    square_about,
+    squared_radius,
+    unit_for,
+)
 from .likelihood import AbstractObservation, best_factor
 from .readers import read_fits, read_gpi
 from .scene import Scene
+from .starlight import Starlight, StarlightFit
 from .view import Grid
 
 
@@ -55,6 +66,8 @@ class Observation(AbstractObservation):
     view : str, optional
         Name of the scene's view, or channel, that it is an image of; not needed where the scene has
         one.
+    starlight : Starlight, optional
+        Reference images whose coefficients are integrated out; the noise must be Gaussian.
 
     Raises
     ------
@@ -79,6 +92,7 @@ class Observation(AbstractObservation):
     mask: Array = eqx.field(converter=lambda value: boolean_array("Observation.mask", value))
     unit: str = eqx.field(static=True)
     view: str | None = eqx.field(static=True)
+    starlight: Starlight | None
     pixel_scale: Array = param(unit="arcsec", bounds="(0, inf)", doc="size of a pixel")
     distance: Array = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
     center: Array = param(unit="pix", shape=(2,), doc="pixel of the star (x, y), zero-based")
@@ -94,6 +108,7 @@ class Observation(AbstractObservation):
         center: Any = None,
         unit: str = "",
         view: str | None = None,
+        starlight: Starlight | None = None,
     ):
         error = opened(getattr(image, "uncertainty", None) if error is None else error)
         image = opened(image)
@@ -108,40 +123,14 @@ class Observation(AbstractObservation):
         *_, ny, nx = (1, 1, *self.image.shape)
         self.center = (nx // 2, ny // 2) if center is None else center
         self.unit = unit or ("" if own_unit is None else str(own_unit))
-        self.view = view
+        self.view, self.starlight = view, starlight
 
     def __check_init__(self):
         check_kind("Observation.view", self.view, str | None)
-        if self.image.ndim != 2:
-            raise ValueError(
-                f"Observation.image has shape {self.image.shape}; a 2-d image (ny, nx) is needed: "
-                "select one plane of a cube, for example image[0]."
-            )
-        for name in ("error", "mask"):
-            shape = getattr(self, name).shape
-            if shape != self.shape:
-                raise ValueError(
-                    f"Observation.{name} has shape {shape}, the image {self.shape}: they must be "
-                    "the same."
-                )
-        if any(isinstance(leaf, Tracer) for leaf in (self.image, self.error, self.mask)):
-            return
-        used, error = np.asarray(self.used), np.asarray(self.error)
-        if not used.any():
-            raise ValueError(
-                f"Observation.mask leaves no pixel to use: of {used.size} pixels "
-                f"{self.n_masked_nan} are not finite in the image or the error map, and the mask "
-                "excludes the others. The mask is True where a pixel is USED: invert it if it "
-                "marks bad pixels."
-            )
-        bad = used & ~(error > 0)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise ValueError(
-                f"Observation.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
-                f"in use; the first is {error[row, column]:g} at row {row}, column {column}. "
-                "Give these pixels an error > 0, or mask them (mask=, True = used)."
-            )
+        check_kind("Observation.starlight", self.starlight, Starlight | None)
+        check_pixels(self.image, self.error, self.mask)
+        if self.starlight is not None:
+            self.starlight.check(self.error, self.used, self.center)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -220,9 +209,29 @@ class Observation(AbstractObservation):
         image, model = (jnp.where(used, values, 0.0) for values in (self.image, model))
         return image, model, jnp.where(used, self.error, 1.0), used
 
+    def best_starlight(self, scene: Scene) -> StarlightFit:
+        """Return the most probable starlight once a scene is subtracted, and its error.
+
+        With a scene of flux 0 it is what classical reference differential imaging subtracts.
+        """
+        if self.starlight is None:
+            raise ValueError("This Observation has no starlight: give it starlight=Starlight(...).")
+        ((noise, *parts),) = self._parts(scene)
+        return noise.best(self.starlight.names, *parts)
+
+    def without_starlight(self, scene: Scene) -> Self:
+        """Return the observation without the best starlight, for figures; fit this one itself."""
+        if self.starlight is None:
+            return self
+        return self.set({"image": self.image - self.best_starlight(scene).image, "starlight": None})
+
     def reduced_chi_square(self, scene: Scene, n_free: int = 0) -> Float[Array, ""]:
-        """Return chi-square per degree of freedom, for ``n_free`` fitted numbers."""
+        """Return chi-square per degree of freedom, for ``n_free`` fitted numbers.
+
+        The coefficients of starlight count as fitted.
+        """
         used = jnp.sum(self.used)
+        n_free += 0 if self.starlight is None else len(self.starlight.names)
         if not isinstance(used, Tracer) and n_free >= used:
             raise ValueError(f"n_free = {n_free} must be below the number of pixels used ({used}).")
         freedom = used.astype(self.image.dtype) - n_free
@@ -247,8 +256,9 @@ class Observation(AbstractObservation):
         largest = jnp.max(jnp.abs(fluxes))
         # rendered with fluxes about 1, so that single precision serves for any unit
         fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
-        shown = self.seen(scene.set(dict(zip(paths, fluxes, strict=True))))
-        factor = best_factor(*self.compared(shown.image()))
+        shown = scene.set(dict(zip(paths, fluxes, strict=True)))
+        ((noise, *parts),) = self._parts(shown)
+        factor = best_factor(noise, *parts)
         if not isinstance(factor, Tracer) and not factor > 0:
             times = float(factor) / float(largest) if largest > 0 else math.nan
             raise ValueError(
@@ -277,27 +287,16 @@ class Observation(AbstractObservation):
     @property
     def largest_crop(self) -> int:
         """Side of the largest square of pixels about the star, see `crop`."""
-        x, y = np.rint(np.asarray(self.center)).astype(int).tolist()
-        ny, nx = self.shape
-        return max(2 * min(x, y, nx - 1 - x, ny - 1 - y) + 1, 0)
+        return largest_crop(self.shape, self.center)
 
     def crop(self, size: int) -> Self:
         """Return the square of ``size`` (odd) pixels centred on the star's pixel."""
-        if int(size) != size or size < 1 or size % 2 == 0:
-            raise ValueError(
-                f"crop = {size} must be a positive odd number of pixels, so that the star's pixel "
-                "is in the middle."
-            )
-        middle = np.rint(np.asarray(self.center)).astype(int)
-        if size > self.largest_crop:
-            raise ValueError(
-                f"crop = {size} does not fit into the image of shape {self.shape} around the star "
-                f"at {tuple(middle.tolist())}: the largest crop is {self.largest_crop}."
-            )
-        x0, y0 = middle - int(size) // 2
-        window = (slice(y0, y0 + int(size)), slice(x0, x0 + int(size)))
+        window = square_about(self.shape, self.center, size)
         cut = {name: getattr(self, name)[window] for name in ("image", "error", "mask")}
-        offset = jnp.asarray([x0, y0], self.center.dtype)
+        offset = jnp.asarray([window[1].start, window[0].start], self.center.dtype)
+        if self.starlight is not None and self.starlight.references is not None:
+            images = self.starlight.references[:, *window]
+            cut["starlight"] = self.starlight.set({"references": images})
         return self.set({**cut, "center": self.center - offset})
 
     @classmethod

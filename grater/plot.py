@@ -37,7 +37,7 @@ def plot_fit(
 
     The third panel shows :math:`(D - M) / w` with the width :math:`w` of the scene's noise, for
     `GaussianNoise` its scale times the error map. Masked pixels of the data and the residuals are
-    grey.
+    grey. From data with starlight the best is subtracted.
 
     Parameters
     ----------
@@ -61,17 +61,18 @@ def plot_fit(
     from matplotlib.colors import Normalize
 
     data, model, residual, error = _residual(scene, observation)
+    turn = _turn(observation.seen(scene))
     norm = _norm(stretch, data[np.isfinite(data)], error[np.isfinite(data)], limits)
 
     figure = _figure(figure, (10.2, 4.3))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     grid = observation.grid
-    _panel(axes[0], data, grid, norm, cmap)
-    shown = _panel(axes[1], model, grid, norm, cmap)
+    _panel(axes[0], data, grid, norm, cmap, turn)
+    shown = _panel(axes[1], model, grid, norm, cmap, turn)
     spread = Normalize(-n_sigma, n_sigma)
-    residuals = _panel(axes[2], residual, grid, spread, "RdBu_r")
+    residuals = _panel(axes[2], residual, grid, spread, "RdBu_r", turn)
     _scale_bar(axes[0], grid)
-    _north_east_arrows(axes[0], grid)
+    _north_east_arrows(axes[0], turn)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title)
         ax.label_outer()
@@ -85,6 +86,7 @@ def plot_fit(
 
 def _residual(scene, observation):
     """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
+    observation = observation.without_starlight(scene)
     seen = observation.seen(scene)
     image = seen.image()
     data, model, error, used = observation.compared(image)
@@ -122,14 +124,14 @@ def plot_image(
     ValueError
         If an array comes without its grid.
     """
-    noise = None
+    noise, turn = None, (0.0, 1)
     if isinstance(source, Observation):
         used = np.asarray(source.used)
         image = np.where(used, np.asarray(source.image), np.nan)
         grid, unit = source.grid, unit or source.unit
         noise = np.asarray(source.error)[used]
     elif isinstance(source, Scene):
-        image, grid = np.asarray(source.image()), source.grid
+        image, grid, turn = np.asarray(source.image()), source.grid, _turn(source)
     else:
         image = np.asarray(real_array("plot_image: source", source))
         if grid is None or image.ndim != 2:
@@ -140,9 +142,9 @@ def plot_image(
     norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
     figure = _figure(figure, (5.0, 4.4))
     ax = figure.subplots()
-    shown = _panel(ax, image, grid, norm, cmap)
+    shown = _panel(ax, image, grid, norm, cmap, turn)
     _scale_bar(ax, grid)
-    _north_east_arrows(ax, grid)
+    _north_east_arrows(ax, turn)
     ax.set_title(title)
     _label_brightness(figure.colorbar(shown, ax=ax, extend="both"), norm, unit)
     return figure
@@ -275,8 +277,13 @@ def _label_brightness(bar, norm, unit):
     bar.minorticks_off()
 
 
-def _panel(ax, image, grid, norm, cmap):
-    """One image on axes of arcsec from the star, East left."""
+def _turn(scene) -> tuple[float, int]:
+    """Roll and parity of the scene's one view."""
+    return float(scene.get("roll")), scene.get("parity")
+
+
+def _panel(ax, image, grid, norm, cmap, turn):
+    """One image on axes of arcsec from the star, which grow to the left and upwards."""
     from matplotlib import colormaps
 
     ny, nx = image.shape
@@ -292,8 +299,10 @@ def _panel(ax, image, grid, norm, cmap):
         interpolation="nearest",
     )
     ax.plot(0.0, 0.0, marker="+", color="white", ms=6, mew=1.0, zorder=3)
-    ax.set_xlabel("\N{GREEK CAPITAL LETTER DELTA}RA (arcsec)")
-    ax.set_ylabel("\N{GREEK CAPITAL LETTER DELTA}Dec (arcsec)")
+    sky = "\N{GREEK CAPITAL LETTER DELTA}RA", "\N{GREEK CAPITAL LETTER DELTA}Dec"
+    x, y = sky if turn == (0.0, 1) else ("to the left", "upwards")
+    ax.set_xlabel(f"{x} (arcsec)")
+    ax.set_ylabel(f"{y} (arcsec)")
     return shown
 
 
@@ -325,16 +334,24 @@ def _scale_bar(ax, grid):
     ax.annotate(arcsec, middle, (0, -4), va="top", **text)
 
 
-def _north_east_arrows(ax, grid):
-    """Arrows to the North (up) and to the East (left)."""
+def _north_east_arrows(ax, turn):
+    """Arrows to the North and to the East: up and to the left where nothing is turned."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()
     size = 0.13 * min(abs(right - left), abs(top - bottom))
+    angle, parity = math.radians(turn[0]), turn[1]
+    steps = np.array(
+        [
+            (-parity * math.sin(angle), math.cos(angle)),
+            (parity * math.cos(angle), math.sin(angle)),
+        ]
+    )
     corner = np.array([right - 0.08 * (right - left), bottom + 0.08 * (top - bottom)])
+    corner = corner + size * np.maximum(-steps.min(axis=0), 0.0)  # all of it within the panel
     look = {"color": "white", "path_effects": _outline(), "zorder": 4}
-    for name, step in (("N", (0.0, 1.0)), ("E", (1.0, 0.0))):
-        tip = corner + size * np.array(step)
+    for name, step in zip("NE", steps, strict=True):
+        tip = corner + size * step
         arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "lw": 1.2, **look}
         ax.annotate("", tip, corner, arrowprops=arrow)
-        place = corner + 1.3 * size * np.array(step)
+        place = corner + 1.3 * size * step
         ax.annotate(name, place, ha="center", va="center", fontsize="small", **look)

@@ -1,5 +1,6 @@
 """Reading images out of FITS files, with errors that say what a file does hold."""
 
+import math
 import os
 import warnings
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from pytreefit.extend import as_booleans, as_data
 
 from ._arrays import position
-from .headers import check_axes, choose_star, reference_pixel, star_in
+from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in
 from .noise import noise_map
 
 GPI_PIXEL_SCALE = 0.014166  # arcsec
@@ -287,3 +288,114 @@ def read_gpi(
         center=center,
         unit=str(header.get("BUNIT", "")),
     )
+
+
+def read_jwst(
+    path: str | os.PathLike, center: Any, transmission: Any, dq_bits: int
+) -> dict[str, Any]:
+    """Return what an `Exposure` is made of, out of a calibrated file of the JWST pipeline.
+
+    The integrations of a `calints` cube are averaged over those in which a pixel can be used.
+    """
+    from astropy.io import fits
+
+    path = os.fspath(path)
+    with fits.open(path) as file:
+        hdus: Any = file
+        for name in ("SCI", "ERR"):
+            if name not in hdus or not hdus[name].shape:
+                raise ValueError(
+                    f"{path} has no HDU {name!r} with an image, which files of the JWST pipeline "
+                    f"have from stage 2 on; its HDUs are {_describe(hdus)}."
+                )
+        header, primary = hdus["SCI"].header.copy(), hdus[0].header.copy()
+        found = {name: np.asarray(hdus[name].data) for name in ("SCI", "ERR", "DQ") if name in hdus}
+        units = [str(hdus[name].header.get("BUNIT", "")).strip() for name in ("SCI", "ERR")]
+    shape = found["SCI"].shape
+    for name, data in found.items():
+        if data.shape != shape or data.ndim not in (2, 3):
+            raise ValueError(
+                f"HDU {name!r} of {path} has shape {data.shape}, HDU 'SCI' {shape}; images "
+                "(ny, nx) or integrations (number, ny, nx) of one shape are needed."
+            )
+    if units[1] and units[0] != units[1]:
+        raise ValueError(f"{path}: SCI is in {units[0]!r}, ERR in {units[1]!r} (BUNIT).")
+    image, error, mask = _mean_of_integrations(found, dq_bits)
+    if not mask.any():
+        raise ValueError(
+            f"{path} has no pixel that is finite, has an error > 0 and none of the flags "
+            f"dq_bits = {dq_bits}."
+        )
+    return dict(
+        image=image,
+        error=error,
+        mask=mask,
+        transmission=None if transmission is None else _map_of(transmission, image.shape),
+        center=_star_of_jwst(primary, header, path, center),
+        unit=units[0],
+        name=str(primary.get("TARGPROP", "")).strip(),
+        **_axes_of_jwst(header, path),
+    )
+
+
+def _mean_of_integrations(found, bits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean image, its error, and where there is one."""
+    number = math.prod(found["SCI"].shape[:-2])
+    flat = {k: v.reshape(number, *v.shape[-2:]).astype(np.float64) for k, v in found.items()}
+    image, error = flat["SCI"], flat["ERR"]
+    usable = np.isfinite(image) & np.isfinite(error) & (error > 0)
+    if "DQ" in found:
+        usable &= (found["DQ"].reshape(image.shape).astype(np.int64) & bits) == 0
+    count = usable.sum(axis=0)
+    some = np.maximum(count, 1)
+    mean = np.where(usable, image, 0.0).sum(axis=0) / some
+    spread = np.sqrt(np.where(usable, error**2, 0.0).sum(axis=0)) / some
+    seen = count > 0
+    return np.where(seen, mean, np.nan), np.where(seen, spread, np.nan), seen
+
+
+def _star_of_jwst(primary, header, path, center) -> tuple[float, float]:
+    """As given; else the reference pixel, where the coronagraph is, of files in detector pixels."""
+    if center is not None:
+        return position("center", center)
+    found = reference_pixel(header)
+    resampled = str(primary.get("S_RESAMP", "")).strip() == "COMPLETE"
+    if found is None or resampled:
+        why = "it is resampled" if resampled else "HDU 'SCI' has no CRPIX1 and CRPIX2"
+        raise ValueError(
+            f"{path} does not say where the star is ({why}): give center=(x, y), zero-based."
+        )
+    return found
+
+
+def _axes_of_jwst(header, path) -> dict[str, Any]:
+    """Pixels, roll, parity and distortion, where the matrix and PA_APER agree."""
+    try:
+        axes = sky_axes(header)
+    except ValueError as error:
+        raise ValueError(f"The header of {path} has {error}.") from None
+    if axes is None:
+        raise ValueError(
+            f"HDU 'SCI' of {path} does not say how it lies on the sky (no CD or PC matrix)."
+        )
+    said = header.get("PA_APER")
+    if said is not None and abs((float(said) - axes.roll + 180.0) % 360.0 - 180.0) > 0.5:
+        raise ValueError(
+            f"By PA_APER of {path} the y axis is at position angle {float(said):.4g} deg, by its "
+            f"matrix at {axes.roll:.4g} deg: correct the header."
+        )
+    pixel_area = header.get("PIXAR_SR")
+    return dict(
+        pixel_scale=axes.pixel_scale,
+        roll=axes.roll,
+        parity=axes.parity,
+        distortion=axes.distortion,
+        pixel_area=None if pixel_area is None else float(pixel_area),
+    )
+
+
+def _map_of(source: Any, shape: tuple[int, int]) -> np.ndarray:
+    """A coronagraph's transmission, an array or the file that holds it."""
+    if isinstance(source, str | os.PathLike):
+        source = _Image(source, None, None, "image").values
+    return as_data("transmission", source, "", shape=shape)

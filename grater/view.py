@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import functools
+import math
 import operator
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +21,13 @@ from pytreefit.extend import (
     as_whole_number,
     as_whole_numbers,
     check_choice,
+    check_shape,
     inline,
+    is_traced,
     rebuild,
 )
 
-from ._arrays import opened
+from ._arrays import opened, real_array
 from .disk import intensities
 from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
@@ -95,6 +98,10 @@ class View(Model):
         the scene is rendered in the detector's own frame.
     parity
         1 where East is to the left of North, as on the sky; -1 for a mirrored detector.
+    distortion
+        Matrix (2, 2) for pixels that are no squares, as near the edge of a camera: it turns offsets
+        (parity dx, dy) in pixels into offsets in units of ``pixel_scale``, before the roll.
+        `Exposure.view` has the header's. None is the unit matrix.
     margin
         Pixels around the grid whose light the PSF scatters into the image; by default as many as
         the PSF reaches. A larger PSF than matters costs time: give a smaller margin, or cut it.
@@ -123,6 +130,9 @@ class View(Model):
     grid: Grid
     roll: Float[Array, ""] = param(unit="deg", doc="position angle of the detector's y axis")
     parity: int = eqx.field(static=True)
+    distortion: Float[Array, "2 2"] | None = eqx.field(
+        converter=lambda value: None if value is None else real_array("distortion", value, "")
+    )
     margin: int | None = eqx.field(static=True)
     accuracy: float = eqx.field(static=True)
     nodes_on: NodesOn = eqx.field(static=True)
@@ -136,6 +146,7 @@ class View(Model):
         channel: Channel | Mapping[str, Channel] | None = None,
         roll: Any = 0.0,
         parity: int = 1,
+        distortion: Any = None,
         margin: int | None = None,
         accuracy: float = 1e-4,
         nodes_on: NodesOn = "auto",
@@ -152,6 +163,7 @@ class View(Model):
         self.grid = grid
         self.roll = roll
         self.parity = parity
+        self.distortion = distortion
         self.margin = None if margin is None else as_whole_number("margin", margin)
         self.accuracy = as_number("accuracy", accuracy)
         self.nodes_on = nodes_on
@@ -168,6 +180,7 @@ class View(Model):
         for channel in self.channels.values():
             channel.check_shape(self.grid.shape)
         check_choice("parity", self.parity, (1, -1))
+        _check_distortion(self.distortion)
         if not self.inner_radius > 0:
             raise ValueError(
                 f"inner_radius = {self.inner_radius} is not a number of pixels > 0. The integral "
@@ -222,6 +235,9 @@ class View(Model):
         # a hair less, so that the pixels at exactly this distance count as outside in any precision
         nearest = self.inner_radius * (1.0 - 1e-5)
         inside = right**2 + up**2 < nearest**2
+        if self.distortion is not None:
+            (a, b), (c, d) = self.distortion
+            right, up = a * right + b * up, c * right + d * up
         roll = jnp.deg2rad(self.roll)
         sine, cosine = jnp.sin(roll), jnp.cos(roll)
         west, north = right * cosine - up * sine, right * sine + up * cosine
@@ -264,6 +280,17 @@ class View(Model):
         that one, what it misses itself is stated if it is larger.
         """
         return _integration_error(self, scene.disks)
+
+
+def _check_distortion(matrix) -> None:
+    if matrix is None:
+        return
+    check_shape("distortion", matrix, shape=(2, 2))
+    if is_traced(matrix):
+        return
+    (a, b), (c, d) = np.asarray(matrix, float).tolist()
+    if not 0.0 < abs(a * d - b * c) < math.inf:
+        raise ValueError(f"distortion = {[[a, b], [c, d]]} is no matrix with an inverse.")
 
 
 @functools.partial(jit, threads=False)

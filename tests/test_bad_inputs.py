@@ -92,7 +92,8 @@ CASES = {
         throughput=np.ones((8, 8)), noise=grater.GaussianNoise(),
     ),
     "View": every(
-        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1, margin=1,
+        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1,
+        distortion=np.eye(2), margin=1,
         accuracy=1e-4, nodes_on="auto", inner_radius=1.0, oversample=1,
     ),
     "View of parts": (
@@ -126,7 +127,11 @@ CASES = {
     "Observation": (
         grater.Observation,
         {"image": np.ones((8, 8)), "error": np.ones((8, 8)), "pixel_scale": 0.1, "distance": 70.0},
-        ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view"),
+        ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view",
+         "starlight"),
+    ),
+    "Starlight": every(
+        grater.Starlight, references=np.ones((2, 8, 8)), width=1.0, constant=True, slope=False
     ),
     "Polarized": (
         grater.Polarized, {"phase": grater.HenyeyGreenstein(0.3), "peak": 0.4}, ("phase", "peak"),
@@ -328,6 +333,10 @@ RIGHT = {
     ("View of parts", "curve"): {"text"},
     ("Observation", "unit"): {"text"},
     ("Observation", "view"): {"text"},
+    ("Starlight", "references"): {"matrix"},
+    ("Starlight", "width"): {"infinite"},
+    ("Starlight", "constant"): {"boolean"},
+    ("Starlight", "slope"): {"boolean"},
     ("TimeSeriesData", "unit"): {"text"},
     ("TimeSeriesData", "time_scale"): {"text"},
     ("TimeSeriesData", "name"): {"text"},

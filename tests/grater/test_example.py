@@ -1,4 +1,4 @@
-"""The example for GPI refuses arguments before it reads, compiles and fits for minutes."""
+"""The examples refuse arguments before they read, compile and fit for minutes."""
 
 import pathlib
 import runpy
@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "fit_gpi_disk.py"
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+SCRIPT = EXAMPLES / "fit_gpi_disk.py"
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,13 @@ def test_arguments_are_checked_first(monkeypatch, capsys, arguments, message):
     with pytest.raises(SystemExit):
         runpy.run_path(str(SCRIPT))
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_the_exposures(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    script = EXAMPLES / "fit_jwst_disk.py"
+    output = ["--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "none"), *output])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(script))
+    assert "holds 0 files jw01184001001_*_calints.fits*, not one" in capsys.readouterr().err

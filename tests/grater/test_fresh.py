@@ -50,6 +50,7 @@ OTHERS = {
     "noise": grater.GaussianNoise(2.0),
     "curve": None,
     "parity": -1,
+    "distortion": np.array([[1.1, 0.0], [0.1, 0.9]]),
     "margin": 1,
     "accuracy": 1e-3,
     "nodes_on": "segments",
@@ -107,11 +108,18 @@ def test_observations_too():
     scene = make_scene(**ROUGH)
     image = np.random.default_rng(3).normal(size=(16, 16))
     image[3, 4] = np.nan
-    data = grater.Observation(image, 0.1, pixel_scale=0.1, distance=60.0)
+    light = grater.Starlight(image[None] ** 2 - 0.3 * image.T, width=2.0, slope=True)
+    light = light.set({"references": np.nan_to_num(light.references)})
+    data = grater.Observation(image, 0.1, pixel_scale=0.1, distance=60.0, starlight=light)
     for path, value in {
+        "starlight": None,
+        "starlight.references": np.nan_to_num(image[None] ** 3),
+        "starlight.width": None,
+        "starlight.constant": True,
+        "starlight.slope": False,
         "image": np.where(np.eye(16) > 0, np.nan, 1.0),
         "error": np.full((16, 16), 0.2),
-        "mask": np.eye(16) > 0,
+        "mask": np.tri(16) > 0,
         "center": (3.0, 4.0),
     }.items():
         changed = data.set({path: value})

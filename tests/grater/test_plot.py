@@ -87,6 +87,23 @@ def test_scale_bar_has_a_round_length_and_arrows_point_north_and_east(scene):
     assert ax.get_xlim()[0] > ax.get_xlim()[1]
 
 
+@pytest.mark.parametrize(("roll", "parity"), [(63.8, 1), (-120.0, -1), (0.0, -1)])
+def test_arrows_of_a_rolled_detector(scene, roll, parity):
+    """They point where the view's coordinates grow, and stay in the panel."""
+    turned = scene.set({"roll": roll, "parity": parity})
+    ax = plot_image(turned).axes[0]
+    assert ax.get_xlabel() == "to the left (arcsec)"
+    west, north, _ = turned.view.sky_coordinates()
+    arrows = [text for text in ax.texts if text.arrow_patch is not None]
+    for arrow, values in zip(arrows, (np.asarray(north), -np.asarray(west)), strict=True):
+        tip, start = np.array(arrow.xy), np.array(arrow.xyann)
+        upwards, to_the_right = (np.diff(values, axis=k)[0, 0] for k in (0, 1))
+        growth = np.array([-to_the_right, upwards]) / np.hypot(upwards, to_the_right)
+        length = np.linalg.norm(tip - start)
+        np.testing.assert_allclose((tip - start) / length, growth, atol=1e-5)
+        assert np.all(np.abs([*tip, *start]) < 0.83)
+
+
 def test_colour_bar_ticks_are_round_and_apart(scene, observation):
     figure = draw(plot_fit(scene, observation))
     bar = figure.axes[3]

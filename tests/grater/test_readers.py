@@ -68,9 +68,10 @@ def write(path, *images, **header):
     ],
 )
 def test_headers_of_all_kinds(header, expected):
-    scale, roll, parity, skew = sky_axes(fits.Header(header))
+    scale, roll, parity, skew, distortion = sky_axes(fits.Header(header))
     np.testing.assert_allclose((scale, roll, parity), expected, rtol=1e-9, atol=1e-9)
     assert skew < 1e-9
+    np.testing.assert_allclose(distortion, np.eye(2), atol=1e-9)
 
 
 @pytest.mark.parametrize("header", [{}, SKY, {"CTYPE1": "LINEAR", "CDELT1": 2.0}, {"CDELT1": 1.0}])
@@ -95,7 +96,7 @@ def test_a_view_of_the_header_is_where_astropy_has_it(angle, parity):
     """Roll and parity that an error names make the view that sees the sky as the file does."""
     header = cards("CD", turned(angle, parity), CRPIX1=4.0, CRPIX2=3.0, **SKY)
     header |= {"CRVAL1": 80.0, "CRVAL2": 0.0}
-    scale, roll, parity, _ = sky_axes(fits.Header(header))
+    scale, roll, parity, *_ = sky_axes(fits.Header(header))
     grid = grater.Grid((6, 7), scale, 72.0, center=(3.0, 2.0))
     x, y, inside = grater.View(grid, roll=roll, parity=parity).sky_coordinates()
     column, row = np.meshgrid(np.arange(7), np.arange(6))
