@@ -245,9 +245,10 @@ class Posterior(eqx.Module):
         nothing is compiled for it; the posterior itself where the owner has no such method.
         """
         owner = getattr(self.log_likelihood, "__self__", None)
-        if not hasattr(owner, "rough"):
+        rough = getattr(owner, "rough", None)
+        if rough is None:
             return self
-        function = getattr(owner.rough(), self.log_likelihood.__name__)
+        function = getattr(rough(), self.log_likelihood.__name__)
         return eqx.tree_at(lambda posterior: posterior.log_likelihood, self, function)
 
     def remark(self, values: Mapping[str, Any]) -> str:
