@@ -5,6 +5,7 @@ life times. A search from the periods that the data suggest, with a grid of the 
 of them far more often than random starts do.
 """
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -32,7 +33,7 @@ from .gp.solver import GPSolver, density
 from .periods import RotationPeriod, autocorrelation, rotation_period
 from .star.model import SpotEvolutionModel
 
-_AMPLITUDE = "model.amplitude."
+_AMPLITUDE, _ENVELOPE = "model.amplitude.", "model.envelope."
 _APART = 0.02  # periods closer than this, in their logarithm, are one
 _UNLIKELY = 0.02  # probability below which a candidate is no start
 _MOST_PERIODS = 6
@@ -338,17 +339,22 @@ def _densities(fits: Sequence[Fit]) -> np.ndarray:
 
 
 def _spread(starts, number: int):
-    """The best starts, at most a third of them at the same period if there are three."""
+    """The best starts, at most a third of them at one period, or with the same life times."""
 
     def period(values):
         return round(math.log(values.get("model.visibility.peq", 1.0)), 2)
 
-    most = math.ceil(number / min(3, len({period(values) for values in starts})))
-    chosen, count = [], {}
-    for values in starts:
-        if count.get(period(values), 0) < most and len(chosen) < number:
+    def lives(values):
+        return tuple(value for path, value in values.items() if path.startswith(_ENVELOPE))
+
+    groups = [(period(values), lives(values)) for values in starts]
+    most = [math.ceil(number / min(3, len(set(kind)))) for kind in zip(*groups, strict=True)]
+    chosen, counts = [], collections.Counter()
+    for values, group in zip(starts, groups, strict=True):
+        fits = all(counts[one] < limit for one, limit in zip(group, most, strict=True))
+        if fits and len(chosen) < number:
             chosen.append(values)
-            count[period(values)] = count.get(period(values), 0) + 1
+            counts.update(group)
     return chosen
 
 

@@ -44,6 +44,9 @@ def test_no_period_takes_all_of_the_starts():
     assert [s["number"] for s in _spread(many, 6)] == [0, 1, 9, 10, 11]
     # with a single period there is nothing to spread over
     assert len(_spread(many[:9], 6)) == 6
+    # nor are all of the same life times
+    lives = [{"model.envelope.lspot": float(k // 4), "number": k} for k in range(12)]
+    assert [s["number"] for s in _spread(lives, 6)] == [0, 1, 4, 5, 8, 9]
 
 
 def test_search_keeps_the_best(gp):
