@@ -242,11 +242,12 @@ class Posterior(eqx.Module):
         """The same posterior, cheaper and less exact, for searches that look at the whole prior.
 
         Its likelihood is that of ``rough()`` of the likelihood's owner, of the same shape, so that
-        nothing is compiled for it; the posterior itself where the owner has no such method.
+        nothing is compiled for it; the posterior itself where the owner has no such method, and
+        where there are residuals.
         """
         owner = getattr(self.log_likelihood, "__self__", None)
         rough = getattr(owner, "rough", None)
-        if rough is None:
+        if not callable(rough) or self.residuals is not None:
             return self
         function = getattr(rough(), self.log_likelihood.__name__)
         return eqx.tree_at(lambda posterior: posterior.log_likelihood, self, function)

@@ -76,9 +76,14 @@ def _limits(support: Any) -> tuple[Any, Any] | None:
     return None
 
 
+def support_limits(prior: dist.Distribution) -> tuple[Any, Any]:
+    """Lower and upper ends of a prior's support: numbers, or one for each of the prior's."""
+    return _limits(prior.support) or (-math.inf, math.inf)
+
+
 def prior_limits(prior: dist.Distribution) -> tuple[float, float]:
     """Lower and upper end of a prior's support, over all of its numbers."""
-    low, high = _limits(prior.support) or (-math.inf, math.inf)
+    low, high = support_limits(prior)
     return float(np.min(low)), float(np.max(high))
 
 

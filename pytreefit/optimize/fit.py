@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ..arrays import as_number, as_whole_number, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
-from ..prior import prior_limits
+from ..prior import support_limits
 from ..progress import Pace, Reporter, duration
 from ..space import coordinate_names, natural_range, prior_draws, prior_only
 from ..table import Table
@@ -216,7 +216,7 @@ def _search(posterior, frame: Frame, method, points, limits, tell) -> Fit:
         interrupted = True
     verdict = Verdict(searches, interrupted=interrupted)
     if polish and not interrupted:
-        verdict = judge(posterior, frame, method, searches, steps - len(history), tolerance)
+        verdict = judge(posterior, frame, method, searches, steps, tolerance)
     result = _result(posterior, frame, method, verdict, history, tolerance)
     tell(f"fit: {result.message}", final=True)
     return result
@@ -408,9 +408,14 @@ def _nearest_end(info, value: float) -> float:
 
 def _at_own_bound(posterior, coordinate: str, values) -> bool:
     """Whether the edge of the prior that a parameter ran to is an end of the parameter itself."""
-    name = coordinate if coordinate in values else coordinate.rpartition("[")[0]
-    value, (low, high) = np.mean(values[name]), prior_limits(posterior.priors[name])
-    limit = low if value - low < high - value else high
+    name, index = coordinate, ()
+    if name not in values:
+        name, _, entry = coordinate.rpartition("[")
+        index = tuple(int(k) for k in entry[:-1].split(","))
+    shape = np.shape(values[name])
+    low, high = (np.broadcast_to(x, shape)[index] for x in support_limits(posterior.priors[name]))
+    value = np.asarray(values[name])[index]
+    limit = float(low if value - low < high - value else high)
     info = lookup_parameter(posterior.model, name).info
     near = info.mirror is not None and math.isclose(limit, info.mirror, rel_tol=1e-3)
     return near or any(math.isclose(limit, end, rel_tol=1e-6) for end in info.ends)

@@ -39,8 +39,8 @@ def judge(posterior, frame: Frame, method, searches: Search, steps: int, toleran
     """Judge the best search by the gain of a Newton step, and go on until that is small.
 
     The curvature is the Fisher matrix of a fit of least squares, else differences of the gradient,
-    for few parameters: of many a search is taken at its word. At most ``steps`` evaluations follow
-    after those of the first judgement.
+    for few parameters: of many a search is taken at its word. At most ``steps`` evaluations are
+    made of the best search in all, beside those of the first judgement.
     """
     best = int(np.argmin(searches.value))
     status = int(searches.status[best])
@@ -62,7 +62,7 @@ def judge(posterior, frame: Frame, method, searches: Search, steps: int, toleran
     climb = Climb(calls.evaluate, calls.curvature, place, enough, moves, edge)
     interrupted = False
     try:
-        climb.run(lambda: calls.made < steps)
+        climb.run(lambda: calls.made + int(searches.evaluations[best]) < steps)
     except KeyboardInterrupt:
         interrupted = True
     searches = _replaced(searches, best, frame, climb, calls)

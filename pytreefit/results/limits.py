@@ -12,7 +12,9 @@ _LEVEL = 0.95
 _BINS = 10  # between the bound and where 95 % of the draws are
 _NEAR = math.exp(-1.0)  # of the peak: a density above it at the bound has not fallen off
 _FAR = 0.05  # of the peak: a density above it at the last draw is cut off by a prior
-_FEWEST = 100  # draws that show a density
+_FEWEST = 1000  # draws that show a density
+_EVEN = (0.03, 0.3)  # share of the nearest draws in the first tenth: 0.1 for a finite density
+_RISE = math.e  # of the density, from which there is a second mode
 
 
 class Limit(NamedTuple):
@@ -62,11 +64,16 @@ def limits_of(model, columns, weights=None) -> dict[str, Limit]:
 def _piles_up(away: np.ndarray, weights: np.ndarray) -> bool:
     """Whether a density is near its peak at 0, and falls off before the last of its draws."""
     end, last = _quantile(away, weights, _LEVEL), float(np.max(away))
-    if not end > 0.0:
+    nearest = _quantile(away, weights, 1.0 - _LEVEL)
+    if not nearest > 0.0:
         return False
-    density = np.histogram(away, _BINS, (0.0, end), weights=weights)[0] * _BINS / end
-    tail = weights[away > 0.9 * last].sum() / (0.1 * last)
-    return density[0] > _NEAR * density.max() and tail < _FAR * density.max()
+    share = weights[away < 0.1 * nearest].sum() / (1.0 - _LEVEL)
+    counts = np.histogram(away, _BINS, (0.0, end), weights=len(away) * weights)[0]
+    lowest = np.minimum.accumulate(counts)[:-1]
+    rises = counts[1:] > _RISE * lowest + 3.0 * np.sqrt(counts[1:])
+    tail = len(away) * weights[away > 0.9 * last].sum() * end / (0.1 * last * _BINS)
+    falls = counts[0] > _NEAR * counts.max() and tail < _FAR * counts.max()
+    return bool(_EVEN[0] < share < _EVEN[1] and falls and not rises.any())
 
 
 def _quantile(values: np.ndarray, weights: np.ndarray, level: float) -> float:

@@ -1,7 +1,6 @@
 """Importance sampling from a mixture that learns: few parameters, values only, several modes."""
 
 import contextlib
-import math
 import time
 import warnings
 from itertools import compress
@@ -38,7 +37,7 @@ from .student import (
 )
 from .whitening import beginning, coordinates
 
-_CHECKED, _ALIKE = 50, 0.1  # draws at which a rough posterior is checked, and what may change there
+_ALIKE = 1.0  # log density by which a rough posterior may be off to learn from it
 _COMPONENTS = 16  # of the mixture, shared among the modes
 _EACH = 4  # at most, of one mode
 _EXPLORED, _SEARCHES = 2000, 12  # points of the prior, and fits from them
@@ -119,10 +118,7 @@ class _Run:
         self.posterior, self.rng, self.tell = posterior, rng, tell
         modes = _modes(posterior, starts)
         self.mixture = _first(modes, rng)
-        self.target = posterior.rough()
-        apart = self._apart(self.mixture.means)
-        if not np.max(apart) < _ALIKE + np.min(apart) < np.inf:
-            self.target = posterior
+        self.to_learn = _rough(posterior, self.mixture.means)
         self.wide = _as_the_prior(posterior)
         self.proposals: list[tuple[Mixture, ...]] = []
         self.points = self.drawn = _no_points(posterior.dim)
@@ -136,7 +132,7 @@ class _Run:
                 self.mixture = learned(lightened(self.mixture, _COMPONENTS), self.points)
                 self.mixture = added(self.mixture, self.points)
             self.proposals.append(beyond(self.mixture, self.wide))
-            self.points = _extended(self.target, self.points, self.proposals, self.rng)
+            self.points = _extended(self.to_learn, self.points, self.proposals, self.rng)
             if not np.isfinite(np.max(self.points.log_ratios)):
                 self._narrow()
                 continue
@@ -158,50 +154,24 @@ class _Run:
         drawn = _no_points(self.posterior.dim)
         for _ in range(_MOST_ROUNDS):
             u = draw(frozen, _ROUND, self.rng)
-            fresh = _log_densities(self.target, u), log_proposal(frozen, u)
+            fresh = _log_densities(self.posterior, u), log_proposal(frozen, u)
             pairs = zip(drawn, (u, *fresh), strict=True)
             drawn = _Points(*(np.concatenate(pair) for pair in pairs))
             if not np.isfinite(np.max(drawn.log_ratios)):
                 continue
-            self._weigh(drawn)
+            weights, k = pareto_smoothed(drawn.log_ratios)
+            # together, whenever Ctrl-C comes
+            self.drawn, self.weights, self.k = drawn, weights, k
+            self.tell(f"mixture: {len(weights):,} points, {self.effective:.0f} effective")
             if self.effective >= wanted:
-                drawn = self._made_exact(drawn)
-                if self.effective >= wanted:
-                    return
+                return
         if not np.isfinite(np.max(drawn.log_ratios)):
             refuse_start(self.posterior, jnp.asarray(self.mixture.means[0]))
-        self._made_exact(drawn)
-
-    def _weigh(self, drawn: _Points) -> None:
-        weights, k = pareto_smoothed(drawn.log_ratios)
-        # together, whenever Ctrl-C comes
-        self.drawn, self.weights, self.k = drawn, weights, k
-        self.tell(f"mixture: {len(weights):,} points, {self.effective:.0f} effective")
 
     @property
     def effective(self) -> float:
         """The effective number of the points drawn."""
         return float(1.0 / np.sum(self.weights**2))
-
-    def _apart(self, u) -> np.ndarray:
-        """How much more than the target, where that is a rough one, the log density is."""
-        if self.target is self.posterior:
-            return np.zeros(len(u))
-        pair = [_log_densities(target, u) for target in (self.posterior, self.target)]
-        return np.subtract(*pair) if np.isfinite(pair).all() else np.full(len(u), np.inf)
-
-    def _made_exact(self, drawn: _Points) -> _Points:
-        """Points of a rough target with a constant put right, or, if that is not enough, all."""
-        if self.target is self.posterior:
-            return drawn
-        apart = self._apart(drawn.u[_resampled(self.weights, (_CHECKED,), self.rng)])
-        if np.max(apart) < _ALIKE + np.min(apart) < np.inf:
-            self.drawn = drawn._replace(log_density=drawn.log_density + np.mean(apart))
-            return self.drawn
-        self.target = self.posterior
-        drawn = drawn._replace(log_density=_log_densities(self.posterior, drawn.u))
-        self._weigh(drawn)
-        return drawn
 
     def importance(self) -> Importance:
         """What the weights say: how well it worked, the evidence, and the modes."""
@@ -311,6 +281,17 @@ def _fitted(posterior, start, steps=_STEPS) -> Fit:
     return found
 
 
+def _rough(posterior, u):
+    """The rough posterior if it differs by a constant at most at some points, else the other."""
+    rough = posterior.rough()
+    if rough is posterior:
+        return posterior
+    one, other = (_log_densities(target, u) for target in (posterior, rough))
+    if not np.isfinite([one, other]).all():
+        return posterior
+    return rough if np.ptp(one - other) < _ALIKE else posterior
+
+
 def _modes(posterior, starts) -> list[Mixture]:
     """A Gaussian at each different start that is not far below the best, the best first."""
     density = [_physical_density(posterior, start) for start in starts]
@@ -410,9 +391,9 @@ def _log_densities(posterior, u: np.ndarray) -> np.ndarray:
     return np.where(density < np.inf, density, -np.inf)  # also where it is NaN
 
 
-def _resampled(weights, shape: tuple[int, ...], rng) -> np.ndarray:
+def _resampled(weights, shape: tuple[int, int], rng) -> np.ndarray:
     """Which points to take as draws of equal weight, in an order that tells nothing."""
-    number = math.prod(shape)
+    number = shape[0] * shape[1]
     steps = (np.arange(number) + rng.uniform()) / number
     cumulated = np.cumsum(weights)
     chosen = np.searchsorted(cumulated / cumulated[-1], steps, side="right")

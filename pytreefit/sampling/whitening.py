@@ -98,7 +98,9 @@ def coordinates(posterior, start, precondition: str = "auto") -> tuple[Whitening
         return Whitening.straight(frame.offset, jnp.diag(frame.scale)), 0.1
     if isinstance(start, Laplace):
         sizes = frame.scale[:, None] * frame.scale[None, :]
-        hessian = jnp.linalg.inv(start.covariance_u / sizes)
+        # parameters that it held have the prior's width
+        held = jnp.diag(jnp.where(jnp.diag(start.covariance_u) > 0.0, 0.0, 1.0))
+        hessian = jnp.linalg.inv(start.covariance_u / sizes + held)
         hessian = hessian + log_volume_curvature(prior_only(posterior), frame)
     else:
         frame, hessian = _settle(posterior, frame)

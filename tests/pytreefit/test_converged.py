@@ -203,6 +203,28 @@ def test_a_constant_hides_no_gain(double):
         assert float(curve(result.model.x)) > -0.01
 
 
+class NotNegative(Model):
+    x: jax.Array = param(bounds="[0, inf)", shape=None)
+
+
+@pytest.mark.parametrize(("first", "others", "bound"), [(100.0, 0.1, ()), (-3.0, 4.8, ("x[0]",))])
+def test_each_entry_of_an_array_has_its_own_edge(first, others, bound):
+    def log_likelihood(model):
+        return -0.5 * ((model.x[0] - first) / 10) ** 2 - 50.0 * jnp.sum((model.x[1:] - others) ** 2)
+
+    posterior = Posterior(NotNegative([2.0, 0.5, 0.5, 0.5]), log_likelihood, {"x": (0, 5)})
+    result = fit(posterior, progress=False)
+    assert (result.at_edge, result.at_bound) == (("x[0]",), bound)
+    assert result.converged == bool(bound)
+
+
+def test_other_starts_take_nothing_of_the_steps():
+    gaussian = WithoutResiduals(Rotated.drawn(2, 1e8))
+    posterior = Posterior(Vector(jnp.zeros(6)), gaussian.log_likelihood, {"x": (-5, 5)})
+    result = fit(posterior, starts=4, key=jax.random.key(0), progress=False)
+    assert result.converged, result.message
+
+
 def test_a_flat_direction_is_named():
     result = fit(posterior_of(on_a_line, [0.0, 0.5]), progress=False)
     assert re.search(r"hardly changes along \+[\d.]+ x\[0\] -[\d.]+ x\[1\]", result.message)

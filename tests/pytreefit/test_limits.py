@@ -61,10 +61,24 @@ def test_a_mirror_is_a_bound_of_draws_on_one_side():
 
 def test_random_draws_say_the_same():
     rng = np.random.default_rng(0)
+    found = 0
     for _ in range(200):
-        assert limit("jitter", np.abs(rng.normal(size=(2, 400)))) is not None
-        assert limit("jitter", 3.0 + rng.normal(size=(2, 400)).clip(-3.0)) is None
-        assert limit("shear", rng.uniform(size=(2, 400))) is None
+        found += limit("jitter", np.abs(rng.normal(size=(2, 2000)))) is not None
+        assert limit("jitter", 3.0 + rng.normal(size=(2, 2000)).clip(-3.0)) is None
+        assert limit("jitter", rng.lognormal(0.0, 1.0, size=(2, 2000))) is None
+        two = np.where(rng.uniform(size=(2, 2000)) < 0.4, np.abs(0.3 * rng.normal(size=(2, 2000))),
+                       rng.normal(10.0, 1.0, size=(2, 2000)))  # fmt: skip
+        assert limit("jitter", two) is None
+        assert limit("shear", rng.uniform(size=(2, 2000))) is None
+    assert found > 190
+
+
+def test_where_the_prior_ends_before_the_bound_it_makes_no_limit():
+    # log-uniform from 1e-4 on, and seen by the data from 1 on
+    h = np.geomspace(1e-4, 10.0, 200_001)
+    cumulated = np.cumsum(np.exp(-0.5 * h**2))
+    draws = np.interp((np.arange(4000) + 0.5) / 4000, cumulated / cumulated[-1], h)
+    assert limit("jitter", draws) is None
 
 
 def test_what_the_prior_cuts_off_is_no_limit_of_the_data():
@@ -86,8 +100,8 @@ def test_a_density_that_falls_off_before_the_bound_is_a_value():
 
 
 def test_few_draws_show_no_density():
-    assert limit("jitter", quantiles(stats.expon(), 96)) is None
-    assert limit("jitter", quantiles(stats.expon(), 104)) is not None
+    assert limit("jitter", quantiles(stats.expon(), 996)) is None
+    assert limit("jitter", quantiles(stats.expon(), 1004)) is not None
 
 
 def test_weights_count():

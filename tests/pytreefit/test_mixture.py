@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -202,6 +203,32 @@ def test_an_interrupt_keeps_the_points_so_far():
     assert samples.importance.good
     with pytest.raises(KeyboardInterrupt):
         drawn(posterior(gaussian), [{}], progress=interrupt)
+
+
+class Rough(eqx.Module):
+    """A Gaussian, and something else in its place for searches."""
+
+    off: str = eqx.field(static=True)
+    slope: jax.Array  # 1 of the other
+
+    def log_likelihood(self, m):
+        added = {"constant": 7.0, "slope": 100.0 * m.x, "nan": jnp.nan}[self.off]
+        return gaussian(m) + jnp.where(self.slope > 0, added, 0.0)
+
+    def rough(self):
+        return Rough(self.off, jnp.ones(()))
+
+
+@pytest.mark.parametrize("off", ["constant", "slope", "nan"])
+def test_a_rough_posterior_is_for_searches_only(off):
+    target = posterior(Rough(off, jnp.zeros(())).log_likelihood)
+    samples, exact = drawn(target, [{}]), drawn(posterior(gaussian), [{}])
+    slack = 5.0 * np.hypot(*(s.importance.log_evidence_error for s in (samples, exact)))
+    assert abs(samples.importance.log_evidence - exact.importance.log_evidence) < slack
+    values = {name: samples.draws[name][0, 0] for name in "xys"}
+    there = gaussian(target.model_at(values)) + target.log_prior(values)
+    own = samples.log_density[0, 0] - samples.log_volume[0, 0]
+    assert float(own) == pytest.approx(float(there), abs=1e-8)
 
 
 def test_few_effective_draws_are_warned_of(modes):

@@ -7,8 +7,8 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from pytreefit import Model, Posterior, fit, param, sample
-from pytreefit.sampling.whitening import Whitening, bend_to, bent
+from pytreefit import Model, Posterior, fit, laplace, param, sample
+from pytreefit.sampling.whitening import Whitening, bend_to, bent, coordinates
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,20 @@ def test_draws_become_nearly_gaussian(whitening):
     np.testing.assert_allclose(np.cov(v.T), np.eye(2), atol=0.1)
     assert np.max(np.abs(stats.skew(v))) < 0.2
     assert np.max(np.abs(stats.kurtosis(v))) < 0.4
+
+
+def test_a_parameter_that_an_approximation_held_has_the_width_of_its_prior():
+    posterior = Posterior(
+        Ring(1.0, 0.0),
+        lambda m: -10.0 * m.width - 0.5 * (m.flux / 0.3) ** 2,
+        {"width": (0, 10), "flux": (-10, 10)},
+    )
+    best = fit(posterior, progress=False)
+    around = laplace(posterior, best, held=["width"])
+    found, _ = coordinates(posterior, around)
+    spread = np.sqrt(np.diag(np.asarray(found.matrix @ found.matrix.T)))
+    assert 0.3 < spread[0] < 5.0
+    np.testing.assert_allclose(spread[1], np.sqrt(np.diag(around.covariance_u))[1], rtol=0.05)
 
 
 class Ring(Model):
