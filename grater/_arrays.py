@@ -42,11 +42,11 @@ def real_array(where: str, value: Any, unit: Any = None) -> Array:
     return as_floats(as_data(where, opened(value), unit))
 
 
-def unit_for(error: Any, unit: Any) -> Any:
+def unit_for(error: Any, unit: Any, owner: str = "Observation") -> Any:
     """The unit of the image, to which that of the error map is converted if it has one."""
     if unit is None and unit_of(error) is not None:
         raise TypeError(
-            f"Observation.error is in {error.unit}, but the image has no unit: give the image as a "
+            f"{owner}.error is in {error.unit}, but the image has no unit: give the image as a "
             "Quantity, or say what its numbers are in by unit=."
         )
     return unit
