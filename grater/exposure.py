@@ -84,7 +84,7 @@ class Exposure:
         check_shape("Exposure.error", every["error"], shape=shape)
         every["mask"] = as_booleans("Exposure.mask", self.mask, shape=shape)
         for name, of in (("pixel_scale", "arcsec"), ("roll", "deg"), ("pixel_area", "sr")):
-            if (value := getattr(self, name)) is not None:
+            if (value := getattr(self, name)) is not None or name != "pixel_area":
                 every[name] = as_number(f"Exposure.{name}", value, of)
         for name, wanted in (("transmission", shape), ("distortion", (2, 2))):
             if (value := getattr(self, name)) is not None:
