@@ -284,7 +284,29 @@ def test_matrices_without_an_inverse(matrix):
 # --- real files ---
 
 
-@pytest.mark.skipif("GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder")
+needs_data = pytest.mark.skipif(
+    "GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder"
+)
+
+
+@needs_data
+def test_references_of_au_mic():
+    """As in the quickstart: where one has no pixel the observation leaves it out."""
+    folder = pathlib.Path(os.environ["GRATER_DATA"], "jwst_aumic")
+    files = sorted(folder.glob("jw01184*_calints.fits.gz"))
+    assert len(files) == 8
+    exposure, references = Exposure.from_jwst(files[0]).crop(101), files[2:]
+    references = np.stack([Exposure.from_jwst(file).crop(101).image for file in references])
+    light = grater.Starlight(references, constant=True)
+    with pytest.raises(ValueError, match=r"reference \d is not finite in .* pixels in use"):
+        exposure.observation(9.71, starlight=light)
+    mask = np.isfinite(references).all(axis=0)
+    assert not mask.all()
+    data = exposure.observation(9.71, mask=mask, starlight=light)
+    assert data.n_used == np.sum(mask & exposure.mask)
+
+
+@needs_data
 def test_au_mic():
     folder = pathlib.Path(os.environ["GRATER_DATA"], "jwst_aumic")
     name = "jw01184002001_03106_00001_nrcalong_calints"
