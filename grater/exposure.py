@@ -12,11 +12,10 @@ from pytreefit.extend import (
     as_number,
     check_choice,
     check_kind,
-    check_shape,
     unit_of,
 )
 
-from ._arrays import opened, position, square_about, unit_for
+from ._arrays import check_pixels, opened, position, square_about, unit_for
 from .observation import Observation
 from .readers import read_jwst
 from .view import Grid, View
@@ -53,7 +52,8 @@ class Exposure:
     Raises
     ------
     ValueError, TypeError
-        For shapes that disagree, and what holds no numbers (a mask: no booleans).
+        For shapes that disagree, what holds no numbers (a mask: no booleans), errors that are not
+        positive in a pixel that can be used, and where there is no such pixel.
     """
 
     image: np.ndarray
@@ -75,14 +75,16 @@ class Exposure:
         check_kind("Exposure.name", self.name, str)
         image = opened(self.image)
         own = unit or unit_of(image)
-        values = as_data("Exposure.image", image, own, ndim=2)
-        shape = values.shape
-        error = opened(self.error)
+        values, error = as_data("Exposure.image", image, own), opened(self.error)
         error = as_data("Exposure.error", error, unit_for(error, own, "Exposure"))
-        every = {"image": values, "unit": "" if own is None else str(own)}
-        every["error"] = np.full(shape, error) if error.ndim == 0 else error
-        check_shape("Exposure.error", every["error"], shape=shape)
-        every["mask"] = as_booleans("Exposure.mask", self.mask, shape=shape)
+        shape = values.shape
+        every = {
+            "image": values,
+            "error": np.full(shape, error) if error.ndim == 0 else error,
+            "mask": as_booleans("Exposure.mask", self.mask),
+            "unit": "" if own is None else str(own),
+        }
+        check_pixels(*(every[name] for name in ("image", "error", "mask")), "Exposure")
         for name, of in (("pixel_scale", "arcsec"), ("roll", "deg"), ("pixel_area", "sr")):
             if (value := getattr(self, name)) is not None or name != "pixel_area":
                 every[name] = as_number(f"Exposure.{name}", value, of)

@@ -158,7 +158,7 @@ OTHER_MASKS = [
 @pytest.mark.parametrize(("mask", "kind", "message"), OTHER_MASKS)
 def test_masks_of_another_kind_are_refused(tmp_path, mask, kind, message):
     exposure = Exposure.from_jwst(write(tmp_path / "a.fits"))
-    with pytest.raises(kind, match=f"Exposure.observation: {message}"):
+    with pytest.raises(kind, match=rf"Exposure\.observation: {message}"):
         exposure.observation(9.7, mask=mask)
 
 
@@ -188,10 +188,12 @@ def test_an_exposure_by_hand():
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [
-        ({"image": np.ones(5)}, ValueError, r"image has shape \(5,\) but must be two-dimensional"),
-        ({"error": np.ones(5)}, ValueError, r"error has shape \(5,\) but must have shape \(5, 5\)"),
+        ({"image": np.ones(5)}, ValueError, r"image has shape \(5,\); a 2-d image"),
+        ({"error": np.ones(5)}, ValueError, r"error has shape \(5,\), the image \(5, 5\)"),
         ({"error": 1.0 * units.Jy}, TypeError, "error is in Jy, but the image has no unit"),
         ({"mask": np.ones((5, 5))}, TypeError, "mask holds float64, not booleans"),
+        ({"error": np.zeros((5, 5))}, ValueError, "error is zero or negative in 25 of the 25"),
+        ({"mask": np.zeros((5, 5), bool)}, ValueError, "mask leaves no pixel to use"),
         ({"mask": [True]}, ValueError, r"mask has shape \(1,\)"),
         ({"transmission": 1.0}, ValueError, r"transmission has shape \(\)"),
         ({"distortion": np.eye(3)}, ValueError, r"distortion has shape \(3, 3\)"),
@@ -204,7 +206,7 @@ def test_an_exposure_by_hand():
 def test_parts_that_do_not_fit_are_refused(how, kind, message):
     pixels = np.ones((5, 5))
     parts = dict(image=pixels, error=1.0, mask=pixels > 0, pixel_scale=0.1, center=(2, 2))
-    with pytest.raises(kind, match=f"Exposure.{message}"):
+    with pytest.raises(kind, match=rf"Exposure\.{message}"):
         Exposure(**{**parts, **how})
 
 
