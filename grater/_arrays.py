@@ -42,11 +42,11 @@ def real_array(where: str, value: Any, unit: Any = None) -> Array:
     return as_floats(as_data(where, opened(value), unit))
 
 
-def unit_for(error: Any, unit: Any) -> Any:
+def unit_for(error: Any, unit: Any, owner: str = "Observation") -> Any:
     """The unit of the image, to which that of the error map is converted if it has one."""
     if unit is None and unit_of(error) is not None:
         raise TypeError(
-            f"Observation.error is in {error.unit}, but the image has no unit: give the image as a "
+            f"{owner}.error is in {error.unit}, but the image has no unit: give the image as a "
             "Quantity, or say what its numbers are in by unit=."
         )
     return unit
@@ -71,17 +71,17 @@ def boolean_array(where: str, value: Any) -> Bool[Array, "..."]:
     return jnp.asarray(as_booleans(where, value))
 
 
-def check_pixels(image: Array, error: Array, mask: Array) -> None:
-    """Refuse the arrays of an observation that do not belong together, or leave nothing to use."""
+def check_pixels(image: Any, error: Any, mask: Any, owner: str = "Observation") -> None:
+    """Refuse arrays of an observation or exposure that disagree, or leave nothing to use."""
     if image.ndim != 2:
         raise ValueError(
-            f"Observation.image has shape {image.shape}; a 2-d image (ny, nx) is needed: "
+            f"{owner}.image has shape {image.shape}; a 2-d image (ny, nx) is needed: "
             "select one plane of a cube, for example image[0]."
         )
     for name, array in (("error", error), ("mask", mask)):
         if array.shape != image.shape:
             raise ValueError(
-                f"Observation.{name} has shape {array.shape}, the image {image.shape}: they must "
+                f"{owner}.{name} has shape {array.shape}, the image {image.shape}: they must "
                 "be the same."
             )
     if any(isinstance(leaf, Tracer) for leaf in (image, error, mask)):
@@ -91,7 +91,7 @@ def check_pixels(image: Array, error: Array, mask: Array) -> None:
     used = np.asarray(mask) & finite
     if not used.any():
         raise ValueError(
-            f"Observation.mask leaves no pixel to use: of {used.size} pixels {np.sum(~finite)} "
+            f"{owner}.mask leaves no pixel to use: of {used.size} pixels {np.sum(~finite)} "
             "are not finite in the image or the error map, and the mask excludes the others. The "
             "mask is True where a pixel is USED: invert it if it marks bad pixels."
         )
@@ -99,7 +99,7 @@ def check_pixels(image: Array, error: Array, mask: Array) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"Observation.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
+            f"{owner}.error is zero or negative in {bad.sum()} of the {used.sum()} pixels "
             f"in use; the first is {values[row, column]:g} at row {row}, column {column}. "
             "Give these pixels an error > 0, or mask them (mask=, True = used)."
         )

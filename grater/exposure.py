@@ -1,17 +1,28 @@
 """An exposure in its detector's own frame, as files of cameras hold it."""
 
+import dataclasses
 import os
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
-from ._arrays import square_about
+from pytreefit.extend import (
+    as_booleans,
+    as_data,
+    as_number,
+    check_choice,
+    check_kind,
+    unit_of,
+)
+
+from ._arrays import check_pixels, opened, position, square_about, unit_for
 from .observation import Observation
 from .readers import read_jwst
 from .view import Grid, View
 
 
-class Exposure(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exposure:
     """An image as a detector took it, and how that lay on the sky.
 
     It makes both sides of a fit, on the same pixels: `observation` the data, `view` how a scene is
@@ -21,7 +32,8 @@ class Exposure(NamedTuple):
     Parameters
     ----------
     image, error : array (ny, nx)
-        NaN where there is none.
+        NaN where there is none; the error may be one number. A Quantity is converted as for
+        `Observation`.
     mask : array of bool (ny, nx)
         True where a pixel can be used.
     pixel_scale : float
@@ -33,9 +45,15 @@ class Exposure(NamedTuple):
     transmission : array (ny, nx), optional
         Of the coronagraph.
     pixel_area : float, optional
-        Steradian.
-    unit, name
+        Steradian, by the header; it turns MJy/sr into a flux.
+    unit, name : str
         Of the image, and of the target.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that disagree, what holds no numbers (a mask: no booleans), errors that are not
+        positive in a pixel that can be used, and where there is no such pixel.
     """
 
     image: np.ndarray
@@ -50,6 +68,33 @@ class Exposure(NamedTuple):
     pixel_area: float | None = None
     unit: str = ""
     name: str = ""
+
+    def __post_init__(self):
+        unit = str(self.unit) if hasattr(self.unit, "to_string") else self.unit  # of astropy
+        check_kind("Exposure.unit", unit, str)
+        check_kind("Exposure.name", self.name, str)
+        image = opened(self.image)
+        own = unit or unit_of(image)
+        values, error = as_data("Exposure.image", image, own), opened(self.error)
+        error = as_data("Exposure.error", error, unit_for(error, own, "Exposure"))
+        shape = values.shape
+        every = {
+            "image": values,
+            "error": np.full(shape, error) if error.ndim == 0 else error,
+            "mask": as_booleans("Exposure.mask", self.mask),
+            "unit": "" if own is None else str(own),
+        }
+        check_pixels(*(every[name] for name in ("image", "error", "mask")), "Exposure")
+        for name, of in (("pixel_scale", "arcsec"), ("roll", "deg"), ("pixel_area", "sr")):
+            if (value := getattr(self, name)) is not None or name != "pixel_area":
+                every[name] = as_number(f"Exposure.{name}", value, of)
+        for name, wanted in (("transmission", shape), ("distortion", (2, 2))):
+            if (value := getattr(self, name)) is not None:
+                every[name] = as_data(f"Exposure.{name}", opened(value), "", shape=wanted)
+        every["center"] = position("Exposure.center", self.center)
+        check_choice("Exposure.parity", self.parity, (1, -1))
+        for name, value in every.items():
+            object.__setattr__(self, name, value)  # frozen
 
     @classmethod
     def from_jwst(
@@ -72,16 +117,18 @@ class Exposure(NamedTuple):
         transmission : path or array (ny, nx), optional
             The coronagraph's transmission, such as a ``_psfmask`` file of spaceKLIP.
         center : (x, y), optional
-            The star, zero-based. By default CRPIX of files in detector pixels, where the centre of
-            the coronagraph is; the star is there to some tenth of a pixel.
+            The star, zero-based. By default CRPIX, where the centre of the coronagraph is, of files
+            in detector pixels that were taken through one; the star is there to some tenth of a
+            pixel.
         dq_bits : int
             Sum of the flags in DQ that exclude a pixel, by default DO_NOT_USE alone.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            If a file or HDU is not there, shapes or units disagree, no pixel is left, or the header
-            does not say how the image lies on the sky.
+            If a file or HDU is not there, the telescope is another, shapes or units disagree, no
+            pixel is left, or the header does not say where the star is or how the image lies on the
+            sky.
         """
         return cls(**read_jwst(path, center, transmission, dq_bits))
 
@@ -91,7 +138,8 @@ class Exposure(NamedTuple):
         x, y = self.center
         maps = ("image", "error", "mask", "transmission")
         cut = {k: None if (v := getattr(self, k)) is None else v[rows, columns] for k in maps}
-        return self._replace(**cut, center=(x - columns.start, y - rows.start))
+        center = x - columns.start, y - rows.start
+        return dataclasses.replace(self, **cut, center=center)
 
     def observation(self, distance: Any, **more: Any) -> Observation:
         """Return the data with their errors.
@@ -103,8 +151,16 @@ class Exposure(NamedTuple):
         **more
             Further arguments of `Observation`, such as ``starlight``; a ``mask`` leaves out pixels
             beside those that cannot be used, and an ``error`` stands in place of the exposure's.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `Observation`, also for a ``mask`` of another shape or that holds no booleans.
         """
-        mask = self.mask & np.asarray(more.pop("mask", True), bool)
+        mask = self.mask
+        if (given := more.pop("mask", None)) is not None:
+            where = "Exposure.observation: mask"
+            mask = mask & as_booleans(where, given, shape=self.image.shape)
         error = more.pop("error", self.error)
         where = dict(pixel_scale=self.pixel_scale, center=self.center, unit=self.unit)
         return Observation(self.image, error, mask=mask, distance=distance, **{**where, **more})

@@ -100,21 +100,28 @@ class AbstractGaussianNoise(AbstractNoise):
     """
 
     def log_density(self, image, model, error):
-        width = self.width(model, error)
-        return -0.5 * jnp.square((image - model) / width) - jnp.log(width) - _HALF_LOG_TWO_PI
+        squares = jnp.square(self._over_width(image - model, model, error))
+        return -0.5 * squares - self._log_width(model, error) - _HALF_LOG_TWO_PI
 
     def draw(self, key, model, error):
         return model + self.width(model, error) * jax.random.normal(key, error.shape, model.dtype)
 
     def residuals(self, image, model, error, mask):
-        return _over(self.width(model, error), image - model, mask)
+        return jnp.ravel(self._over_width(jnp.where(mask, image - model, 0.0), model, error))
 
     def whitened(self, light, model, error, mask):
-        return _over(self.width(model, error), light, mask), jnp.ones((), error.dtype)
+        rows = jnp.ravel(self._over_width(jnp.where(mask, light, 0.0), model, error))
+        return rows, jnp.ones((), error.dtype)
+
+    def _over_width(self, light, model, error):
+        return light / self.width(model, error)
+
+    def _log_width(self, model, error):
+        return jnp.log(self.width(model, error))
 
     def log_normalization(self, model, error, mask):
-        width = self.width(model, error)
-        return jnp.ravel(jnp.where(mask, -jnp.log(width) - _HALF_LOG_TWO_PI, 0.0))
+        width = self._log_width(model, error)
+        return jnp.ravel(jnp.where(mask, -width - _HALF_LOG_TWO_PI, 0.0))
 
 
 class GaussianNoise(AbstractGaussianNoise):
@@ -143,12 +150,15 @@ class GaussianNoise(AbstractGaussianNoise):
         return self.scale * error
 
     def whitened(self, light, model, error, mask):
-        return _over(error, light, mask), self.scale
+        return jnp.ravel(jnp.where(mask, light, 0.0) / error), self.scale
 
+    # so that derivatives by the scale hold no square of the error, which in single precision would
+    # be 0 for images in units such as W/m2
+    def _over_width(self, light, model, error):
+        return light / error / self.scale
 
-def _over(width, light, mask):
-    """Light over a width in the pixels in use, 0 in the others, as a vector."""
-    return jnp.ravel(jnp.where(mask, light, 0.0) / width)
+    def _log_width(self, model, error):
+        return jnp.log(self.scale) + jnp.log(error)
 
 
 class StudentTNoise(AbstractNoise):
@@ -177,14 +187,19 @@ class StudentTNoise(AbstractNoise):
         return self.scale * error
 
     def log_density(self, image, model, error):
-        width, half = self.scale * error, 0.5 * (self.df + 1.0)
+        half = 0.5 * (self.df + 1.0)
         constant = gammaln(half) - gammaln(0.5 * self.df) - 0.5 * jnp.log(math.pi * self.df)
-        u = (image - model) / (width * jnp.sqrt(self.df))
+        u = (image - model) / error / (self.scale * jnp.sqrt(self.df))  # as for Gaussian noise
         # far out the square of u overflows in single precision
         far = jnp.abs(u) > 1.0
         safe = jnp.where(far, u, 1.0)
         bend = jnp.log1p(jnp.square(jnp.where(far, 1.0 / safe, u)))
-        return constant - half * (bend + 2.0 * jnp.log(jnp.abs(safe))) - jnp.log(width)
+        return (
+            constant
+            - half * (bend + 2.0 * jnp.log(jnp.abs(safe)))
+            - jnp.log(self.scale)
+            - jnp.log(error)
+        )
 
     def draw(self, key, model, error):
         return model + self.scale * error * jax.random.t(key, self.df, error.shape, model.dtype)

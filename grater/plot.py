@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pytreefit import jit
+from pytreefit.extend import check_kind
 
 from ._arrays import real_array
 from .observation import Observation
 from .scene import Scene
-from .view import Grid
+from .view import Grid, View
 
 Stretch = Literal["asinh", "log", "linear"]
 _MASKED = "0.6"  # grey
@@ -99,6 +100,7 @@ def plot_image(
     source: Observation | Scene | Any,
     *,
     grid: Grid | None = None,
+    view: View | None = None,
     stretch: Stretch = "asinh",
     limits: tuple[float, float] | None = None,
     cmap: str = "inferno",
@@ -106,14 +108,20 @@ def plot_image(
     unit: str = "",
     figure: Any = None,
 ):
-    """Draw one image with a scale bar, North-East arrows and a colour bar.
+    """Draw one image with a scale bar, a colour bar and, where North is known, arrows.
+
+    A scene says where North is. For an observation or an array ``view`` does; without it the axes
+    are the detector's, "to the left" and "upwards".
 
     Parameters
     ----------
     source : Observation, Scene or array (ny, nx)
         What to draw. Masked pixels and NaN are grey.
     grid : Grid, optional
-        The pixel grid of an array.
+        The pixel grid of an array; by default that of ``view``.
+    view : View, optional
+        How an observation or an array lies on the sky, by ``scene.view`` or `Exposure.view`;
+        ``View(grid)`` where North is up and East left.
     stretch, limits, cmap, figure
         As for `plot_fit`.
     title, unit : str
@@ -122,32 +130,52 @@ def plot_image(
     Raises
     ------
     ValueError
-        If an array comes without its grid.
+        If an array comes without its grid, a scene with another ``view``, or the view has another
+        shape than the image.
+    TypeError
+        If ``view`` is no View.
     """
-    noise, turn = None, (0.0, 1)
+    image, noise, grid, turn = _pixels_of(source, grid, view)
     if isinstance(source, Observation):
-        used = np.asarray(source.used)
-        image = np.where(used, np.asarray(source.image), np.nan)
-        grid, unit = source.grid, unit or source.unit
-        noise = np.asarray(source.error)[used]
-    elif isinstance(source, Scene):
-        image, grid, turn = np.asarray(source.image()), source.grid, _turn(source)
-    else:
-        image = np.asarray(real_array("plot_image: source", source))
-        if grid is None or image.ndim != 2:
-            raise ValueError(
-                f"plot_image needs an Observation, a Scene, or a 2-d array with grid=; got an "
-                f"array of shape {image.shape} and grid={grid}."
-            )
+        unit = unit or source.unit
     norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
     figure = _figure(figure, (5.0, 4.4))
     ax = figure.subplots()
     shown = _panel(ax, image, grid, norm, cmap, turn)
     _scale_bar(ax, grid)
-    _north_east_arrows(ax, turn)
+    if turn is not None:
+        _north_east_arrows(ax, turn)
     ax.set_title(title)
     _label_brightness(figure.colorbar(shown, ax=ax, extend="both"), norm, unit)
     return figure
+
+
+def _pixels_of(source, grid, view):
+    """Image, errors (None: not known), grid, and turn (None: not known) of what is drawn."""
+    check_kind("plot_image: view", view, View | None)
+    noise, turn = None, None if view is None else _turn(view)
+    if isinstance(source, Scene):
+        if view is not None:
+            raise ValueError("plot_image: a Scene has its own view; leave out view=.")
+        return np.asarray(source.image()), noise, source.grid, _turn(source)
+    if isinstance(source, Observation):
+        used = np.asarray(source.used)
+        image = np.where(used, np.asarray(source.image), np.nan)
+        grid, noise = source.grid, np.asarray(source.error)[used]
+    else:
+        image = np.asarray(real_array("plot_image: source", source))
+        grid = view.grid if grid is None and view is not None else grid
+        if grid is None or image.ndim != 2:
+            raise ValueError(
+                "plot_image needs an Observation, a Scene, or a 2-d array with grid= or view=; "
+                f"got an array of shape {image.shape} and grid={grid}."
+            )
+    if view is not None and view.grid.shape != image.shape:
+        raise ValueError(
+            f"plot_image: view has the shape {view.grid.shape}, the image {image.shape}: they must "
+            "be the same."
+        )
+    return image, noise, grid, turn
 
 
 def plot_phase_function(
@@ -277,9 +305,9 @@ def _label_brightness(bar, norm, unit):
     bar.minorticks_off()
 
 
-def _turn(scene) -> tuple[float, int]:
-    """Roll and parity of the scene's one view."""
-    return float(scene.get("roll")), scene.get("parity")
+def _turn(seen: Scene | View) -> tuple[float, int]:
+    """Roll and parity of a view, or of the scene's one."""
+    return float(seen.get("roll")), seen.get("parity")
 
 
 def _panel(ax, image, grid, norm, cmap, turn):

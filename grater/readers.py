@@ -16,6 +16,7 @@ from .noise import noise_map
 GPI_PIXEL_SCALE = 0.014166  # arcsec
 _ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")
 _NO_ERRORS = ("VAR", "VARIANCE", "IVAR", "WHT", "WEIGHT", "WEIGHTS", "DQ")
+_CORONAGRAPHS = ("NRC_CORON", "MIR_4QPM", "MIR_LYOT")  # EXP_TYPE, where the star is at CRPIX
 _MANY_ZEROS = 0.01  # of an image's pixels
 
 
@@ -94,7 +95,12 @@ class _Image:
             return np.ones(self.values.shape, bool)
         if bits is None:  # JWST's other flags tell what was found and mended
             bits = 1 if str(self.primary.get("TELESCOP", "")).strip() == "JWST" else -1
-        return (self.flags.astype(np.int64) & bits) == 0
+        return _unflagged(self.flags, bits)
+
+
+def _unflagged(flags: np.ndarray, bits: int) -> np.ndarray:
+    """Where none of the flags stands; they may be unsigned."""
+    return (flags.astype(np.int64) & bits) == 0
 
 
 def _describe(hdus: Any) -> str:
@@ -309,6 +315,12 @@ def read_jwst(
                     f"have from stage 2 on; its HDUs are {_describe(hdus)}."
                 )
         header, primary = hdus["SCI"].header.copy(), hdus[0].header.copy()
+        telescope = str(primary.get("TELESCOP", "not given")).strip()
+        if telescope != "JWST":
+            raise ValueError(
+                f"{path} has TELESCOP {telescope}, not JWST: read it with Observation.from_fits, "
+                "or make Exposure(image, error, ...) of its arrays."
+            )
         found = {name: np.asarray(hdus[name].data) for name in ("SCI", "ERR", "DQ") if name in hdus}
         units = [str(hdus[name].header.get("BUNIT", "")).strip() for name in ("SCI", "ERR")]
     shape = found["SCI"].shape
@@ -331,7 +343,7 @@ def read_jwst(
         error=error,
         mask=mask,
         transmission=None if transmission is None else _map_of(transmission, image.shape),
-        center=_star_of_jwst(primary, header, path, center),
+        center=_star_of_jwst(primary, header, path, image.shape, center),
         unit=units[0],
         name=str(primary.get("TARGPROP", "")).strip(),
         **_axes_of_jwst(header, path),
@@ -345,7 +357,7 @@ def _mean_of_integrations(found, bits) -> tuple[np.ndarray, np.ndarray, np.ndarr
     image, error = flat["SCI"], flat["ERR"]
     usable = np.isfinite(image) & np.isfinite(error) & (error > 0)
     if "DQ" in found:
-        usable &= (found["DQ"].reshape(image.shape).astype(np.int64) & bits) == 0
+        usable &= _unflagged(found["DQ"].reshape(image.shape), bits)
     count = usable.sum(axis=0)
     some = np.maximum(count, 1)
     mean = np.where(usable, image, 0.0).sum(axis=0) / some
@@ -354,18 +366,27 @@ def _mean_of_integrations(found, bits) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.where(seen, mean, np.nan), np.where(seen, spread, np.nan), seen
 
 
-def _star_of_jwst(primary, header, path, center) -> tuple[float, float]:
+def _star_of_jwst(primary, header, path, shape, center) -> tuple[float, float]:
     """As given; else the reference pixel, where the coronagraph is, of files in detector pixels."""
     if center is not None:
         return position("center", center)
-    found = reference_pixel(header)
-    resampled = str(primary.get("S_RESAMP", "")).strip() == "COMPLETE"
-    if found is None or resampled:
-        why = "it is resampled" if resampled else "HDU 'SCI' has no CRPIX1 and CRPIX2"
-        raise ValueError(
-            f"{path} does not say where the star is ({why}): give center=(x, y), zero-based."
-        )
-    return found
+    found, (ny, nx) = reference_pixel(header), shape
+    kind, coronagraph, resampled = (
+        str(primary.get(key, "")).strip().upper() for key in ("EXP_TYPE", "CORONMSK", "S_RESAMP")
+    )
+    if resampled == "COMPLETE":
+        why = "it is resampled"
+    elif found is None:
+        why = "HDU 'SCI' has no CRPIX1 and CRPIX2"
+    elif kind not in _CORONAGRAPHS if kind else coronagraph in ("", "NONE", "N/A"):
+        why = f"it is of no coronagraph, with EXP_TYPE {kind or 'not given'}"
+    elif not (-0.5 <= found[0] <= nx - 0.5 and -0.5 <= found[1] <= ny - 0.5):
+        why = f"its CRPIX is ({found[0]:g}, {found[1]:g}) from 0, outside of {ny} x {nx} pixels"
+    else:
+        return found
+    raise ValueError(
+        f"{path} does not say where the star is ({why}): give center=(x, y), zero-based."
+    )
 
 
 def _axes_of_jwst(header, path) -> dict[str, Any]:

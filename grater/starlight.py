@@ -70,8 +70,9 @@ class Starlight(Model):
     ------
     ValueError
         Where there is nothing, for images of different shapes, and widths that are not positive.
-        The observation refuses references that are zero, not finite or a sum of the others in its
-        pixels.
+        The observation refuses references that are zero or not finite in its pixels, and those that
+        are a sum of the others to the precision of the likelihood: so are two that differ only
+        where errors are huge, or with priors too wide to tell them apart.
     TypeError
         For what is no array of real numbers.
 
@@ -154,6 +155,9 @@ class Starlight(Model):
     def check(self, error, used, center) -> None:
         """Refuse images that are not finite, zero or a sum of the others in the pixels in use.
 
+        Compared is what the data and the priors say of the coefficients together, as in the
+        likelihood: the images over the errors, with a row of 1 / width for each prior.
+
         Raises
         ------
         ValueError
@@ -165,7 +169,8 @@ class Starlight(Model):
                 f"Observation.starlight has references of shape {self.references.shape[1:]}, the "
                 f"image has {shape}: they must be on the same pixels."
             )
-        if any(isinstance(leaf, Tracer) for leaf in (self.references, self.width, used, center)):
+        leaves = self.references, self.width, error, used, center
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             return
         used = np.asarray(used)
         columns = np.asarray(self.columns(shape, center))
@@ -181,30 +186,30 @@ class Starlight(Model):
             if not np.any(column[used]):
                 raise ValueError(f"Observation.starlight: {name} is 0 in all pixels in use.")
         widths = self.widths()
-        flat = np.ones(len(columns), bool) if widths is None else np.isinf(widths)
-        _check_independent(np.array(self.names)[flat], columns[flat][:, used])
+        inverse = np.zeros(len(columns)) if widths is None else 1.0 / np.asarray(widths, float)
+        if np.sum(inverse == 0.0) >= used.sum():
+            raise ValueError(
+                f"Observation.starlight has {np.sum(inverse == 0.0)} coefficients for {used.sum()} "
+                "pixels in use: nothing is left for the disk."
+            )
+        rows = columns[:, used].astype(float) / np.asarray(error, float)[used]
+        precision = np.finfo(columns.dtype).eps
+        _check_independent(self.names, np.hstack([rows, np.diag(inverse)]), precision)
 
 
-def _check_independent(names, columns) -> None:
-    """Refuse columns (c, n) of which one is a sum of others."""
+def _check_independent(names, columns, precision) -> None:
+    """Refuse columns (c, n) of which one is a sum of others to the precision of the likelihood."""
     from scipy.linalg import qr
 
-    number, pixels = columns.shape
-    if not number:
-        return
-    if number >= pixels:
-        raise ValueError(
-            f"Observation.starlight has {number} coefficients for {pixels} pixels in use: nothing "
-            "is left for the disk."
-        )
+    number, rows = columns.shape
     columns = columns / np.linalg.norm(columns, axis=1, keepdims=True)
     found: Any = qr(columns.T, mode="r", pivoting=True)
     triangle, order = found
-    allowed = 10.0 * math.sqrt(pixels) * np.finfo(columns.dtype).eps
-    if abs(triangle[number - 1, number - 1]) < allowed:
+    if abs(triangle[number - 1, number - 1]) < 10.0 * math.sqrt(rows) * precision:
         raise ValueError(
             f"Observation.starlight: {names[order[-1]]} is a sum of multiples of the others in the "
-            "pixels in use. Leave it out, or give the coefficients a prior (width=)."
+            "pixels in use, weighted by their errors. Leave it out, or give the coefficients a "
+            "narrower prior (width=)."
         )
 
 
@@ -218,7 +223,8 @@ class StarlightFit(NamedTuple):
     coefficients
         The most probable ones, shape (c,).
     covariance
-        Of their errors, (c, c).
+        Of their errors, (c, c). In single precision it is 0 for errors below about 1e-19, infinite
+        above 1e19; ``error`` is right there too.
     image
         The starlight, shape (ny, nx), in masked pixels as well.
     error
@@ -230,6 +236,13 @@ class StarlightFit(NamedTuple):
     covariance: Float[Array, "c c"]
     image: Float[Array, "ny nx"]
     error: Float[Array, "ny nx"]
+
+
+def _norm(parts: Float[Array, "c ny nx"]) -> Float[Array, "ny nx"]:
+    """Root of the sum of squares, which may be too large or small for the precision."""
+    largest = jnp.max(jnp.abs(parts), axis=0, keepdims=True)
+    largest = jnp.where(largest > 0.0, largest, 1.0)
+    return largest[0] * jnp.sqrt(jnp.sum(jnp.square(parts / largest), axis=0))
 
 
 class StarlitNoise(NamedTuple):
@@ -293,12 +306,13 @@ class StarlitNoise(NamedTuple):
         residuals = self._padded(self.noise.residuals(image, model, error, mask))
         root = factor * solve_triangular(triangle, jnp.eye(len(triangle), dtype=triangle.dtype))
         coefficients = root @ (basis.T @ residuals)
+        parts = jnp.tensordot(root.T, self.columns, axes=1)
         return StarlightFit(
             names,
             coefficients,
             root @ root.T,
             jnp.tensordot(coefficients, self.columns, axes=1),
-            jnp.sqrt(jnp.sum(jnp.square(jnp.tensordot(root.T, self.columns, axes=1)), axis=0)),
+            _norm(parts),
         )
 
     def without(self, image, model, error, mask) -> Float[Array, "ny nx"]:

@@ -99,9 +99,9 @@ class View(Model):
     parity
         1 where East is to the left of North, as on the sky; -1 for a mirrored detector.
     distortion
-        Matrix (2, 2) for pixels that are no squares, as near the edge of a camera: it turns offsets
-        (parity dx, dy) in pixels into offsets in units of ``pixel_scale``, before the roll.
-        `Exposure.view` has the header's. None is the unit matrix.
+        Matrix (2, 2) of determinant > 0 for pixels that are no squares, as near the edge of a
+        camera: it turns offsets (parity dx, dy) in pixels into offsets in units of
+        ``pixel_scale``, before the roll. `Exposure.view` has the header's. None is the unit matrix.
     margin
         Pixels around the grid whose light the PSF scatters into the image; by default as many as
         the PSF reaches. A larger PSF than matters costs time: give a smaller margin, or cut it.
@@ -123,7 +123,8 @@ class View(Model):
     Raises
     ------
     ValueError, TypeError
-        For arrays of another shape than the grid's, or parts of the wrong kind.
+        For arrays of another shape than the grid's, parts of the wrong kind, and a distortion that
+        has no inverse or mirrors.
     """
 
     channel: Channel | Mapping[str, Channel] = inline()
@@ -289,8 +290,14 @@ def _check_distortion(matrix) -> None:
     if is_traced(matrix):
         return
     (a, b), (c, d) = np.asarray(matrix, float).tolist()
-    if not 0.0 < abs(a * d - b * c) < math.inf:
+    determinant = a * d - b * c
+    if not 0.0 < abs(determinant) < math.inf:
         raise ValueError(f"distortion = {[[a, b], [c, d]]} is no matrix with an inverse.")
+    if determinant < 0.0:
+        raise ValueError(
+            f"distortion = {[[a, b], [c, d]]} has the determinant {determinant:g} < 0, which "
+            "mirrors the image: give a mirrored detector parity=-1."
+        )
 
 
 @functools.partial(jit, threads=False)

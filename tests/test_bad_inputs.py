@@ -130,6 +130,11 @@ CASES = {
         ("image", "error", "pixel_scale", "distance", "mask", "center", "unit", "view",
          "starlight"),
     ),
+    "Exposure": every(
+        grater.Exposure, "unit", "name", image=np.ones((8, 8)), error=np.ones((8, 8)),
+        mask=np.ones((8, 8), bool), pixel_scale=0.1, center=(4, 4), roll=0.0, parity=1,
+        distortion=np.eye(2), transmission=np.ones((8, 8)), pixel_area=1e-13,
+    ),
     "Starlight": every(
         grater.Starlight, references=np.ones((2, 8, 8)), width=1.0, constant=True, slope=False
     ),
@@ -333,6 +338,8 @@ RIGHT = {
     ("View of parts", "curve"): {"text"},
     ("Observation", "unit"): {"text"},
     ("Observation", "view"): {"text"},
+    ("Exposure", "unit"): {"text"},
+    ("Exposure", "name"): {"text"},
     ("Starlight", "references"): {"matrix"},
     ("Starlight", "width"): {"infinite"},
     ("Starlight", "constant"): {"boolean"},

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -31,11 +32,15 @@ HEADER = {
     **{f"CD{i + 1}_{j + 1}": MATRIX[i, j] for i in (0, 1) for j in (0, 1)},
 }  # fmt: skip
 
+PRIMARY = {
+    "TELESCOP": "JWST", "EXP_TYPE": "NRC_CORON", "CORONMSK": "MASKA335R", "TARGPROP": "AU-MIC"
+}  # fmt: skip
+
 
 def write(path, images=IMAGES, errors=ERRORS, flags=FLAGS, primary=None, **header):
     """A file as the pipeline writes them; header entries of None are left out."""
     first = fits.PrimaryHDU()
-    first.header.update({"TELESCOP": "JWST", "TARGPROP": "AU-MIC", **(primary or {})})
+    first.header.update({k: v for k, v in {**PRIMARY, **(primary or {})}.items() if v is not None})
     hdus = [first]
     for name, data in (("SCI", images), ("ERR", errors), ("DQ", flags)):
         if data is not None:
@@ -142,6 +147,69 @@ def test_the_transmission_is_read_from_a_file(tmp_path):
         Exposure.from_jwst(path, transmission=np.ones((2, 2)))
 
 
+OTHER_MASKS = [
+    ((FLAGS[0] == 0).astype(int), TypeError, "mask holds int64, not booleans"),
+    (np.full(SHAPE, "yes"), TypeError, "mask holds strings, not booleans"),
+    (np.ones(SHAPE[1], bool), ValueError, r"mask has shape \(13,\) but must have shape \(11, 13\)"),
+    (True, ValueError, r"mask has shape \(\) but"),
+]
+
+
+@pytest.mark.parametrize(("mask", "kind", "message"), OTHER_MASKS)
+def test_masks_of_another_kind_are_refused(tmp_path, mask, kind, message):
+    exposure = Exposure.from_jwst(write(tmp_path / "a.fits"))
+    with pytest.raises(kind, match=rf"Exposure\.observation: {message}"):
+        exposure.observation(9.7, mask=mask)
+
+
+def test_what_is_masked_in_a_mask_is_left_out(tmp_path):
+    exposure = Exposure.from_jwst(write(tmp_path / "a.fits"))
+    mask = np.ma.masked_array(np.ones(SHAPE, bool), np.indices(SHAPE)[0] < 4)
+    data = exposure.observation(9.7, mask=mask)
+    np.testing.assert_array_equal(data.mask, exposure.mask & ~mask.mask)
+    assert exposure.observation(9.7, mask=None).n_used == exposure.mask.sum()
+
+
+def test_an_exposure_by_hand():
+    """Lists, numbers and quantities are the same as arrays."""
+    pixels = np.arange(25.0).reshape(5, 5)
+    maps = dict(transmission=np.ones((5, 5)).tolist(), distortion=np.eye(2).tolist())
+    one = Exposure(pixels.tolist(), 2, [[True] * 5] * 5, 0.1, [2, 2], unit=units.mJy, **maps)
+    two = Exposure(pixels * units.Jy, 3.0 * units.mJy, np.eye(5) > 0, 0.1 * units.arcsec, (2, 2))
+    assert (one.unit, two.unit) == ("mJy", "Jy")
+    np.testing.assert_array_equal(two.image, pixels)
+    for exposure, error, used in ((one, 2.0, 9), (two, 0.003, 3)):
+        cut = exposure.crop(3)
+        np.testing.assert_allclose(cut.error, np.full((3, 3), error))
+        assert cut.observation(10.0).n_used == used
+        assert cut.view(10.0).grid.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ({"image": np.ones(5)}, ValueError, r"image has shape \(5,\); a 2-d image"),
+        ({"error": np.ones(5)}, ValueError, r"error has shape \(5,\), the image \(5, 5\)"),
+        ({"error": 1.0 * units.Jy}, TypeError, "error is in Jy, but the image has no unit"),
+        ({"mask": np.ones((5, 5))}, TypeError, "mask holds float64, not booleans"),
+        ({"error": np.zeros((5, 5))}, ValueError, "error is zero or negative in 25 of the 25"),
+        ({"mask": np.zeros((5, 5), bool)}, ValueError, "mask leaves no pixel to use"),
+        ({"mask": [True]}, ValueError, r"mask has shape \(1,\)"),
+        ({"transmission": 1.0}, ValueError, r"transmission has shape \(\)"),
+        ({"distortion": np.eye(3)}, ValueError, r"distortion has shape \(3, 3\)"),
+        ({"center": (1.0, np.inf)}, ValueError, "center = .* is not finite"),
+        ({"pixel_scale": "small"}, TypeError, "pixel_scale holds strings"),
+        ({"parity": 0}, ValueError, "parity = 0 is unknown"),
+        ({"unit": 3}, TypeError, "unit is a int"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(how, kind, message):
+    pixels = np.ones((5, 5))
+    parts = dict(image=pixels, error=1.0, mask=pixels > 0, pixel_scale=0.1, center=(2, 2))
+    with pytest.raises(kind, match=rf"Exposure\.{message}"):
+        Exposure(**{**parts, **how})
+
+
 RESAMPLED = {"S_RESAMP": "COMPLETE"}
 
 
@@ -154,6 +222,14 @@ RESAMPLED = {"S_RESAMP": "COMPLETE"}
         ({"images": np.ones(5), "errors": np.ones(5), "flags": None}, r"shape \(5,\)"),
         ({"errors": 0.0 * ERRORS}, "has no pixel that is finite, has an error > 0"),
         ({"primary": RESAMPLED}, r"where the star is \(it is resampled\): give center="),
+        ({"primary": {"EXP_TYPE": "NRC_IMAGE"}}, "no coronagraph, with EXP_TYPE NRC_IMAGE.: give"),
+        (
+            {"primary": {"EXP_TYPE": None, "CORONMSK": "NONE"}},
+            "no coronagraph, with EXP_TYPE not given",
+        ),
+        ({"CRPIX1": 15.0}, r"CRPIX is \(14, 5\) from 0, outside of 11 x 13 pixels\): give center="),
+        ({"primary": {"TELESCOP": "HST"}}, "has TELESCOP HST, not JWST"),
+        ({"primary": {"TELESCOP": None}}, "has TELESCOP not given, not JWST"),
         ({"CRPIX1": None}, "has no CRPIX1 and CRPIX2"),
         ({f"CD{i}_{j}": None for i in (1, 2) for j in (1, 2)}, "no CD or PC matrix"),
         ({"PA_APER": 73.0}, "By PA_APER of .* 73 deg, by its matrix at 63.81 deg"),
@@ -175,11 +251,33 @@ def test_files_that_are_not_there_and_units_that_disagree(tmp_path):
         Exposure.from_jwst(path)
     with pytest.raises(ValueError, match=r"center = \(nan, 1\) is not finite"):
         Exposure.from_jwst(write(tmp_path / "b.fits"), center=(np.nan, 1))
-    given = Exposure.from_jwst(write(tmp_path / "c.fits", primary=RESAMPLED), center=(5.5, 4.5))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"primary": RESAMPLED},
+        {"primary": {"EXP_TYPE": "NRC_IMAGE", "CORONMSK": None}},
+        {"CRPIX1": 15.0},
+    ],
+)
+def test_the_star_can_be_given(tmp_path, how):
+    given = Exposure.from_jwst(write(tmp_path / "c.fits", **how), center=(5.5, 4.5))
     assert given.center == (5.5, 4.5)
 
 
-@pytest.mark.parametrize("matrix", [np.ones((2, 2)), np.eye(3), [[1.0, 0.0], [0.0, np.nan]]])
+@pytest.mark.parametrize(
+    "primary",
+    [{"EXP_TYPE": "MIR_LYOT", "CORONMSK": None}, {"EXP_TYPE": "MIR_4QPM"}, {"EXP_TYPE": None}],
+)
+def test_the_star_behind_a_coronagraph(tmp_path, primary):
+    assert Exposure.from_jwst(write(tmp_path / "a.fits", primary=primary)).center == (6.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.ones((2, 2)), np.eye(3), [[1.0, 0.0], [0.0, np.nan]], [[-1.0, 0.0], [0.0, 1.0]]],
+)
 def test_matrices_without_an_inverse(matrix):
     with pytest.raises(ValueError, match="distortion"):
         grater.View(grater.Grid((5, 5), 0.1, 60.0), distortion=matrix)
@@ -188,7 +286,29 @@ def test_matrices_without_an_inverse(matrix):
 # --- real files ---
 
 
-@pytest.mark.skipif("GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder")
+needs_data = pytest.mark.skipif(
+    "GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder"
+)
+
+
+@needs_data
+def test_references_of_au_mic():
+    """As in the quickstart: where one has no pixel the observation leaves it out."""
+    folder = pathlib.Path(os.environ["GRATER_DATA"], "jwst_aumic")
+    files = sorted(folder.glob("jw01184*_calints.fits.gz"))
+    assert len(files) == 8
+    exposure, references = Exposure.from_jwst(files[0]).crop(101), files[2:]
+    references = np.stack([Exposure.from_jwst(file).crop(101).image for file in references])
+    light = grater.Starlight(references, constant=True)
+    with pytest.raises(ValueError, match=r"reference \d is not finite in .* pixels in use"):
+        exposure.observation(9.71, starlight=light)
+    mask = np.isfinite(references).all(axis=0)
+    assert not mask.all()
+    data = exposure.observation(9.71, mask=mask, starlight=light)
+    assert data.n_used == np.sum(mask & exposure.mask)
+
+
+@needs_data
 def test_au_mic():
     folder = pathlib.Path(os.environ["GRATER_DATA"], "jwst_aumic")
     name = "jw01184002001_03106_00001_nrcalong_calints"

@@ -29,6 +29,27 @@ def test_log_likelihood_is_scipys(noise, frozen, pixels):
     np.testing.assert_allclose(noise.log_likelihood(*pixels), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("unit", [1e20, 1e-20, 1e-30])
+@pytest.mark.parametrize("noise", [GaussianNoise, lambda scale: StudentTNoise(scale, 3.5)])
+def test_units_of_any_size_in_single_precision(noise, unit, pixels):
+    """First and second derivatives by the noise's scale do not depend on them."""
+
+    def derivatives(unit):
+        image, model, error = (jnp.asarray(a * unit, float) for a in map(np.asarray, pixels[:3]))
+
+        def value(log_scale):
+            scaled = noise(1.7 * jnp.exp(log_scale))
+            return scaled.log_likelihood(image, model, error, pixels[3])
+
+        return [jax.jit(f)(0.0) for f in (jax.grad(value), jax.hessian(value))]
+
+    expected = derivatives(1.0)
+    with jax.enable_x64(False):
+        found = derivatives(unit)
+    assert found[0].dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("precise", [False, True])
 def test_heavy_tails_are_finite_however_far_out(precise):
     with jax.enable_x64(precise):

@@ -104,6 +104,36 @@ def test_arrows_of_a_rolled_detector(scene, roll, parity):
         assert np.all(np.abs([*tip, *start]) < 0.83)
 
 
+def arrows_of(figure):
+    return [text.get_text() for text in figure.axes[0].texts if text.get_text() in ("N", "E")]
+
+
+def test_where_north_is_not_known_no_arrow_says_so(scene, observation):
+    """An observation may be rolled, and does not know it."""
+    image = np.asarray(observation.image)
+    for figure in (plot_image(observation), plot_image(image, grid=scene.grid)):
+        assert arrows_of(figure) == []
+        axes = figure.axes[0]
+        labels = axes.get_xlabel(), axes.get_ylabel()
+        assert labels == ("to the left (arcsec)", "upwards (arcsec)")
+
+
+@pytest.mark.parametrize(
+    ("roll", "label"), [(0.0, "\N{GREEK CAPITAL LETTER DELTA}RA"), (63.8, "to")]
+)
+def test_a_view_says_where_north_is(scene, observation, roll, label):
+    turned = scene.set({"roll": roll})
+    expected = plot_image(turned).axes[0]
+    for source in (observation, np.asarray(observation.image)):
+        figure = plot_image(source, view=turned.view)
+        assert arrows_of(figure) == ["N", "E"]
+        ax = figure.axes[0]
+        assert ax.get_xlabel() == expected.get_xlabel()
+        assert ax.get_xlabel().startswith(label)
+        for one, other in zip(ax.texts, expected.texts, strict=True):
+            np.testing.assert_allclose(one.xy, other.xy)
+
+
 def test_colour_bar_ticks_are_round_and_apart(scene, observation):
     figure = draw(plot_fit(scene, observation))
     bar = figure.axes[3]
@@ -185,13 +215,20 @@ def test_a_second_curve_joins_the_first(scene):
     [
         (lambda s, o: plot_fit(s, o, stretch="sqrt"), "stretch = 'sqrt' is unknown: use 'asinh'"),
         (lambda s, o: plot_fit(s, o, stretch="log", limits=(0, 1)), "a log stretch needs a lower"),
-        (lambda s, o: plot_image(np.ones((3, 3))), "a 2-d array with grid="),
+        (lambda s, o: plot_image(np.ones((3, 3))), "a 2-d array with grid= or view="),
+        (lambda s, o: plot_image(np.ones((3, 3)), view=s.view), r"view has the shape \(31, 33\)"),
+        (lambda s, o: plot_image(s, view=s.view), "a Scene has its own view"),
         (lambda s, o: plot_phase_function(s, "disk.phas"), "did you mean 'disk.phase'"),
     ],
 )
 def test_bad_arguments_are_refused(scene, observation, call, message):
     with pytest.raises(ValueError, match=message):
         call(scene, observation)
+
+
+def test_a_view_is_no_scene(scene, observation):
+    with pytest.raises(TypeError, match=r"plot_image: view is a Scene but must be a .*View"):
+        plot_image(observation, view=scene)
 
 
 def test_importing_loads_no_pyplot():

@@ -176,6 +176,44 @@ def test_single_precision():
     np.testing.assert_allclose(*both, atol=5e-3)
 
 
+@pytest.mark.parametrize("width", [None, 0.1])
+@pytest.mark.parametrize(
+    ("of_references", "of_image"),
+    [(1e20, 1e20), (1e-20, 1e-20), (1e-30, 1e-30), (1e20, 1.0), (1e-30, 1.0)],
+)
+def test_units_of_any_size_in_single_precision(of_references, of_image, width):
+    relative = of_references / of_image
+
+    def found(of_references, of_image, width):
+        light = Starlight(of_references * np.nan_to_num(REFERENCES), width=width)
+        image, error = of_image * IMAGE, of_image * ERROR
+        data = Observation(image, error, mask=USED, starlight=light, **SETUP)
+
+        def value(scale):
+            scene = Profile(0.0, grater.GaussianNoise(scale))
+            return data.log_likelihood(scene)
+
+        slope = jax.jit(jax.grad(value))(SCALE)
+        best = data.best_starlight(Profile(0.0, grater.GaussianNoise(SCALE)))
+        image, error = (np.asarray(map_, float) / of_image for map_ in (best.image, best.error))
+        return value(SCALE), slope, best.coefficients, image, error, data
+
+    expected = found(1.0, 1.0, width)
+    with jax.enable_x64(False):
+        own = None if width is None else width / relative
+        value, slope, coefficients, image, error, data = found(of_references, of_image, own)
+        assert data.image.dtype == coefficients.dtype == jnp.float32
+    shift = -USED.sum() * np.log(of_image)
+    if width is None:
+        shift -= 3.0 * np.log(relative)
+    np.testing.assert_allclose(value, expected[0] + shift, rtol=1e-5)
+    np.testing.assert_allclose(slope, expected[1], rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(coefficients, float) * relative, expected[2], rtol=1e-4)
+    np.testing.assert_allclose(image, expected[3], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(error, expected[4], rtol=1e-4)
+    assert np.all(error[USED] > 0.0)
+
+
 # --- with what it is used ---
 
 
@@ -261,6 +299,43 @@ assert USED[3, 4]
 def test_what_cannot_be_used_is_refused(light, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         Observation(IMAGE, ERROR, mask=USED, starlight=light(), **SETUP)
+
+
+def test_a_pixel_of_a_huge_error_tells_no_references_apart():
+    twice = np.stack([ONES[0], ONES[0]])
+    twice[1, 3, 4] = 1e3
+    with jax.enable_x64(False):
+        light = Starlight(twice)
+        Observation(IMAGE, ERROR, mask=USED, starlight=light, **SETUP)
+        error = ERROR.copy()
+        error[3, 4] = 1e12
+        with pytest.raises(ValueError, match=r"reference \d is a sum .* weighted by their errors"):
+            Observation(IMAGE, error, mask=USED, starlight=light, **SETUP)
+
+
+@pytest.mark.parametrize(("precise", "wide", "narrow"), [(False, 1e6, 10.0), (True, 1e15, 1e6)])
+def test_equal_references_need_a_prior_that_counts(precise, wide, narrow):
+    twice = np.stack([REFERENCES[0], REFERENCES[0]])
+    with jax.enable_x64(precise):
+        with pytest.raises(ValueError, match="or give the coefficients a narrower prior"):
+            observed(references=twice, width=wide)
+        scene = Profile(0.0, grater.GaussianNoise(SCALE))
+        found = observed(references=twice, width=narrow).best_starlight(scene)
+    one = observed(references=twice[:1], width=narrow * np.sqrt(2.0)).best_starlight(Profile(0.0))
+    total = np.sum(np.asarray(found.coefficients, float))
+    assert total == pytest.approx(float(one.coefficients[0]), rel=1e-4)
+    # what the data do not tell is the prior's: of the difference
+    difference = np.array([1.0, -1.0]) @ np.asarray(found.covariance, float) @ [1.0, -1.0]
+    assert difference == pytest.approx(2.0 * narrow**2, rel=1e-2)
+
+
+def test_more_references_than_pixels_with_a_prior():
+    many = RNG.normal(size=(70, *SHAPE))
+    data = observed(references=many, width=0.1)
+    columns = many[:, USED]
+    covariance = np.diag((SCALE * ERROR[USED]) ** 2) + 0.01 * columns.T @ columns
+    expected = multivariate_normal(cov=covariance).logpdf((IMAGE - LEVEL * PROFILE)[USED])
+    assert float(data.log_likelihood(Profile())) == pytest.approx(expected, rel=1e-10)
 
 
 def test_collinear_references_have_a_best_fit_with_a_prior():
