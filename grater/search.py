@@ -1,0 +1,367 @@
+"""Where a disk is in an image, found without a start, and how many starts agree."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from pytreefit import Fit, Posterior, Status, Table, fit, jit
+from pytreefit.extend import (
+    Reporter,
+    as_mapping,
+    as_prior,
+    as_whole_number,
+    check_kind,
+    lookup_parameter,
+    prior_limits,
+)
+
+from .density import TwoPowerLaw, VerticalExponential
+from .disk import Disk
+from .likelihood import best_factor
+from .noise import GaussianNoise
+from .observation import Observation
+from .phase import HenyeyGreenstein, Polarized
+from .psf import GaussianPSF
+from .scene import Scene
+from .templates import (
+    APART,
+    ASPECT,
+    HEIGHT,
+    INCLINATION,
+    POSITION_ANGLE,
+    RADIUS,
+    TEMPLATES,
+    Level,
+    Ring,
+    apart,
+    asymmetry_path,
+    compared,
+    distance,
+    inside,
+    levels_of,
+    near_side_of,
+)
+
+_SLOPES, _FWHM = (10.0, -5.0), 3.0  # of the disk and the PSF that are not given
+_REFINED = 3  # of the coarse fits go on with the image itself
+_STEPS = 100  # of each fit
+_NO_DISK = 30.0  # gain in chi-square that noise may have among so many rings
+_UNDECIDED = 10.0  # log posterior by which a near side is better if it is decided
+_ROUND = 10.0  # chi-square that a turn by 90 deg costs if the position angle is defined
+_FLUX, _SCALE = "disk.flux", "noise.scale"
+
+
+class DiskSearch(NamedTuple):
+    """What `search` found.
+
+    Parameters
+    ----------
+    fits
+        To the image itself, best first; empty where no ring of positive flux resembles the image.
+    coarse
+        The fits to coarse images from which these went on, best first.
+    gain
+        What the best fit takes off the chi-square of no disk, for errors that give a reduced
+        chi-square of 1. Below 30 it may be noise.
+    turned
+        What a turn of the best disk by 90 deg adds to its chi-square, in the same units.
+    """
+
+    fits: tuple[Fit, ...]
+    coarse: tuple[Fit, ...]
+    gain: float
+    turned: float
+
+    @property
+    def best(self) -> Fit:
+        """The fit of the highest posterior density; ValueError where there is none."""
+        if not self.fits:
+            raise ValueError("The search found no disk: no ring of positive flux fits the image.")
+        return self.fits[0]
+
+    @property
+    def agreeing(self) -> int:
+        """Number of coarse fits that ended at the best one's ring, whichever side is near."""
+        if not self.fits:
+            return 0
+        best = _place(self.best.model)
+        return sum(distance(_place(found.model), best) < APART for found in self.coarse)
+
+    @property
+    def undecided(self) -> tuple[Fit, ...]:
+        """The best fit and that of the other near side where it is about as good; else empty."""
+        return tuple(self._both_sides())
+
+    def _both_sides(self) -> list[Fit]:
+        for other in self.fits[1:]:
+            opposite = _opposite(_place(self.best.model), _place(other.model))
+            if opposite and self.best.log_density - other.log_density < _UNDECIDED:
+                return [self.best, other]
+        return []
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What to doubt, in words; empty if nothing."""
+        if not self.fits or self.gain < _NO_DISK:
+            return (f"no disk: the best ring lowers chi-square by {self.gain:.1f}",)
+        flags = []
+        if self.undecided:
+            flags.append("near side undecided")
+        if self.turned < _ROUND:
+            flags.append("position angle undefined, the disk is seen face-on")
+        if RADIUS in self.best.at_edge:
+            flags.append("radius at the edge of its prior")
+        if self.best.status not in (Status.CONVERGED, Status.AT_EDGE):
+            flags.append("not converged")
+        if self.agreeing < 2 <= len(self.coarse):
+            flags.append(f"none of the other {len(self.coarse)} starts agrees with the best")
+        return tuple(flags)
+
+    def table(self) -> Table:
+        """Where the fits to the image ended, best first."""
+        names = (
+            [n for n in self.fits[0].names if not jnp.shape(self.fits[0].values[n])]
+            if (self.fits)
+            else []
+        )
+        rows = [
+            (f"{float(f.log_density):.2f}", *(f"{float(f.values[name]):.5g}" for name in names))
+            for f in self.fits
+        ]
+        return Table(("log posterior", *(name.rpartition(".")[2] for name in names)), rows)
+
+
+def search(
+    observation: Observation,
+    scene: Scene | None = None,
+    *,
+    priors: Mapping[Any, Any] | None = None,
+    number: int = 12,
+    progress: bool | Callable[[str], object] = True,
+) -> DiskSearch:
+    """Find a disk in an image, without a start.
+
+    Thin rings of all inclinations, position angles, radii and asymmetries are compared with coarse
+    images. Fits to these begin at the best rings that are apart from each other; the best of the
+    fits, and the best one with its other side near, go on with the image itself.
+
+    Parameters
+    ----------
+    observation
+        The image, with its errors. Starlight that it has is taken into account.
+    scene
+        One disk and how it is seen: all of the view is taken as it is, and so are those of the
+        disk's parameters that are not searched for. By default a Gaussian PSF of 3 pixels and a
+        disk of `HenyeyGreenstein` or `Polarized` dust, whichever is more like the image.
+    priors
+        As for `pytreefit.Posterior`, in addition to those of the search or in place of them. These
+        are wide ones for radius, inclination (0 to 180 deg), position angle, flux, the scale of
+        `GaussianNoise`, the slopes of `TwoPowerLaw`, the scale height of `VerticalExponential`, and
+        the asymmetry of `HenyeyGreenstein`, from 0 to 0.95: near is the side that scatters more.
+    number
+        How many of the rings to begin at.
+    progress
+        As for `pytreefit.fit`.
+
+    Returns
+    -------
+    DiskSearch
+        With "no disk" in its flags where there is none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind, several disks, channels or views, and priors that leave no
+        ring to search for.
+    KeyboardInterrupt
+        Where it is interrupted.
+
+    Examples
+    --------
+    >>> import jax, grater
+    >>> disk = grater.Disk(40.0, 60.0, 30.0, alpha_in=10, alpha_out=-5, scale_height=1.5, flux=1e5)
+    >>> grid = grater.Grid((31, 31), pixel_scale=0.05, distance=100.0)
+    >>> scene = grater.Scene(disk, grid=grid, psf=grater.GaussianPSF(2.0))
+    >>> image = grater.Observation.simulate(scene, 0.5, jax.random.key(0))
+    >>> found = grater.search(image, scene, progress=False)  # doctest: +SKIP
+    """
+    check_kind("observation", observation, Observation)
+    number = as_whole_number("number", number, 1)
+    own, tell, given = as_mapping("priors", priors), Reporter(progress), scene is not None
+    scene = _default_scene(observation) if scene is None else scene
+    observation, scene = _one_view(observation, scene)
+    limits = {
+        name: prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
+        for name in (RADIUS, INCLINATION, POSITION_ANGLE)
+        if name in own
+    }
+    levels = levels_of(observation, scene, limits.get(RADIUS, (0.0, math.inf)))
+    rings = [ring for level in levels for ring in compared(level, given, limits)]
+    rings.sort(key=lambda ring: -ring.gain)
+    rings = [ring for ring in rings if ring.kind == rings[0].kind]
+    starts = [s for s in (_started(ring, own) for ring in apart(rings, number)) if s is not None]
+    tell(f"search: of {len(levels) * TEMPLATES} rings {len(starts)} are fitted to coarse images")
+    if not starts:
+        return _told(DiskSearch((), (), 0.0, 0.0), tell)
+    free = _priors(starts[0].scene, levels, own)
+    coarse = [_fitted(start, free) for start in starts]
+    gains = [_gains(start, found)[0] for start, found in zip(starts, coarse, strict=True)]
+    ranked = [coarse[k] for k in np.argsort(gains)[::-1]]
+    fits = []
+    for disk in _to_refine(ranked, limits):
+        tell(f"search: fit {len(fits) + 1} to the image")
+        noise = {_SCALE: 1.0} if _SCALE in free else {}
+        full = Scene(disk, view=scene.view).set(noise)
+        fits.append(_fitted(Level(observation, full, (0.0, math.inf)), free))
+    fits.sort(key=lambda found: -float(found.log_density))
+    full = Level(observation, fits[0].model, (0.0, math.inf))
+    return _told(DiskSearch(tuple(fits), tuple(ranked), *_gains(full, fits[0])), tell)
+
+
+def _told(found: DiskSearch, tell: Reporter) -> DiskSearch:
+    agree = f"{found.agreeing} of {len(found.coarse)} starts agree" if found.fits else ""
+    tell(f"search: {'; '.join(filter(None, (*found.flags, agree)))}", final=True)
+    return found
+
+
+def _default_scene(observation: Observation) -> Scene:
+    radius = 0.25 * min(observation.shape) * float(observation.grid.pixel_size)
+    disk = Disk(
+        radius,
+        60.0,
+        0.0,
+        radial=TwoPowerLaw(*_SLOPES),
+        vertical=VerticalExponential(ASPECT * radius),
+        phase=HenyeyGreenstein(0.3),
+        density_normalization="column",
+    )
+    return Scene(disk, grid=observation.grid, psf=GaussianPSF(_FWHM))
+
+
+def _one_view(observation: Observation, scene: Scene) -> tuple[Observation, Scene]:
+    """The observation and the scene in its only view, of one disk at the path ``disk``."""
+    check_kind("scene", scene, Scene)
+    seen = observation.seen(scene)
+    if not isinstance(seen.disk, Disk):
+        raise ValueError(f"scene has {len(seen.disks)} disks in a container: search for one Disk.")
+    if len(seen.channels) > 1:
+        raise ValueError(f"scene has the channels {', '.join(seen.channels)}: search in one view.")
+    if seen.grid.shape != observation.shape:
+        raise ValueError(
+            f"scene has a grid of {seen.grid.shape} pixels, the observation of "
+            f"{observation.shape}: build the scene with grid=observation.grid."
+        )
+    return observation.set({"view": None}), seen
+
+
+def _started(ring: Ring, own) -> Level | None:
+    """The ring as a scene with the best flux; None where that is negative."""
+    level, disk = ring.level, ring.level.scene.disk
+    assert isinstance(disk, Disk)
+    if ring.kind == "polarized" and isinstance(disk.phase, HenyeyGreenstein):
+        disk = disk.set({"phase": Polarized(disk.phase)})
+    scene = Scene(disk, view=level.scene.view)
+    values = {**ring.values, _FLUX: 1.0}
+    path = asymmetry_path(disk.phase)
+    if path is not None:
+        values[path] = ring.asymmetry
+    for name in values:
+        if name in own:
+            low, high = prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
+            values[name] = _moved(values[name], low, high)
+    scene = scene.set(values)
+    factor = float(_best_flux(level.observation, scene))
+    return level._replace(scene=scene.set({_FLUX: factor})) if factor > 0.0 else None
+
+
+def _moved(value: float, low: float, high: float) -> float:
+    """The value, or one inside of the limits."""
+    if low < value < high or not math.isfinite(low + high):
+        return value
+    return 0.5 * (low + high)
+
+
+@jit
+def _best_flux(observation: Observation, scene: Scene):
+    ((noise, *parts),) = observation._parts(scene)
+    return best_factor(noise, *parts)
+
+
+def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
+    """Wide priors of what is searched for, and those of the user."""
+    disk, flux = scene.disk, float(scene.get(_FLUX))
+    assert isinstance(disk, Disk)
+    pixel = min(float(level.observation.grid.pixel_size) for level in levels)
+    low, high = (f(level.radii[k] for level in levels) for k, f in enumerate((min, max)))
+    free = {
+        RADIUS: dist.LogUniform(0.5 * low, 2.0 * high),
+        INCLINATION: (0.0, 180.0),
+        POSITION_ANGLE: (-180.0, 360.0),
+        _FLUX: dist.LogUniform(1e-4 * flux, 1e4 * flux),
+    }
+    if isinstance(disk.radial, TwoPowerLaw):
+        inner, outer = float(disk.radial.alpha_in), float(disk.radial.alpha_out)
+        free["disk.radial.alpha_in"] = dist.LogUniform(min(2.0, inner / 2), max(60.0, 2 * inner))
+        free["disk.radial.alpha_out"] = (min(-30.0, 2 * outer), max(-1.5, outer / 2))
+    if isinstance(disk.vertical, VerticalExponential):
+        free[HEIGHT] = dist.LogUniform(0.1 * pixel, high)
+    if (path := asymmetry_path(disk.phase)) is not None:
+        free[path] = (0.0, 0.95)
+    if isinstance(scene.noise, GaussianNoise):
+        free[_SCALE] = dist.LogUniform(0.02, 50.0)
+    named = {path for key in own for path in ([key] if isinstance(key, str) else key)}
+    return {**{path: prior for path, prior in free.items() if path not in named}, **own}
+
+
+def _fitted(level: Level, priors) -> Fit:
+    posterior = Posterior(level.scene, level.observation.log_likelihood, priors)
+    found = fit(posterior, steps=_STEPS, polish=False, progress=False)
+    if found.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return found
+
+
+def _gains(level: Level, found: Fit) -> tuple[float, float]:
+    """What the fit takes off chi-square, and what a turn by 90 deg adds, in units of the noise."""
+    best = found.model
+    turned = best.set({POSITION_ANGLE: best.get(POSITION_ANGLE) + 90.0})
+    nothing = best.set({_FLUX: 0.0})
+    least, worse, none = (
+        float(_chi_square(level.observation, model)) for model in (best, turned, nothing)
+    )
+    noise = least / level.observation.n_used
+    return (none - least) / noise, (worse - least) / noise
+
+
+@jit
+def _chi_square(observation: Observation, scene: Scene):
+    return observation.chi_square(scene)
+
+
+def _to_refine(ranked: list[Fit], limits) -> list[Disk]:
+    """Disks of the best fits that differ, and the best one with its other side near."""
+    places = [_place(found.model) for found in ranked]
+    mirrored = {**places[0], INCLINATION: 180.0 - places[0][INCLINATION]}
+    kept: list[tuple[dict[str, float], Fit]] = []
+    for place, found in zip((places[0], mirrored, *places[1:]), (ranked[0], *ranked), strict=True):
+        known = any(
+            distance(place, other) < APART and not _opposite(place, other) for other, _ in kept
+        )
+        if not known and len(kept) <= _REFINED:
+            kept.append((place, found))
+    usual = {INCLINATION: (0.0, 180.0), POSITION_ANGLE: (-1e-3, 180.0), **limits}
+    moved = [(inside(place, usual), found.model) for place, found in kept]
+    return [model.set(place).disk for place, model in moved if place is not None]
+
+
+def _place(scene: Scene) -> dict[str, float]:
+    return {name: float(scene.get(name)) for name in (RADIUS, INCLINATION, POSITION_ANGLE)}
+
+
+def _opposite(one, other) -> bool:
+    """Whether the near sides of two rings are opposite ones."""
+    return float(near_side_of(one) @ near_side_of(other)) < 0.0
