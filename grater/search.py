@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 
 from pytreefit import Fit, Posterior, Status, Table, fit, jit
@@ -37,7 +36,6 @@ from .templates import (
     TEMPLATES,
     Level,
     Ring,
-    apart,
     asymmetry_path,
     compared,
     distance,
@@ -62,8 +60,8 @@ class DiskSearch(NamedTuple):
     ----------
     fits
         To the image itself, best first; empty where no ring of positive flux resembles the image.
-    coarse
-        The fits to coarse images from which these went on, best first.
+    rings
+        The best rings in coarse images from which these went on, best first.
     gain
         What the best fit takes off the chi-square of no disk, for errors that give a reduced
         chi-square of 1. Below 30 it may be noise.
@@ -72,7 +70,7 @@ class DiskSearch(NamedTuple):
     """
 
     fits: tuple[Fit, ...]
-    coarse: tuple[Fit, ...]
+    rings: tuple[Ring, ...]
     gain: float
     turned: float
 
@@ -85,11 +83,11 @@ class DiskSearch(NamedTuple):
 
     @property
     def agreeing(self) -> int:
-        """Number of coarse fits that ended at the best one's ring, whichever side is near."""
+        """Number of rings that ended at that of the best fit, whichever side is near."""
         if not self.fits:
             return 0
         best = _place(self.best.model)
-        return sum(distance(_place(found.model), best) < APART for found in self.coarse)
+        return sum(distance(ring.values, best) < APART for ring in self.rings)
 
     @property
     def undecided(self) -> tuple[Fit, ...]:
@@ -117,8 +115,8 @@ class DiskSearch(NamedTuple):
             flags.append("radius at the edge of its prior")
         if self.best.status not in (Status.CONVERGED, Status.AT_EDGE):
             flags.append("not converged")
-        if self.agreeing < 2 <= len(self.coarse):
-            flags.append(f"none of the other {len(self.coarse)} starts agrees with the best")
+        if self.agreeing < 2 <= len(self.rings):
+            flags.append(f"none of the other {len(self.rings)} starts agrees with the best")
         return tuple(flags)
 
     def table(self) -> Table:
@@ -146,8 +144,8 @@ def search(
     """Find a disk in an image, without a start.
 
     Thin rings of all inclinations, position angles, radii and asymmetries are compared with coarse
-    images. Fits to these begin at the best rings that are apart from each other; the best of the
-    fits, and the best one with its other side near, go on with the image itself.
+    images. The best that are apart from each other are moved to where they fit best. Fits to the
+    image itself begin at the best few, and at the best one with its other side near.
 
     Parameters
     ----------
@@ -163,7 +161,7 @@ def search(
         `GaussianNoise`, the slopes of `TwoPowerLaw`, the scale height of `VerticalExponential`, and
         the asymmetry of `HenyeyGreenstein`, from 0 to 0.95: near is the side that scatters more.
     number
-        How many of the rings to begin at.
+        How many of the rings to move to where they fit best.
     progress
         As for `pytreefit.fit`.
 
@@ -200,30 +198,28 @@ def search(
         if name in own
     }
     levels = levels_of(observation, scene, limits.get(RADIUS, (0.0, math.inf)))
-    rings = [ring for level in levels for ring in compared(level, given, limits)]
-    rings.sort(key=lambda ring: -ring.gain)
-    rings = [ring for ring in rings if ring.kind == rings[0].kind]
-    starts = [s for s in (_started(ring, own) for ring in apart(rings, number)) if s is not None]
-    tell(f"search: of {len(levels) * TEMPLATES} rings {len(starts)} are fitted to coarse images")
+    phases = [scene.disk.phase, *([] if given else [Polarized(scene.disk.phase)])]
+    tell(f"search: {len(levels) * len(phases) * TEMPLATES} rings")
+    phase, rings = max(
+        ((phase, compared(levels, phase, limits, number)) for phase in phases),
+        key=lambda found: max((ring.gain for ring in found[1]), default=0.0),
+    )
+    scene = Scene(scene.disk.set({"phase": phase}), view=scene.view)
+    starts = [_started(observation, scene, place, own) for place in _to_refine(rings, limits)]
+    starts = [start for start in starts if start is not None]
     if not starts:
-        return _told(DiskSearch((), (), 0.0, 0.0), tell)
-    free = _priors(starts[0].scene, levels, own)
-    coarse = [_fitted(start, free) for start in starts]
-    gains = [_gains(start, found)[0] for start, found in zip(starts, coarse, strict=True)]
-    ranked = [coarse[k] for k in np.argsort(gains)[::-1]]
-    fits = []
-    for disk in _to_refine(ranked, limits):
-        tell(f"search: fit {len(fits) + 1} to the image")
-        noise = {_SCALE: 1.0} if _SCALE in free else {}
-        full = Scene(disk, view=scene.view).set(noise)
-        fits.append(_fitted(Level(observation, full, (0.0, math.inf)), free))
+        return _told(DiskSearch((), tuple(rings), 0.0, 0.0), tell)
+    free, fits = _priors(starts[0], levels, own), []
+    for start in starts:
+        tell(f"search: fit {len(fits) + 1} of {len(starts)}")
+        fits.append(_fitted(observation, start, free))
     fits.sort(key=lambda found: -float(found.log_density))
-    full = Level(observation, fits[0].model, (0.0, math.inf))
-    return _told(DiskSearch(tuple(fits), tuple(ranked), *_gains(full, fits[0])), tell)
+    gains = _gains(observation, fits[0].model)
+    return _told(DiskSearch(tuple(fits), tuple(rings), *gains), tell)
 
 
 def _told(found: DiskSearch, tell: Reporter) -> DiskSearch:
-    agree = f"{found.agreeing} of {len(found.coarse)} starts agree" if found.fits else ""
+    agree = f"{found.agreeing} of {len(found.rings)} starts agree" if found.fits else ""
     tell(f"search: {'; '.join(filter(None, (*found.flags, agree)))}", final=True)
     return found
 
@@ -258,24 +254,16 @@ def _one_view(observation: Observation, scene: Scene) -> tuple[Observation, Scen
     return observation.set({"view": None}), seen
 
 
-def _started(ring: Ring, own) -> Level | None:
-    """The ring as a scene with the best flux; None where that is negative."""
-    level, disk = ring.level, ring.level.scene.disk
-    assert isinstance(disk, Disk)
-    if ring.kind == "polarized" and isinstance(disk.phase, HenyeyGreenstein):
-        disk = disk.set({"phase": Polarized(disk.phase)})
-    scene = Scene(disk, view=level.scene.view)
-    values = {**ring.values, _FLUX: 1.0}
-    path = asymmetry_path(disk.phase)
-    if path is not None:
-        values[path] = ring.asymmetry
+def _started(observation: Observation, scene: Scene, values, own) -> Scene | None:
+    """The scene with a ring's values and the best flux; None where that is negative."""
+    values = {**values, _FLUX: 1.0}
     for name in values:
         if name in own:
             low, high = prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
             values[name] = _moved(values[name], low, high)
     scene = scene.set(values)
-    factor = float(_best_flux(level.observation, scene))
-    return level._replace(scene=scene.set({_FLUX: factor})) if factor > 0.0 else None
+    factor = float(_best_flux(observation, scene))
+    return scene.set({_FLUX: factor}) if factor > 0.0 else None
 
 
 def _moved(value: float, low: float, high: float) -> float:
@@ -317,23 +305,20 @@ def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
     return {**{path: prior for path, prior in free.items() if path not in named}, **own}
 
 
-def _fitted(level: Level, priors) -> Fit:
-    posterior = Posterior(level.scene, level.observation.log_likelihood, priors)
+def _fitted(observation: Observation, scene: Scene, priors) -> Fit:
+    posterior = Posterior(scene, observation.log_likelihood, priors)
     found = fit(posterior, steps=_STEPS, polish=False, progress=False)
     if found.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
     return found
 
 
-def _gains(level: Level, found: Fit) -> tuple[float, float]:
-    """What the fit takes off chi-square, and what a turn by 90 deg adds, in units of the noise."""
-    best = found.model
+def _gains(observation: Observation, best: Scene) -> tuple[float, float]:
+    """What the best takes off chi-square, and what a turn by 90 deg adds, in units of the noise."""
     turned = best.set({POSITION_ANGLE: best.get(POSITION_ANGLE) + 90.0})
     nothing = best.set({_FLUX: 0.0})
-    least, worse, none = (
-        float(_chi_square(level.observation, model)) for model in (best, turned, nothing)
-    )
-    noise = least / level.observation.n_used
+    least, worse, none = (float(_chi_square(observation, s)) for s in (best, turned, nothing))
+    noise = least / observation.n_used
     return (none - least) / noise, (worse - least) / noise
 
 
@@ -342,20 +327,19 @@ def _chi_square(observation: Observation, scene: Scene):
     return observation.chi_square(scene)
 
 
-def _to_refine(ranked: list[Fit], limits) -> list[Disk]:
-    """Disks of the best fits that differ, and the best one with its other side near."""
-    places = [_place(found.model) for found in ranked]
-    mirrored = {**places[0], INCLINATION: 180.0 - places[0][INCLINATION]}
-    kept: list[tuple[dict[str, float], Fit]] = []
-    for place, found in zip((places[0], mirrored, *places[1:]), (ranked[0], *ranked), strict=True):
-        known = any(
-            distance(place, other) < APART and not _opposite(place, other) for other, _ in kept
-        )
+def _to_refine(rings: list[Ring], limits) -> list[dict[str, float]]:
+    """Values of the best rings that differ, and the best one with its other side near."""
+    if not rings or not rings[0].gain > 0.0:
+        return []
+    values = [ring.values for ring in rings]
+    mirrored = {**values[0], INCLINATION: 180.0 - values[0][INCLINATION]}
+    kept: list[dict[str, float]] = []
+    for ring in (values[0], mirrored, *values[1:]):
+        known = any(distance(ring, k) < APART and not _opposite(ring, k) for k in kept)
         if not known and len(kept) <= _REFINED:
-            kept.append((place, found))
+            kept.append(ring)
     usual = {INCLINATION: (0.0, 180.0), POSITION_ANGLE: (-1e-3, 180.0), **limits}
-    moved = [(inside(place, usual), found.model) for place, found in kept]
-    return [model.set(place).disk for place, model in moved if place is not None]
+    return [place for ring in kept if (place := inside(ring, usual)) is not None]
 
 
 def _place(scene: Scene) -> dict[str, float]:

@@ -8,10 +8,8 @@ with the data :math:`d` and the ring's image :math:`m` in units of the errors an
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +21,6 @@ from pytreefit.extend import in_threads, rebuild
 
 from ._arrays import mean_of_blocks, square_about
 from .density import VerticalExponential
-from .disk import Disk
 from .noise import GaussianNoise
 from .observation import Observation
 from .optics import Channel
@@ -33,7 +30,7 @@ from .scene import Scene
 from .starlight import StarlitNoise
 from .view import View
 
-TEMPLATES = 4096  # rings for each coarse image
+TEMPLATES = 8192  # rings for each coarse image
 ASPECT = 0.04  # height over radius of the rings
 APART = 0.15  # rings that differ less, in units of the radius, are one
 RADIUS, INCLINATION, POSITION_ANGLE, HEIGHT = (
@@ -41,12 +38,14 @@ RADIUS, INCLINATION, POSITION_ANGLE, HEIGHT = (
     for name in ("semi_major_axis", "inclination", "position_angle", "vertical.scale_height")
 )
 _SIDE = 48  # most pixels of a coarse image along a side
-_CHUNK = 512  # rings that are compared at once
+_CHUNK = 256  # rings that are compared at once
 _SMALLEST = 6.0  # radius in coarse pixels, below which a finer image is searched
 _SEEN = 0.05  # of a ring's light, that has to be in the pixels in use
 _LEFT = 1.0 / 3.0  # of the pixels in use, that have to be in whole blocks
 _PIXEL = math.sqrt(8.0 * math.log(2.0) / 12.0)  # FWHM of the Gaussian as wide as a pixel
-_ASYMMETRIES = (-0.7, -0.45, -0.2, 0.2, 0.45, 0.7)  # below 0 for the other near side
+_LARGEST_ASYMMETRY = 0.9  # of the rings
+# draws about each of the best rings, in ever narrower surroundings of its coordinates
+_AROUND, _ROUNDS, _NARROWER, _WIDTHS = 64, 8, 0.6, (0.2, 0.25, 0.15, 0.3)
 
 
 class Level(NamedTuple):
@@ -58,16 +57,16 @@ class Level(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """A ring: its values by path, where it was found, its gain, its kind of light and asymmetry.
+    """A ring: its values by path, where it was found, its gain, and the coordinates of it.
 
-    The asymmetry is that towards its own near side, nan where the phase function is the disk's.
+    These are the logarithm of the radius, the cosine of the inclination, the position angle in half
+    turns, and the asymmetry.
     """
 
     values: dict[str, float]
     level: Level
     gain: float
-    kind: str
-    asymmetry: float
+    coordinates: np.ndarray
 
 
 def levels_of(observation: Observation, scene: Scene, limits) -> list[Level]:
@@ -143,47 +142,6 @@ def _width(psf: AbstractPSF | None) -> float:
     return 2.0 * math.sqrt(float(jnp.sum(kernel > 0.5 * jnp.max(kernel))) / math.pi)
 
 
-class _Candidates(AbstractPhaseFunction):
-    """Curves to compare, by names such as "total 0.2"; "own" is the phase function itself."""
-
-    own: AbstractPhaseFunction
-    curve: str | None = eqx.field(static=True)
-
-    def __call__(self, cos_scatter):
-        return self.own(cos_scatter)
-
-    def curves(self, names):
-        return _Several(self.own.curves((self.curve,)), tuple(names))
-
-
-class _Several(eqx.Module):
-    own: Callable[[Float[Array, "..."]], tuple]
-    names: tuple[str, ...] = eqx.field(static=True)
-
-    def __call__(self, cos_scatter):
-        return tuple(self._curve(*name.split(), cos_scatter) for name in self.names)
-
-    def _curve(self, kind, sign, cos_scatter):
-        if kind == "own":
-            return self.own(float(sign) * cos_scatter)[0]
-        light = HenyeyGreenstein(float(sign))(cos_scatter)
-        squared = cos_scatter**2
-        return light * (1.0 - squared) / (1.0 + squared) if kind == "polarized" else light
-
-
-def _curves(disk: Disk, given: bool, curve: str | None) -> list[str]:
-    """Names of the curves to compare; total and polarised intensity where no disk is given."""
-    if given and asymmetry_path(disk.phase) is None:
-        return ["own 1", "own -1"]
-    if not given:
-        kinds = ["total", "polarized"]
-    elif isinstance(disk.phase, Polarized) and curve != "total":
-        kinds = ["polarized"]
-    else:
-        kinds = ["total"]
-    return [f"{kind} {g}" for kind in kinds for g in _ASYMMETRIES]
-
-
 def asymmetry_path(phase: AbstractPhaseFunction) -> str | None:
     """Path of the asymmetry in a phase function, if it has one."""
     if isinstance(phase, HenyeyGreenstein):
@@ -192,69 +150,103 @@ def asymmetry_path(phase: AbstractPhaseFunction) -> str | None:
     return "disk.phase.phase.g" if inner else None
 
 
-def compared(level: Level, given: bool, limits) -> list[Ring]:
-    """All rings of a positive flux, for each near side."""
-    observation, scene, radii = level
-    points = qmc.Sobol(3, scramble=False).random(TEMPLATES)
-    radius = radii[0] * (radii[1] / radii[0]) ** points[:, 0]
-    inclination = np.rad2deg(np.arccos(points[:, 1]))
-    values = {RADIUS: radius, INCLINATION: inclination, POSITION_ANGLE: 180.0 * points[:, 2]}
-    size = float(observation.grid.pixel_size)
+def compared(levels: list[Level], phase: AbstractPhaseFunction, limits, number: int) -> list[Ring]:
+    """The best rings of positive flux that are apart from each other, and moved to their maxima."""
+    rings = []
+    for level in levels:
+        low, high = (np.array([math.log(radius), *rest]) for radius, *rest in _corners(level))
+        points = low + (high - low) * qmc.Sobol(4, scramble=False).random(TEMPLATES)
+        rings += _evaluated(level, phase, limits, points)
+    rings.sort(key=lambda ring: -ring.gain)
+    chosen = _apart(rings, number)
+    width = np.array(_WIDTHS)
+    around = 2.0 * qmc.Sobol(4, scramble=False).random(_AROUND) - 1.0
+    for _ in range(_ROUNDS):
+        for level in levels:
+            own = [k for k, ring in enumerate(chosen) if ring.level is level]
+            rings = [chosen[k] for k in own]
+            better = _best_around(level, phase, limits, rings, width * around)
+            for k, ring in zip(own, better, strict=True):
+                chosen[k] = ring
+        width = _NARROWER * width
+    return sorted(chosen, key=lambda ring: -ring.gain)
+
+
+def _corners(level: Level):
+    low, high = level.radii
+    return (low, -1.0, 0.0, 0.0), (high, 1.0, 1.0, _LARGEST_ASYMMETRY)
+
+
+def _best_around(level, phase, limits, rings, steps) -> list[Ring]:
+    """The best of each ring and those some steps from it."""
+    points = np.concatenate([ring.coordinates + steps for ring in rings] or [np.empty((0, 4))])
+    found = _evaluated(level, phase, limits, points)
+    parts = [found[k * len(steps) : (k + 1) * len(steps)] for k in range(len(rings))]
+    return [
+        max([ring, *part], key=lambda ring: ring.gain)
+        for ring, part in zip(rings, parts, strict=True)
+    ]
+
+
+def _evaluated(level: Level, phase: AbstractPhaseFunction, limits, points) -> list[Ring]:
+    """The rings at some coordinates; one outside of the limits has no gain."""
+    if not len(points):
+        return []
+    observation, scene, _ = level
+    points = np.array(points)
+    points[:, 1] = np.clip(points[:, 1], -1.0, 1.0)
+    points[:, 3] = np.clip(points[:, 3], 0.0, _LARGEST_ASYMMETRY)
+    radius = np.exp(points[:, 0])
+    values = {
+        RADIUS: radius,
+        INCLINATION: np.rad2deg(np.arccos(points[:, 1])),
+        POSITION_ANGLE: 180.0 * points[:, 2],
+    }
     if isinstance(scene.disk.vertical, VerticalExponential):
+        size = float(observation.grid.pixel_size)
         values[HEIGHT] = np.hypot(ASPECT * radius, 0.5 * size)
-    view = scene.view
-    assert isinstance(view, View)
-    (channel,) = view.channels.values()
-    names = _curves(scene.disk, given, channel.curve)
-    phase = _Candidates(scene.disk.phase, channel.curve)
-    channels = {name: rebuild(channel, {"curve": name}) for name in names}
-    view = rebuild(view, {"channel": channels, "nodes_on": "surfaces", "accuracy": 1e-2})
+    if (path := asymmetry_path(phase)) is not None:
+        values[path] = points[:, 3]
+    view = rebuild(scene.view, {"nodes_on": "surfaces", "accuracy": 1e-2})
     templates = Scene(scene.disk.set({"phase": phase}), view=view)
 
     def chunk(first):
-        rows = {name: jnp.asarray(v[first : first + _CHUNK], float) for name, v in values.items()}
-        return _gains(templates, observation, rows)
+        # filled up with the last one, so that all chunks share a program
+        rows = np.minimum(np.arange(first, first + _CHUNK), len(points) - 1)
+        taken = {name: jnp.asarray(array[rows], float) for name, array in values.items()}
+        return _gains(templates, observation, taken)
 
-    found = np.concatenate(in_threads(chunk, range(0, TEMPLATES, _CHUNK)))
-    mirrored = np.array([float(name.split()[1]) < 0.0 for name in names])
+    gains = np.concatenate(in_threads(chunk, range(0, len(points), _CHUNK)))
     rings = []
-    for k, side in ((k, side) for k in range(TEMPLATES) for side in (False, True)):
-        best = int(np.argmax(np.where(mirrored == side, found[k], -np.inf)))
-        ring = {name: float(v[k]) for name, v in values.items()}
-        ring |= {INCLINATION: 180.0 - ring[INCLINATION]} if side else {}
-        place = inside(ring, limits) if found[k, best] > 0.0 else None
-        if place is not None:
-            kind, asymmetry = names[best].split()
-            g = math.nan if kind == "own" else abs(float(asymmetry))
-            rings.append(Ring(place, level, float(found[k, best]), kind, g))
+    for k, point in enumerate(points):
+        ring = {name: float(array[k]) for name, array in values.items()}
+        place = inside(ring, limits)
+        gain = 0.0 if place is None else float(gains[k])
+        rings.append(Ring(place or ring, level, gain, point))
     return rings
 
 
 @jit
-def _gains(templates: Scene, observation: Observation, values) -> Float[Array, "n curves"]:
-    """Gain in chi-square of each ring and curve; 0 where its best flux is negative."""
-    nothing = jnp.zeros_like(observation.image)
-    image, nothing, error, used = observation.compared(nothing)
+def _gains(templates: Scene, observation: Observation, values) -> Float[Array, " n"]:
+    """Gain in chi-square of each ring; 0 where its best flux is negative."""
+    image, nothing, error, used = observation.compared(jnp.zeros_like(observation.image))
     relative = error / jnp.min(jnp.where(used, error, jnp.inf))
     project = lambda light: light  # noqa: E731
     if observation.starlight is not None:
         columns = observation.starlight.columns(observation.shape, observation.center)
-        project = StarlitNoise(GaussianNoise(), columns, observation.starlight.widths()).projection(
-            nothing, error, used
-        )
+        starlight = StarlitNoise(GaussianNoise(), columns, observation.starlight.widths())
+        project = starlight.projection(nothing, error, used)
     data = project(jnp.ravel(image / error))
 
-    def gains(row):
-        found = []
-        for light in templates.set(row).images().values():
-            shown = light / jnp.max(jnp.abs(light))
-            model = project(jnp.ravel(jnp.where(used, shown / relative, 0.0)))
-            product, square = jnp.sum(model * data), jnp.sum(model * model)
-            seen = jnp.sum(jnp.where(used, shown, 0.0)) > _SEEN * jnp.sum(shown)
-            found.append(jnp.where(seen & (product > 0), product * (product / square), 0.0))
-        return jnp.stack(found)
+    def gain(row):
+        light = templates.set(row).image()
+        shown = light / jnp.max(jnp.abs(light))
+        model = project(jnp.ravel(jnp.where(used, shown / relative, 0.0)))
+        product, square = jnp.sum(model * data), jnp.sum(model * model)
+        seen = jnp.sum(jnp.where(used, shown, 0.0)) > _SEEN * jnp.sum(shown)
+        return jnp.where(seen & (product > 0), product * (product / square), 0.0)
 
-    return jax.lax.map(gains, values)
+    return jax.lax.map(gain, values)
 
 
 def inside(ring: dict[str, float], limits) -> dict[str, float] | None:
@@ -289,11 +281,11 @@ def near_side_of(values) -> np.ndarray:
     return side * np.array([math.cos(angle), math.sin(angle)])
 
 
-def apart(rings: list[Ring], number: int) -> list[Ring]:
-    """The best rings that are not near to a better one on the sky."""
+def _apart(rings: list[Ring], number: int) -> list[Ring]:
+    """The best rings of positive flux that are not near to a better one on the sky."""
     kept: list[Ring] = []
     for ring in rings:
-        if all(distance(ring.values, other.values) > APART for other in kept):
+        if ring.gain > 0.0 and all(distance(ring.values, other.values) > APART for other in kept):
             kept.append(ring)
         if len(kept) == number:
             break
