@@ -48,9 +48,10 @@ def simulated(seed):
     shown = grater.Observation(image, 1.0, pixel_scale=1.0, distance=1.0).mask_radius(MASK)
     peak = float(np.max(np.where(shown.used, image, 0.0)))
     signal = np.exp(rng.uniform(0.0, np.log(10.0)))
-    scene = scene.set({"disk.flux": signal / peak})
+    disk = disk.set({"flux": signal / peak})
+    scene = scene.set({"disk": disk})
     data = grater.Observation.simulate(scene, 1.0, jax.random.key(seed)).mask_radius(MASK)
-    return data, scene.disk, float(signal)
+    return data, disk, float(signal)
 
 
 def errors(found, disk):

@@ -40,12 +40,14 @@ from .templates import (
     compared,
     distance,
     inside,
+    known,
     levels_of,
-    near_side_of,
+    opposite,
 )
 
 _SLOPES, _FWHM = (10.0, -5.0), 3.0  # of the disk and the PSF that are not given
-_REFINED = 3  # of the coarse fits go on with the image itself
+# of the rings are fitted to the image itself, if their gain is this part of the best one's
+_REFINED, _GOOD = 3, 0.85
 _STEPS = 100  # of each fit
 _NO_DISK = 30.0  # gain in chi-square that noise may have among so many rings
 _UNDECIDED = 10.0  # log posterior by which a near side is better if it is decided
@@ -92,14 +94,11 @@ class DiskSearch(NamedTuple):
     @property
     def undecided(self) -> tuple[Fit, ...]:
         """The best fit and that of the other near side where it is about as good; else empty."""
-        return tuple(self._both_sides())
-
-    def _both_sides(self) -> list[Fit]:
         for other in self.fits[1:]:
-            opposite = _opposite(_place(self.best.model), _place(other.model))
-            if opposite and self.best.log_density - other.log_density < _UNDECIDED:
-                return [self.best, other]
-        return []
+            turned = opposite(_place(self.best.model), _place(other.model))
+            if turned and self.best.log_density - other.log_density < _UNDECIDED:
+                return self.best, other
+        return ()
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -144,8 +143,8 @@ def search(
     """Find a disk in an image, without a start.
 
     Thin rings of all inclinations, position angles, radii and asymmetries are compared with coarse
-    images. The best that are apart from each other are moved to where they fit best. Fits to the
-    image itself begin at the best few, and at the best one with its other side near.
+    images. The best that are apart from each other, or have another side near, are moved to where
+    they fit best. Fits to the image itself begin at the best few of them.
 
     Parameters
     ----------
@@ -198,13 +197,14 @@ def search(
         if name in own
     }
     levels = levels_of(observation, scene, limits.get(RADIUS, (0.0, math.inf)))
-    phases = [scene.disk.phase, *([] if given else [Polarized(scene.disk.phase)])]
+    (disk,) = scene.disks
+    phases = [disk.phase, *([] if given else [Polarized(disk.phase)])]
     tell(f"search: {len(levels) * len(phases) * TEMPLATES} rings")
     phase, rings = max(
         ((phase, compared(levels, phase, limits, number)) for phase in phases),
         key=lambda found: max((ring.gain for ring in found[1]), default=0.0),
     )
-    scene = Scene(scene.disk.set({"phase": phase}), view=scene.view)
+    scene = Scene(disk.set({"phase": phase}), view=scene.view)
     starts = [_started(observation, scene, place, own) for place in _to_refine(rings, limits)]
     starts = [start for start in starts if start is not None]
     if not starts:
@@ -281,8 +281,7 @@ def _best_flux(observation: Observation, scene: Scene):
 
 def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
     """Wide priors of what is searched for, and those of the user."""
-    disk, flux = scene.disk, float(scene.get(_FLUX))
-    assert isinstance(disk, Disk)
+    (disk,), flux = scene.disks, float(scene.get(_FLUX))
     pixel = min(float(level.observation.grid.pixel_size) for level in levels)
     low, high = (f(level.radii[k] for level in levels) for k, f in enumerate((min, max)))
     free = {
@@ -328,24 +327,15 @@ def _chi_square(observation: Observation, scene: Scene):
 
 
 def _to_refine(rings: list[Ring], limits) -> list[dict[str, float]]:
-    """Values of the best rings that differ, and the best one with its other side near."""
-    if not rings or not rings[0].gain > 0.0:
-        return []
-    values = [ring.values for ring in rings]
-    mirrored = {**values[0], INCLINATION: 180.0 - values[0][INCLINATION]}
-    kept: list[dict[str, float]] = []
-    for ring in (values[0], mirrored, *values[1:]):
-        known = any(distance(ring, k) < APART and not _opposite(ring, k) for k in kept)
-        if not known and len(kept) <= _REFINED:
+    """Values of the best rings that differ in place or near side, if they are about as good."""
+    kept: list[Ring] = []
+    for ring in rings:
+        good = ring.gain > _GOOD * rings[0].gain - _NO_DISK
+        if good and not known(ring, kept) and len(kept) < _REFINED:
             kept.append(ring)
     usual = {INCLINATION: (0.0, 180.0), POSITION_ANGLE: (-1e-3, 180.0), **limits}
-    return [place for ring in kept if (place := inside(ring, usual)) is not None]
+    return [place for ring in kept if (place := inside(ring.values, usual)) is not None]
 
 
 def _place(scene: Scene) -> dict[str, float]:
     return {name: float(scene.get(name)) for name in (RADIUS, INCLINATION, POSITION_ANGLE)}
-
-
-def _opposite(one, other) -> bool:
-    """Whether the near sides of two rings are opposite ones."""
-    return float(near_side_of(one) @ near_side_of(other)) < 0.0

@@ -30,7 +30,7 @@ from .scene import Scene
 from .starlight import StarlitNoise
 from .view import View
 
-TEMPLATES = 8192  # rings for each coarse image
+TEMPLATES = 4096  # rings for each coarse image
 ASPECT = 0.04  # height over radius of the rings
 APART = 0.15  # rings that differ less, in units of the radius, are one
 RADIUS, INCLINATION, POSITION_ANGLE, HEIGHT = (
@@ -45,7 +45,7 @@ _LEFT = 1.0 / 3.0  # of the pixels in use, that have to be in whole blocks
 _PIXEL = math.sqrt(8.0 * math.log(2.0) / 12.0)  # FWHM of the Gaussian as wide as a pixel
 _LARGEST_ASYMMETRY = 0.9  # of the rings
 # draws about each of the best rings, in ever narrower surroundings of its coordinates
-_AROUND, _ROUNDS, _NARROWER, _WIDTHS = 64, 8, 0.6, (0.2, 0.25, 0.15, 0.3)
+_AROUND, _ROUNDS, _NARROWER, _WIDTHS = 32, 8, 0.6, (0.2, 0.25, 0.15, 0.3)
 
 
 class Level(NamedTuple):
@@ -193,7 +193,7 @@ def _evaluated(level: Level, phase: AbstractPhaseFunction, limits, points) -> li
     if not len(points):
         return []
     observation, scene, _ = level
-    points = np.array(points)
+    (disk,), points = scene.disks, np.array(points)
     points[:, 1] = np.clip(points[:, 1], -1.0, 1.0)
     points[:, 3] = np.clip(points[:, 3], 0.0, _LARGEST_ASYMMETRY)
     radius = np.exp(points[:, 0])
@@ -202,13 +202,13 @@ def _evaluated(level: Level, phase: AbstractPhaseFunction, limits, points) -> li
         INCLINATION: np.rad2deg(np.arccos(points[:, 1])),
         POSITION_ANGLE: 180.0 * points[:, 2],
     }
-    if isinstance(scene.disk.vertical, VerticalExponential):
+    if isinstance(disk.vertical, VerticalExponential):
         size = float(observation.grid.pixel_size)
         values[HEIGHT] = np.hypot(ASPECT * radius, 0.5 * size)
     if (path := asymmetry_path(phase)) is not None:
         values[path] = points[:, 3]
     view = rebuild(scene.view, {"nodes_on": "surfaces", "accuracy": 1e-2})
-    templates = Scene(scene.disk.set({"phase": phase}), view=view)
+    templates = Scene(disk.set({"phase": phase}), view=view)
 
     def chunk(first):
         # filled up with the last one, so that all chunks share a program
@@ -274,18 +274,29 @@ def distance(one, other) -> float:
     return float(np.linalg.norm(matrix)) / max(float(one[RADIUS]), float(other[RADIUS]))
 
 
-def near_side_of(values) -> np.ndarray:
-    """Direction of the near side on the sky, as long as the disk is tilted from edge-on."""
-    angle, tilt = (math.radians(float(values[name])) for name in (POSITION_ANGLE, INCLINATION))
-    side = 1.0 if math.cos(tilt) >= 0.0 else -1.0
-    return side * np.array([math.cos(angle), math.sin(angle)])
+def opposite(one, other) -> bool:
+    """Whether the near sides of two rings are opposite ones."""
+    sides = []
+    for ring in (one, other):
+        angle, tilt = (math.radians(float(ring[name])) for name in (POSITION_ANGLE, INCLINATION))
+        side = math.copysign(1.0, math.cos(tilt))
+        sides.append(side * np.array([math.cos(angle), math.sin(angle)]))
+    return float(sides[0] @ sides[1]) < 0.0
+
+
+def known(ring: Ring, others: list[Ring]) -> bool:
+    """Whether a ring is one of others, with the same side near."""
+    return any(
+        distance(ring.values, o.values) < APART and not opposite(ring.values, o.values)
+        for o in others
+    )
 
 
 def _apart(rings: list[Ring], number: int) -> list[Ring]:
-    """The best rings of positive flux that are not near to a better one on the sky."""
+    """The best rings of positive flux that differ from each better one."""
     kept: list[Ring] = []
     for ring in rings:
-        if ring.gain > 0.0 and all(distance(ring.values, other.values) > APART for other in kept):
+        if ring.gain > 0.0 and not known(ring, kept):
             kept.append(ring)
         if len(kept) == number:
             break
