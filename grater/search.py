@@ -19,6 +19,7 @@ from pytreefit.extend import (
 )
 
 from .density import TwoPowerLaw, VerticalExponential
+from .derived import peak_radius
 from .disk import Disk
 from .likelihood import best_factor
 from .noise import GaussianNoise
@@ -52,6 +53,7 @@ _STEPS = 100  # of each fit
 _NO_DISK = 30.0  # gain in chi-square that noise may have among so many rings
 _UNDECIDED = 10.0  # log posterior by which a near side is better if it is decided
 _ROUND = 10.0  # chi-square that a turn by 90 deg costs if the position angle is defined
+_SPREAD = 0.7  # relative, of the priors of slopes and scale height
 _FLUX, _SCALE = "disk.flux", "noise.scale"
 
 
@@ -89,7 +91,10 @@ class DiskSearch(NamedTuple):
         if not self.fits:
             return 0
         best = _place(self.best.model)
-        return sum(distance(ring.values, best) < APART for ring in self.rings)
+        (disk,) = self.rings[0].level.scene.disks
+        ratio = float(peak_radius(disk) / disk.semi_major_axis)
+        own = ({**r.values, RADIUS: ratio * r.values[RADIUS]} for r in self.rings)
+        return sum(distance(ring, best) < APART for ring in own)
 
     @property
     def undecided(self) -> tuple[Fit, ...]:
@@ -156,9 +161,11 @@ def search(
         disk of `HenyeyGreenstein` or `Polarized` dust, whichever is more like the image.
     priors
         As for `pytreefit.Posterior`, in addition to those of the search or in place of them. These
-        are wide ones for radius, inclination (0 to 180 deg), position angle, flux, the scale of
-        `GaussianNoise`, the slopes of `TwoPowerLaw`, the scale height of `VerticalExponential`, and
-        the asymmetry of `HenyeyGreenstein`, from 0 to 0.95: near is the side that scatters more.
+        are wide for radius, inclination (0 to 180 deg), position angle, flux, the scale of
+        `GaussianNoise`, and the asymmetry of `HenyeyGreenstein`, from 0 to 0.95: near is the side
+        that scatters more. They are Gaussian, of a relative width of 0.7 about what the scene has,
+        for the outer slope of `TwoPowerLaw`, and for the logarithms of its inner slope and of the
+        scale height of `VerticalExponential`, there about 0.04 of the radius that is found.
     number
         How many of the rings to move to where they fit best.
     progress
@@ -282,7 +289,6 @@ def _best_flux(observation: Observation, scene: Scene):
 def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
     """Wide priors of what is searched for, and those of the user."""
     (disk,), flux = scene.disks, float(scene.get(_FLUX))
-    pixel = min(float(level.observation.grid.pixel_size) for level in levels)
     low, high = (f(level.radii[k] for level in levels) for k, f in enumerate((min, max)))
     free = {
         RADIUS: dist.LogUniform(0.5 * low, 2.0 * high),
@@ -290,12 +296,14 @@ def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
         POSITION_ANGLE: (-180.0, 360.0),
         _FLUX: dist.LogUniform(1e-4 * flux, 1e4 * flux),
     }
+    # what faint disks do not show is about as it is in the scene
     if isinstance(disk.radial, TwoPowerLaw):
         inner, outer = float(disk.radial.alpha_in), float(disk.radial.alpha_out)
-        free["disk.radial.alpha_in"] = dist.LogUniform(min(2.0, inner / 2), max(60.0, 2 * inner))
-        free["disk.radial.alpha_out"] = (min(-30.0, 2 * outer), max(-1.5, outer / 2))
+        free["disk.radial.alpha_in"] = dist.LogNormal(math.log(inner), _SPREAD)
+        free["disk.radial.alpha_out"] = dist.TruncatedNormal(outer, -_SPREAD * outer, high=0.0)
     if isinstance(disk.vertical, VerticalExponential):
-        free[HEIGHT] = dist.LogUniform(0.1 * pixel, high)
+        height = float(disk.vertical.scale_height)
+        free[HEIGHT] = dist.LogNormal(math.log(height), _SPREAD)
     if (path := asymmetry_path(disk.phase)) is not None:
         free[path] = (0.0, 0.95)
     if isinstance(scene.noise, GaussianNoise):
@@ -338,4 +346,7 @@ def _to_refine(rings: list[Ring], limits) -> list[dict[str, float]]:
 
 
 def _place(scene: Scene) -> dict[str, float]:
-    return {name: float(scene.get(name)) for name in (RADIUS, INCLINATION, POSITION_ANGLE)}
+    """The ring of the highest surface density."""
+    (disk,) = scene.disks
+    angles = {name: float(scene.get(name)) for name in (INCLINATION, POSITION_ANGLE)}
+    return {RADIUS: float(peak_radius(disk)), **angles}

@@ -43,7 +43,7 @@ _SMALLEST = 6.0  # radius in coarse pixels, below which a finer image is searche
 _SEEN = 0.05  # of a ring's light, that has to be in the pixels in use
 _LEFT = 1.0 / 3.0  # of the pixels in use, that have to be in whole blocks
 _PIXEL = math.sqrt(8.0 * math.log(2.0) / 12.0)  # FWHM of the Gaussian as wide as a pixel
-_LARGEST_ASYMMETRY = 0.9  # of the rings
+_ASYMMETRY, _LARGEST_COSINE = (0.02, 0.9), 0.9999  # of the rings
 # draws about each of the best rings, in ever narrower surroundings of its coordinates
 _AROUND, _ROUNDS, _NARROWER, _WIDTHS = 32, 8, 0.6, (0.2, 0.25, 0.15, 0.3)
 
@@ -174,7 +174,7 @@ def compared(levels: list[Level], phase: AbstractPhaseFunction, limits, number: 
 
 def _corners(level: Level):
     low, high = level.radii
-    return (low, -1.0, 0.0, 0.0), (high, 1.0, 1.0, _LARGEST_ASYMMETRY)
+    return (low, -1.0, 0.0, _ASYMMETRY[0]), (high, 1.0, 1.0, _ASYMMETRY[1])
 
 
 def _best_around(level, phase, limits, rings, steps) -> list[Ring]:
@@ -194,8 +194,9 @@ def _evaluated(level: Level, phase: AbstractPhaseFunction, limits, points) -> li
         return []
     observation, scene, _ = level
     (disk,), points = scene.disks, np.array(points)
-    points[:, 1] = np.clip(points[:, 1], -1.0, 1.0)
-    points[:, 3] = np.clip(points[:, 3], 0.0, _LARGEST_ASYMMETRY)
+    # off the edges of the priors, where no fit can begin
+    points[:, 1] = np.clip(points[:, 1], -_LARGEST_COSINE, _LARGEST_COSINE)
+    points[:, 3] = np.clip(points[:, 3], *_ASYMMETRY)
     radius = np.exp(points[:, 0])
     values = {
         RADIUS: radius,
