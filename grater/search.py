@@ -18,6 +18,7 @@ from pytreefit.extend import (
     prior_limits,
 )
 
+from . import templates
 from .density import TwoPowerLaw, VerticalExponential
 from .derived import peak_radius
 from .disk import Disk
@@ -34,7 +35,6 @@ from .templates import (
     INCLINATION,
     POSITION_ANGLE,
     RADIUS,
-    TEMPLATES,
     Level,
     Ring,
     asymmetry_path,
@@ -52,7 +52,9 @@ _REFINED, _GOOD = 3, 0.85
 _STEPS = 100  # of each fit
 _NO_DISK = 30.0  # gain in chi-square that noise may have among so many rings
 _UNDECIDED = 10.0  # log posterior by which a near side is better if it is decided
-_ROUND = 10.0  # chi-square that a turn by 90 deg costs if the position angle is defined
+# chi-square that a turn by 90 deg costs if the position angle is defined: for a round disk it is
+# four times what noise gains by an ellipse
+_ROUND = 40.0
 _SPREAD = 0.7  # relative, of the priors of slopes and scale height
 _FLUX, _SCALE = "disk.flux", "noise.scale"
 
@@ -180,53 +182,41 @@ def search(
     ------
     TypeError, ValueError
         For arguments of the wrong kind, several disks, channels or views, and priors that leave no
-        ring to search for.
+        radius to search for.
     KeyboardInterrupt
         Where it is interrupted.
-
-    Examples
-    --------
-    >>> import jax, grater
-    >>> disk = grater.Disk(40.0, 60.0, 30.0, alpha_in=10, alpha_out=-5, scale_height=1.5, flux=1e5)
-    >>> grid = grater.Grid((31, 31), pixel_scale=0.05, distance=100.0)
-    >>> scene = grater.Scene(disk, grid=grid, psf=grater.GaussianPSF(2.0))
-    >>> image = grater.Observation.simulate(scene, 0.5, jax.random.key(0))
-    >>> found = grater.search(image, scene, progress=False)  # doctest: +SKIP
     """
     check_kind("observation", observation, Observation)
     number = as_whole_number("number", number, 1)
-    own, tell, given = as_mapping("priors", priors), Reporter(progress), scene is not None
-    scene = _default_scene(observation) if scene is None else scene
-    observation, scene = _one_view(observation, scene)
+    own, tell = as_mapping("priors", priors), Reporter(progress)
+    seen = _one_view(observation, _default_scene(observation) if scene is None else scene)
+    return _searched(*seen, own, number, scene is not None, tell)
+
+
+def _searched(
+    observation: Observation, scene: Scene, own, number: int, given: bool, tell: Reporter
+) -> DiskSearch:
     limits = {
         name: prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
         for name in (RADIUS, INCLINATION, POSITION_ANGLE)
         if name in own
     }
     levels = levels_of(observation, scene, limits.get(RADIUS, (0.0, math.inf)))
+    if not levels:
+        raise ValueError(f"priors[{RADIUS!r}] = {own.get(RADIUS)}: no radius that the image shows.")
     (disk,) = scene.disks
     phases = [disk.phase, *([] if given else [Polarized(disk.phase)])]
-    tell(f"search: {len(levels) * len(phases) * TEMPLATES} rings")
+    tell(f"search: {len(levels) * len(phases) * templates.TEMPLATES} rings")
     phase, rings = max(
         ((phase, compared(levels, phase, limits, number)) for phase in phases),
         key=lambda found: max((ring.gain for ring in found[1]), default=0.0),
     )
     scene = Scene(disk.set({"phase": phase}), view=scene.view)
-    starts = [_started(observation, scene, place, own) for place in _to_refine(rings, limits)]
-    starts = [start for start in starts if start is not None]
-    if not starts:
-        return _told(DiskSearch((), tuple(rings), 0.0, 0.0), tell)
-    free, fits = _priors(starts[0], levels, own), []
-    for start in starts:
-        tell(f"search: fit {len(fits) + 1} of {len(starts)}")
-        fits.append(_fitted(observation, start, free))
-    fits.sort(key=lambda found: -float(found.log_density))
-    gains = _gains(observation, fits[0].model)
-    return _told(DiskSearch(tuple(fits), tuple(rings), *gains), tell)
-
-
-def _told(found: DiskSearch, tell: Reporter) -> DiskSearch:
-    agree = f"{found.agreeing} of {len(found.rings)} starts agree" if found.fits else ""
+    starts = [_started(observation, scene, values, own) for values in _to_refine(rings, limits)]
+    fits = _fitted(observation, [start for start in starts if start is not None], levels, own, tell)
+    gains = _gains(observation, fits[0].model) if fits else (0.0, 0.0)
+    found = DiskSearch(tuple(fits), tuple(rings), *gains)
+    agree = f"{found.agreeing} of {len(rings)} starts agree" if fits else ""
     tell(f"search: {'; '.join(filter(None, (*found.flags, agree)))}", final=True)
     return found
 
@@ -309,15 +299,20 @@ def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
     if isinstance(scene.noise, GaussianNoise):
         free[_SCALE] = dist.LogUniform(0.02, 50.0)
     named = {path for key in own for path in ([key] if isinstance(key, str) else key)}
-    return {**{path: prior for path, prior in free.items() if path not in named}, **own}
+    kept = {path: prior for path, prior in free.items() if path in own or path not in named}
+    return {**kept, **own}
 
 
-def _fitted(observation: Observation, scene: Scene, priors) -> Fit:
-    posterior = Posterior(scene, observation.log_likelihood, priors)
-    found = fit(posterior, steps=_STEPS, polish=False, progress=False)
-    if found.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt
-    return found
+def _fitted(observation: Observation, starts: list[Scene], levels, own, tell) -> list[Fit]:
+    """A fit to the image from each start, best first."""
+    fits: list[Fit] = []
+    for start in starts:
+        tell(f"search: fit {len(fits) + 1} of {len(starts)}")
+        posterior = Posterior(start, observation.log_likelihood, _priors(starts[0], levels, own))
+        fits.append(fit(posterior, steps=_STEPS, polish=False, progress=False))
+        if fits[-1].status is Status.INTERRUPTED:
+            raise KeyboardInterrupt
+    return sorted(fits, key=lambda found: -float(found.log_density))
 
 
 def _gains(observation: Observation, best: Scene) -> tuple[float, float]:
