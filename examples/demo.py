@@ -1,6 +1,6 @@
 """Fit and sample a simulated debris disk: the whole way from an image to error bars.
 
-``python examples/demo.py`` makes an image of a ring with noise, starts 5 degrees and 5 au off,
+``python examples/demo.py`` makes an image of a ring with noise, searches for it without a start,
 finds the best model, samples the posterior and writes the table and the figures; ``--small`` is
 quick and rough.
 """
@@ -43,19 +43,17 @@ noise_key, sample_key = jax.random.split(jax.random.key(args.seed))
 data = grater.Observation.simulate(scene, error=0.02 * scene.image().max(), key=noise_key)
 data = data.mask_radius(inner=4.0)
 
-# A rough start, and a prior for everything that is to be found.
+# Where the ring is, found without a start.
 start = scene.set(
-    {
-        "disk.semi_major_axis": 82.0,
-        "disk.inclination": 70.0,
-        "disk.position_angle": 31.0,
-        "disk.radial.alpha_in": 8.0,
-        "disk.radial.alpha_out": -5.0,
-        "disk.offset_x": 0.0,
-        "disk.phase.g": 0.1,
-    }
+    {"disk.radial.alpha_in": 8.0, "disk.radial.alpha_out": -5.0, "disk.offset_x": 0.0}
 )
+found = grater.search(data, start)
+print(found.table())
+names = "semi_major_axis", "inclination", "position_angle", "phase.g"
+start = start.set({f"disk.{name}": found.best.model.get(f"disk.{name}") for name in names})
 start = data.scaled_to_data(start)
+
+# A prior for everything that is to be found.
 priors = {
     "disk.semi_major_axis": (60.0, 100.0),
     "disk.inclination": (50.0, 89.0),

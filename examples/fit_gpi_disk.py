@@ -4,10 +4,12 @@ The noise map is the scatter of U_phi in annuli, its scale is fitted too. The ri
 may be offset from the star; the phase function of the polarised light is a smooth free curve. A
 Gaussian stands for the PSF that does not come with the file.
 
-    python examples/fit_gpi_disk.py FILE --radius 83 --inclination 71 --position-angle 31
+    python examples/fit_gpi_disk.py FILE --distance 71.9
 
-Inclinations above 90 deg are those of disks whose other side is near. The fit keeps to the side of
-90 deg of the start, and takes both where that is within 10 deg of edge-on.
+The fit starts where `grater.search` finds the disk; ``--radius``, ``--inclination`` and
+``--position-angle`` take the place of what it finds. Inclinations above 90 deg are those of disks
+whose other side is near. The fit keeps to the side of 90 deg of the start, and takes both where
+that is within 10 deg of edge-on.
 """
 
 import argparse
@@ -24,13 +26,8 @@ import numpyro.distributions as dist
 import grater
 from pytreefit import Posterior, cache_programs, fit, sample
 
-# distance (pc), and from the literature roughly: radius (au), inclination, position angle (deg)
-KNOWN = {
-    "HR 4796A": (71.9, 78.5, 76.5, 26.1),
-    "HD 117214": (107.6, 60.2, 71.0, 179.8),
-    "HD 145560": (120.4, 85.3, 43.9, 41.5),
-    "HD 157587": (100.5, 79.0, 70.0, 127.0),
-}
+# pc
+DISTANCES = {"HR 4796A": 71.9, "HD 117214": 107.6, "HD 145560": 120.4, "HD 157587": 100.5}
 
 
 def at_least(lowest):
@@ -61,9 +58,6 @@ parser.add_argument("--distance", type=between(0, math.inf), help="pc")
 parser.add_argument("--radius", type=between(0, math.inf), help="rough, of the ring, au")
 parser.add_argument("--inclination", type=between(1, 179), help="rough inclination, deg")
 parser.add_argument("--position-angle", type=float, help="rough position angle, deg")
-parser.add_argument(
-    "--off", type=float, default=5.0, help="shift of the literature's start, au and deg"
-)
 parser.add_argument("--crop", type=int, default=141, help="pixels along a side")
 parser.add_argument("--inner", type=float, default=12.0, help="radius of the central mask, pixels")
 parser.add_argument("--outer", type=float, help="largest radius that is used, pixels")
@@ -81,16 +75,9 @@ if args.knots < 2 or args.knots % 2:
 cache_programs()  # the next run need not compile again
 
 target = str(astropy.io.fits.getheader(args.path).get("OBJECT", args.path.stem)).strip()
-known = KNOWN.get(target, (None,) * 4)
-distance = args.distance or known[0]
-rough = [args.radius, args.inclination, args.position_angle]
-for k, (given, shift) in enumerate(zip(rough, (args.off, -args.off, args.off), strict=True)):
-    rough[k] = known[k + 1] + shift if given is None and known[0] else given
-if distance is None or None in rough:
-    parser.error(
-        f"{target} is not known here: give --distance, --radius, --inclination and --position-angle"
-    )
-radius, inclination, position_angle = rough
+distance = args.distance or DISTANCES.get(target)
+if distance is None:
+    parser.error(f"the distance of {target} is not known here: give --distance")
 folder = args.output / re.sub(r"[^\w.+-]+", "_", target).lower()
 folder.mkdir(parents=True, exist_ok=True)
 
@@ -100,7 +87,22 @@ data = grater.Observation.from_gpi(
 )
 print(f"{target}: {data!r}")
 
-# the model, from a rough start
+# where to start
+rough = [args.radius, args.inclination, args.position_angle]
+psf = grater.GaussianPSF(fwhm=args.fwhm)
+if None in rough:
+    found = grater.search(data)
+    if not found.fits:
+        parser.error(f"no disk was found in {args.path}")
+    print(found.table())
+    names = ("semi_major_axis", "inclination", "position_angle")
+    for k, name in enumerate(names):
+        if rough[k] is None:
+            rough[k] = float(found.best.model.get(f"disk.{name}"))
+radius, inclination, position_angle = rough
+inclination = min(max(inclination, 2.0), 178.0)
+
+# the model
 disk = grater.Disk(
     semi_major_axis=radius,
     inclination=inclination,
@@ -112,9 +114,7 @@ disk = grater.Disk(
     phase_normalization="right_angle",
     density_normalization="column",
 )
-scene = data.scaled_to_data(
-    grater.Scene(disk, grid=data.grid, psf=grater.GaussianPSF(fwhm=args.fwhm))
-)
+scene = data.scaled_to_data(grater.Scene(disk, grid=data.grid, psf=psf))
 flux = abs(float(scene.get("disk.flux")))
 scene = scene.set({"disk.flux": flux})
 # the other side of 90 deg has another side near: only where the start does not say which

@@ -55,7 +55,9 @@ from .psf import (
     MoffatPSF as MoffatPSF,
 )
 from .scene import Scene as Scene
+from .search import DiskSearch as DiskSearch, search as search
 from .starlight import Starlight as Starlight, StarlightFit as StarlightFit
+from .templates import Ring as Ring
 from .view import Grid as Grid, View as View, radial_map as radial_map
 
 __version__ = pytreefit.__version__

@@ -130,6 +130,39 @@ def square_about(shape: tuple[int, int], center: Any, size: int) -> tuple[slice,
     return slice(y0, y0 + int(size)), slice(x0, x0 + int(size))
 
 
+def mean_of_blocks(array: Array, n: int) -> Array:
+    """Means of n x n pixels; what is left over at the last rows and columns is left out."""
+    *front, ny, nx = array.shape
+    cut = array[..., : ny // n * n, : nx // n * n]
+    return jnp.mean(cut.reshape(*front, ny // n, n, nx // n, n), axis=(-3, -1))
+
+
+def binned(observation, n: int) -> dict[str, Any]:
+    """What of an observation is another in blocks of n x n pixels."""
+    if n > min(observation.shape):
+        raise ValueError(f"bin: n = {n} pixels is more than the image of {observation.shape} has.")
+    used = observation.used
+    # errors of about 1, whose squares are in the range of single precision
+    largest = jnp.max(jnp.where(used, observation.error, 0.0))
+    squares = jnp.square(observation.error / largest)
+    image, variance, unused = (
+        mean_of_blocks(jnp.where(used, values, 1.0), n)
+        for values in (observation.image, squares, jnp.zeros_like(squares))
+    )
+    changed = {
+        "image": image,
+        "error": largest * jnp.sqrt(variance) / n,
+        "mask": unused == 0.0,
+        "pixel_scale": observation.pixel_scale * n,
+        "center": (observation.center + 0.5) / n - 0.5,
+    }
+    starlight = observation.starlight
+    if starlight is not None and starlight.references is not None:
+        means = mean_of_blocks(starlight.references, n)
+        changed["starlight"] = starlight.set({"references": means})
+    return changed
+
+
 def squared_radius(shape: tuple[int, int], center: Float[Array, "2"]) -> Float[Array, "ny nx"]:
     ny, nx = shape
     x = jnp.arange(nx, dtype=center.dtype) - center[0]

@@ -14,9 +14,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import param
-from pytreefit.extend import check_kind, unit_of
+from pytreefit.extend import as_whole_number, check_kind, unit_of
 
 from ._arrays import (
+    binned,
     boolean_array,
     check_pixels,
     field_radius,
@@ -298,6 +299,10 @@ class Observation(AbstractObservation):
             images = self.starlight.references[:, *window]
             cut["starlight"] = self.starlight.set({"references": images})
         return self.set({**cut, "center": self.center - offset})
+
+    def bin(self, n: int) -> Self:
+        """Return means of n x n pixels, of independent errors; used where all of them are."""
+        return self.set(binned(self, as_whole_number("bin: n", n, 1)))
 
     @classmethod
     def simulate(cls, scene: Scene, error: Any, key: Key[Array, ""], unit: str = "") -> Self:

@@ -281,9 +281,17 @@ class StarlitNoise(NamedTuple):
         :math:`Q` is an orthonormal basis of :math:`W^{1/2} R`, below which there are rows
         :math:`\Lambda^{-1/2}` where coefficients have a prior.
         """
+        return self.projection(model, error, mask)(self.noise.residuals(image, model, error, mask))
+
+    def projection(self, model, error, mask):
+        """A function of the noise's own residuals that takes out what the columns describe."""
         basis, _, _ = self._basis(model, error, mask)
-        residuals = self._padded(self.noise.residuals(image, model, error, mask))
-        return residuals - basis @ (basis.T @ residuals)
+
+        def projected(residuals):
+            residuals = self._padded(residuals)
+            return residuals - basis @ (basis.T @ residuals)
+
+        return projected
 
     def log_normalization(self, model, error, mask) -> Float[Array, " pixels"]:
         """The noise's own, and what the coefficients add to as many of the pixels.
