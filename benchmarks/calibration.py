@@ -65,6 +65,7 @@ def measured(seed):
         warnings.simplefilter("ignore")  # what they say is in the row
         samples = sample(gp.posterior, keys[2], **options)
     said = samples.importance
+    assert said is not None
     row = {"star": seed, "s": clock.perf_counter() - began, "k": said.pareto_k}
     row |= {"good": bool(said.good), "effective": said.effective}
     for name, draws in samples.draws.items():
