@@ -122,16 +122,13 @@ class DiskSearch(NamedTuple):
         if self.best.status not in (Status.CONVERGED, Status.AT_EDGE):
             flags.append("not converged")
         if self.agreeing < 2 <= len(self.rings):
-            flags.append(f"none of the other {len(self.rings)} starts agrees with the best")
+            flags.append(f"no other of {len(self.rings)} starts agrees with the best")
         return tuple(flags)
 
     def table(self) -> Table:
         """Where the fits to the image ended, best first."""
-        names = (
-            [n for n in self.fits[0].names if not jnp.shape(self.fits[0].values[n])]
-            if (self.fits)
-            else []
-        )
+        values = self.fits[0].values if self.fits else {}
+        names = [name for name, value in values.items() if not jnp.shape(value)]
         rows = [
             (f"{float(f.log_density):.2f}", *(f"{float(f.values[name]):.5g}" for name in names))
             for f in self.fits
@@ -196,11 +193,8 @@ def search(
 def _searched(
     observation: Observation, scene: Scene, own, number: int, given: bool, tell: Reporter
 ) -> DiskSearch:
-    limits = {
-        name: prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
-        for name in (RADIUS, INCLINATION, POSITION_ANGLE)
-        if name in own
-    }
+    names = (RADIUS, INCLINATION, POSITION_ANGLE)
+    limits = {name: _limits(scene, own, name) for name in names if name in own}
     levels = levels_of(observation, scene, limits.get(RADIUS, (0.0, math.inf)))
     if not levels:
         raise ValueError(f"priors[{RADIUS!r}] = {own.get(RADIUS)}: no radius that the image shows.")
@@ -256,11 +250,15 @@ def _started(observation: Observation, scene: Scene, values, own) -> Scene | Non
     values = {**values, _FLUX: 1.0}
     for name in values:
         if name in own:
-            low, high = prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
-            values[name] = _moved(values[name], low, high)
+            values[name] = _moved(values[name], *_limits(scene, own, name))
     scene = scene.set(values)
     factor = float(_best_flux(observation, scene))
     return scene.set({_FLUX: factor}) if factor > 0.0 else None
+
+
+def _limits(scene: Scene, own, name: str) -> tuple[float, float]:
+    """Ends of a prior that the user gave."""
+    return prior_limits(as_prior(own[name], [lookup_parameter(scene, name)]))
 
 
 def _moved(value: float, low: float, high: float) -> float:

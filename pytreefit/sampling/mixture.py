@@ -74,8 +74,10 @@ def sample_mixture(posterior, key, starts, shape: tuple[int, int], tell: Reporte
     starts are at (Raftery & Bao 2010). A mixture of Student's t distributions about all modes then
     learns, in rounds of points that are weighted by the mean of all mixtures so far (Cornuet et al.
     2012): by weighted expectation maximisation (Cappé et al. 2008), at first with tempered weights,
-    and by components where it covers the posterior least. Points drawn from it after that, and
-    only these, are the result: nothing was learned from them, so that their weights are fair.
+    and by components where it covers the posterior least, in coordinates that are bent as the
+    weights say. It learns from the rough posterior if that is alike at the modes. Points drawn from
+    it after that, with exact densities, and only these are the result: nothing was learned from
+    them, so that their weights are fair.
 
     Raises
     ------
