@@ -3,6 +3,14 @@
 import pytreefit
 
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
+from .correlated import CorrelatedNoise as CorrelatedNoise
+from .correlation import (
+    AbstractCorrelation as AbstractCorrelation,
+    GaussianCorrelation as GaussianCorrelation,
+    MaternCorrelation as MaternCorrelation,
+    TableCorrelation as TableCorrelation,
+    pixel_correlation as pixel_correlation,
+)
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
     AbstractVerticalProfile as AbstractVerticalProfile,
