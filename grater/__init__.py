@@ -10,6 +10,7 @@ from .correlation import (
     MaternCorrelation as MaternCorrelation,
     TableCorrelation as TableCorrelation,
     pixel_correlation as pixel_correlation,
+    residual_correlation as residual_correlation,
 )
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
@@ -52,6 +53,7 @@ from .phase import (
 )
 from .phase_curves import SplinePhase as SplinePhase, TabulatedPhase as TabulatedPhase
 from .plot import (
+    plot_correlation as plot_correlation,
     plot_fit as plot_fit,
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,

@@ -190,6 +190,40 @@ def pixel_correlation(
     return found / found[reach, reach]
 
 
+def residual_correlation(
+    scene: Any, observation: Any, reach: int = 8
+) -> Float[np.ndarray, "lags lags"]:
+    """Return how the residuals of a fit are correlated, by their distance in x and y.
+
+    They are in units of the scene's noise, and independent where that noise is right: then all
+    entries but the one at the centre scatter about 0. Where neighbours are correlated, the errors
+    of a fit are too small; give the scene a `CorrelatedNoise`, whose own residuals are what its
+    correlation leaves.
+
+    Parameters
+    ----------
+    scene, observation
+        The model and the data, an `Observation`.
+    reach : int
+        Largest lag in pixels.
+
+    Returns
+    -------
+    numpy.ndarray (2 reach + 1, 2 reach + 1)
+        As of `pixel_correlation`.
+
+    Raises
+    ------
+    ValueError
+        If the noise is not Gaussian.
+    """
+    found = observation.residuals(scene)
+    if found is None:
+        raise ValueError("residual_correlation needs Gaussian noise: the scene's has no residuals.")
+    image = np.asarray(found)[: observation.image.size].reshape(observation.shape)
+    return pixel_correlation(image, mask=np.asarray(observation.used), reach=reach)
+
+
 def _with_itself(values, shape):
     return np.fft.irfft2(np.abs(np.fft.rfft2(values, s=shape)) ** 2, s=shape)
 
