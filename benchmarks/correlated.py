@@ -94,7 +94,8 @@ def coverage(images):
     for name, off in within.items():
         shares = np.mean(np.abs(off) < 1.0, axis=0)
         row = {"noise": name, "images": images, "all": round(float(np.mean(shares)), 3)}
-        row |= {p.rpartition(".")[2]: round(float(s), 2) for p, s in zip(priors, shares)}
+        named = zip(priors, shares, strict=True)
+        row |= {path.rpartition(".")[2]: round(float(share), 2) for path, share in named}
         print(row, flush=True)
         rows.append(row)
     return rows
@@ -159,7 +160,9 @@ def real(folder, name):
         }
         for path in COMPARED:
             width = np.hypot(width_one[path], width_other[path])
-            row[f"{path.rpartition('.')[2]}, halves"] = round((one[path] - other[path]) / width, 2)
+            row[f"{path.rpartition('.')[2]}, halves"] = round(
+                float((one[path] - other[path]) / width), 2
+            )
         row |= {p: round(values[p], 3) for p in ("noise.scale", *FREE) if p in values}
         print(row, flush=True)
         rows.append(row)

@@ -219,12 +219,11 @@ class CorrelatedNoise(AbstractNoise):
         loss = 0.5 * jnp.sum(mask, dtype=float) * jnp.maximum(variances[0] - variances[1], 0.0)
         return loss + 3.0 * jnp.sqrt(2.0 * loss)
 
-    def plan(self, mask, varied) -> Plan | None:
+    def plan(self, mask, varied: Any) -> Plan | None:
         if isinstance(mask, Tracer):
             return None
-        parts = ((n.correlation, n.white) for n in (self, varied))
-        leaves = zip(*map(jax.tree.leaves, parts), strict=True)
-        fixed = all(one is other for one, other in leaves)
+        own, other = (jax.tree.leaves((n.correlation, n.white)) for n in (self, varied))
+        fixed = all(one is also for one, also in zip(own, other, strict=True))
         patterns = Patterns.of(mask, self.reach)
         return Plan(jnp.asarray(mask), patterns, self.whitening(patterns) if fixed else None)
 
@@ -247,14 +246,14 @@ class CorrelatedNoise(AbstractNoise):
         correlation: AbstractCorrelation | None = None,
         reach: int = 5,
     ) -> "CorrelatedNoise":
-        """Return the noise that an image without a disk has most probably.
+        r"""Return the noise that an image without a disk has most probably.
 
         Length, white part and scale of the errors are fitted together, by maximum likelihood.
 
         Parameters
         ----------
         image, error, mask
-            Noise alone (:math:`U_\\phi`, a blank sky, residuals of a fit), its error map, and True
+            Noise alone (:math:`U_\phi`, a blank sky, residuals of a fit), its error map, and True
             where a pixel is used, as for `pixel_correlation`.
         correlation : AbstractCorrelation, optional
             Where to start; by default a `MaternCorrelation`. A `TableCorrelation` stays as it is.

@@ -15,7 +15,6 @@ from pytreefit.extend import as_booleans, as_data, as_whole_number, is_traced
 
 from ._arrays import opened, real_array
 
-
 _FAR = 64  # pixels between a measured correlation and its next period
 
 
@@ -119,8 +118,8 @@ class TableCorrelation(AbstractCorrelation):
             )
         if not np.allclose(values, values[::-1, ::-1], rtol=1e-4, atol=1e-4 * np.abs(values).max()):
             raise ValueError(
-                "TableCorrelation.values must be symmetric: the correlation at a lag (x, y) is that "
-                "at (-x, -y)."
+                "TableCorrelation.values must be symmetric: at a lag (x, y) it is what it is at "
+                "(-x, -y)."
             )
 
     def at(self, x, y):

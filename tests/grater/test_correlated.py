@@ -1,7 +1,6 @@
 """Noise of correlated pixels against dense Gaussians, and in fits."""
 
 import equinox as eqx
-import factories
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
+import factories
 import grater
 from grater import (
     CorrelatedNoise,
@@ -102,9 +102,7 @@ def test_gradients_are_finite_differences(pixels):
     check_grads(value, (parameters,), order=1, modes=["fwd", "rev"], rtol=1e-6)
     smooth = CorrelatedNoise(GaussianCorrelation(1.5), 0.3, reach=2)
     slope = jax.grad(lambda noise: noise.log_likelihood(*pixels))(smooth)
-    up, down = (
-        smooth.set({"fwhm": 1.5 + step}).log_likelihood(*pixels) for step in (1e-5, -1e-5)
-    )
+    up, down = (smooth.set({"fwhm": 1.5 + step}).log_likelihood(*pixels) for step in (1e-5, -1e-5))
     np.testing.assert_allclose(slope.correlation.fwhm, (up - down) / 2e-5, rtol=1e-6)
 
 
@@ -238,9 +236,9 @@ def test_it_is_measured_in_an_image_of_noise():
     error = jnp.full((64, 64), 0.5)
     image = truth.draw(jax.random.key(5), 0.0 * error, error)
     found = CorrelatedNoise.measured(image.at[3, 4].set(jnp.nan), error)
-    assert found.correlation.length == pytest.approx(1.8, rel=0.15)
-    assert found.white == pytest.approx(0.3, abs=0.08)
-    assert found.noise.scale == pytest.approx(1.4, rel=0.06)
+    assert found.get("length") == pytest.approx(1.8, rel=0.15)
+    assert found.get("white") == pytest.approx(0.3, abs=0.08)
+    assert found.get("scale") == pytest.approx(1.4, rel=0.06)
     # the values are the most probable ones
     used = jnp.isfinite(image.at[3, 4].set(jnp.nan))
     best = found.log_likelihood(image, 0.0 * error, error, used)
@@ -314,14 +312,14 @@ def test_residuals_and_their_figure():
     scene, observation = simulated(CorrelatedNoise(MaternCorrelation(2.0), 0.1), error=1.0)
     right = grater.residual_correlation(scene, observation, reach=3)
     wrong = grater.residual_correlation(scene.set({"noise": GaussianNoise()}), observation, 3)
-    assert wrong[3, 4] > 0.4 and wrong[2, 3] > 0.4
-    assert abs(right[3, 4]) < 0.2 and abs(right[2, 3]) < 0.2
+    assert min(wrong[3, 4], wrong[2, 3]) > 0.4
+    assert max(abs(right[3, 4]), abs(right[2, 3])) < 0.2
     figure = grater.plot_correlation({"independent": wrong, "correlated": right})
     *maps, curve = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     assert [ax.get_title() for ax in maps] == ["independent", "correlated"]
     steep = curve.lines[0].get_ydata()
-    assert steep[0] == pytest.approx(1.0) and steep[1] == pytest.approx(wrong[3, [2, 4]].mean(), 0.3)
+    np.testing.assert_allclose(steep[:2], [1.0, wrong[3, 4]], rtol=0.3)
     with pytest.raises(ValueError, match="Gaussian"):
         grater.residual_correlation(scene.set({"noise": grater.StudentTNoise()}), observation)
-    with pytest.raises(ValueError, match="lags|shape"):
+    with pytest.raises(ValueError, match="shape"):
         grater.plot_correlation(np.ones((2, 3)))
