@@ -2,6 +2,7 @@
 
 import pytreefit
 
+from .bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .correlated import CorrelatedNoise as CorrelatedNoise
 from .correlation import (

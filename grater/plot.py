@@ -16,6 +16,7 @@ from pytreefit import jit
 from pytreefit.extend import check_kind
 
 from ._arrays import real_array
+from .bands import Bands
 from .observation import Observation
 from .scene import Scene
 from .view import Grid, View
@@ -192,7 +193,8 @@ def plot_phase_function(
     source : pytreefit.Samples or Model
         Posterior draws, for the median with its 68 % and 95 % bands, or one model, for a line.
     path : str
-        Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase".
+        Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase". Of
+        `Bands` all are drawn.
     log : bool
         Whether the vertical axis is logarithmic.
     label : str
@@ -201,6 +203,13 @@ def plot_phase_function(
         Where to draw; by default a new figure. A second curve is drawn over the first.
     """
     draws = hasattr(source, "models")
+    phase = (source.models(1) if draws else source).get(path)
+    if isinstance(phase, Bands):
+        for name in phase.names:
+            figure = plot_phase_function(
+                source, f"{path}.bands.{name}", log=log, label=name, figure=figure
+            )
+        return figure
     angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
 
@@ -297,9 +306,11 @@ def _phase_curves(source, path, cosine):
     def curve(phase):
         return phase(cosine) / phase(jnp.zeros((1,), cosine.dtype))
 
-    parent = model.get(path.rpartition(".")[0]) if "." in path else model
+    names, inclination = path.split("."), getattr(model, "inclination", jnp.nan)
+    for k in range(1, len(names)):  # down to the disk
+        inclination = getattr(model.get(".".join(names[:k])), "inclination", inclination)
     values = (eqx.filter_vmap(curve) if draws else curve)(model.get(path))
-    return values, getattr(parent, "inclination", jnp.nan)
+    return values, inclination
 
 
 def _figure(figure, size, layout="compressed"):
