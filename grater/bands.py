@@ -205,9 +205,9 @@ def colors(samples: Any, path: str = "disk.phase", reference: str | None = None)
 
     .. math:: m_b - m_a = -2.5 \log_{10} (k_b / k_a)
 
-    with the brightness :math:`k` of a band and that of the reference a. They are the disk's own minus
-    those of its star where images are in units of the star's light in each band (contrast). With
-    ``phase_normalization="sphere"`` they are of all the light that is scattered, with
+    with the brightness :math:`k` of a band and that of the reference a. They are the disk's own
+    minus those of its star where images are in units of the star's light in each band (contrast).
+    With ``phase_normalization="sphere"`` they are of all the light that is scattered, with
     "right_angle" of that at 90 deg.
 
     Parameters

@@ -121,7 +121,7 @@ def test_all_phase_functions_in_one_figure(samples):
 
 
 def test_a_view_has_to_say_which_band():
-    disk = make_bands().disk
+    disk = make_bands().disks[0]
     with pytest.raises(TypeError, match=r'only H, K: say which one .* curve="H"'):
         grater.Scene(disk, grid=factories.GRID).image()
     with pytest.raises(TypeError, match="no band 'J'"):
