@@ -23,6 +23,7 @@ from .derived import (
 from .disk import Disk as Disk
 from .exposure import Exposure as Exposure
 from .integrate import Rule as Rule
+from .field_psf import FieldPSF as FieldPSF
 from .likelihood import JointObservation as JointObservation
 from .noise import (
     AbstractGaussianNoise as AbstractGaussianNoise,

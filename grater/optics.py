@@ -74,7 +74,9 @@ class Channel(Model):
             raise TypeError(f"noise = {self.noise!r} is not an AbstractNoise.")
 
     def check_shape(self, shape: tuple[int, int]) -> None:
-        """ValueError where a map has another shape than the grid."""
+        """ValueError where a map or the PSF is for another shape than the grid's."""
+        if self.psf is not None:
+            self.psf.check_shape(shape)
         for name in ("transmission", "throughput"):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
