@@ -1,6 +1,6 @@
 """A hundred PSFs over a field: time and error of all of them, of few terms, and of zones.
 
-    python benchmarks/field_psf.py
+python benchmarks/field_psf.py
 """
 
 import argparse

@@ -103,8 +103,8 @@ class FieldPSF(AbstractPSF):
                 f"FieldPSF.images has {len(self.images)} terms, FieldPSF.weights "
                 f"{len(self.weights)}: each image has its map of weights."
             )
-        if self.error.ndim or not (is_traced(self.error) or self.error >= 0):
-            raise ValueError(f"FieldPSF.error = {self.error} is not a number of at least 0.")
+        if self.error.ndim or not (is_traced(self.error) or 0 <= self.error < np.inf):
+            raise ValueError(f"FieldPSF.error = {self.error} is not a finite number of at least 0.")
         if len(self.shape) != 2:
             raise ValueError(f"FieldPSF.shape = {self.shape} is not (rows, columns) of an image.")
         _margins(self)
@@ -290,9 +290,7 @@ def _check_stack(name: str, stack: Any) -> None:
 
 def _margins(psf: FieldPSF) -> tuple[int, int]:
     """Rows and columns of the weights on each side of the image, in points."""
-    beyond = [
-        m - psf.oversample * n for m, n in zip(psf.weights.shape[1:], psf.shape, strict=True)
-    ]
+    beyond = [m - psf.oversample * n for m, n in zip(psf.weights.shape[1:], psf.shape, strict=True)]
     if any(extra < 0 or extra % 2 for extra in beyond):
         raise ValueError(
             f"FieldPSF.weights has maps of {psf.weights.shape[1:]}, shape = {psf.shape} pixels of "
@@ -310,7 +308,7 @@ def _taken(images, oversample, accuracy, shape, center):
     accuracy = as_number("FieldPSF: accuracy", accuracy)
     if not 0 <= accuracy < 1:
         raise ValueError(
-            f"FieldPSF: accuracy = {accuracy:g} is not in [0, 1): a fraction of the brightest pixel."
+            f"FieldPSF: accuracy = {accuracy:g} is not in [0, 1), of the brightest pixel."
         )
     shape = as_whole_numbers("FieldPSF: shape", shape)
     if len(shape) != 2 or min(shape) < 1:
@@ -325,7 +323,7 @@ def _check_positions(places: np.ndarray, number: int) -> None:
     if places.shape != (number, 2):
         raise ValueError(
             f"FieldPSF: positions has shape {places.shape}; one (x, y) for each of the {number} "
-            "PSFs is needed."
+            "PSFs in images is needed."
         )
     if not np.all(np.isfinite(places)):
         raise ValueError("FieldPSF: positions has NaN, infinite or masked entries.")
@@ -341,7 +339,7 @@ def _check_positions(places: np.ndarray, number: int) -> None:
 def _nearest(places, points):
     from scipy.spatial import KDTree
 
-    _, index = KDTree(places).query(points)
+    index = np.asarray(KDTree(places).query(points)[1])
     return index[:, None], np.ones((len(points), 1))
 
 
@@ -357,7 +355,7 @@ def _between(places: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
             'in two dimensions: add places, or take interpolation="nearest".'
         ) from None
     triangle = mesh.find_simplex(points)
-    to_shares = mesh.transform[triangle]
+    to_shares = np.asarray(mesh.transform)[triangle]
     two = np.einsum("pij,pj->pi", to_shares[:, :2], points - to_shares[:, 2])
     corners = mesh.simplices[triangle]
     shares = np.concatenate([two, 1.0 - two.sum(axis=1, keepdims=True)], axis=1)

@@ -134,10 +134,64 @@ class GaussianPSF(AbstractPSF):
         self.size = _kernel_size("GaussianPSF", fwhm, 3.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5)
+        _check_size(self, 1.5, self.fwhm)
 
     def kernel(self):
         return _unit_sum(jnp.exp(-4.0 * math.log(2.0) * _radius_squared(self.size, self.fwhm)))
+
+
+class EllipticalGaussianPSF(AbstractPSF):
+    r"""A Gaussian of elliptic contours, sampled at the pixels' centres, of sum 1.
+
+    .. math::
+        P \propto \exp\left[-4 \ln 2 \left(u^2 / \mathrm{FWHM}_{major}^2
+        + v^2 / \mathrm{FWHM}_{minor}^2\right)\right], \quad
+        u = y \cos A - x \sin A, \quad v = x \cos A + y \sin A
+
+    with the columns :math:`x` and rows :math:`y` from the centre.
+
+    Parameters
+    ----------
+    fwhm_major, fwhm_minor
+        Full widths at half maximum along the two axes in pixels, > 0.
+    angle
+        Of the major axis on the detector, degrees from its y axis (up) towards -x (left): the
+        position angle less the roll, where the detector is not mirrored.
+    size
+        Pixels of the kernel along a side, odd; by default it reaches to three times the larger
+        FWHM.
+    """
+
+    fwhm_major: Float[Array, ""] = param(
+        unit="pix", bounds="(0, inf)", label="FWHM$_{major}$", doc="width along the major axis"
+    )
+    fwhm_minor: Float[Array, ""] = param(
+        unit="pix", bounds="(0, inf)", label="FWHM$_{minor}$", doc="width along the minor axis"
+    )
+    angle: Float[Array, ""] = param(
+        unit="deg", label="$A$", doc="major axis, from the detector's y axis towards -x"
+    )
+    size: int = eqx.field(static=True)
+
+    def __init__(self, fwhm_major, fwhm_minor, angle, size: int | None = None):
+        self.fwhm_major, self.fwhm_minor, self.angle = fwhm_major, fwhm_minor, angle
+        widths = {"fwhm_major": fwhm_major, "fwhm_minor": fwhm_minor}
+        sizes = (
+            _kernel_size("EllipticalGaussianPSF", width, 3.0, size, name)
+            for name, width in widths.items()
+        )
+        self.size = max(sizes)
+
+    def __check_init__(self):
+        for width in (self.fwhm_major, self.fwhm_minor):
+            _check_size(self, 1.5, width)
+
+    def kernel(self):
+        place = jnp.asarray(np.arange(self.size) - self.size // 2, self.angle.dtype)
+        x, y, turn = place[None, :], place[:, None], jnp.deg2rad(self.angle)
+        along = (y * jnp.cos(turn) - x * jnp.sin(turn)) / self.fwhm_major
+        across = (x * jnp.cos(turn) + y * jnp.sin(turn)) / self.fwhm_minor
+        return _unit_sum(jnp.exp(-4.0 * math.log(2.0) * (along**2 + across**2)))
 
 
 class MoffatPSF(AbstractPSF):
@@ -174,7 +228,7 @@ class MoffatPSF(AbstractPSF):
         self.size = _kernel_size("MoffatPSF", fwhm, 6.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5)
+        _check_size(self, 1.5, self.fwhm)
 
     def kernel(self):
         spread = 4.0 * (jnp.exp2(1.0 / self.beta) - 1.0)
@@ -348,16 +402,16 @@ def _unit_sum(kernel):
     return kernel / jnp.sum(kernel)
 
 
-def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
+def _kernel_size(name: str, fwhm, reach: float, size: int | None, field: str = "fwhm") -> int:
     if unit_of(fwhm) is not None and unit_of(fwhm).is_equivalent("arcsec"):
         raise TypeError(
-            f"{name}.fwhm = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
+            f"{name}.{field} = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
             "scale, for example 0.05 / 0.014166."
         )
     if size is not None:
         return as_whole_number(f"{name}.size", size)
     if not is_traced(fwhm):
-        fwhm = as_number(f"{name}.fwhm", fwhm, "pix")
+        fwhm = as_number(f"{name}.{field}", fwhm, "pix")
     try:
         return 2 * max(1, math.ceil(reach * float(fwhm))) + 1
     except Exception as error:
@@ -367,12 +421,12 @@ def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
         ) from error
 
 
-def _check_size(psf, reach: float):
+def _check_size(psf, reach: float, fwhm):
     name = type(psf).__name__
     if psf.size < 1 or psf.size % 2 == 0:
         raise ValueError(f"{name}.size = {psf.size} is not an odd number of pixels.")
     try:
-        fwhm = float(psf.fwhm)
+        fwhm = float(fwhm)
     except Exception:  # traced: nothing to check
         return
     if psf.size // 2 < reach * fwhm - 1.0:

@@ -316,7 +316,7 @@ def test_bad_parts():
         grater.FieldPSF(STAMPS, np.ones((5, 4, 4)))
     with pytest.raises(ValueError, match=r"shape = \(4, 4\) .* margin as wide on opposite"):
         grater.FieldPSF(STAMPS, np.ones((6, 5, 6)), (4, 4))
-    with pytest.raises(ValueError, match="error = nan is not a number of at least 0"):
+    with pytest.raises(ValueError, match="error = nan is not a finite number of at least 0"):
         grater.FieldPSF(STAMPS, np.ones((6, 4, 4)), error=np.nan)
     with pytest.raises(ValueError, match=r"crop: rows = .* leave no pixels"):
         made().crop(slice(3, 3), slice(0, 4))

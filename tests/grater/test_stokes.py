@@ -59,9 +59,7 @@ def brute_force(sharp, center, scale, axes, margin):
     inner = slice(rows, sharp.shape[0] - rows), slice(columns, sharp.shape[1] - columns)
     angle = position_angles(sharp.shape, center, scale, *axes)
     kernel = STAMP / STAMP.sum()
-    q, u = (
-        convolve2d(-sharp * f(2 * angle), kernel, mode="same")[inner] for f in (np.cos, np.sin)
-    )
+    q, u = (convolve2d(-sharp * f(2 * angle), kernel, mode="same")[inner] for f in (np.cos, np.sin))
     cosine, sine = np.cos(2 * angle)[inner], np.sin(2 * angle)[inner]
     return {"Q": q, "U": u, "Q_phi": -q * cosine - u * sine, "U_phi": q * sine - u * cosine}
 
@@ -231,7 +229,7 @@ def test_gradients_are_differences(data):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="stokes = 'V' is unknown.*'Q', 'U', 'Q_phi', 'U_phi'"):
+    with pytest.raises(ValueError, match=r"stokes = 'V' is unknown.*'Q', 'U', 'Q_phi', 'U_phi'"):
         grater.Channel(stokes="V")
     with pytest.raises(ValueError, match="stokes = 'Q' is of polarised light, but curve = 'total'"):
         grater.Channel(curve="total", stokes="Q")
