@@ -1,5 +1,8 @@
 """Polarised light through a telescope: Q and U are convolved, and turned back about the star."""
 
+import os
+import pathlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 from scipy.signal import convolve2d
+from scipy.special import ive
 
 import grater
 from factories import make_disk, make_scene
@@ -127,6 +131,26 @@ def test_a_face_on_ring_has_no_u_phi():
     assert float(found["Q_phi"][6, 6]) == 0.0
 
 
+def test_a_ring_in_closed_form():
+    r"""A Gaussian takes :math:`I_2(r a / \sigma^2) / I_0` of a face-on ring of radius a."""
+    side, wing, width, fwhm = 41, 27, 1.2, 9.0
+    grid = grater.Grid((side, side), 0.1, 60.0)
+    optics = {"psf": grater.GaussianPSF(fwhm, size=2 * wing + 1)}
+    view = make_scene(grid=grid, channel=scene_of(("Q_phi", "P"), optics=optics).channels).view
+    radius = np.hypot(*(np.indices((side + 2 * wing,) * 2) - side // 2 - wing))
+    light = jnp.asarray(np.exp(-0.5 * ((radius - 14.0) / width) ** 2))
+    seen = {name: view.only(name)._seen(channel, light) for name, channel in view.channels.items()}
+    sigma = fwhm / np.sqrt(8 * np.log(2))
+    a, share = np.polynomial.legendre.leggauss(200)
+    a, share = 14.0 + 10 * width * a, 10 * width * share
+    r = np.hypot(*(np.indices((side, side)) - side // 2))[..., None]
+    # exponentially scaled Bessel functions
+    ring = share * a * np.exp(-0.5 * ((a - 14.0) / width) ** 2 - 0.5 * ((r - a) / sigma) ** 2)
+    for name, order in (("P", 0), ("Q_phi", 2)):
+        expected = np.sum(ring * ive(order, r * a / sigma**2), axis=-1) / sigma**2
+        np.testing.assert_allclose(seen[name], expected, atol=2e-7)
+
+
 def test_light_of_one_pixel():
     """A source to the North, far from the star against the PSF: -Q and nothing in U."""
     view = grater.View(GRID, channel=scene_of().channels)
@@ -233,3 +257,18 @@ def test_bad_input():
         grater.Channel(stokes="V")
     with pytest.raises(ValueError, match="stokes = 'Q' is of polarised light, but curve = 'total'"):
         grater.Channel(curve="total", stokes="Q")
+
+
+@pytest.mark.skipif("GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder")
+def test_u_phi_of_a_real_disk_has_our_sign():
+    """What the PSF makes of HR 4796 A is in U_phi of GPI, from where its Q_phi is."""
+    path = pathlib.Path(os.environ["GRATER_DATA"], "disks", "hr4796a_H_pol.fits.gz")
+    q, u = (grater.Observation.from_gpi(path, 71.9, stokes=name) for name in ("Q_phi", "U_phi"))
+    phase = grater.Polarized(grater.HenyeyGreenstein(0.4))
+    ring = grater.Disk(77, 76.8, 26.1, alpha_in=20, alpha_out=-12, scale_height=1.5, phase=phase)
+    seen = images(scene_of(("Q_phi", "U_phi"), ring, q.grid, {"psf": grater.GaussianPSF(3.8)}))
+    for name, data in (("Q_phi", q), ("U_phi", u)):
+        used, model = np.asarray(data.used), np.asarray(seen[name])
+        image, model, error = (np.asarray(a)[used] for a in (data.image, model, data.error))
+        sigma = 1 / np.sqrt(np.sum((model / error) ** 2))
+        assert np.sum(image * model / error**2) * sigma > 10, name
