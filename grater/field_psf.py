@@ -21,7 +21,7 @@ from pytreefit.extend import (
 )
 
 from ._arrays import opened, position, real_array
-from .psf import AbstractPSF, centred_stamps, convolved_sum
+from .psf import AbstractPSF, centred_stamps, convolved_sum, warn_off_centre
 
 Interpolation = Literal["linear", "nearest"]
 
@@ -211,6 +211,11 @@ class FieldPSF(AbstractPSF):
         ValueError, TypeError
             For PSFs that are not finite, positions of another number, at one place or, to
             interpolate, on one line, and other values that make no sense.
+
+        Warns
+        -----
+        UserWarning
+            Where no centre is given and the brightest PSF is not about that pixel.
         """
         stamps, n, accuracy, shape = _taken(images, oversample, accuracy, shape, center)
         places = as_data("FieldPSF: positions", positions, "pix")
@@ -313,7 +318,9 @@ def _taken(images, oversample, accuracy, shape, center):
     shape = as_whole_numbers("FieldPSF: shape", shape)
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"FieldPSF: shape = {shape} is not (rows, columns) of an image.")
-    if center is not None:
+    if center is None:
+        warn_off_centre("FieldPSF: images", stamps[np.argmax(stamps.sum(axis=(1, 2)))])
+    else:
         at = position("FieldPSF: center", center)
         stamps = centred_stamps(stamps, at, "FieldPSF: center")
     return stamps, n, accuracy, shape

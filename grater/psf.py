@@ -301,7 +301,7 @@ class ImagePSF(AbstractPSF):
                 'it. Subtract less background, or choose normalization="none".'
             )
         if self.center is None and image.max() > 0:
-            _warn_off_centre(image)
+            warn_off_centre("ImagePSF.image", image)
 
     @property
     def points_per_pixel(self):
@@ -331,7 +331,7 @@ def _centred(kernel, center):
     return jnp.pad(kernel, pads)
 
 
-def _warn_off_centre(image: np.ndarray) -> None:
+def warn_off_centre(where: str, image: np.ndarray) -> None:
     """Warn where the light above half of the maximum is not about the pixel (kx // 2, ky // 2)."""
     above = np.maximum(image / image.max() - 0.5, 0.0)
     ky, kx = image.shape
@@ -341,7 +341,7 @@ def _warn_off_centre(image: np.ndarray) -> None:
     )
     if math.hypot(x - kx // 2, y - ky // 2) > _OFF_CENTRE:
         warnings.warn(
-            f"ImagePSF.image of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
+            f"{where} of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
             f"centre is taken to be the pixel ({kx // 2}, {ky // 2}) from 0: the image would be "
             "shifted. Give center=(x, y), that pixel if it is right.",
             stacklevel=4,

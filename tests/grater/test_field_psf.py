@@ -194,6 +194,15 @@ def test_centres_between_pixels():
     np.testing.assert_allclose(convolve(even, image), convolve(odd, image), atol=2e-6)
 
 
+def test_stamps_off_their_centre_are_said():
+    row, column = np.indices((8, 8)) - 3.5
+    even = np.exp(-(row**2 + column**2) / 4) * np.ones((6, 1, 1))
+    with pytest.warns(
+        UserWarning, match=r"FieldPSF: images .* about \(3.50, 3.50\).* pixel \(4, 4\)"
+    ):
+        grater.FieldPSF.from_positions(even, PLACES, SHAPE)
+
+
 @pytest.fixture(scope="module")
 def seen():
     """A disk, its PSF measured around it, and its image."""
