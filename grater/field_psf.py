@@ -189,16 +189,14 @@ class FieldPSF(AbstractPSF):
             PSFs as they are to be used, shape (n, ky, kx): sums below 1 are light that a
             coronagraph holds back, or that falls beside the stamp.
         positions
-            Zero-based pixels (x, y) of the image at which they hold, shape (n, 2); also outside of
-            the image. A place known by its offset from the star is at the star's pixel and that.
+            Zero-based pixels (x, y) of the image at which they hold, or beyond it, shape (n, 2).
         shape
             Rows and columns (ny, nx) of the image, as of a `Grid`.
         interpolation
             "linear" between the places (in the triangles of Delaunay, and beyond them what is at
             the nearest point of their hull): continuous. "nearest": zones with hard edges.
         accuracy
-            Largest `error` that the compression may have; 0 keeps all PSFs as they are, which takes
-            as many convolutions as there are PSFs.
+            Largest `error` that the compression may have; 0 keeps all PSFs, a convolution each.
         oversample
             Points per pixel along each side at which the PSFs are sampled; the view's is a
             multiple.
@@ -209,13 +207,13 @@ class FieldPSF(AbstractPSF):
         Raises
         ------
         ValueError, TypeError
-            For PSFs that are not finite, positions of another number, at one place or, to
-            interpolate, on one line, and other values that make no sense.
+            For PSFs that are not finite, and positions of another number, at one place or, to
+            interpolate, on one line.
 
         Warns
         -----
         UserWarning
-            Where no centre is given and the brightest PSF is not about that pixel.
+            Where no centre is given, and the brightest PSF is not about that pixel.
         """
         stamps, n, accuracy, shape = _taken(images, oversample, accuracy, shape, center)
         places = as_data("FieldPSF: positions", positions, "pix")

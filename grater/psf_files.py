@@ -166,7 +166,7 @@ def read_grater_jax_optics(
     FileNotFoundError, ValueError
         Where a file is not there, or arrays do not fit together.
     """
-    shape = as_whole_numbers("read_grater_jax_optics: shape", shape)
+    pixels = as_whole_numbers("read_grater_jax_optics: shape", shape)
     check_kind("read_grater_jax_optics: suffix", suffix, str)
     roll = as_whole_number("read_grater_jax_optics: roll", roll, 0)
     stamps, zones, masks = (
@@ -180,11 +180,11 @@ def read_grater_jax_optics(
         )
     if roll >= len(zones):
         raise ValueError(f"roll = {roll}, but {os.fspath(folder)} has {len(zones)}, from 0.")
-    n = max(zones.shape[1] // shape[0], 1)
-    if zones.shape[1:] != tuple(n * side for side in shape):
+    n = max(zones.shape[1] // pixels[0], 1)
+    if zones.shape[1:] != tuple(n * side for side in pixels):
         raise ValueError(
             f"psf_inds_rolls has {zones.shape[1:]} points, which are no whole number for each of "
-            f"shape = {shape} pixels along a side."
+            f"shape = {pixels} pixels along a side."
         )
     psf = FieldPSF.from_zones(stamps, zones[roll], accuracy=accuracy, oversample=n)
     return {"psf": psf, "transmission": masks[roll], "oversample": n}
