@@ -72,7 +72,7 @@ class FieldPSF(AbstractPSF):
     >>> corners = [(0, 0), (20, 0), (0, 20), (20, 20)]
     >>> psf = FieldPSF.from_positions(stamps, corners, (21, 21), accuracy=1e-2)
     >>> psf.terms, bool(psf.error <= 1e-2)
-    (2, True)
+    (3, True)
     """
 
     images: Float[Array, "terms ky kx"] = eqx.field(
