@@ -254,7 +254,52 @@ def posteriors():
     return table(["star", *columns.values()], rows, found)
 
 
+def field_psf():
+    """Time and error of a hundred PSFs over a field."""
+    found = result("field_psf")
+    columns = {
+        "terms": "convolutions",
+        "stated error": "stated error",
+        "error": "error",
+        "from linear": "from linear",
+    }
+    rows = [
+        [
+            row["case"],
+            row["terms"],
+            *(f"{row[key]:.0e}" if row[key] else "" for key in list(columns)[1:]),
+            number(row["ms"]),
+            number(row["gradient, ms"]),
+        ]
+        for row in found["rows"]
+    ]
+    what = f"{found['psfs']} PSFs, {found['side']} x {found['side']} pixels"
+    return table([what, *columns.values(), "image, ms", "gradient, ms"], rows, found)
+
+
+def stokes():
+    """Polarised rings near the star, in percent of the convolved intensity."""
+    found = result("stokes")
+    columns = {
+        "peak": "peak of Q_phi, % of the scalar's",
+        "sum": "sum of Q_phi, % of the scalar's",
+        "difference": "largest difference, % of the scalar's peak",
+        "U_phi": "largest U_phi, % of Q_phi's peak",
+    }
+    rows = [
+        [
+            f"{row['inclination']}°",
+            f"{row['distance, FWHM']} FWHM",
+            *(number(100 * row[key]) for key in columns),
+        ]
+        for row in found["rows"]
+    ]
+    return table(["inclination", "radius", *columns.values()], rows, found)
+
+
 TABLES = (
+    field_psf,
+    stokes,
     periods,
     posteriors,
     disks,

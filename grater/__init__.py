@@ -32,6 +32,7 @@ from .derived import (
 )
 from .disk import Disk as Disk
 from .exposure import Exposure as Exposure
+from .field_psf import FieldPSF as FieldPSF
 from .integrate import Rule as Rule
 from .likelihood import JointObservation as JointObservation
 from .noise import (
@@ -61,9 +62,14 @@ from .plot import (
 )
 from .psf import (
     AbstractPSF as AbstractPSF,
+    EllipticalGaussianPSF as EllipticalGaussianPSF,
     GaussianPSF as GaussianPSF,
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
+)
+from .psf_files import (
+    read_grater_jax_optics as read_grater_jax_optics,
+    read_psf_grid as read_psf_grid,
 )
 from .scene import Scene as Scene
 from .search import DiskSearch as DiskSearch, search as search

@@ -390,6 +390,7 @@ class Observation(AbstractObservation):
         path: str | os.PathLike,
         distance: Any,
         *,
+        stokes: str = "Q_phi",
         crop: int | None = None,
         inner: float = 12.0,
         outer: float | None = None,
@@ -400,7 +401,7 @@ class Observation(AbstractObservation):
     ) -> Self:
         r"""Read a Gemini Planet Imager image in radial Stokes parameters.
 
-        It is :math:`Q_\phi`, its error the `noise_map` of :math:`U_\phi` over the full frame.
+        Its error is the `noise_map` of :math:`U_\phi` over the full frame.
 
         Parameters
         ----------
@@ -408,6 +409,8 @@ class Observation(AbstractObservation):
             FITS file of the GPI pipeline with STKESTYP = RADIAL, North up, East left.
         distance : float
             Distance of the star, pc.
+        stokes : str
+            "Q_phi" or "U_phi"; both fit a `Channel` of the same ``stokes``.
         crop : int, optional
             Odd size of the square to keep about the star, pixels; by default 5 more on each side
             than the mask needs.
@@ -432,7 +435,7 @@ class Observation(AbstractObservation):
         FileNotFoundError, ValueError
             If the file or its HDU 'SCI' is not there, or holds no such image at GPI's scale.
         """
-        found = read_gpi(path, pixel_scale, center, check_header, noise_width)
+        found = read_gpi(path, stokes, pixel_scale, center, check_header, noise_width)
         observation = cls(**found, distance=distance)
         if outer is None:
             outer = field_radius(np.asarray(observation.finite), observation.center, inner)

@@ -1,5 +1,7 @@
 """What light passes on its way into an image, and how the image scatters."""
 
+from typing import get_args
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +9,12 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model
-from pytreefit.extend import check_kind, check_shape
+from pytreefit.extend import check_choice, check_kind, check_shape
 
-from ._arrays import real_array
+from ._arrays import mean_of_blocks, real_array
 from .noise import AbstractNoise, GaussianNoise
 from .psf import AbstractPSF
+from .stokes import Stokes
 
 
 def _map(name):
@@ -40,8 +43,8 @@ class Channel(Model):
     psf
         None leaves the image sharp.
     transmission
-        Coronagraph's transmission before the PSF, shape (ny, nx), 0 to 1. Beyond the grid it is
-        what it is at the grid's edge.
+        Coronagraph's transmission before the PSF, shape (ny, nx), 0 to 1, or with as many points
+        per pixel as the PSF has. Beyond the grid it is what it is at the grid's edge.
     throughput
         What reaches the image after the PSF (post-processing losses), shape (ny, nx).
     noise
@@ -49,6 +52,11 @@ class Channel(Model):
     curve
         Which of its curves the dust shows: "total" or "polarized" intensity of `Polarized` phase
         functions. None is the phase function itself.
+    stokes
+        "Q_phi", "U_phi", "Q" or "U" of light that is polarised about the star, with the curve as
+        its intensity: Q and U, from North through East on the sky, pass the optics, and are turned
+        back about the star in each pixel. None is the intensity alone, which close to the star and
+        within a PSF's width of its structure is not what a polarimeter measures.
 
     Raises
     ------
@@ -63,9 +71,17 @@ class Channel(Model):
     throughput: Float[Array, "ny nx"] | None = eqx.field(converter=_map("throughput"), default=None)
     noise: AbstractNoise = eqx.field(default_factory=GaussianNoise)
     curve: str | None = eqx.field(static=True, default=None)
+    stokes: Stokes | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         check_kind("curve", self.curve, str | None)
+        if self.stokes is not None:
+            check_choice("stokes", self.stokes, get_args(Stokes))
+            if self.curve == "total":
+                raise ValueError(
+                    f"stokes = {self.stokes!r} is of polarised light, but curve = 'total': give "
+                    "curve='polarized'."
+                )
         if self.psf is not None and not isinstance(self.psf, AbstractPSF):
             raise TypeError(
                 f"psf = {self.psf!r} is not a PSF. Wrap a measured one: ImagePSF(image)."
@@ -74,13 +90,21 @@ class Channel(Model):
             raise TypeError(f"noise = {self.noise!r} is not an AbstractNoise.")
 
     def check_shape(self, shape: tuple[int, int]) -> None:
-        """ValueError where a map has another shape than the grid."""
-        for name in ("transmission", "throughput"):
+        """ValueError where a map or the PSF is for another shape than the grid's."""
+        if self.psf is not None:
+            self.psf.check_shape(shape)
+        fine = tuple(self.points_per_pixel * n for n in shape)
+        for name, known in (("transmission", (shape, fine)), ("throughput", (shape,))):
             value = getattr(self, name)
-            if value is not None and value.shape != shape:
+            if value is not None and value.shape not in known:
                 raise ValueError(
                     f"{name} has shape {value.shape}, the grid has {shape}. They must be the same."
                 )
+
+    @property
+    def points_per_pixel(self) -> int:
+        """Points along each side of a pixel at which the sharp image is needed."""
+        return 1 if self.psf is None else self.psf.points_per_pixel
 
     def through(
         self, sharp: Float[Array, "my mx"], margin: tuple[int, int]
@@ -90,16 +114,22 @@ class Channel(Model):
         Parameters
         ----------
         sharp
-            Intensity on the grid and a margin around it.
+            Intensity on the grid and a margin around it, at `points_per_pixel`.
         margin
-            Its rows and columns on each side.
+            Its rows and columns of pixels on each side.
         """
-        (rows, columns), (ny, nx) = margin, sharp.shape
+        n = self.points_per_pixel
+        rows, columns = (n * m for m in margin)
+        ny, nx = (m - 2 * k for m, k in zip(sharp.shape, (rows, columns), strict=True))
         if self.transmission is not None:
-            pads = ((rows, rows), (columns, columns))
-            sharp = sharp * jnp.pad(self.transmission, pads, mode="edge")
+            passed = self.transmission
+            if passed.shape != (ny, nx):
+                passed = jnp.repeat(jnp.repeat(passed, n, axis=0), n, axis=1)
+            sharp = sharp * jnp.pad(passed, ((rows, rows), (columns, columns)), mode="edge")
         if self.psf is None:
-            image = sharp[rows : ny - rows, columns : nx - columns]
+            image = sharp[rows : rows + ny, columns : columns + nx]
         else:
-            image = self.psf.convolve(sharp, margin)
+            image = self.psf.convolve(sharp, (rows, columns))
+        if n > 1:
+            image = mean_of_blocks(image, n)
         return image if self.throughput is None else image * self.throughput

@@ -3,7 +3,7 @@
 import abc
 import math
 import warnings
-from typing import Literal
+from typing import Literal, Self
 
 import equinox as eqx
 import jax
@@ -13,7 +13,14 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_number, as_whole_number, check_choice, is_traced, unit_of
+from pytreefit.extend import (
+    as_floats,
+    as_number,
+    as_whole_number,
+    check_choice,
+    is_traced,
+    unit_of,
+)
 
 from ._arrays import position, real_array
 
@@ -32,10 +39,22 @@ class AbstractPSF(Model):
         """The PSF on the pixel grid; its centre is the pixel (ky // 2, kx // 2)."""
 
     @property
+    def points_per_pixel(self) -> int:
+        """Points along each side of a pixel at which the kernel is sampled."""
+        return 1
+
+    @property
     def reach(self) -> tuple[int, int]:
-        """Rows and columns from which light falls into a pixel, on each side of it."""
-        ky, kx = jax.eval_shape(self.kernel).shape
-        return ky // 2, kx // 2
+        """Rows and columns of pixels from which light falls into one, on each side of it."""
+        ky, kx = (-(-(k // 2) // self.points_per_pixel) for k in jax.eval_shape(self.kernel).shape)
+        return ky, kx
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        """ValueError where the PSF is not for an image of this shape (ny, nx)."""
+
+    def crop(self, rows: slice, columns: slice) -> Self:
+        """Return the PSF of a part of the image: itself where it is the same everywhere."""
+        return self
 
     def convolve(
         self, image: Float[Array, "ny nx"], margin: tuple[int, int] = (0, 0)
@@ -45,10 +64,10 @@ class AbstractPSF(Model):
         Parameters
         ----------
         image
-            Sharp image; beyond its edges there is no light.
+            Sharp image, sampled as the kernel is; beyond its edges there is no light.
         margin
-            Rows and columns that are cut off on each side of the result. Where they are at least
-            `reach`, no light is missing.
+            Rows and columns of it that are cut off on each side of the result. Where they are at
+            least `reach`, in pixels, no light is missing.
 
         Returns
         -------
@@ -56,12 +75,40 @@ class AbstractPSF(Model):
             Shape (ny - 2 margin[0], nx - 2 margin[1]).
         """
         kernel = self.kernel()
-        sizes = zip(image.shape, kernel.shape, margin, strict=True)
-        # what wraps round falls on zeros or is cut off
-        padded = tuple(_quick_size(n + max(0, k // 2 - m)) for n, k, m in sizes)
-        product = jnp.fft.rfft2(image, s=padded) * jnp.fft.rfft2(_from_origin(kernel, padded))
-        inside = tuple(slice(m, n - m) for n, m in zip(image.shape, margin, strict=True))
-        return jnp.fft.irfft2(product, s=padded)[inside]
+
+        def spectrum(padded):
+            return jnp.fft.rfft2(image, s=padded) * jnp.fft.rfft2(_from_origin(kernel, padded))
+
+        return _filtered(spectrum, image.shape, kernel.shape, margin)
+
+
+def convolved_sum(
+    images: Float[Array, "terms ny nx"],
+    kernels: Float[Array, "terms ky kx"],
+    margin: tuple[int, int],
+) -> Float[Array, "my mx"]:
+    """The sum of several images, each convolved with its kernel, see `AbstractPSF.convolve`."""
+
+    def spectrum(padded):
+        def add(total, term):
+            image, kernel = term
+            product = jnp.fft.rfft2(image, s=padded) * jnp.fft.rfft2(_from_origin(kernel, padded))
+            return total + product, None
+
+        one = jax.eval_shape(lambda image: jnp.fft.rfft2(image, s=padded), images[0])
+        nothing = jnp.zeros(one.shape, one.dtype)
+        return jax.lax.scan(add, nothing, (images, kernels))[0]
+
+    return _filtered(spectrum, images.shape[1:], kernels.shape[1:], margin)
+
+
+def _filtered(spectrum, shape, kernel_shape, margin):
+    """The image of a spectrum, a function of the padded shape, inside of the margin."""
+    sizes = zip(shape, kernel_shape, margin, strict=True)
+    # what wraps round falls on zeros or is cut off
+    padded = tuple(_quick_size(n + max(0, k // 2 - m)) for n, k, m in sizes)
+    inside = tuple(slice(m, n - m) for n, m in zip(shape, margin, strict=True))
+    return jnp.fft.irfft2(spectrum(padded), s=padded)[inside]
 
 
 class GaussianPSF(AbstractPSF):
@@ -87,10 +134,64 @@ class GaussianPSF(AbstractPSF):
         self.size = _kernel_size("GaussianPSF", fwhm, 3.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5)
+        _check_size(self, 1.5, self.fwhm)
 
     def kernel(self):
         return _unit_sum(jnp.exp(-4.0 * math.log(2.0) * _radius_squared(self.size, self.fwhm)))
+
+
+class EllipticalGaussianPSF(AbstractPSF):
+    r"""A Gaussian of elliptic contours, sampled at the pixels' centres, of sum 1.
+
+    .. math::
+        P \propto \exp\left[-4 \ln 2 \left(u^2 / \mathrm{FWHM}_{major}^2
+        + v^2 / \mathrm{FWHM}_{minor}^2\right)\right], \quad
+        u = y \cos A - x \sin A, \quad v = x \cos A + y \sin A
+
+    with the columns :math:`x` and rows :math:`y` from the centre.
+
+    Parameters
+    ----------
+    fwhm_major, fwhm_minor
+        Full widths at half maximum along the two axes in pixels, > 0.
+    angle
+        Of the major axis on the detector, degrees from its y axis (up) towards -x (left): the
+        position angle less the roll, where the detector is not mirrored.
+    size
+        Pixels of the kernel along a side, odd; by default it reaches to three times the larger
+        FWHM.
+    """
+
+    fwhm_major: Float[Array, ""] = param(
+        unit="pix", bounds="(0, inf)", label="FWHM$_{major}$", doc="width along the major axis"
+    )
+    fwhm_minor: Float[Array, ""] = param(
+        unit="pix", bounds="(0, inf)", label="FWHM$_{minor}$", doc="width along the minor axis"
+    )
+    angle: Float[Array, ""] = param(
+        unit="deg", label="$A$", doc="major axis, from the detector's y axis towards -x"
+    )
+    size: int = eqx.field(static=True)
+
+    def __init__(self, fwhm_major, fwhm_minor, angle, size: int | None = None):
+        self.fwhm_major, self.fwhm_minor, self.angle = fwhm_major, fwhm_minor, angle
+        widths = {"fwhm_major": fwhm_major, "fwhm_minor": fwhm_minor}
+        sizes = (
+            _kernel_size("EllipticalGaussianPSF", width, 3.0, size, name)
+            for name, width in widths.items()
+        )
+        self.size = max(sizes)
+
+    def __check_init__(self):
+        for width in (self.fwhm_major, self.fwhm_minor):
+            _check_size(self, 1.5, width)
+
+    def kernel(self):
+        place = jnp.asarray(np.arange(self.size) - self.size // 2, self.angle.dtype)
+        x, y, turn = place[None, :], place[:, None], jnp.deg2rad(self.angle)
+        along = (y * jnp.cos(turn) - x * jnp.sin(turn)) / self.fwhm_major
+        across = (x * jnp.cos(turn) + y * jnp.sin(turn)) / self.fwhm_minor
+        return _unit_sum(jnp.exp(-4.0 * math.log(2.0) * (along**2 + across**2)))
 
 
 class MoffatPSF(AbstractPSF):
@@ -127,7 +228,7 @@ class MoffatPSF(AbstractPSF):
         self.size = _kernel_size("MoffatPSF", fwhm, 6.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5)
+        _check_size(self, 1.5, self.fwhm)
 
     def kernel(self):
         spread = 4.0 * (jnp.exp2(1.0 / self.beta) - 1.0)
@@ -148,6 +249,9 @@ class ImagePSF(AbstractPSF):
     center
         Zero-based position (x, y) of the PSF's centre; a fraction of a pixel is shifted without
         blurring, in Fourier space. By default the pixel (kx // 2, ky // 2).
+    oversample
+        Points per pixel along each side at which the image is sampled. The disk is rendered on as
+        many, or a multiple: ``View(oversample=)``. The result is averaged over each pixel.
 
     Raises
     ------
@@ -168,6 +272,11 @@ class ImagePSF(AbstractPSF):
     center: tuple[float, float] | None = eqx.field(
         static=True, default=None, converter=lambda value: _center(value)
     )
+    oversample: int = eqx.field(
+        static=True,
+        default=1,
+        converter=lambda value: as_whole_number("ImagePSF.oversample", value, 1),
+    )
 
     def __check_init__(self):
         if self.image.ndim != 2:
@@ -175,7 +284,7 @@ class ImagePSF(AbstractPSF):
                 f"ImagePSF.image has shape {self.image.shape}, not (ky, kx): one 2-d image."
             )
         check_choice("ImagePSF.normalization", self.normalization, _NORMALIZATIONS)
-        _check_center(self.center, self.image.shape)
+        _check_center("ImagePSF.center", self.center, self.image.shape)
         if isinstance(self.image, Tracer):
             return
         image = np.asarray(self.image)
@@ -192,25 +301,37 @@ class ImagePSF(AbstractPSF):
                 'it. Subtract less background, or choose normalization="none".'
             )
         if self.center is None and image.max() > 0:
-            _warn_off_centre(image)
+            warn_off_centre("ImagePSF.image", image)
+
+    @property
+    def points_per_pixel(self):
+        return self.oversample
 
     def kernel(self):
         kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
-        if self.center is None:
-            return kernel
-        column, row = (round(c) for c in self.center)
-        kernel = _shifted(kernel, (row - self.center[1], column - self.center[0]))
-        ky, kx = kernel.shape
-        # as many pixels on either side of the centre
-        half_y, half_x = max(row, ky - 1 - row), max(column, kx - 1 - column)
-        pads = (
-            (half_y - row, half_y - (ky - 1 - row)),
-            (half_x - column, half_x - (kx - 1 - column)),
-        )
-        return jnp.pad(kernel, pads)
+        return kernel if self.center is None else _centred(kernel, self.center)
 
 
-def _warn_off_centre(image: np.ndarray) -> None:
+def centred_stamps(stamps: np.ndarray, center: tuple[float, float], where: str) -> np.ndarray:
+    """Stamps, shape (n, ky, kx), moved and padded so that (x, y) is their middle pixel."""
+    _check_center(where, center, stamps.shape[1:])
+    return np.asarray(jax.vmap(lambda stamp: _centred(stamp, center))(as_floats(stamps)), float)
+
+
+def _centred(kernel, center):
+    column, row = (round(c) for c in center)
+    kernel = _shifted(kernel, (row - center[1], column - center[0]))
+    ky, kx = kernel.shape
+    # as many pixels on either side of the centre
+    half_y, half_x = max(row, ky - 1 - row), max(column, kx - 1 - column)
+    pads = (
+        (half_y - row, half_y - (ky - 1 - row)),
+        (half_x - column, half_x - (kx - 1 - column)),
+    )
+    return jnp.pad(kernel, pads)
+
+
+def warn_off_centre(where: str, image: np.ndarray) -> None:
     """Warn where the light above half of the maximum is not about the pixel (kx // 2, ky // 2)."""
     above = np.maximum(image / image.max() - 0.5, 0.0)
     ky, kx = image.shape
@@ -220,7 +341,7 @@ def _warn_off_centre(image: np.ndarray) -> None:
     )
     if math.hypot(x - kx // 2, y - ky // 2) > _OFF_CENTRE:
         warnings.warn(
-            f"ImagePSF.image of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
+            f"{where} of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
             f"centre is taken to be the pixel ({kx // 2}, {ky // 2}) from 0: the image would be "
             "shifted. Give center=(x, y), that pixel if it is right.",
             stacklevel=4,
@@ -231,13 +352,13 @@ def _center(value):
     return None if value is None else position("ImagePSF.center", value)
 
 
-def _check_center(center, shape) -> None:
+def _check_center(where, center, shape) -> None:
     if center is None:
         return
     inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(center, shape[::-1], strict=True))
     if not inside:
         raise ValueError(
-            f"ImagePSF.center = {center} is not a position (x, y) in zero-based pixels of an image "
+            f"{where} = {center} is not a position (x, y) in zero-based pixels of an image "
             f"of shape {shape}."
         )
 
@@ -281,16 +402,16 @@ def _unit_sum(kernel):
     return kernel / jnp.sum(kernel)
 
 
-def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
+def _kernel_size(name: str, fwhm, reach: float, size: int | None, field: str = "fwhm") -> int:
     if unit_of(fwhm) is not None and unit_of(fwhm).is_equivalent("arcsec"):
         raise TypeError(
-            f"{name}.fwhm = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
+            f"{name}.{field} = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
             "scale, for example 0.05 / 0.014166."
         )
     if size is not None:
         return as_whole_number(f"{name}.size", size)
     if not is_traced(fwhm):
-        fwhm = as_number(f"{name}.fwhm", fwhm, "pix")
+        fwhm = as_number(f"{name}.{field}", fwhm, "pix")
     try:
         return 2 * max(1, math.ceil(reach * float(fwhm))) + 1
     except Exception as error:
@@ -300,12 +421,12 @@ def _kernel_size(name: str, fwhm, reach: float, size: int | None) -> int:
         ) from error
 
 
-def _check_size(psf, reach: float):
+def _check_size(psf, reach: float, fwhm):
     name = type(psf).__name__
     if psf.size < 1 or psf.size % 2 == 0:
         raise ValueError(f"{name}.size = {psf.size} is not an odd number of pixels.")
     try:
-        fwhm = float(psf.fwhm)
+        fwhm = float(fwhm)
     except Exception:  # traced: nothing to check
         return
     if psf.size // 2 < reach * fwhm - 1.0:

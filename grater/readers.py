@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pytreefit.extend import as_booleans, as_data
+from pytreefit.extend import as_booleans, as_data, check_choice
 
 from ._arrays import position
 from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in
@@ -244,7 +244,12 @@ def _as_numbers(pixel_scale: Any, center: Any) -> tuple[float | None, Any]:
 
 
 def read_gpi(
-    path: str | os.PathLike, pixel_scale: Any, center: Any, check: bool, noise_width: float
+    path: str | os.PathLike,
+    stokes: str,
+    pixel_scale: Any,
+    center: Any,
+    check: bool,
+    noise_width: float,
 ) -> dict[str, Any]:
     """Return what an `Observation` is made of, except distance, out of a GPI file.
 
@@ -255,6 +260,7 @@ def read_gpi(
     from astropy.io import fits
 
     path = os.fspath(path)
+    check_choice("from_gpi: stokes", stokes, ("Q_phi", "U_phi"))
     with fits.open(path) as file:
         hdus: Any = file
         if "SCI" not in hdus:
@@ -288,7 +294,7 @@ def read_gpi(
         )
     q_phi, u_phi = np.where((data == 0).all(axis=0), np.nan, data[1:3].astype(np.float64))
     return dict(
-        image=q_phi,
+        image=q_phi if stokes == "Q_phi" else u_phi,
         error=noise_map(u_phi, center, noise_width),
         pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
         center=center,

@@ -116,30 +116,40 @@ def _level(observation, scene: Scene, n: int, side: int | None, radii) -> Level:
     assert isinstance(view, View)
     (channel,) = view.channels.values()
     maps = {
-        name: None if value is None else mean_of_blocks(value[window], n)
+        name: None if value is None else mean_of_blocks(_on_pixels(value, view)[window], n)
         for name, value in (
             ("transmission", channel.transmission),
             ("throughput", channel.throughput),
         )
     }
-    psf = channel.psf if n == 1 else GaussianPSF(math.hypot(_width(channel.psf) / n, _PIXEL))
+    if n > 1:
+        psf = GaussianPSF(math.hypot(_width(channel.psf) / n, _PIXEL))
+    else:
+        psf = channel.psf and channel.psf.crop(*window)
+    seen = {name: getattr(channel, name) for name in ("noise", "curve", "stokes")}
     changed = {
-        "channel": Channel(psf, noise=channel.noise, curve=channel.curve, **maps),
+        "channel": Channel(psf, **seen, **maps),
         "grid": observation.grid,
         "margin": None,
         "inner_radius": view.inner_radius / n,
-        "oversample": 1,
+        "oversample": psf.points_per_pixel if psf else 1,
         "accuracy": max(view.accuracy, 1e-3),
     }
     return Level(observation, Scene(scene.disk, view=rebuild(view, changed)), radii)
 
 
+def _on_pixels(value, view: View):
+    """A map, of points of pixels perhaps, on the pixels."""
+    return mean_of_blocks(value, value.shape[0] // view.grid.shape[0])
+
+
 def _width(psf: AbstractPSF | None) -> float:
-    """Diameter of the circle of as many pixels as are above half of the peak."""
+    """Diameter in pixels of the circle of as many as are above half of the peak."""
     if psf is None:
         return 0.0
     kernel = psf.kernel()
-    return 2.0 * math.sqrt(float(jnp.sum(kernel > 0.5 * jnp.max(kernel))) / math.pi)
+    points = float(jnp.sum(kernel > 0.5 * jnp.max(kernel)))
+    return 2.0 * math.sqrt(points / math.pi) / psf.points_per_pixel
 
 
 def asymmetry_path(phase: AbstractPhaseFunction) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -27,10 +28,11 @@ from pytreefit.extend import (
     rebuild,
 )
 
-from ._arrays import opened, real_array
+from ._arrays import mean_of_blocks, opened, real_array
 from .disk import intensities
 from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
+from .stokes import double_angle, emitted, measured
 
 
 class Grid(Model):
@@ -88,7 +90,7 @@ class View(Model):
     ----------
     grid
         Pixels of the image and the star's place on them, from `Observation.grid` or by `Grid`.
-    psf, transmission, throughput, noise, curve
+    psf, transmission, throughput, noise, curve, stokes
         A short way to write ``channel=Channel(psf, transmission, ...)``, see `Channel`.
     channel
         A `Channel`, or a dictionary of several that share the pixels: one integration serves them
@@ -118,7 +120,8 @@ class View(Model):
         itself where there is dust at the star.
     oversample
         Points per pixel along each side over which the intensity is averaged. With 1 it is the
-        value at the pixel's centre, too coarse for disks thinner than a pixel.
+        value at the pixel's centre, too coarse for disks thinner than a pixel. A PSF that is
+        sampled more finely than the pixels needs as many points, or a multiple.
 
     Raises
     ------
@@ -180,6 +183,11 @@ class View(Model):
             )
         for channel in self.channels.values():
             channel.check_shape(self.grid.shape)
+            if self.oversample % channel.points_per_pixel:
+                raise ValueError(
+                    f"oversample = {self.oversample}, but the psf has {channel.points_per_pixel} "
+                    "points per pixel: render on as many, or a multiple."
+                )
         check_choice("parity", self.parity, (1, -1))
         _check_distortion(self.distortion)
         if not self.inner_radius > 0:
@@ -226,23 +234,44 @@ class View(Model):
         inside : array
             Where a point is nearer to the star than ``inner_radius``; its x and y are moved away.
         """
-        n, size = self.oversample, self.grid.pixel_size
+        west, north, squared = self._offsets(padding, self.oversample)
+        # a hair less, so that the pixels at exactly this distance count as outside in any precision
+        nearest = self.inner_radius * (1.0 - 1e-5)
+        inside, size = squared < nearest**2, self.grid.pixel_size
+        return jnp.where(inside, 1.0, west) * size, jnp.where(inside, 1.0, north) * size, inside
+
+    def _offsets(self, padding, n: int):
+        """To the West and to the North in pixels, of n points each; squared distances on these."""
         row, column = (
-            jnp.asarray((np.arange(-p * n, (m + p) * n) + 0.5) / n - 0.5, size.dtype)
+            jnp.asarray((np.arange(-p * n, (m + p) * n) + 0.5) / n - 0.5, self.roll.dtype)
             for m, p in zip(self.grid.shape, padding, strict=True)
         )
         right = self.parity * (column - self.grid.center[0])[None, :]
         up = (row - self.grid.center[1])[:, None]
-        # a hair less, so that the pixels at exactly this distance count as outside in any precision
-        nearest = self.inner_radius * (1.0 - 1e-5)
-        inside = right**2 + up**2 < nearest**2
+        squared = right**2 + up**2
         if self.distortion is not None:
             (a, b), (c, d) = self.distortion
             right, up = a * right + b * up, c * right + d * up
         roll = jnp.deg2rad(self.roll)
         sine, cosine = jnp.sin(roll), jnp.cos(roll)
-        west, north = right * cosine - up * sine, right * sine + up * cosine
-        return jnp.where(inside, 1.0, west) * size, jnp.where(inside, 1.0, north) * size, inside
+        return right * cosine - up * sine, right * sine + up * cosine, squared
+
+    def _seen(self, channel: Channel, light: Float[Array, "my mx"]) -> Float[Array, "ny nx"]:
+        """The image in one channel of light at the points of `sky_coordinates`, with `padding`."""
+        padding = self.padding()
+        n = self.oversample // channel.points_per_pixel
+
+        def through(light):
+            return channel.through(light if n == 1 else mean_of_blocks(light, n), padding)
+
+        if channel.stokes is None:
+            return through(light)
+        points, pixels = (
+            double_angle(*self._offsets(*where)[:2])
+            for where in ((padding, self.oversample), ((0, 0), 1))
+        )
+        q, u = jax.vmap(through)(emitted(light, *points))
+        return measured(channel.stokes, q, u, *pixels)
 
     def image(self, scene) -> Float[Array, "ny nx"]:
         """The image of a scene, shape (ny, nx).
@@ -302,16 +331,12 @@ def _check_distortion(matrix) -> None:
 
 @functools.partial(jit, threads=False)
 def _images(view: View, disks, rule: Rule) -> dict[str, Array]:
-    padding = view.padding()
     curves = tuple(dict.fromkeys(channel.curve for channel in view.channels.values()))
-    x, y, inside = view.sky_coordinates(padding)
+    x, y, inside = view.sky_coordinates(view.padding())
     parts = intensities(disks, x, y, rule, curves)
     light = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
-    n, (rows, columns) = view.oversample, inside.shape
-    if n > 1:
-        light = light.reshape(-1, rows // n, n, columns // n, n).mean(axis=(2, 4))
     return {
-        name: channel.through(light[curves.index(channel.curve)], padding)
+        name: view._seen(channel, light[curves.index(channel.curve)])
         for name, channel in view.channels.items()
     }
 

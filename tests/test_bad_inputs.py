@@ -88,7 +88,8 @@ CASES = {
     "PoissonNoise": every(grater.PoissonNoise, gain=1.0, background=0.0),
     "Rule": every(grater.Rule, accuracy=1e-4, nodes_on="auto"),
     "Channel": every(
-        grater.Channel, "curve", psf=grater.GaussianPSF(2.0), transmission=np.ones((8, 8)),
+        grater.Channel, "curve", "stokes", psf=grater.GaussianPSF(2.0),
+        transmission=np.ones((8, 8)),
         throughput=np.ones((8, 8)), noise=grater.GaussianNoise(),
     ),
     "View": every(
@@ -97,7 +98,8 @@ CASES = {
         accuracy=1e-4, nodes_on="auto", inner_radius=1.0, oversample=1,
     ),
     "View of parts": (
-        grater.View, {"grid": GRID}, ("psf", "noise", "transmission", "throughput", "curve"),
+        grater.View, {"grid": GRID}, ("psf", "noise", "transmission", "throughput", "curve",
+                                      "stokes"),
     ),
     "JointObservation": every(grater.JointObservation, images={"a": IMAGE}),
     "noise_map": every(
@@ -121,8 +123,26 @@ CASES = {
     ),
     "GaussianRing": (grater.GaussianRing, {"width": 0.1}, ("width",)),
     "GaussianPSF": every(grater.GaussianPSF, "size", fwhm=3.0),
+    "EllipticalGaussianPSF": every(
+        grater.EllipticalGaussianPSF, "size", fwhm_major=3.0, fwhm_minor=2.0, angle=30.0
+    ),
+    "FieldPSF": every(
+        grater.FieldPSF, images=np.ones((1, 3, 3)), weights=np.ones((1, 8, 8)), shape=(8, 8),
+        oversample=1, error=0.0,
+    ),
+    "FieldPSF.from_positions": every(
+        grater.FieldPSF.from_positions, "center", images=np.ones((4, 3, 3)) + np.eye(3),
+        positions=[(0, 0), (7, 0), (0, 7), (7, 7)], shape=(8, 8), interpolation="linear",
+        accuracy=1e-3, oversample=1,
+    ),
+    "FieldPSF.from_zones": every(
+        grater.FieldPSF.from_zones, "center", images=np.ones((1, 3, 3)), zones=np.zeros((8, 8)),
+        accuracy=1e-3, oversample=1,
+    ),
     "MoffatPSF": every(grater.MoffatPSF, "size", fwhm=3.0, beta=2.5),
-    "ImagePSF": every(grater.ImagePSF, "normalization", "center", image=np.eye(3)),
+    "ImagePSF": every(
+        grater.ImagePSF, "normalization", "center", "oversample", image=np.eye(3)
+    ),
     "Grid": every(grater.Grid, "center", shape=(8, 8), pixel_scale=0.1, distance=70.0),
     "Observation": (
         grater.Observation,
@@ -336,6 +356,7 @@ ALL = [(name, argument, kind) for name in CASES for argument in CASES[name][2] f
 RIGHT = {
     ("Channel", "curve"): {"text"},
     ("View of parts", "curve"): {"text"},
+    ("FieldPSF.from_zones", "images"): {"matrix"},
     ("Observation", "unit"): {"text"},
     ("Observation", "view"): {"text"},
     ("Exposure", "unit"): {"text"},

@@ -17,7 +17,19 @@ MAP = np.linspace(0.5, 1.0, 256).reshape(16, 16)
 ROUGH = {"accuracy": 1e-2, "nodes_on": "surfaces"}
 POLARIZED = grater.Polarized(grater.TabulatedPhase([0.0, 90.0, 180.0], [3.0, 1.0, 0.7]), 0.4)
 SCENES = {
-    "image": make_scene(psf=grater.ImagePSF(STAMP), transmission=MAP, throughput=MAP, **ROUGH),
+    "image": make_scene(
+        psf=grater.ImagePSF(STAMP), transmission=MAP, throughput=MAP, oversample=2, **ROUGH
+    ),
+    "field": make_scene(
+        make_disk(phase=POLARIZED),
+        psf=grater.FieldPSF(
+            np.stack([STAMP, STAMP.T]), np.linspace(0, 1, 2048).reshape(2, 32, 32), oversample=2
+        ),
+        curve="polarized",
+        stokes="U_phi",
+        oversample=2,
+        **ROUGH,
+    ),
     "gaussian": make_scene(
         make_disk(radial=grater.GaussianRing(0.2), alpha_in=None, alpha_out=None),
         psf=grater.GaussianPSF(2.0, size=15),
@@ -44,18 +56,24 @@ OTHERS = {
     "psf.image": np.ones((7, 7)),
     "psf.normalization": "peak",
     "psf.center": (1.7, 2.2),
+    "psf.oversample": 2,
+    "psf.images": np.ones((2, 3, 3)),
+    "psf.weights": np.linspace(1, 0, 2048).reshape(2, 32, 32),
+    "psf.shape": (16, 16),
+    "psf.error": 0.2,
     "psf.size": 21,
     "transmission": MAP[::-1],
     "throughput": None,
     "noise": grater.GaussianNoise(2.0),
     "curve": None,
+    "stokes": "Q_phi",
     "parity": -1,
     "distortion": np.array([[1.1, 0.0], [0.1, 0.9]]),
     "margin": 1,
     "accuracy": 1e-3,
     "nodes_on": "segments",
     "inner_radius": 2.0,
-    "oversample": 2,
+    "oversample": 4,
     "disk": make_disk(inclination=40.0),
     "disk.radial": grater.TwoPowerLaw(3.0, -3.0),
     "disk.vertical": grater.VerticalExponential(2.0),
@@ -133,5 +151,5 @@ def test_observations_too():
 def test_a_larger_grid_with_a_measured_psf():
     scene = SCENES["image"].set({"transmission": None, "throughput": None})
     larger = grater.Grid((21, 25), 0.1, 60.0)
-    fresh = make_scene(grid=larger, psf=grater.ImagePSF(STAMP), **ROUGH)
+    fresh = make_scene(grid=larger, psf=grater.ImagePSF(STAMP), oversample=2, **ROUGH)
     np.testing.assert_array_equal(scene.set({"grid": larger}).image(), fresh.image())

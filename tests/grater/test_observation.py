@@ -392,6 +392,11 @@ def test_from_gpi(tmp_path):
     np.testing.assert_allclose(
         observation.error[28 + 5, 28 + 12], cube[2, annulus].std(), rtol=1e-6
     )
+    other = Observation.from_gpi(path, 72.0, inner=5, stokes="U_phi")
+    np.testing.assert_array_equal(other.image[used], cube[2, 2:-2, 2:-2][used])
+    np.testing.assert_array_equal(other.error, observation.error)
+    with pytest.raises(ValueError, match="stokes = 'V' is unknown"):
+        Observation.from_gpi(path, 72.0, stokes="V")
 
 
 def test_from_gpi_keeps_every_finite_pixel_when_asked(tmp_path):

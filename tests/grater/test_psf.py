@@ -1,5 +1,7 @@
 """Point spread functions: against SciPy's direct convolution, and what they keep."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,6 +45,7 @@ def direct(image, kernel):
 
 PSFS = {
     "gaussian": grater.GaussianPSF(2.3),
+    "elliptical": grater.EllipticalGaussianPSF(3.1, 1.7, 35.0),
     "moffat": grater.MoffatPSF(2.0, 2.5),
     "odd": grater.ImagePSF(random_stamp(7, 5)),
     "even": grater.ImagePSF(random_stamp(6, 4)),
@@ -110,6 +113,74 @@ def test_kernels_reach_far_enough():
     assert grater.MoffatPSF(3.8, 3.0).size == 47
 
 
+def test_an_elliptical_gaussian():
+    """Its moments are those of its axes, from up to the left; a round one is a GaussianPSF."""
+    kernel = np.asarray(grater.EllipticalGaussianPSF(7.0, 4.0, 30.0).kernel())
+    row, column = np.indices(kernel.shape) - kernel.shape[0] // 2
+    assert kernel.sum() == pytest.approx(1.0, rel=1e-13)
+    up, left = np.sum(kernel * row**2), np.sum(kernel * column**2)
+    both = -np.sum(kernel * row * column)
+    major, minor = (width**2 / (8 * np.log(2)) for width in (7.0, 4.0))
+    turn = np.deg2rad(30.0)
+    assert up == pytest.approx(major * np.cos(turn) ** 2 + minor * np.sin(turn) ** 2, rel=1e-6)
+    assert left == pytest.approx(major * np.sin(turn) ** 2 + minor * np.cos(turn) ** 2, rel=1e-6)
+    assert both == pytest.approx((major - minor) * np.sin(turn) * np.cos(turn), rel=1e-6)
+    round_one = grater.EllipticalGaussianPSF(2.3, 2.3, 77.0)
+    np.testing.assert_allclose(round_one.kernel(), PSFS["gaussian"].kernel(), atol=1e-16)
+    slope = jax.jacfwd(lambda a: grater.EllipticalGaussianPSF(7.0, 4.0, a, 43).kernel())(30.0)
+    two = [grater.EllipticalGaussianPSF(7.0, 4.0, a, 43).kernel() for a in (30.001, 29.999)]
+    np.testing.assert_allclose(slope, (two[0] - two[1]) / 2e-3, atol=1e-10)
+    with pytest.raises(TypeError, match=r"EllipticalGaussianPSF.fwhm_minor = 0.05 arcsec is an"):
+        grater.EllipticalGaussianPSF(3.0, 0.05 * u.arcsec, 0.0)
+
+
+FINE = np.array([[row, column] for row in range(15) for column in range(21)]).reshape(15, 21, 2)
+FINE = np.exp(-((FINE[..., 0] - 7) ** 2) / 20 - (FINE[..., 1] - 10) ** 2 / 40 + FINE[..., 1] / 50)
+
+
+@pytest.mark.parametrize(("psf", "oversample"), [(3, 3), (3, 6), (1, 3)])
+def test_a_psf_of_more_points_than_pixels(psf, oversample):
+    """Transmission, convolution at the PSF's points, mean over the pixels; in this order."""
+    grid = grater.Grid((8, 9), 0.1, 60.0, center=(4.2, 3.9))
+    rough = {"accuracy": 1e-3, "nodes_on": "surfaces", "oversample": oversample}
+    mask = np.linspace(0.2, 1.0, 72).reshape(8, 9)
+    loss = mask[::-1, ::-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # off its centre
+        stamp = grater.ImagePSF(FINE, oversample=psf)
+    seen = grater.Scene(DISK, grid=grid, psf=stamp, transmission=mask, throughput=loss, **rough)
+    rows, columns = stamp.reach
+    assert (rows, columns) == {3: (3, 4), 1: (7, 10)}[psf]
+    wide = grater.Grid(
+        (8 + 2 * rows, 9 + 2 * columns), 0.1, 60.0, center=(4.2 + columns, 3.9 + rows)
+    )
+    x, y, inside = grater.View(wide, **rough).sky_coordinates()
+    light = np.asarray(jnp.where(inside, 0.0, DISK.intensity(x, y, RULE)))
+
+    def blocks(image, n):
+        ny, nx = image.shape
+        return image.reshape(ny // n, n, nx // n, n).mean(axis=(1, 3))
+
+    light = blocks(light, oversample // psf)
+    passed = np.kron(np.pad(mask, ((rows, rows), (columns, columns)), "edge"), np.ones((psf, psf)))
+    blurred = blocks(direct(light * passed, FINE / FINE.sum()), psf)
+    expected = blurred[rows:-rows, columns:-columns] * loss
+    np.testing.assert_allclose(seen.image(), expected, rtol=0, atol=1e-10 * expected.max())
+    if psf == 3 and oversample == 3:  # a mask as fine as the points
+        fine = seen.set({"transmission": np.kron(mask, np.ones((3, 3)))})
+        np.testing.assert_array_equal(fine.image(), seen.image())
+
+
+def test_points_that_do_not_fit_are_refused():
+    stamp = grater.ImagePSF(gaussian_image(15, 7, 7), oversample=3)
+    for n in (1, 2, 4):
+        message = f"oversample = {n}, but the psf has 3 points per pixel: render on as many"
+        with pytest.raises(ValueError, match=message):
+            grater.View(GRID, psf=stamp, oversample=n)
+    with pytest.raises(ValueError, match=r"transmission has shape \(24, 28\), the grid has"):
+        grater.View(GRID, psf=stamp, oversample=3, transmission=np.ones((24, 28)))
+
+
 @pytest.mark.parametrize("name", ["gaussian", "moffat"])
 def test_width_gradient_is_a_finite_difference(name):
     image = jnp.asarray(random_image(16, 16, seed=3))
@@ -162,6 +233,7 @@ def test_center_of_whole_pixels_is_a_roll():
 
 DISK = grater.Disk(30.0, 50.0, 20.0, alpha_in=5, alpha_out=-4, scale_height=1.5)
 GRID = grater.Grid((12, 14), 0.1, 60.0)
+RULE = grater.Rule(1e-3, "surfaces")
 
 
 def scene(psf):

@@ -13,6 +13,7 @@ from pytreefit import vary
 
 SIDE = 27
 GRID = grater.Grid((SIDE, SIDE), pixel_scale=0.05, distance=20.0)  # pixels of 1 au
+ROUGH = {"accuracy": 1e-3, "nodes_on": "surfaces"}
 RADIUS, INCLINATION, ANGLE = templates.RADIUS, templates.INCLINATION, templates.POSITION_ANGLE
 
 
@@ -205,3 +206,31 @@ def test_what_cannot_be_searched_is_refused():
         grater.search(observation, scene, priors={RADIUS: (300.0, 400.0)}, progress=False)
     with pytest.raises(ValueError, match="number"):
         grater.search(observation, number=0)
+
+
+@pytest.mark.parametrize("kind", ["field", "fine"])
+def test_a_part_of_the_image_has_its_part_of_the_optics(kind):
+    """PSFs that change over the field are cut, those of more points keep them."""
+    row, column = np.indices((7, 7)) - 3
+    stamps = np.exp(-(row**2 + column**2) / np.array([2.0, 3.0, 4.0])[:, None, None])
+    mask = np.linspace(0.3, 1.0, SIDE**2).reshape(SIDE, SIDE)
+    if kind == "field":
+        places = [(3, 3), (22, 5), (12, 24)]
+        psf = grater.FieldPSF.from_positions(stamps, places, GRID.shape, accuracy=0)
+    else:
+        psf, mask = grater.ImagePSF(stamps[0], oversample=2), np.kron(mask, np.ones((2, 2)))
+    disk = scene_of().disk
+    seen = grater.Scene(
+        disk, grid=GRID, psf=psf, transmission=mask, oversample=psf.points_per_pixel, **ROUGH
+    )
+    data = image_of(seen)
+    level = templates._level(data, seen, 1, 15, None)
+    whole = np.asarray(seen.image())[6:21, 6:21]
+    inner = slice(3, 12)  # the map is continued as it is at the edge of the part
+    np.testing.assert_allclose(
+        np.asarray(level.scene.image())[inner, inner], whole[inner, inner], rtol=2e-3
+    )
+    coarse = templates._level(data, seen, 2, None, None).scene.view.channel
+    assert coarse.transmission.shape == (13, 13)
+    width = templates._width(psf) / 2
+    assert float(coarse.psf.fwhm) == pytest.approx(np.hypot(width, templates._PIXEL))
