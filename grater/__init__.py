@@ -22,7 +22,9 @@ from .derived import (
 )
 from .disk import Disk as Disk
 from .exposure import Exposure as Exposure
+from .frames import FrameSequence as FrameSequence
 from .integrate import Rule as Rule
+from .klip import KLIP as KLIP, Components as Components
 from .likelihood import JointObservation as JointObservation
 from .noise import (
     AbstractGaussianNoise as AbstractGaussianNoise,
