@@ -23,6 +23,11 @@ from .derived import (
 from .disk import Disk as Disk
 from .exposure import Exposure as Exposure
 from .frames import FrameSequence as FrameSequence
+from .injection import (
+    Injections as Injections,
+    inject as inject,
+    inject_and_fit as inject_and_fit,
+)
 from .integrate import Rule as Rule
 from .klip import KLIP as KLIP, Components as Components
 from .likelihood import JointObservation as JointObservation
@@ -36,6 +41,7 @@ from .noise import (
 )
 from .observation import Observation as Observation
 from .optics import Channel as Channel
+from .perturbed import KLIPBasis as KLIPBasis, ReducedFrames as ReducedFrames
 from .phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
     HenyeyGreenstein as HenyeyGreenstein,
@@ -56,6 +62,7 @@ from .psf import (
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
 )
+from .relearn import FramesFit as FramesFit, fit_frames as fit_frames
 from .scene import Scene as Scene
 from .search import DiskSearch as DiskSearch, search as search
 from .starlight import Starlight as Starlight, StarlightFit as StarlightFit

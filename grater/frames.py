@@ -180,7 +180,7 @@ class FrameSequence(AbstractObservation):
         n, ny, nx = self.image.shape
         turn = float(jnp.max(self.angles) - jnp.min(self.angles))
         what = self.components
-        light = "no components" if what is None else f"{what.number} components projected out"
+        light = "no components" if what is None else f"{what.klip.modes} components projected out"
         return (
             f"FrameSequence({n} frames of {ny} x {nx} pixels over {turn:g} deg; {self.n_used} of "
             f"{self.image.size} pixels used, {light})"
@@ -233,7 +233,7 @@ class FrameSequence(AbstractObservation):
 
         The coefficients of the starlight's components count as fitted.
         """
-        light = 0 if self.components is None else self.components.number * len(self.image)
+        light = 0 if self.components is None else self.components.number(len(self.image))
         freedom = jnp.sum(self.used) - light - n_free
         return self.chi_square(scene) / freedom.astype(self.image.dtype)
 
@@ -284,9 +284,8 @@ class FrameSequence(AbstractObservation):
         check_kind("klip", klip, KLIP)
         regions = klip.regions(self.shape, self.grid.center)
         light = 0.0 if scene is None else np.asarray(self.models(scene), float)
-        inside = self.used & jnp.asarray(regions >= 0)[None]
         flat = (len(self.image), -1)
-        used = np.asarray(inside).reshape(flat)
+        used = np.asarray(self.used).reshape(flat)
         error = np.asarray(self.error, float).reshape(flat)
         rows = (np.asarray(self.image, float) - light).reshape(flat)
         references = None
@@ -294,7 +293,9 @@ class FrameSequence(AbstractObservation):
             references = np.asarray(self.references, float).reshape(len(self.references), -1)
         angles = np.asarray(self.angles, float)
         found = learned(klip, rows, error, used, references, angles, regions.ravel())
-        return self.set({"components": found, "mask": self.mask & inside})
+        there = jnp.zeros(regions.size, bool).at[jnp.concatenate(found.pixels)].set(True)
+        mask = self.mask & there.reshape(self.shape)[None]
+        return self.set({"components": found, "mask": mask})
 
     def relearn(self, scene: Scene) -> Self:
         """Return the frames with components learned as before from frames without this scene."""
@@ -314,9 +315,8 @@ class FrameSequence(AbstractObservation):
         values, error = jnp.where(used, values, 0.0), jnp.where(used, self.error, 1.0)
         if self.components is None:
             return values
-        return ProjectedNoise(GaussianNoise(), self.components).without(
-            values, nothing, error, used
-        )
+        noise = ProjectedNoise(GaussianNoise(), self.components)
+        return noise.without(values, nothing, error, used, along=False)
 
     def reduce(
         self, values: Any = None, combine: Literal["mean", "median"] = "mean"

@@ -52,8 +52,9 @@ class KLIP(Model):
         detector by at least as many pixels between the two,
         :math:`2 r \sin(|\Delta\phi| / 2) \ge` ``movement``. It needs ``annuli``.
     rotation
-        The same as an angle in degrees. With 0 for both, all frames are references of all others
-        and of themselves: their noise is then described, too, and is underestimated.
+        The same as an angle in degrees. With 0 for both, all frames share components that are
+        learned from all of them, and the likelihood knows that these are uncertain, see
+        `Components`: the way to fit frames that turn. A movement is what pictures are made with.
     library
         Where references come from: the "frames" of the sequence themselves (ADI), its "references"
         of other stars (RDI, where no frame has to move), or "both".
@@ -122,6 +123,11 @@ class KLIP(Model):
         outside = (annulus < 0) | (annulus >= len(self.annuli) - 1)
         return np.where(outside, -1, annulus * self.sections + sector)
 
+    @property
+    def of_all_frames(self) -> bool:
+        """Whether all frames share components that are learned from all of them."""
+        return self.library == "frames" and self.movement == self.rotation == 0.0
+
     def radius_of(self, region: int) -> float:
         """The middle of a region's annulus, pixels; 0 without annuli."""
         if self.annuli is None:
@@ -138,15 +144,30 @@ class KLIP(Model):
 
 
 class Components(Model):
-    """Orthonormal components of the starlight in each frame, over the errors, learned once.
+    r"""Orthonormal components of the starlight in each frame, over the errors, learned once.
 
-    `FrameSequence.learn` makes them.
+    `FrameSequence.learn` makes them. Where all frames share components :math:`Z` (modes, pixels)
+    that were learned from all frames :math:`D` (n, pixels) over their errors, these are as
+    uncertain as their coefficients. With the singular value decomposition
+    :math:`D - M = U S Z + \ldots` the starlight :math:`L = A Z` near :math:`U S Z` is, to first
+    order, :math:`\delta A\, Z + U\, \delta B` with any :math:`\delta A` and :math:`\delta B`. Both
+    are integrated out, which leaves
+
+    .. math:: (1 - U U^T)\, (D - M(\theta))\, (1 - Z^T Z).
+
+    Where components are learned again at the best :math:`\theta` (`fit_frames`), these are
+    Gauss-Newton steps to the disk and the starlight of rank ``modes`` that fit best together:
+    two or three rounds suffice, while with :math:`Z` alone each round mends but a part of the
+    self-subtraction.
 
     Parameters
     ----------
     bases
         For each region the components of each frame, shape (n, modes, pixels), 0 where a pixel is
         not used; or (1, modes, pixels) where all frames have the same.
+    courses
+        For each region :math:`U`, the courses of the components over the frames, orthonormal,
+        shape (n, modes); None where components were learned from other frames.
     pixels
         For each region the places of its pixels in the flattened image, shape (pixels,).
     klip
@@ -154,18 +175,27 @@ class Components(Model):
     """
 
     bases: tuple[Float[Array, "_ modes pixels"], ...]
+    courses: tuple[Float[Array, "n modes"] | None, ...]
     pixels: tuple[Int[Array, " pixels"], ...]
     klip: KLIP
 
-    @property
-    def number(self) -> int:
-        """Free coefficients of a frame: components of all regions."""
-        return sum(basis.shape[1] for basis in self.bases)
+    def number(self, frames: int) -> int:
+        """How many free numbers they are in so many frames: coefficients, and what they move by."""
+        coefficients = frames * sum(basis.shape[1] for basis in self.bases)
+        shapes = [b.shape for b, c in zip(self.bases, self.courses, strict=True) if c is not None]
+        return coefficients + sum(modes * (pixels - modes) for _, modes, pixels in shapes)
 
-    def projected(self, values: Float[Array, "n pixels"]) -> Float[Array, "n pixels"]:
-        """Values over the errors of all pixels, without what the components describe."""
-        for basis, pixels in zip(self.bases, self.pixels, strict=True):
+    def projected(
+        self, values: Float[Array, "n pixels"], along: bool = True
+    ) -> Float[Array, "n pixels"]:
+        """Values over the errors of all pixels, without what the components describe.
+
+        ``along`` takes out what follows their courses in each pixel, too.
+        """
+        for basis, course, pixels in zip(self.bases, self.courses, self.pixels, strict=True):
             rows = values[:, pixels]
+            if along and course is not None:
+                rows = rows - course @ (course.T @ rows)
             if len(basis) == 1:
                 rest = rows - (rows @ basis[0].T) @ basis[0]
             else:
@@ -213,17 +243,15 @@ class ProjectedNoise(NamedTuple):
         return jnp.ravel(self.components.projected(rows.reshape(len(image), -1)))
 
     def log_normalization(self, model, error, mask) -> Float[Array, " pixels"]:
-        """The noise's own without a scale in as many pixels as there are coefficients."""
-        own = self.noise.log_normalization(model, error, mask).reshape(len(error), -1)
-        used = mask.reshape(own.shape)
-        first = used & (jnp.cumsum(used, axis=1) <= self.components.number)
+        """The noise's own without a scale in as many pixels as there are free numbers."""
+        first = mask.ravel() & (jnp.cumsum(mask) <= self.components.number(len(error)))
         added = jnp.log(self.noise.scale) + 0.5 * math.log(2.0 * math.pi)
-        return jnp.ravel(own + jnp.where(first, added, 0.0))
+        return self.noise.log_normalization(model, error, mask) + jnp.where(first, added, 0.0)
 
-    def without(self, image, model, error, mask) -> Float[Array, "n ny nx"]:
+    def without(self, image, model, error, mask, along: bool = True) -> Float[Array, "n ny nx"]:
         """The frames without the best starlight, 0 in masked pixels."""
         rows = jnp.where(mask, (image - model) / error, 0.0).reshape(len(image), -1)
-        rest = self.components.projected(rows).reshape(image.shape)
+        rest = self.components.projected(rows, along).reshape(image.shape)
         return jnp.where(mask, model + error * rest, 0.0)
 
 
@@ -242,18 +270,39 @@ def learned(
             f"KLIP.library = {klip.library!r}, but the frames have no references: give the frames "
             "references=, images of other stars (m, ny, nx)."
         )
-    bases, places = [], []
+    found = []
     for region in range(regions.max() + 1):
-        pixels = np.flatnonzero((regions == region) & used.any(axis=0))
+        # with courses all frames tell of a component in all of its pixels
+        there = used.all(axis=0) if klip.of_all_frames else used.any(axis=0)
+        pixels = np.flatnonzero((regions == region) & there)
         if not pixels.size:
             continue
         others = None if klip.library == "frames" else references[:, pixels]
         part = rows[:, pixels], error[:, pixels], used[:, pixels], others
-        bases.append(_basis(klip, *part, klip.allowed(angles, klip.radius_of(region)), region))
-        places.append(pixels)
-    if not bases:
+        if klip.of_all_frames:
+            basis, course = _with_courses(klip, rows[:, pixels] / error[:, pixels], region)
+        else:
+            allowed = klip.allowed(angles, klip.radius_of(region))
+            basis, course = _basis(klip, *part, allowed, region), None
+        found.append((basis, course, pixels))
+    if not found:
         raise ValueError(f"KLIP.annuli = {klip.annuli}: no pixel in use is in any of them.")
-    return Components(tuple(map(jnp.asarray, bases)), tuple(map(jnp.asarray, places)), klip)
+    bases, courses, places = zip(*found, strict=True)
+    courses = tuple(None if course is None else jnp.asarray(course) for course in courses)
+    return Components(
+        tuple(map(jnp.asarray, bases)), courses, tuple(map(jnp.asarray, places)), klip
+    )
+
+
+def _with_courses(klip, rows, region):
+    """Components of all frames together (1, modes, pixels), and their courses (n, modes)."""
+    from scipy.linalg import svd
+
+    _check_number(klip, len(rows), 0, region, rows.shape[1])
+    found: Any = svd(rows, full_matrices=False)
+    courses, values, components = found
+    _check_rank(klip.modes, values[klip.modes - 1] ** 2, values[0] ** 2, 0, region)
+    return components[None, : klip.modes], courses[:, : klip.modes]
 
 
 def _basis(klip, rows, error, used, references, allowed, region) -> np.ndarray:
@@ -299,6 +348,14 @@ def _check_number(klip, there, frame, region, pixels) -> None:
         )
 
 
+def _check_rank(modes, smallest, largest, frame, region) -> None:
+    if not smallest > 1e-13 * max(largest, 0.0):
+        raise ValueError(
+            f"KLIP.modes = {modes}, but the references of frame {frame} in region {region} are "
+            "sums of fewer images than that: take fewer modes."
+        )
+
+
 def _of_gram(gram, library, chosen, modes, frame, region) -> np.ndarray:
     """The components of some rows of the library, (modes, pixels)."""
     from scipy.linalg import eigh
@@ -306,11 +363,7 @@ def _of_gram(gram, library, chosen, modes, frame, region) -> np.ndarray:
     size = int(chosen.sum())
     found: Any = eigh(gram[np.ix_(chosen, chosen)], subset_by_index=(size - modes, size - 1))
     values, vectors = found
-    if not values[0] > 1e-13 * max(values[-1], 0.0):
-        raise ValueError(
-            f"KLIP.modes = {modes}, but the references of frame {frame} in region {region} are "
-            "sums of fewer images than that: take fewer modes."
-        )
+    _check_rank(modes, values[0], values[-1], frame, region)
     return (vectors[:, ::-1] / np.sqrt(values[::-1])).T @ library[chosen]
 
 

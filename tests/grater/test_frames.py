@@ -9,7 +9,7 @@ import pytest
 
 import grater
 from factories import make_disk
-from grater import KLIP, FrameSequence
+from grater import KLIP, FrameSequence, fit_frames, inject, inject_and_fit
 from grater.starlight import StarlitNoise
 from pytreefit import Posterior, fit, laplace, load, save
 
@@ -94,7 +94,7 @@ def test_the_likelihood_is_that_of_starlight_in_each_frame(learned):
     scene = SCENE.set({"noise.scale": 1.3})
     models, total = learned.models(scene), 0.0
     for k in range(8):
-        columns = np.zeros((learned.components.number, SHAPE[0] * SHAPE[1]))
+        columns = np.zeros((learned.components.number(1), SHAPE[0] * SHAPE[1]))
         row = 0
         for basis, pixels in zip(learned.components.bases, learned.components.pixels, strict=True):
             columns[row : row + basis.shape[1], pixels] = basis[k]
@@ -124,7 +124,7 @@ def test_fit_laplace_and_the_scale_of_the_noise(learned, peak):
     data = np.asarray(learned.residuals(SCENE.set({"disk.flux": 0.0})))
     model = -np.asarray(nothing.residuals(one))
     factor = (model @ data) / (model @ model)
-    freedom = learned.n_used - 8 * learned.components.number
+    freedom = learned.n_used - learned.components.number(8)
     scale = np.sqrt(np.sum((data - factor * model) ** 2) / freedom)
     assert float(best.values["disk.flux"]) == pytest.approx(1e4 * factor, rel=1e-5)
     assert float(start.get("disk.flux")) == pytest.approx(1e4 * factor, rel=1e-9)
@@ -255,6 +255,103 @@ def test_relearning_takes_the_disk_out_of_the_components(frames):
     model = np.asarray(frames.models(SCENE))
     kept = [float(jnp.sum(data.projected(model) ** 2)) for data in (with_disk, once)]
     assert kept[0] < 0.9 * kept[1]
+
+
+def test_shared_components_and_their_changes_are_integrated_out(frames):
+    """Residuals are those of least squares with all first-order changes of the starlight."""
+    window = frames.mask_radius(0.0, 3.2)
+    scene = SCENE.set({"noise.scale": 1.3})
+    data = window.learn(KLIP(2), scene)
+    (course,), (pixels,) = (getattr(data.components, name) for name in ("courses", "pixels"))
+    number, size = len(course), len(pixels)
+    rows = np.asarray((frames.image - frames.models(scene)) / frames.error / 1.3)
+    rows = rows.reshape(number, -1)[:, np.asarray(pixels)]
+    values = np.linalg.svd(rows, full_matrices=False)
+    columns = [np.outer(e, z).ravel() for e in np.eye(number) for z in values[2][:2]]
+    columns += [np.outer(u, e).ravel() for u in values[0].T[:2] for e in np.eye(size)]
+    columns = np.array(columns).T
+    rest = rows.ravel() - columns @ np.linalg.lstsq(columns, rows.ravel())[0]
+    found = np.asarray(data.residuals(scene)).reshape(number, -1)
+    np.testing.assert_allclose(found[:, np.asarray(pixels)], rest.reshape(number, size), atol=1e-9)
+    assert np.sum(found**2) == pytest.approx(np.sum(rest**2))
+    assert data.components.number(number) == np.linalg.matrix_rank(columns)
+    used = data.n_used
+    slope = jax.grad(lambda s: jnp.sum(data.log_normalization(scene.set({"noise.scale": s}))))(1.3)
+    freedom = used - np.linalg.matrix_rank(columns)
+    assert float(slope) == pytest.approx(-freedom / 1.3)
+
+
+def test_a_fit_settles_where_disk_and_starlight_fit_best_together(frames):
+    """The sum of the squared singular values that are left is the least there."""
+    priors = {"disk.flux": (1e3, 1e5), "disk.inclination": (40.0, 80.0)}
+    data = frames.mask_radius(2.0, 11.0).learn(KLIP(3))
+    start = SCENE.set({"disk.inclination": 57.0, "disk.flux": 7e3})
+    posterior = Posterior(start, data.log_likelihood, priors)
+    found = fit_frames(posterior, progress=False)
+    assert found.settled
+    assert found.message.startswith("Settled after")
+    assert len(found.moves) <= 4
+    around = laplace(found.posterior, found.best, method="fisher")
+    for name, truth in (("disk.flux", 1e4), ("disk.inclination", 60.0)):
+        off = float(found.best.values[name]) - truth
+        assert abs(off) < 3.5 * float(around.std[name])
+    # components with the disk in them, and not free, miss much of its light
+    plain = frames.mask_radius(2.0, 11.0).learn(KLIP(3, rotation=1e-6))
+    alone = fit(Posterior(start, plain.log_likelihood, priors), progress=False)
+    assert float(alone.values["disk.flux"]) < 0.9e4
+
+    (pixels,) = found.frames.components.pixels
+
+    def left(flux, inclination):
+        scene = SCENE.set({"disk.flux": flux, "disk.inclination": inclination})
+        light = np.asarray((frames.image - frames.models(scene)) / frames.error)
+        rows = light.reshape(8, -1)[:, np.asarray(pixels)]
+        return np.sum(np.linalg.svd(rows, compute_uv=False)[3:] ** 2)
+
+    best = [float(v) for v in found.best.values.values()]
+    steps = [float(around.std[name]) for name in priors]
+    least = left(*best)
+    for step in np.diag(steps):
+        assert least < min(left(*(best + step)), left(*(best - step)))
+
+
+def test_fits_of_frames_need_components(frames):
+    posterior = Posterior(SCENE, frames.log_likelihood, {"disk.flux": (1e3, 1e5)})
+    with pytest.raises(ValueError, match="needs a Posterior whose log_likelihood is that of a Fra"):
+        fit_frames(posterior)
+
+
+# --- disks that are put in ---
+
+
+def test_injected_disks_are_seen_in_each_frame(frames):
+    twice = inject(frames, SCENE, 2.0)
+    expected = frames.image + 2.0 * frames.models(SCENE)
+    np.testing.assert_allclose(twice.image, expected, rtol=1e-12)
+    sky = grater.Observation(np.zeros(SHAPE), 1.0, **SETUP)
+    np.testing.assert_array_equal(inject(sky, SCENE).image, SCENE.image())
+    with pytest.raises(ValueError, match=re.escape("has shape (25, 25), the observation's (9, 9)")):
+        inject(grater.Observation(np.zeros((9, 9)), 1.0, **SETUP), SCENE)
+
+
+def test_copies_at_other_angles_are_found_again(frames):
+    priors = {"disk.flux": (1e3, 1e5), "disk.position_angle": (0.0, 60.0)}
+    data = frames.mask_radius(2.0, 11.0).learn(KLIP(3))
+    turns = [60.0, 200.0]
+    found = inject_and_fit(data, SCENE, priors, turns, remove=SCENE, progress=False)
+    assert found.pulls.shape == (2, 2)
+    assert np.max(np.abs(found.pulls)) < 4.0
+    assert np.all(found.errors[:, 1] < 3.0)
+    assert str(found.summary()).count("disk.") == 2
+    # the same copy by hand, in a view that is turned
+    empty = inject(data, SCENE, -1.0)
+    copy = inject(empty, SCENE.set({"disk.position_angle": 90.0}))
+    at = SCENE.set({"roll": -60.0})
+    np.testing.assert_allclose(
+        copy.image, inject(empty, at).image, atol=1e-6 * float(SCENE.image().max())
+    )
+    with pytest.raises(ValueError, match="must be some finite angles"):
+        inject_and_fit(data, SCENE, priors, [])
 
 
 # --- pictures ---
