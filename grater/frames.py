@@ -129,7 +129,7 @@ class FrameSequence(AbstractObservation):
             "FrameSequence.error", error, unit_for(error, unit or own, "FrameSequence")
         )
         self.error = _for_all("error", error, shape)
-        mask = True if mask is None else mask
+        mask = np.ones(shape, bool) if mask is None else mask
         self.mask = _for_all("mask", boolean_array("FrameSequence.mask", mask), shape)
         if angles is None:
             raise ValueError(
@@ -344,7 +344,8 @@ class FrameSequence(AbstractObservation):
 
 def _for_all(name: str, value, shape):
     """An array for all frames, given as that, as one frame or as a number."""
-    if value.shape not in ((), shape[1:], shape):
+    single = () if name == "error" else shape
+    if value.shape not in (single, shape[1:], shape):
         raise ValueError(
             f"FrameSequence.{name} has shape {value.shape}; {shape} is needed, or {shape[1:]} for "
             "all frames."
@@ -403,8 +404,8 @@ def _check_pixels(frames: FrameSequence) -> None:
     (empty,) = np.nonzero(~used.any(axis=(1, 2)))
     if empty.size:
         raise ValueError(
-            f"FrameSequence: frame {empty[0]} has no pixel in use. The mask is True where a pixel "
-            "is USED; leave a bad frame out."
+            f"FrameSequence: frame {empty[0]} has no pixel in use. In use are those where image "
+            "and error are finite and the mask is True; leave a bad frame out."
         )
     bad = used & ~(error > 0)
     if bad.any():
@@ -423,14 +424,14 @@ def _check_pixels(frames: FrameSequence) -> None:
                 f"is in image {k} at row {row}, column {column}. Mask these pixels."
             )
     if frames.components is not None:
-        _check_components(frames, used)
+        _check_components(frames.components, used)
 
 
-def _check_components(frames: FrameSequence, used) -> None:
-    dark = frames.components.unused()
+def _check_components(components: Components, used) -> None:
+    dark = components.unused()
     if dark is None:
         return
-    pixels = np.concatenate([np.asarray(p) for p in frames.components.pixels])
+    pixels = np.concatenate([np.asarray(p) for p in components.pixels])
     n, size = used.shape[0], used[0].size
     fits = dark.shape[0] in (1, n) and pixels.max() < size
     if not fits or np.any(~dark & ~used.reshape(n, -1)[:, pixels]):

@@ -48,9 +48,10 @@ def inject(data: _D, scene: Scene, factor: float = 1.0) -> _D:
     >>> bool((inject(sky, scene).image == scene.image()).all())
     True
     """
+    check_kind("data", data, Observation | FrameSequence)
+    check_kind("scene", scene, Scene)
     if isinstance(data, FrameSequence):
         return data.set({"image": data.image + factor * data.models(scene)})
-    check_kind("data", data, Observation)
     light = data.seen(scene).image()
     if light.shape != data.shape:
         raise ValueError(
@@ -139,6 +140,7 @@ def inject_and_fit(
     turns = as_data("inject_and_fit: turns", turns, "deg", ndim=1)
     if not turns.size or not np.all(np.isfinite(turns)):
         raise ValueError(f"inject_and_fit: turns = {turns} must be some finite angles.")
+    check_kind("data", data, Observation | FrameSequence)
     check_kind("scene", scene, Scene)
     empty = data if remove is None else inject(data, remove, -1.0)
     path = "roll" if data.view is None or hasattr(scene.view, "roll") else f"view.{data.view}.roll"

@@ -277,7 +277,7 @@ def learned(
         pixels = np.flatnonzero((regions == region) & there)
         if not pixels.size:
             continue
-        others = None if klip.library == "frames" else references[:, pixels]
+        others = None if references is None else references[:, pixels]
         part = rows[:, pixels], error[:, pixels], used[:, pixels], others
         if klip.of_all_frames:
             basis, course = _with_courses(klip, rows[:, pixels] / error[:, pixels], region)

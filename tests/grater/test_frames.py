@@ -1,5 +1,6 @@
 """Sequences of frames: every orientation as one view, and starlight that is projected out."""
 
+import dataclasses
 import re
 
 import jax
@@ -163,6 +164,42 @@ def test_other_frames_of_the_same_shape_compile_nothing(learned):
     other = learned.set({"image": 2.0 * learned.image})
     assert float(value(learned, SCENE)) != float(value(other, SCENE))
     assert len(traces) == 1
+
+
+def test_set_is_as_built_anew(learned):
+    for path, value in {
+        "image": 2.0 * learned.image,
+        "error": 2.0 * learned.error,
+        "angles": ANGLES + 1.0,
+        "center": [12.3, 11.8],
+        "components": None,
+        "mask": learned.mask.at[2, 12, 12].set(True),
+    }.items():
+        changed = learned.set({path: value})
+        fields = {f.name: getattr(changed, f.name) for f in dataclasses.fields(changed)}
+        fresh = FrameSequence(**fields)
+        values = [float(data.log_likelihood(SCENE)) for data in (changed, fresh, learned)]
+        assert values[0] == values[1], path
+        assert values[0] != values[2] or path == "center", path
+    images = jnp.stack([learned.image, 2.0 * learned.image])
+    many = jax.vmap(lambda image: learned.set({"image": image}).log_likelihood(SCENE))(images)
+    assert float(many[0]) == pytest.approx(values[2], rel=1e-12)
+
+
+def test_single_precision(learned):
+    double = np.asarray(learned.residuals(SCENE))
+    arrays = ("image", "error", "mask", "angles")
+    given = {name: np.asarray(getattr(learned, name)) for name in arrays}
+    with jax.enable_x64(False):
+        scene = grater.Scene(
+            make_disk(semi_major_axis=40.0, flux=1e4),
+            grid=grater.Grid(SHAPE, 0.1, 60.0),
+            **{**VIEW, "psf": grater.GaussianPSF(2.0, size=9)},
+        )
+        data = FrameSequence(**given, **SETUP).learn(MODES, scene)
+        single = np.asarray(data.residuals(scene), float)
+        assert data.components.bases[0].dtype == jnp.float32
+    np.testing.assert_allclose(single, double, atol=5e-3)
 
 
 def test_frames_are_saved(learned, tmp_path):
@@ -414,6 +451,7 @@ NOISE = RNG.normal(size=(3, *SHAPE))
         (lambda: one(error=np.ones((2, 2))), "error has shape (2, 2); (3, 25, 25) is needed"),
         (lambda: one(error=0.0), "error is zero or negative in 1875 of the 1875 pixels"),
         (lambda: one(mask=HOLE), "frame 1 has no pixel in use"),
+        (lambda: one(mask=True), "mask has shape (); (3, 25, 25) is needed, or (25, 25) for all"),
         (lambda: one(center=np.ones((2, 2))), "center has shape (2, 2): give (x, y), or (3, 2)"),
         (lambda: one(references=np.ones((2, 9, 9))), "references has shape (2, 9, 9); images (m,"),
         (lambda: one(references=np.full((1, *SHAPE), np.nan)), "references is not finite in 625"),
