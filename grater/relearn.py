@@ -57,7 +57,8 @@ def fit_frames(
     posterior
         Its likelihood is that of a `FrameSequence` with components.
     rounds
-        How often components are learned at most, at least 1.
+        How often components are learned at most, at least 1. Two or three are enough where all
+        frames share components; with a movement (`KLIP`) each round mends but a part.
     tolerance
         The fit has settled where no parameter moves by more of its standard deviation.
     **how
