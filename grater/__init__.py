@@ -33,7 +33,14 @@ from .derived import (
 from .disk import Disk as Disk
 from .exposure import Exposure as Exposure
 from .field_psf import FieldPSF as FieldPSF
+from .frames import FrameSequence as FrameSequence
+from .injection import (
+    Injections as Injections,
+    inject as inject,
+    inject_and_fit as inject_and_fit,
+)
 from .integrate import Rule as Rule
+from .klip import KLIP as KLIP, Components as Components
 from .likelihood import JointObservation as JointObservation
 from .noise import (
     AbstractGaussianNoise as AbstractGaussianNoise,
@@ -45,6 +52,7 @@ from .noise import (
 )
 from .observation import Observation as Observation
 from .optics import Channel as Channel
+from .perturbed import KLIPBasis as KLIPBasis, ReducedFrames as ReducedFrames
 from .phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
     HenyeyGreenstein as HenyeyGreenstein,
@@ -71,6 +79,7 @@ from .psf_files import (
     read_grater_jax_optics as read_grater_jax_optics,
     read_psf_grid as read_psf_grid,
 )
+from .relearn import FramesFit as FramesFit, fit_frames as fit_frames
 from .scene import Scene as Scene
 from .search import DiskSearch as DiskSearch, search as search
 from .starlight import Starlight as Starlight, StarlightFit as StarlightFit

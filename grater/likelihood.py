@@ -1,6 +1,7 @@
 """The likelihood of images under a scene, whether one or several are compared."""
 
 import abc
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit.extend import check_kind
 
+from .klip import ProjectedNoise
 from .noise import AbstractNoise
 from .scene import Scene
 from .starlight import StarlitNoise
@@ -42,7 +44,7 @@ class AbstractObservation(Model):
         models = self._models(scene) if models is None else models
         parts = zip(self._noises(scene), self._images(), models, strict=True)
         return [
-            (_with_starlight(noise, observation), *observation.compared(model))
+            (observation._scattered(noise), *observation.compared(model))
             for noise, observation, model in parts
         ]
 
@@ -110,7 +112,7 @@ class AbstractObservation(Model):
         """
         squares = []
         for noise, image, model, error, used in self._parts(scene):
-            if isinstance(noise, StarlitNoise):
+            if isinstance(noise, StarlitNoise | ProjectedNoise):
                 image = noise.without(image, model, error, used)
             squares.append(jnp.sum(jnp.square((image - model) / error)))
         return jnp.sum(jnp.stack(squares))
@@ -141,21 +143,12 @@ def _concatenated(vectors):
     return None if any(vector is None for vector in found) else jnp.concatenate(found)
 
 
-def _with_starlight(noise, observation):
-    """What scatters the image about the model: noise, and starlight if there is any."""
-    starlight = observation.starlight
-    if starlight is None:
-        return noise
-    columns = starlight.columns(observation.shape, observation.center)
-    return StarlitNoise(noise, columns, starlight.widths())
-
-
 def best_factor(noise, image, model, error, used) -> Float[Array, ""]:
     """The factor on the model with the least chi-square, computed with numbers of about 1.
 
     Sums of squares in the image's own unit would leave the range of single precision.
     """
-    if isinstance(noise, StarlitNoise):
+    if isinstance(noise, StarlitNoise | ProjectedNoise):
         nothing = jnp.zeros_like(model)
         image, model = (noise.without(light, nothing, error, used) for light in (image, model))
     error = error / jnp.min(jnp.where(used, error, jnp.inf))
@@ -174,6 +167,26 @@ def _two_scales(values, error):
     values = values / largest / error
     weighted = jnp.max(jnp.abs(values))
     return values / weighted, (largest, weighted)
+
+
+def scaled_to(observation, scene: Scene) -> Scene:
+    """The scene with fluxes that fit an observation best, see `Observation.scaled_to_data`."""
+    paths = [f"{path}.flux" for path in scene.disk_paths]
+    fluxes = jnp.stack([scene.get(path) for path in paths])
+    largest = jnp.max(jnp.abs(fluxes))
+    # rendered with fluxes about 1, so that single precision serves for any unit
+    fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
+    shown = scene.set(dict(zip(paths, fluxes, strict=True)))
+    ((noise, *parts),) = observation._parts(shown)
+    factor = best_factor(noise, *parts)
+    if not isinstance(factor, Tracer) and not factor > 0:
+        times = float(factor) / float(largest) if largest > 0 else math.nan
+        raise ValueError(
+            f"The scene fits the image best with its fluxes multiplied by {times:g}, "
+            "which is not positive: start from a geometry nearer to the data, with a flux "
+            "that is not 0."
+        )
+    return scene.set(dict(zip(paths, fluxes * factor, strict=True)))
 
 
 class JointObservation(AbstractObservation):

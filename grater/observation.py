@@ -28,10 +28,10 @@ from ._arrays import (
     squared_radius,
     unit_for,
 )
-from .likelihood import AbstractObservation, best_factor
+from .likelihood import AbstractObservation, scaled_to
 from .readers import read_fits, read_gpi
 from .scene import Scene
-from .starlight import Starlight, StarlightFit
+from .starlight import Starlight, StarlightFit, StarlitNoise
 from .view import Grid
 
 
@@ -196,6 +196,13 @@ class Observation(AbstractObservation):
     def _noises(self, scene):
         return [self.seen(scene).noise]
 
+    def _scattered(self, noise):
+        """What scatters the image about the model: noise, and starlight if there is any."""
+        if self.starlight is None:
+            return noise
+        columns = self.starlight.columns(self.shape, self.center)
+        return StarlitNoise(noise, columns, self.starlight.widths())
+
     def compared(self, model: Float[Array, "ny nx"]):
         """Return image, model, error and pixels in use; the other pixels are 0, with error 1.
 
@@ -252,22 +259,7 @@ class Observation(AbstractObservation):
         ValueError
             If the best factor is not positive: the model does not resemble the data.
         """
-        paths = [f"{path}.flux" for path in scene.disk_paths]
-        fluxes = jnp.stack([scene.get(path) for path in paths])
-        largest = jnp.max(jnp.abs(fluxes))
-        # rendered with fluxes about 1, so that single precision serves for any unit
-        fluxes = fluxes / jnp.where(largest > 0, largest, 1.0)
-        shown = scene.set(dict(zip(paths, fluxes, strict=True)))
-        ((noise, *parts),) = self._parts(shown)
-        factor = best_factor(noise, *parts)
-        if not isinstance(factor, Tracer) and not factor > 0:
-            times = float(factor) / float(largest) if largest > 0 else math.nan
-            raise ValueError(
-                f"The scene fits the image best with its fluxes multiplied by {times:g}, "
-                "which is not positive: start from a geometry nearer to the data, with a flux "
-                "that is not 0."
-            )
-        return scene.set(dict(zip(paths, fluxes * factor, strict=True)))
+        return scaled_to(self, scene)
 
     def with_mask(self, mask: Any) -> Self:
         """Return an observation that uses only those of its pixels where ``mask`` is True."""

@@ -158,6 +158,30 @@ CASES = {
     "Starlight": every(
         grater.Starlight, references=np.ones((2, 8, 8)), width=1.0, constant=True, slope=False
     ),
+    "FrameSequence": every(
+        grater.FrameSequence, "mask", "center", "references", "components", "unit", "view",
+        image=np.ones((2, 8, 8)), error=1.0, angles=[0.0, 9.0], pixel_scale=0.1, distance=70.0,
+    ),
+    "KLIP": every(
+        grater.KLIP, modes=2, annuli=(1.0, 3.0), sections=1, movement=0.5, rotation=1.0,
+        library="frames",
+    ),
+    "KLIPBasis": every(grater.KLIPBasis.of, references=np.eye(4), modes=1),
+    "inject": every(grater.inject, data=IMAGE, scene=grater.Scene(DUST, grid=GRID)),
+    "inject_and_fit": (
+        grater.inject_and_fit,
+        {"data": IMAGE, "scene": grater.Scene(DUST, grid=GRID),
+         "priors": {"disk.inclination": (0.0, 90.0)}, "turns": [1.0]},
+        ("data", "scene", "turns"),
+    ),
+    "ReducedFrames": (
+        grater.ReducedFrames.of,
+        {"frames": grater.FrameSequence(
+            np.ones((2, 8, 8)), 1.0, angles=[0.0, 9.0], pixel_scale=0.1, distance=70.0),
+         "klip": grater.KLIP(1), "reduced": None},
+        ("frames", "klip", "reduced"),
+    ),
+    "fit_frames": every(grater.fit_frames, posterior=POSTERIOR, rounds=3, tolerance=0.1),
     "Polarized": (
         grater.Polarized, {"phase": grater.HenyeyGreenstein(0.3), "peak": 0.4}, ("phase", "peak"),
     ),
@@ -359,6 +383,9 @@ RIGHT = {
     ("FieldPSF.from_zones", "images"): {"matrix"},
     ("Observation", "unit"): {"text"},
     ("Observation", "view"): {"text"},
+    ("FrameSequence", "image"): {"matrix"},
+    ("FrameSequence", "unit"): {"text"},
+    ("FrameSequence", "view"): {"text"},
     ("Exposure", "unit"): {"text"},
     ("Exposure", "name"): {"text"},
     ("Starlight", "references"): {"matrix"},
