@@ -21,6 +21,7 @@ from .derived import (
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .edges import InnerEdge as InnerEdge, OuterEdge as OuterEdge
 from .exposure import Exposure as Exposure
 from .integrate import Rule as Rule
 from .likelihood import JointObservation as JointObservation
