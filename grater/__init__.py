@@ -9,6 +9,7 @@ from .density import (
     GaussianRing as GaussianRing,
     TwoPowerLaw as TwoPowerLaw,
     VerticalExponential as VerticalExponential,
+    VerticalLorentzian as VerticalLorentzian,
 )
 from .derived import (
     derived as derived,
@@ -43,7 +44,11 @@ from .phase import (
     Polarized as Polarized,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
-from .phase_curves import SplinePhase as SplinePhase, TabulatedPhase as TabulatedPhase
+from .phase_curves import (
+    LegendrePhase as LegendrePhase,
+    SplinePhase as SplinePhase,
+    TabulatedPhase as TabulatedPhase,
+)
 from .plot import (
     plot_fit as plot_fit,
     plot_image as plot_image,

@@ -163,6 +163,19 @@ class MixedHenyeyGreenstein(AbstractPhaseFunction):
                 "asymmetry a weight above 0."
             )
 
+    @classmethod
+    def zodiacal(cls) -> "MixedHenyeyGreenstein":
+        """The three functions that fit the zodiacal light, of our own Solar System.
+
+        Asymmetries 0.70, -0.20 and -0.81 with the weights 0.665, 0.330 and 0.005, those of dust
+        whose density falls as one over the distance from the Sun.
+
+        References
+        ----------
+        Hong 1985, A&A 146, 67.
+        """
+        return cls(g=[0.70, -0.20, -0.81], weight=[0.665, 0.330, 0.005])
+
     def __call__(self, cos_scatter):
         total = jnp.zeros_like(cos_scatter)
         for k in range(self.g.size):

@@ -178,6 +178,63 @@ def _natural_second_derivatives(x, y):
     return jnp.concatenate([zero, inner, zero])
 
 
+class LegendrePhase(AbstractPhaseFunction):
+    r"""Free phase function: the exponential of a sum of Legendre polynomials.
+
+    .. math:: \ln p(c) = \sum_{l=1}^{n} a_l P_l(c)
+
+    It is positive and smooth whatever the coefficients, and has no knots to place: the first ones
+    give the asymmetry forward and the symmetric part, further ones finer structure. The
+    term :math:`l = 0` is a factor, which the normalisation takes away.
+
+    Parameters
+    ----------
+    coefficients
+        :math:`a_1, \dots, a_n`, shape (n,), n >= 1. Priors about 0 keep the part of the curve that no
+        pixel shows from wandering.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or such large ones that the curve overflows.
+
+    Examples
+    --------
+    >>> phase = LegendrePhase([1.0, 0.5])
+    >>> round(float(phase.right_angle()), 6)  # exp(-0.5 / 2)
+    0.778801
+    """
+
+    coefficients: Float[Array, " n"] = param(
+        shape=None, label="$a_l$", doc="of the Legendre polynomials, from l = 1"
+    )
+
+    def __check_init__(self):
+        if self.coefficients.size < 1:
+            raise ValueError("LegendrePhase.coefficients is empty. Give at least that of l = 1.")
+        if is_traced(self.coefficients):
+            return
+        # images and their squares are finite; no polynomial exceeds 1
+        highest = np.log(float(jnp.finfo(self.coefficients.dtype).max)) / 2.0
+        peak = np.sum(np.abs(np.asarray(self.coefficients)))
+        if not peak <= highest:
+            raise ValueError(
+                f"LegendrePhase.coefficients = {self.coefficients} may reach exp({peak:.0f}), which "
+                f"is more than the numbers here hold (exp({highest:.0f})): the sum of their sizes "
+                "must be smaller."
+            )
+
+    def __call__(self, cos_scatter):
+        before, polynomial = jnp.ones_like(cos_scatter), cos_scatter
+        log_p = jnp.zeros_like(cos_scatter)
+        for l in range(1, self.coefficients.size + 1):
+            log_p = log_p + self.coefficients[l - 1] * polynomial
+            # Bonnet: (l + 1) P_{l+1} = (2 l + 1) c P_l - l P_{l-1}
+            onward = (2 * l + 1) * cos_scatter * polynomial - l * before
+            before, polynomial = polynomial, onward * (1.0 / (l + 1))
+        return jnp.exp(log_p)
+
+
 class TabulatedPhase(AbstractPhaseFunction):
     """Phase function from a table, for instance of Mie theory or of a measurement.
 

@@ -13,6 +13,7 @@ from .segments import Lines, choose_nodes, cut_lines
 from .surfaces import (
     MOST_SURFACES,
     SMALLEST_COSINE,
+    WIDE,
     Slabs,
     choose_steps,
     cut_slabs,
@@ -65,7 +66,7 @@ class Plan:
         profiles = dust.radial, dust.vertical
         self.wedge = measure_wedge(dust.vertical, self.support, rule.truncation, unit)
         self.shells = measure_shells(*profiles, self.support, 0.1 * rule.truncation, unit)
-        self.choice = self._unless_enough(lambda: choose_nodes(self._cut(*tested), light, rule))
+        self.choice = self._unless_enough(lambda: self._choose(tested, light))
         self.error = self._chosen(self.error, self.choice.error)
 
     @property
@@ -79,6 +80,12 @@ class Plan:
 
     def _cut(self, x, y) -> Lines:
         return cut_lines(self.geometry, self.support, self.wedge, self.height, x, y)
+
+    def _choose(self, tested, light):
+        """Nodes on segments; wings are felt as far as the disk is wide."""
+        extent, q = self.wedge.extent, self.support.q_peak
+        wings = jnp.where(extent > WIDE, jnp.minimum(extent, 3.0 * q / self.height(q)), 0.0)
+        return choose_nodes(self._cut(*tested), light, self.rule, wings)
 
     def _chosen(self, on_surfaces, on_segments):
         """What holds for the rule that is taken."""
