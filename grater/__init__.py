@@ -2,6 +2,12 @@
 
 import pytreefit
 
+from .azimuthal import (
+    AbstractAzimuthalProfile as AbstractAzimuthalProfile,
+    Arc as Arc,
+    Axisymmetric as Axisymmetric,
+    Clump as Clump,
+)
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,

@@ -1,6 +1,5 @@
-r"""Cut-offs of a radial profile: its dust ends inside or outside of an ellipse, with a soft edge."""
+"""Cut-offs of a radial profile: its dust ends inside or outside of an ellipse, softly."""
 
-import jax.numpy as jnp
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
@@ -19,8 +18,8 @@ class InnerEdge(AbstractRadialProfile):
         \rho(q) = \rho_0(q)\; \frac12 \mathrm{erfc}\,\frac{q_{in} - q}{\sqrt 2\, w\, q_{in}}
 
     with :math:`\rho_0` the profile that is cut. Half of the dust is left at :math:`q_{in}`, and
-    nearly all or none of it two or three widths from there. The parameters of the profile stay where
-    they are in a disk: ``radial.alpha_in`` beside ``radial.inner``. Both edges are
+    nearly all or none of it two or three widths from there. The parameters of the profile stay
+    where they are in a disk: ``radial.alpha_in`` beside ``radial.inner``. Both edges are
     ``OuterEdge(InnerEdge(profile, 0.6), 1.8)``.
 
     Parameters

@@ -190,8 +190,8 @@ class LegendrePhase(AbstractPhaseFunction):
     Parameters
     ----------
     coefficients
-        :math:`a_1, \dots, a_n`, shape (n,), n >= 1. Priors about 0 keep the part of the curve that no
-        pixel shows from wandering.
+        :math:`a_1, \dots, a_n`, shape (n,), n >= 1. Priors about 0 keep the part of the curve
+        that no pixel shows from wandering.
 
     Raises
     ------
@@ -219,9 +219,9 @@ class LegendrePhase(AbstractPhaseFunction):
         peak = np.sum(np.abs(np.asarray(self.coefficients)))
         if not peak <= highest:
             raise ValueError(
-                f"LegendrePhase.coefficients = {self.coefficients} may reach exp({peak:.0f}), which "
-                f"is more than the numbers here hold (exp({highest:.0f})): the sum of their sizes "
-                "must be smaller."
+                f"LegendrePhase.coefficients = {self.coefficients} may reach exp({peak:.0f}), "
+                f"which is more than the numbers here hold (exp({highest:.0f})): the sum of "
+                "their sizes must be smaller."
             )
 
     def __call__(self, cos_scatter):

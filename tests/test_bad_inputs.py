@@ -119,6 +119,12 @@ CASES = {
     "TabulatedPhase": (
         grater.TabulatedPhase, {"angle": [0.0, 90.0], "values": [1.0, 1.0]}, ("angle", "values"),
     ),
+    "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
+    "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
+    "InnerEdge": every(
+        grater.InnerEdge, profile=grater.GaussianRing(0.1), inner=0.8, inner_width=0.1
+    ),
+    "Clump": every(grater.Clump, amplitude=0.5, concentration=3.0, azimuth=10.0),
     "GaussianRing": (grater.GaussianRing, {"width": 0.1}, ("width",)),
     "GaussianPSF": every(grater.GaussianPSF, "size", fwhm=3.0),
     "MoffatPSF": every(grater.MoffatPSF, "size", fwhm=3.0, beta=2.5),

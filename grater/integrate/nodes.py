@@ -53,7 +53,9 @@ class Plan:
         nearest, farthest = (jnp.sqrt(end(squared)) / unit for end in (jnp.min, jnp.max))
         profile = dust.radial, dust.phase, nearest
         self.support = measure_support(*profile, rule.truncation, integrand.x.dtype)
-        tested = _lines_to_test(self.geometry, self.support, self.height, nearest, farthest)
+        densest = _densest_azimuth(dust.azimuthal, integrand.x.dtype)
+        ends = nearest, farthest
+        tested = _lines_to_test(self.geometry, self.support, self.height, ends, densest)
         light = _light(integrand, *(unit * part for part in tested))
         self.enough, self.error = jnp.asarray(False), None
         if rule.nodes_on != "segments":
@@ -172,8 +174,18 @@ def _light(integrand: Integrand, x, y):
     return jax.vmap(brightness)
 
 
-def _lines_to_test(geometry: Geometry, support, height, nearest, farthest):
-    """Sky coordinates of 144 lines of sight all over a disk, between two distances."""
+def _densest_azimuth(azimuthal, dtype):
+    """Azimuth in radians at which a ring has the most dust."""
+    azimuth = jnp.asarray(np.arange(720) * (np.pi / 360.0), dtype)
+    return azimuth[jnp.argmax(azimuthal.density(jnp.cos(azimuth), jnp.sin(azimuth)))]
+
+
+def _lines_to_test(geometry: Geometry, support, height, ends, densest):
+    """Sky coordinates of 144 lines of sight all over a disk, between two distances.
+
+    Some of them meet the ring at an azimuth that is given.
+    """
+    nearest, farthest = ends
     dtype = nearest.dtype
     sin_i, cos_i = geometry.tilt
     cos_i = kept_off_zero(cos_i, SMALLEST_COSINE)
@@ -186,7 +198,7 @@ def _lines_to_test(geometry: Geometry, support, height, nearest, farthest):
     # every other ring of them beside the midplane, which matters edge-on, and turned a little
     odd = np.repeat(np.arange(q.size) % 2, 8)
     turn = np.tile(np.arange(8) / 8.0, q.size) + odd / 16.0
-    q, angle = jnp.repeat(q, 8), jnp.asarray(2.0 * np.pi * turn, dtype)
+    q, angle = jnp.repeat(q, 8), densest + jnp.asarray(2.0 * np.pi * turn, dtype)
     above = height(q) * sin_i * jnp.asarray(odd, dtype)
     cos_a, sin_a = jnp.cos(angle), jnp.sin(angle)
     along = 1.0 + geometry.e_cos * cos_a + geometry.e_sin * sin_a

@@ -1,4 +1,4 @@
-"""Images by brute force: a dense trapezoid along each line of sight, in NumPy, from the equations."""
+"""Images by brute force: a dense trapezoid along each line of sight, from the equations."""
 
 import jax
 import jax.numpy as jnp

@@ -210,9 +210,7 @@ def test_zodiacal_light_is_that_of_hong():
     """Forward, at right angles and backward, from the sum written out."""
     c = np.array([1.0, 0.0, -1.0])
     three = [(0.665, 0.7), (0.33, -0.2), (0.005, -0.81)]
-    expected = sum(
-        w * (1 - g**2) / (4 * np.pi * (1 + g**2 - 2 * g * c) ** 1.5) for w, g in three
-    )
+    expected = sum(w * (1 - g**2) / (4 * np.pi * (1 + g**2 - 2 * g * c) ** 1.5) for w, g in three)
     np.testing.assert_allclose(evaluate(PHASES["zodiacal"], c), expected, rtol=1e-13)
 
 
