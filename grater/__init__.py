@@ -47,7 +47,6 @@ from .phase import (
     HenyeyGreenstein as HenyeyGreenstein,
     Isotropic as Isotropic,
     MixedHenyeyGreenstein as MixedHenyeyGreenstein,
-    Polarized as Polarized,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
 from .phase_curves import (
@@ -59,6 +58,13 @@ from .plot import (
     plot_fit as plot_fit,
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
+)
+from .polarization import (
+    AbstractPolarization as AbstractPolarization,
+    Polarized as Polarized,
+    RayleighPolarization as RayleighPolarization,
+    SplinePolarization as SplinePolarization,
+    TabulatedPolarization as TabulatedPolarization,
 )
 from .psf import (
     AbstractPSF as AbstractPSF,

@@ -15,10 +15,10 @@ from .phase import (
     AbstractPhaseFunction,
     HenyeyGreenstein,
     PhaseNormalization,
-    Polarized,
     TwoHenyeyGreenstein,
 )
 from .phase_curves import SplinePhase, TabulatedPhase
+from .polarization import Polarized
 from .scene import Scene
 from .view import Grid
 

@@ -10,14 +10,14 @@ from scipy.interpolate import CubicSpline
 from pytreefit import param
 from pytreefit.extend import is_traced
 
-from .phase import AbstractPhaseFunction
+from .phase import AbstractPhaseFunction, Curve
 
 # of the cosine, over which a spline bends into a constant outside of its knots
 _BEND = 0.25
 
 
-class _SplineCurve(eqx.Module):
-    """Exponential of a natural cubic spline, continued outside of its knots."""
+class SplineCurve(eqx.Module):
+    """A natural cubic spline in the cosine that bends into a constant outside of its knots."""
 
     knots: Float[Array, " n"]
     value_slope: Float[Array, " 2"]
@@ -29,12 +29,19 @@ class _SplineCurve(eqx.Module):
         # truncated powers: no search for the interval and no gather, which are slow on every device
         below, above = -_positive(first - cos_scatter), _positive(cos_scatter - last)
         inside = cos_scatter - below - above
-        log_p = self.value_slope[0] + self.value_slope[1] * (inside - first)
+        value = self.value_slope[0] + self.value_slope[1] * (inside - first)
         for k in range(self.knots.size - 1):
-            log_p = log_p + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
+            value = value + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
         beyond = self.value_slope[1] * below + self.last_slope * above
         bend = jnp.sqrt(1.0 / (1.0 + ((below + above) / _BEND) ** 2))
-        return jnp.exp(log_p + beyond * bend)
+        return value + beyond * bend
+
+
+class _Exponential(eqx.Module):
+    spline: SplineCurve
+
+    def __call__(self, cos_scatter):
+        return jnp.exp(self.spline(cos_scatter))
 
 
 def _positive(x):
@@ -148,18 +155,20 @@ class SplinePhase(AbstractPhaseFunction):
         order = jnp.argsort(jnp.append(self.knots, 0.0))
         c = jnp.append(self.knots, 0.0)[order]
         log_v = jnp.append(jnp.log(self.values), 0.0)[order]
-        second = _natural_second_derivatives(c, log_v)
-        step = jnp.diff(c)
-        slope = jnp.diff(log_v) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
-        third = jnp.diff(second) / step
-        jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
-        last_slope = (
-            jnp.diff(log_v)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
-        )
-        return _SplineCurve(c, jnp.stack([log_v[0], slope[0]]), jumps, last_slope)
+        return _Exponential(natural_spline(c, log_v))
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
+
+
+def natural_spline(x, y) -> SplineCurve:
+    """The natural cubic spline through points, shape (n,), n >= 2, x increasing."""
+    second, step = _natural_second_derivatives(x, y), jnp.diff(x)
+    slope = jnp.diff(y) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
+    third = jnp.diff(second) / step
+    jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
+    last_slope = jnp.diff(y)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
+    return SplineCurve(x, jnp.stack([y[0], slope[0]]), jumps, last_slope)
 
 
 def _natural_second_derivatives(x, y):
@@ -273,11 +282,16 @@ class TabulatedPhase(AbstractPhaseFunction):
             raise ValueError("TabulatedPhase.values are all 0: at least one must be positive.")
 
     def prepared(self):
-        angle = jnp.deg2rad(self.angle)
-        return _TableCurve(angle, self.values, _monotone_slopes(angle, self.values))
+        return table_curve(self.angle, self.values)
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
+
+
+def table_curve(angle, values) -> Curve:
+    """The monotone cubic through values at angles in degrees, a function of the cosine."""
+    angle = jnp.deg2rad(angle)
+    return _TableCurve(angle, values, _monotone_slopes(angle, values))
 
 
 class _TableCurve(eqx.Module):

@@ -119,6 +119,13 @@ CASES = {
     "TabulatedPhase": (
         grater.TabulatedPhase, {"angle": [0.0, 90.0], "values": [1.0, 1.0]}, ("angle", "values"),
     ),
+    "SplinePolarization": every(grater.SplinePolarization, knots=[-0.5, 0.5], values=[0.1, 0.2]),
+    "TabulatedPolarization": every(
+        grater.TabulatedPolarization, angle=[0.0, 90.0], values=[0.0, 0.5]
+    ),
+    "from_matrix": every(
+        grater.Polarized.from_matrix, angle=[0.0, 90.0], s11=[1.0, 1.0], s12=[0.0, -0.5]
+    ),
     "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
     "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
     "InnerEdge": every(

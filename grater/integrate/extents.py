@@ -73,6 +73,7 @@ def _towards_axis(phase, tangent, peak):
     cosine, most = 1.0 / jnp.sqrt(1.0 + tangent**2), jnp.ones_like(tangent)
     tiny = jnp.finfo(tangent.dtype).tiny
     for light in (*phase(cosine), *phase(-cosine)):
+        light = jnp.abs(light)
         most = jnp.maximum(most, light / jnp.maximum(light[peak], tiny))
     return jnp.where(most > 2.0, most, 1.0)
 

@@ -167,9 +167,10 @@ def _light(integrand: Integrand, x, y):
         if len(lights) == 1:
             return lights[0]
         # all of them together, each about as bright as the others
-        right = integrand.dust.phase(jnp.zeros((), x.dtype))
+        middle = integrand.dust.phase(jnp.asarray([-0.5, 0.0, 0.5], x.dtype))
         tiny = jnp.finfo(x.dtype).tiny
-        return sum(light / jnp.maximum(p, tiny) for light, p in zip(lights, right, strict=True))
+        units = [jnp.maximum(jnp.mean(jnp.abs(p)), tiny) for p in middle]
+        return sum(light / unit for light, unit in zip(lights, units, strict=True))
 
     return jax.vmap(brightness)
 

@@ -62,6 +62,7 @@ OTHERS = {
     "disk.azimuthal": grater.Clump(0.5, 3.0, 10.0),
     "disk.phase": grater.Isotropic(),
     "disk.phase.phase": grater.HenyeyGreenstein(0.2),
+    "disk.phase.polarization": grater.SplinePolarization([0.0], [0.5]),
     "disk.phase_normalization": "right_angle",
     "disk.density_normalization": "column",
 }
