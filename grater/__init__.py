@@ -59,6 +59,7 @@ from .plot import (
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
 )
+from .point_source import PointSource as PointSource
 from .polarization import (
     AbstractPolarization as AbstractPolarization,
     Polarized as Polarized,

@@ -31,6 +31,7 @@ from ._arrays import opened, real_array
 from .disk import intensities
 from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
+from .point_source import add_sources
 
 
 class Grid(Model):
@@ -82,7 +83,7 @@ class View(Model):
     """How a scene is seen in one exposure: its image is ``view.image(scene)``.
 
     The disks' intensities are added, multiplied with the coronagraph's transmission, convolved with
-    the PSF and multiplied with the throughput.
+    the PSF and multiplied with the throughput; so are point sources, where they are.
 
     Parameters
     ----------
@@ -271,7 +272,8 @@ class View(Model):
             For a channel's curve that a disk's phase function does not have.
         """
         rule = Rule(self.accuracy, self.nodes_on)
-        return in_turn(lambda rule: _images(self, scene.disks, rule), rule, len(scene.disks))
+        sky = scene.disks, scene.sources
+        return in_turn(lambda rule: _images(self, *sky, rule), rule, len(scene.disks))
 
     def integration_error(self, scene) -> Float[Array, " disks"]:
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
@@ -301,7 +303,7 @@ def _check_distortion(matrix) -> None:
 
 
 @functools.partial(jit, threads=False)
-def _images(view: View, disks, rule: Rule) -> dict[str, Array]:
+def _images(view: View, disks, sources, rule: Rule) -> dict[str, Array]:
     padding = view.padding()
     curves = tuple(dict.fromkeys(channel.curve for channel in view.channels.values()))
     x, y, inside = view.sky_coordinates(padding)
@@ -310,8 +312,12 @@ def _images(view: View, disks, rule: Rule) -> dict[str, Array]:
     n, (rows, columns) = view.oversample, inside.shape
     if n > 1:
         light = light.reshape(-1, rows // n, n, columns // n, n).mean(axis=(2, 4))
-    return {
+    images = {
         name: channel.through(light[curves.index(channel.curve)], padding)
+        for name, channel in view.channels.items()
+    }
+    return {
+        name: add_sources(view, channel, sources, padding, images[name])
         for name, channel in view.channels.items()
     }
 

@@ -126,6 +126,7 @@ CASES = {
     "from_matrix": every(
         grater.Polarized.from_matrix, angle=[0.0, 90.0], s11=[1.0, 1.0], s12=[0.0, -0.5]
     ),
+    "PointSource": every(grater.PointSource, east=0.1, north=0.2, flux=1.0),
     "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
     "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
     "InnerEdge": every(
