@@ -8,6 +8,7 @@ from .azimuthal import (
     Axisymmetric as Axisymmetric,
     Clump as Clump,
 )
+from .brightness import convert_brightness as convert_brightness
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
@@ -24,6 +25,7 @@ from .derived import (
     near_side as near_side,
     peak_radius as peak_radius,
     ring_center as ring_center,
+    scattering_angle_map as scattering_angle_map,
     scattering_angles as scattering_angles,
     surface_density as surface_density,
 )

@@ -127,6 +127,12 @@ CASES = {
         grater.Polarized.from_matrix, angle=[0.0, 90.0], s11=[1.0, 1.0], s12=[0.0, -0.5]
     ),
     "PointSource": every(grater.PointSource, east=0.1, north=0.2, flux=1.0),
+    "scattering_angle_map": every(grater.scattering_angle_map, disk=DUST, view=GRID),
+    "convert_brightness": (
+        grater.convert_brightness,
+        {"image": 1.0, "to": "Jy / sr", "unit": "mJy", "pixel_scale": 0.1, "star_flux": 1.0},
+        ("to", "unit", "pixel_scale", "star_flux"),
+    ),
     "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
     "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
     "InnerEdge": every(
