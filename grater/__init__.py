@@ -75,6 +75,7 @@ from .psf import (
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
 )
+from .radial_spline import SplineProfile as SplineProfile
 from .scene import Scene as Scene
 from .search import DiskSearch as DiskSearch, search as search
 from .starlight import Starlight as Starlight, StarlightFit as StarlightFit

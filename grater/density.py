@@ -32,6 +32,10 @@ class AbstractRadialProfile(Model):
             Radius in units of the reference ellipse, 1 on it, any shape, > 0.
         """
 
+    def prepared(self) -> "AbstractRadialProfile":
+        """The same profile with all that does not depend on the radius worked out once."""
+        return self
+
 
 class TwoPowerLaw(AbstractRadialProfile):
     r"""Ring that rises as one power of the radius and falls as another.

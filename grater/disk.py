@@ -225,7 +225,9 @@ class Disk(Model):
         factor = self.phase.factor(self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        dust = Dust(self.radial, self.vertical, self.azimuthal, self.phase.curves(curves))
+        dust = Dust(
+            self.radial.prepared(), self.vertical, self.azimuthal, self.phase.curves(curves)
+        )
         return dust, self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):

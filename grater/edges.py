@@ -4,7 +4,7 @@ from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 from pytreefit import param
-from pytreefit.extend import inline
+from pytreefit.extend import inline, rebuild
 
 from .density import AbstractRadialProfile
 
@@ -62,6 +62,9 @@ class InnerEdge(AbstractRadialProfile):
     def __check_init__(self):
         _check_profile(self)
 
+    def prepared(self):
+        return rebuild(self, {"profile": self.profile.prepared()})
+
     def density(self, q):
         depth = (1.0 - q / self.inner) * (1.0 / (_ROOT_TWO * self.inner_width))
         return 0.5 * erfc(depth) * self.profile.density(q)
@@ -104,6 +107,9 @@ class OuterEdge(AbstractRadialProfile):
 
     def __check_init__(self):
         _check_profile(self)
+
+    def prepared(self):
+        return rebuild(self, {"profile": self.profile.prepared()})
 
     def density(self, q):
         depth = (q / self.outer - 1.0) * (1.0 / (_ROOT_TWO * self.outer_width))

@@ -11,15 +11,15 @@ from .density import AbstractRadialProfile
 
 
 class SplineProfile(AbstractRadialProfile):
-    r"""Free radial profile: a smooth positive curve through values, with a power law on either side.
+    r"""Free radial profile: a smooth positive curve through values, power laws on either side.
 
     .. math::
         \ln \rho(q) = S(\ln q), \quad S(\ln q_k) = \ln v_k, \quad S(0) = 0, \quad
         S' = \alpha_{in}, \alpha_{out}
 
-    with :math:`S` the cubic spline in :math:`\ln q` through all knots and through the value 1 at the
-    reference radius, which fixes the scale. At its outermost knots it has the slopes of the power
-    laws that go on from there.
+    with :math:`S` the cubic spline in :math:`\ln q` through all knots and through the value 1 at
+    the reference radius, which fixes the scale. At its outermost knots it has the slopes of the
+    power laws that go on from there.
 
     Parameters
     ----------
@@ -75,21 +75,40 @@ class SplineProfile(AbstractRadialProfile):
                 "there is 1 by definition: leave that knot out."
             )
 
-    def density(self, q):
+    def prepared(self):
         order = jnp.argsort(jnp.append(self.knots, 1.0))
         x = jnp.log(jnp.append(self.knots, 1.0)[order])
         y = jnp.append(jnp.log(self.values), 0.0)[order]
         slopes = _clamped_slopes(x, y, self.alpha_in, self.alpha_out)
         step, secant = jnp.diff(x), jnp.diff(y) / jnp.diff(x)
-        second = (6.0 * secant - 4.0 * slopes[:-1] - 2.0 * slopes[1:]) / step
+        second = (6.0 * secant[0] - 4.0 * slopes[0] - 2.0 * slopes[1]) / step[0]
         third = 6.0 * (slopes[:-1] + slopes[1:] - 2.0 * secant) / step**2
-        log_q = fast_log(q)
-        # each piece adds its own rise: no search for the interval and no gather
-        log_density = y[0] + self.alpha_in * jnp.minimum(log_q - x[0], 0.0)
-        for k in range(self.knots.size):
-            t = jnp.clip(log_q - x[k], 0.0, step[k])
-            log_density = log_density + t * (slopes[k] + t * (second[k] / 2.0 + t * third[k] / 6.0))
-        return jnp.exp(log_density + self.alpha_out * jnp.maximum(log_q - x[-1], 0.0))
+        jumps = jnp.diff(third, prepend=jnp.zeros(1, third.dtype))
+        start = jnp.stack([y[0], self.alpha_in, second])
+        return _Powers(x, start, jumps, self.alpha_out)
+
+    def density(self, q):
+        return self.prepared().density(q)
+
+
+class _Powers(AbstractRadialProfile):
+    """The spline in truncated powers: no search for the interval and no gather."""
+
+    x: Float[Array, " n"]
+    start: Float[Array, " 3"]  # value and two derivatives at the first knot
+    jumps: Float[Array, " m"]  # of the third derivative, at all knots but the last
+    alpha_out: Float[Array, ""]
+
+    def density(self, q):
+        log_q, first, last = fast_log(q), self.x[0], self.x[-1]
+        t = jnp.clip(log_q, first, last) - first
+        value, slope, second = self.start
+        log_density = value + t * (slope + 0.5 * second * t)
+        for k in range(self.jumps.size):
+            above = jnp.maximum(t - (self.x[k] - first), 0.0)
+            log_density = log_density + self.jumps[k] * (above * above * above) / 6.0
+        inside, outside = jnp.minimum(log_q - first, 0.0), jnp.maximum(log_q - last, 0.0)
+        return jnp.exp(log_density + slope * inside + self.alpha_out * outside)
 
 
 def _clamped_slopes(x, y, first, last):
@@ -98,9 +117,7 @@ def _clamped_slopes(x, y, first, last):
     if x.size == 2:
         return jnp.stack([first, last])
     before, after = step[:-1], step[1:]
-    matrix = jnp.diag(2.0 * (before + after)) + jnp.diag(after[1:] * 0.0 + before[:-1], 1)
-    matrix = matrix + jnp.diag(after[1:], -1)
+    matrix = jnp.diag(2.0 * (before + after)) + jnp.diag(before[:-1], 1) + jnp.diag(after[1:], -1)
     right = 3.0 * (after * secant[:-1] + before * secant[1:])
     right = right.at[0].add(-after[0] * first).at[-1].add(-before[-1] * last)
-    inner = jnp.linalg.solve(matrix, right)
-    return jnp.concatenate([first[None], inner, last[None]])
+    return jnp.concatenate([first[None], jnp.linalg.solve(matrix, right), last[None]])

@@ -133,6 +133,9 @@ CASES = {
         {"image": 1.0, "to": "Jy / sr", "unit": "mJy", "pixel_scale": 0.1, "star_flux": 1.0},
         ("to", "unit", "pixel_scale", "star_flux"),
     ),
+    "SplineProfile": every(
+        grater.SplineProfile, knots=[0.8, 1.2], values=[0.5, 0.6], alpha_in=3.0, alpha_out=-3.0
+    ),
     "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
     "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
     "InnerEdge": every(
