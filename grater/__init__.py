@@ -2,7 +2,14 @@
 
 import pytreefit
 
+from .azimuthal import (
+    AbstractAzimuthalProfile as AbstractAzimuthalProfile,
+    Arc as Arc,
+    Axisymmetric as Axisymmetric,
+    Clump as Clump,
+)
 from .bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
+from .brightness import convert_brightness as convert_brightness
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
 from .correlated import CorrelatedNoise as CorrelatedNoise
 from .correlation import (
@@ -19,6 +26,7 @@ from .density import (
     GaussianRing as GaussianRing,
     TwoPowerLaw as TwoPowerLaw,
     VerticalExponential as VerticalExponential,
+    VerticalLorentzian as VerticalLorentzian,
 )
 from .derived import (
     derived as derived,
@@ -27,10 +35,12 @@ from .derived import (
     near_side as near_side,
     peak_radius as peak_radius,
     ring_center as ring_center,
+    scattering_angle_map as scattering_angle_map,
     scattering_angles as scattering_angles,
     surface_density as surface_density,
 )
 from .disk import Disk as Disk
+from .edges import InnerEdge as InnerEdge, OuterEdge as OuterEdge
 from .exposure import Exposure as Exposure
 from .field_psf import FieldPSF as FieldPSF
 from .frames import FrameSequence as FrameSequence
@@ -58,15 +68,26 @@ from .phase import (
     HenyeyGreenstein as HenyeyGreenstein,
     Isotropic as Isotropic,
     MixedHenyeyGreenstein as MixedHenyeyGreenstein,
-    Polarized as Polarized,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
-from .phase_curves import SplinePhase as SplinePhase, TabulatedPhase as TabulatedPhase
+from .phase_curves import (
+    LegendrePhase as LegendrePhase,
+    SplinePhase as SplinePhase,
+    TabulatedPhase as TabulatedPhase,
+)
 from .plot import (
     plot_correlation as plot_correlation,
     plot_fit as plot_fit,
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
+)
+from .point_source import PointSource as PointSource
+from .polarization import (
+    AbstractPolarization as AbstractPolarization,
+    Polarized as Polarized,
+    RayleighPolarization as RayleighPolarization,
+    SplinePolarization as SplinePolarization,
+    TabulatedPolarization as TabulatedPolarization,
 )
 from .psf import (
     AbstractPSF as AbstractPSF,
@@ -79,6 +100,7 @@ from .psf_files import (
     read_grater_jax_optics as read_grater_jax_optics,
     read_psf_grid as read_psf_grid,
 )
+from .radial_spline import SplineProfile as SplineProfile
 from .relearn import FramesFit as FramesFit, fit_frames as fit_frames
 from .scene import Scene as Scene
 from .search import DiskSearch as DiskSearch, search as search

@@ -8,19 +8,23 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from .density import TwoPowerLaw
 from .disk import Disk
+from .edges import InnerEdge
 from .phase import (
     AbstractPhaseFunction,
     HenyeyGreenstein,
     PhaseNormalization,
-    Polarized,
     TwoHenyeyGreenstein,
 )
 from .phase_curves import SplinePhase, TabulatedPhase
+from .polarization import Polarized
 from .scene import Scene
 from .view import Grid
 
 _ANGLES = np.linspace(0.0, 180.0, 721)
+# softness of an edge that is sharp in the other codes, over its radius
+_EDGE_WIDTH = 0.01
 
 # What VIP does where a key is missing (its class documentation shows other values).
 _VIP = {
@@ -78,7 +82,8 @@ def from_vip(
 
     (VIP's ``omega`` points at the apocentre; it multiplies by the area of a pixel in au²), or, with
     ``flux_max``, the flux at which VIP's pixels have that maximum. VIP clamps what it does not
-    accept and moves inclinations close to 90 deg away from there; this does neither.
+    accept and moves inclinations close to 90 deg away from there; this does neither. Its sharp edge
+    at the semi-major axis ``amin`` becomes an `InnerEdge` as soft as a hundredth of its radius.
 
     Parameters
     ----------
@@ -92,7 +97,7 @@ def from_vip(
     Raises
     ------
     ValueError, TypeError
-        If a key is unknown or has no counterpart here, such as ``amin`` > 0; it names the key.
+        If a key is unknown or has no counterpart here; it names the key.
 
     References
     ----------
@@ -115,11 +120,10 @@ def from_vip(
             f"density_dico['name'] = {density['name']!r} is not supported: VIP and this converter "
             "know '2PowerLaws'."
         )
-    _refuse_inner_edge("density_dico['amin']", density["amin"])
-
     phase = _vip_phase(vip["spf_dico"], vip["itilt"])
     flux = density["dens_at_r0"] * (vip["distance"] * vip["pxInArcsec"]) ** 2
-    disk = _disk({**vip, **density}, _VIP_NAMES, phase, phase_normalization, flux)
+    values = {**vip, **density}
+    disk = _disk(values, _VIP_NAMES, density["amin"], phase, phase_normalization, flux)
     if vip["flux_max"] is None:
         return disk
     return disk.set({"flux": disk.flux * (vip["flux_max"] / _vip_maximum(disk, vip, density))})
@@ -143,7 +147,9 @@ def from_grater_jax(
               (\mathtt{distance} \cdot \mathtt{pxInArcsec})^2,
 
     and the factor between the normalisations of its phase functions (a spline is 1 at 90 deg,
-    the others integrate to 1) goes into the flux as well.
+    the others integrate to 1) goes into the flux as well. ``rmin`` becomes an `InnerEdge` at that
+    semi-major axis, as it is documented there and as VIP has it; the code of GRaTeR-JAX cuts at
+    ``sma`` whatever ``rmin`` > 0 is.
 
     Parameters
     ----------
@@ -165,8 +171,8 @@ def from_grater_jax(
     Raises
     ------
     ValueError, TypeError
-        If a key is unknown, missing, or has no counterpart here, such as ``rmin`` > 0, or if a
-        spline is negative somewhere; it names the key.
+        If a key is unknown, missing, or has no counterpart here, or if a spline is negative
+        somewhere; it names the key.
 
     References
     ----------
@@ -179,16 +185,16 @@ def from_grater_jax(
     needed = ("sma", "inclination", "position_angle", "alpha_in", "alpha_out", "ksi0")
     _need("disk_params", disk, needed)
     _need("misc_params", misc, ("distance", "pxInArcsec", "flux_scaling"))
-    _refuse_inner_edge("disk_params['rmin']", disk["rmin"])
     pixel_area = (misc["distance"] * misc["pxInArcsec"]) ** 2
     phase = _grater_jax_phase(spf_params, spline)
     flux = disk["dens_at_r0"] * misc["flux_scaling"] * pixel_area
-    return _disk(disk, _GRATER_JAX_NAMES, phase, phase_normalization, flux)
+    return _disk(disk, _GRATER_JAX_NAMES, disk["rmin"], phase, phase_normalization, flux)
 
 
 def _disk(
     values: Mapping[str, Any],
     names: Mapping[str, str],
+    inner: float,
     phase: AbstractPhaseFunction,
     normalization: PhaseNormalization,
     unnormalized_flux: float,
@@ -196,6 +202,10 @@ def _disk(
     """Build the disk whose flux makes up for bringing the phase function to a normalisation."""
     fields = {field: values[name] for field, name in names.items()}
     fields["argument_of_pericenter"] += 180.0
+    if inner != 0:
+        profile = TwoPowerLaw(fields.pop("alpha_in"), fields.pop("alpha_out"))
+        edge = inner / fields["semi_major_axis"]
+        fields["radial"] = InnerEdge(profile, edge, _EDGE_WIDTH)
     return Disk(
         **fields,
         phase=phase,
@@ -327,14 +337,6 @@ def _table(key: str, values: np.ndarray, angle: np.ndarray = _ANGLES) -> Tabulat
             "you convert it."
         )
     return TabulatedPhase(angle=angle, values=np.maximum(values, 0.0))
-
-
-def _refuse_inner_edge(key: str, value: float) -> None:
-    if value != 0:
-        raise ValueError(
-            f"{key} = {value} is not supported: there is no sharp inner edge here. Set it to 0 and "
-            "let the inner slope empty the ring's hole."
-        )
 
 
 def _read(what: str, given: Any, known: Mapping[str, Any]) -> dict[str, Any]:

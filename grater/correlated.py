@@ -19,6 +19,7 @@ from .correlation import AbstractCorrelation, MaternCorrelation, noise_image
 from .noise import AbstractGaussianNoise, AbstractNoise, GaussianNoise
 
 _ROWS = 2048  # pixels whose neighbours are solved for at once
+_ROUND = 512
 _ERROR = 3.0  # of a log-likelihood, from which a fit says so
 
 
@@ -61,6 +62,11 @@ class Patterns(NamedTuple):
     @classmethod
     def of(cls, mask: Bool[Array, "ny nx"], reach: int) -> "Patterns":
         """Those of a mask; where that is traced, each pixel is a kind of its own."""
+        if mask.ndim != 2:
+            raise TypeError(
+                "CorrelatedNoise is for one image (ny, nx), not for a sequence of frames: give "
+                "that GaussianNoise."
+            )
         xp: Any = jnp if isinstance(mask, Tracer) else np
         mask = xp.asarray(mask)
         ny, nx = mask.shape
@@ -74,6 +80,8 @@ class Patterns(NamedTuple):
             return cls(each, jnp.arange(ny * nx).reshape(ny, nx))
         packed, kind = np.unique(np.packbits(each, axis=1), axis=0, return_inverse=True)
         kinds = np.unpackbits(packed, axis=1, count=each.shape[1]).astype(bool)
+        # up to a round number, so that other masks share programs
+        kinds = np.pad(kinds, ((0, -len(kinds) % _ROUND), (0, 0)))
         return cls(jnp.asarray(kinds), jnp.asarray(kind.reshape(ny, nx)))
 
 
@@ -122,12 +130,12 @@ class Plan(eqx.Module):
     """What a posterior works out once of the noise of an image."""
 
     mask: Bool[Array, "ny nx"]
-    patterns: Patterns
-    whitening: Whitening | None  # None where the correlation has free parameters
+    known: Whitening | Patterns  # these where the correlation has free parameters
 
     def noise(self, noise: "CorrelatedNoise") -> WhitenedNoise:
         """The noise with its whitening, which is worked out here if it may change."""
-        whitening = noise.whitening(self.patterns) if self.whitening is None else self.whitening
+        known = self.known
+        whitening = noise.whitening(known) if isinstance(known, Patterns) else known
         return WhitenedNoise(noise, whitening, self.mask)
 
 
@@ -225,7 +233,7 @@ class CorrelatedNoise(AbstractNoise):
         own, other = (jax.tree.leaves((n.correlation, n.white)) for n in (self, varied))
         fixed = all(one is also for one, also in zip(own, other, strict=True))
         patterns = Patterns.of(mask, self.reach)
-        return Plan(jnp.asarray(mask), patterns, self.whitening(patterns) if fixed else None)
+        return Plan(jnp.asarray(mask), self.whitening(patterns) if fixed else patterns)
 
     def remark(self, mask) -> str:
         error = float(self.error(mask))

@@ -32,6 +32,10 @@ class AbstractRadialProfile(Model):
             Radius in units of the reference ellipse, 1 on it, any shape, > 0.
         """
 
+    def prepared(self) -> "AbstractRadialProfile":
+        """The same profile with all that does not depend on the radius worked out once."""
+        return self
+
 
 class TwoPowerLaw(AbstractRadialProfile):
     r"""Ring that rises as one power of the radius and falls as another.
@@ -159,6 +163,50 @@ class VerticalExponential(AbstractVerticalProfile):
     def simpler(self):
         wedge = _GaussianWedge(self.scale_height, self.gamma, self.beta)
         return (self.gamma == 2.0) & (self.beta == 1.0), wedge
+
+
+class VerticalLorentzian(AbstractVerticalProfile):
+    r"""Lorentzian about the midplane, with wings, and a scale height that flares.
+
+    .. math:: f(z, q) = \frac{1}{1 + z^2 / H^2}, \quad H = H_0 q^\beta
+
+    It is 1 in the midplane, and its integral over the height is :math:`\pi H`.
+
+    Parameters
+    ----------
+    scale_height
+        :math:`H_0` in au at the reference radius, > 0: half of the full width at half maximum.
+    beta
+        Flaring, >= 0: 0 a constant thickness, 1 a constant opening angle.
+
+    Notes
+    -----
+    Half of the dust is farther from the midplane than H, and a hundredth farther than 64 H: most of
+    the wings is far outside of a thin disk.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> vertical = VerticalLorentzian(scale_height=0.8)
+    >>> disk = Disk(40.0, 88.0, 30.0, alpha_in=5, alpha_out=-5, vertical=vertical)
+    """
+
+    scale_height: Float[Array, ""] = param(
+        unit="au", bounds="(0, inf)", label="$H_0$", doc="half width at the reference radius"
+    )
+    beta: Float[Array, ""] = param(
+        default=1.0, bounds="[0, inf)", label=r"$\beta$", doc="flaring exponent"
+    )
+
+    def height(self, q):
+        return self.scale_height * power(q, self.beta)
+
+    def column(self, q):
+        return jnp.pi * self.height(q)
+
+    def profile(self, t):
+        # far beyond, the square would overflow
+        return 1.0 / (1.0 + jnp.square(jnp.minimum(t, 1e15)))
 
 
 class _GaussianWedge(VerticalExponential):

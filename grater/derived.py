@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Table, jit, map_models
-from pytreefit.extend import as_data, as_floats, check_kind
+from pytreefit.extend import as_data, as_floats, check_kind, rebuild
 
 from .disk import Disk
+from .integrate import sky_to_disk
+from .view import Grid, View
 
 #: Unit of every quantity of `derived`.
 DERIVED_UNITS = {
@@ -167,6 +169,39 @@ def scattering_angles(disk: Disk) -> tuple[Float[Array, ""], Float[Array, ""]]:
     check_kind("disk", disk, Disk)
     tilt = jnp.minimum(disk.inclination, 180.0 - disk.inclination)
     return 90.0 - tilt, 90.0 + tilt
+
+
+def scattering_angle_map(disk: Disk, view: View | Grid) -> Float[Array, "ny nx"]:
+    r"""Return the angle by which dust in the midplane scatters its light to us, per pixel, deg.
+
+    .. math::
+        \cos\theta = \frac{l_0}{\sqrt{X^2 + Y^2 + l_0^2}}, \qquad l_0 = y_m \tan i
+
+    for the point where the line of sight of a pixel's centre crosses the midplane. Exactly edge-on
+    it is 0 on one side of the midplane and 180 deg on the other.
+
+    Parameters
+    ----------
+    disk
+        Its inclination and position angle matter.
+    view
+        Pixels, from a `View` with its roll, or a `Grid` with North up.
+
+    Returns
+    -------
+    array
+        Shape (ny, nx); NaN within the view's ``inner_radius`` of the star.
+    """
+    check_kind("disk", disk, Disk)
+    check_kind("view", view, View | Grid)
+    seen = View(view) if isinstance(view, Grid) else rebuild(view, {"oversample": 1})
+    *offsets, inside = seen.sky_coordinates()
+    x, y = sky_to_disk(disk.position_angle, *offsets)
+    sin_i, cos_i = disk.geometry.tilt
+    # both with the sign of cos i, so that nothing is divided by it
+    along, across = y * sin_i * jnp.where(cos_i < 0, -1.0, 1.0), jnp.abs(cos_i)
+    angle = jnp.arctan2(jnp.hypot(x, y) * across, along)
+    return jnp.where(inside, jnp.nan, jnp.rad2deg(angle))
 
 
 def derived(disk: Disk) -> dict[str, Float[Array, ""]]:

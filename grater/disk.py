@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import check_choice
 
+from .azimuthal import AbstractAzimuthalProfile, Axisymmetric
 from .density import (
     AbstractRadialProfile,
     AbstractVerticalProfile,
@@ -29,11 +30,11 @@ class Disk(Model):
     r"""One ring of dust around a star, optically thin, in scattered light.
 
     .. math::
-        I(x, y) = F \int \rho(q)\, f(z, q)\, \frac{p(\cos\theta)}{d^2}\, dl
+        I(x, y) = F \int \rho(q)\, A(\phi)\, f(z, q)\, \frac{p(\cos\theta)}{d^2}\, dl
 
-    with the elliptic radius :math:`q`, the height :math:`z` above the midplane, the distance
-    :math:`d` from the star and the scattering angle :math:`\theta`; :math:`l` runs along the line
-    of sight in au.
+    with the elliptic radius :math:`q`, the azimuth :math:`\phi`, the height :math:`z` above the
+    midplane, the distance :math:`d` from the star and the scattering angle :math:`\theta`;
+    :math:`l` runs along the line of sight in au.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ class Disk(Model):
         Phase function, `Isotropic` by default.
     radial, vertical
         Any other profiles.
+    azimuthal
+        Clumps and gaps of the ring, `Axisymmetric` by default.
     phase_normalization
         "sphere" (the phase function's integral over all directions is 1) or "right_angle" (its
         value at 90 deg is 1).
@@ -118,6 +121,7 @@ class Disk(Model):
     flux: Float[Array, ""] = param(label="$F$", doc="scale of the image, image units times au")
     radial: AbstractRadialProfile
     vertical: AbstractVerticalProfile
+    azimuthal: AbstractAzimuthalProfile
     phase: AbstractPhaseFunction
     phase_normalization: PhaseNormalization = eqx.field(static=True)
     density_normalization: DensityNormalization = eqx.field(static=True)
@@ -141,6 +145,7 @@ class Disk(Model):
         phase: AbstractPhaseFunction | None = None,
         radial: AbstractRadialProfile | None = None,
         vertical: AbstractVerticalProfile | None = None,
+        azimuthal: AbstractAzimuthalProfile | None = None,
         phase_normalization: PhaseNormalization = "sphere",
         density_normalization: DensityNormalization = "midplane",
     ):
@@ -158,6 +163,7 @@ class Disk(Model):
         self.vertical = _given_once(
             "vertical", vertical, heights, VerticalExponential, ("gamma", "beta")
         )
+        self.azimuthal = Axisymmetric() if azimuthal is None else azimuthal
         self.phase = Isotropic() if phase is None else phase
         self.phase_normalization = phase_normalization
         self.density_normalization = density_normalization
@@ -166,6 +172,7 @@ class Disk(Model):
         kinds = {
             "radial": AbstractRadialProfile,
             "vertical": AbstractVerticalProfile,
+            "azimuthal": AbstractAzimuthalProfile,
             "phase": AbstractPhaseFunction,
         }
         for name, kind in kinds.items():
@@ -218,7 +225,9 @@ class Disk(Model):
         factor = self.phase.factors(curves, self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
-        dust = Dust(self.radial, self.vertical, self.phase.curves(curves))
+        dust = Dust(
+            self.radial.prepared(), self.vertical, self.azimuthal, self.phase.curves(curves)
+        )
         return dust, self.flux * factor
 
     def integration_error(self, x_sky, y_sky, rule: Rule):

@@ -201,7 +201,7 @@ class FrameSequence(AbstractObservation):
         scene = self.seen(scene)
         _check_scene(scene, self.shape)
         shifts = self.centers - self.grid.center[None]
-        return images_at(scene.view, scene.disks, self.angles, shifts)
+        return images_at(scene.view, scene, self.angles, shifts)
 
     def _images(self):
         return [self]

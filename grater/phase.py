@@ -1,7 +1,8 @@
 r"""Phase functions: how much light the dust scatters into each direction.
 
 All are functions :math:`p(c)` of the cosine of the scattering angle, :math:`c = \cos\theta`, +1
-forward, per steradian once a disk has normalised them. The free ones are in `phase_curves`.
+forward, per steradian once a disk has normalised them. The free ones are in `phase_curves`,
+those of polarised light in `polarization`.
 """
 
 import abc
@@ -175,6 +176,19 @@ class MixedHenyeyGreenstein(AbstractPhaseFunction):
                 "asymmetry a weight above 0."
             )
 
+    @classmethod
+    def zodiacal(cls) -> "MixedHenyeyGreenstein":
+        """The three functions that fit the zodiacal light, of our own Solar System.
+
+        Asymmetries 0.70, -0.20 and -0.81 with the weights 0.665, 0.330 and 0.005, those of dust
+        whose density falls as one over the distance from the Sun.
+
+        References
+        ----------
+        Hong 1985, A&A 146, 67.
+        """
+        return cls(g=[0.70, -0.20, -0.81], weight=[0.665, 0.330, 0.005])
+
     def __call__(self, cos_scatter):
         total = jnp.zeros_like(cos_scatter)
         for k in range(self.g.size):
@@ -212,61 +226,3 @@ class TwoHenyeyGreenstein(AbstractPhaseFunction):
 
     def integral(self):
         return jnp.ones(())
-
-
-class Polarized(AbstractPhaseFunction):
-    r"""Polarised intensity of dust with a Rayleigh-like degree of polarisation.
-
-    .. math:: p_{pol}(c) = p(c)\, p_{max} \frac{1 - c^2}{1 + c^2}
-
-    It keeps the normalisation of the total intensity's phase function :math:`p`, so that the same
-    disk seen in total and in polarised light has one flux.
-
-    Parameters
-    ----------
-    phase
-        Phase function of the total intensity.
-    peak
-        Largest degree of polarisation :math:`p_{max}`, at 90 deg, 0 to 1. With nothing but
-        polarised data it cannot be told from the flux: leave it at 1.
-
-    References
-    ----------
-    Engler et al. 2017, A&A 607, A90.
-    """
-
-    phase: AbstractPhaseFunction
-    peak: Float[Array, ""] = param(
-        default=1.0, bounds="[0, 1]", label="$p_{max}$", doc="largest degree of polarisation"
-    )
-
-    def __check_init__(self):
-        if not isinstance(self.phase, AbstractPhaseFunction):
-            raise TypeError(f"Polarized.phase = {self.phase!r} is not a phase function.")
-
-    def __call__(self, cos_scatter):
-        return self.curves((None,))(cos_scatter)[0]
-
-    def integral(self):
-        return self.phase.integral()
-
-    def right_angle(self):
-        return self.phase.right_angle()
-
-    def curves(self, names):
-        """The curves "total" and "polarized"; None is the polarised one."""
-        unknown = set(names) - {None, "total", "polarized"}
-        if unknown:
-            raise TypeError(f"Polarized has the curves 'total' and 'polarized', no {unknown}.")
-        return _PolarizedCurves(self.phase.prepared(), self.peak, tuple(names))
-
-
-class _PolarizedCurves(eqx.Module):
-    total: Curve
-    peak: Float[Array, ""]
-    names: tuple[str | None, ...] = eqx.field(static=True)
-
-    def __call__(self, cos_scatter):
-        total, squared = self.total(cos_scatter), cos_scatter**2
-        polarized = total * self.peak * (1.0 - squared) / (1.0 + squared)
-        return tuple(total if name == "total" else polarized for name in self.names)

@@ -10,14 +10,14 @@ from scipy.interpolate import CubicSpline
 from pytreefit import param
 from pytreefit.extend import is_traced
 
-from .phase import AbstractPhaseFunction
+from .phase import AbstractPhaseFunction, Curve
 
 # of the cosine, over which a spline bends into a constant outside of its knots
 _BEND = 0.25
 
 
-class _SplineCurve(eqx.Module):
-    """Exponential of a natural cubic spline, continued outside of its knots."""
+class SplineCurve(eqx.Module):
+    """A natural cubic spline in the cosine that bends into a constant outside of its knots."""
 
     knots: Float[Array, " n"]
     value_slope: Float[Array, " 2"]
@@ -29,12 +29,19 @@ class _SplineCurve(eqx.Module):
         # truncated powers: no search for the interval and no gather, which are slow on every device
         below, above = -_positive(first - cos_scatter), _positive(cos_scatter - last)
         inside = cos_scatter - below - above
-        log_p = self.value_slope[0] + self.value_slope[1] * (inside - first)
+        value = self.value_slope[0] + self.value_slope[1] * (inside - first)
         for k in range(self.knots.size - 1):
-            log_p = log_p + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
+            value = value + self.jumps[k] * _positive(inside - self.knots[k]) ** 3
         beyond = self.value_slope[1] * below + self.last_slope * above
         bend = jnp.sqrt(1.0 / (1.0 + ((below + above) / _BEND) ** 2))
-        return jnp.exp(log_p + beyond * bend)
+        return value + beyond * bend
+
+
+class _Exponential(eqx.Module):
+    spline: SplineCurve
+
+    def __call__(self, cos_scatter):
+        return jnp.exp(self.spline(cos_scatter))
 
 
 def _positive(x):
@@ -148,18 +155,20 @@ class SplinePhase(AbstractPhaseFunction):
         order = jnp.argsort(jnp.append(self.knots, 0.0))
         c = jnp.append(self.knots, 0.0)[order]
         log_v = jnp.append(jnp.log(self.values), 0.0)[order]
-        second = _natural_second_derivatives(c, log_v)
-        step = jnp.diff(c)
-        slope = jnp.diff(log_v) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
-        third = jnp.diff(second) / step
-        jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
-        last_slope = (
-            jnp.diff(log_v)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
-        )
-        return _SplineCurve(c, jnp.stack([log_v[0], slope[0]]), jumps, last_slope)
+        return _Exponential(natural_spline(c, log_v))
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
+
+
+def natural_spline(x, y) -> SplineCurve:
+    """The natural cubic spline through points, shape (n,), n >= 2, x increasing."""
+    second, step = _natural_second_derivatives(x, y), jnp.diff(x)
+    slope = jnp.diff(y) / step - step * (2.0 * second[:-1] + second[1:]) / 6.0
+    third = jnp.diff(second) / step
+    jumps = jnp.append(jnp.diff(third, prepend=jnp.zeros(1, third.dtype)), 0.0) / 6.0
+    last_slope = jnp.diff(y)[-1] / step[-1] + step[-1] * (second[-2] + 2.0 * second[-1]) / 6.0
+    return SplineCurve(x, jnp.stack([y[0], slope[0]]), jumps, last_slope)
 
 
 def _natural_second_derivatives(x, y):
@@ -176,6 +185,63 @@ def _natural_second_derivatives(x, y):
     inner = jnp.linalg.solve(matrix, jnp.diff(slope))
     zero = jnp.zeros(1, y.dtype)
     return jnp.concatenate([zero, inner, zero])
+
+
+class LegendrePhase(AbstractPhaseFunction):
+    r"""Free phase function: the exponential of a sum of Legendre polynomials.
+
+    .. math:: \ln p(c) = \sum_{l=1}^{n} a_l P_l(c)
+
+    It is positive and smooth whatever the coefficients, and has no knots to place: the first ones
+    give the asymmetry forward and the symmetric part, further ones finer structure. The
+    term :math:`l = 0` is a factor, which the normalisation takes away.
+
+    Parameters
+    ----------
+    coefficients
+        :math:`a_1, \dots, a_n`, shape (n,), n >= 1. Priors about 0 keep the part of the curve
+        that no pixel shows from wandering.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or such large ones that the curve overflows.
+
+    Examples
+    --------
+    >>> phase = LegendrePhase([1.0, 0.5])
+    >>> round(float(phase.right_angle()), 6)  # exp(-0.5 / 2)
+    0.778801
+    """
+
+    coefficients: Float[Array, " n"] = param(
+        shape=None, label="$a_l$", doc="of the Legendre polynomials, from l = 1"
+    )
+
+    def __check_init__(self):
+        if self.coefficients.size < 1:
+            raise ValueError("LegendrePhase.coefficients is empty. Give at least that of l = 1.")
+        if is_traced(self.coefficients):
+            return
+        # images and their squares are finite; no polynomial exceeds 1
+        highest = np.log(float(jnp.finfo(self.coefficients.dtype).max)) / 2.0
+        peak = np.sum(np.abs(np.asarray(self.coefficients)))
+        if not peak <= highest:
+            raise ValueError(
+                f"LegendrePhase.coefficients = {self.coefficients} may reach exp({peak:.0f}), "
+                f"which is more than the numbers here hold (exp({highest:.0f})): the sum of "
+                "their sizes must be smaller."
+            )
+
+    def __call__(self, cos_scatter):
+        before, polynomial = jnp.ones_like(cos_scatter), cos_scatter
+        log_p = jnp.zeros_like(cos_scatter)
+        for l in range(1, self.coefficients.size + 1):
+            log_p = log_p + self.coefficients[l - 1] * polynomial
+            # Bonnet: (l + 1) P_{l+1} = (2 l + 1) c P_l - l P_{l-1}
+            onward = (2 * l + 1) * cos_scatter * polynomial - l * before
+            before, polynomial = polynomial, onward * (1.0 / (l + 1))
+        return jnp.exp(log_p)
 
 
 class TabulatedPhase(AbstractPhaseFunction):
@@ -216,11 +282,16 @@ class TabulatedPhase(AbstractPhaseFunction):
             raise ValueError("TabulatedPhase.values are all 0: at least one must be positive.")
 
     def prepared(self):
-        angle = jnp.deg2rad(self.angle)
-        return _TableCurve(angle, self.values, _monotone_slopes(angle, self.values))
+        return table_curve(self.angle, self.values)
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
+
+
+def table_curve(angle, values) -> Curve:
+    """The monotone cubic through values at angles in degrees, a function of the cosine."""
+    angle = jnp.deg2rad(angle)
+    return _TableCurve(angle, values, _monotone_slopes(angle, values))
 
 
 class _TableCurve(eqx.Module):

@@ -16,7 +16,7 @@ from .view import View
 
 
 def images_at(
-    view: View, disks, angles: Float[Array, " n"], shifts: Float[Array, "n 2"]
+    view: View, scene, angles: Float[Array, " n"], shifts: Float[Array, "n 2"]
 ) -> Float[Array, "n ny nx"]:
     """The images of a view that is turned and shifted, one for each frame.
 
@@ -28,7 +28,7 @@ def images_at(
     ----------
     view
         Of one channel.
-    disks
+    scene
         What is on the sky.
     angles
         Degrees.
@@ -36,25 +36,27 @@ def images_at(
         Pixels (x, y).
     """
     rule = Rule(view.accuracy, view.nodes_on)
-    return in_turn(lambda rule: _images(view, disks, angles, shifts, rule), rule, len(disks))
+    sky = scene.disks, scene.sources
+    return in_turn(lambda rule: _images(view, *sky, angles, shifts, rule), rule, len(scene.disks))
 
 
 @functools.partial(jit, threads=False)
-def _images(view: View, disks, angles, shifts, rule: Rule) -> Array:
-    padding = view.padding()
+def _images(view: View, disks, sources, angles, shifts, rule: Rule) -> Array:
     (channel,) = view.channels.values()
 
-    def coordinates(angle, shift):
+    def turned(angle, shift):
         grid = rebuild(view.grid, {"center": view.grid.center + shift}, check=False)
-        turned = rebuild(view, {"roll": view.roll + angle, "grid": grid}, check=False)
-        return turned.sky_coordinates(padding)
+        return rebuild(view, {"roll": view.roll + angle, "grid": grid}, check=False)
+
+    def coordinates(angle, shift):
+        return turned(angle, shift).sky_coordinates(view.padding())
+
+    def seen(angle, shift, light):
+        return turned(angle, shift).seen(channel, light, sources)
 
     x, y, inside = jax.vmap(coordinates)(angles, shifts)
     frames, rows, columns = inside.shape
     x, y = (values.reshape(frames * rows, columns) for values in (x, y))
     parts = intensities(disks, x, y, rule, (channel.curve,))
     light = functools.reduce(operator.add, parts)[0].reshape(inside.shape)
-    light, n = jnp.where(inside, 0.0, light), view.oversample
-    if n > 1:
-        light = light.reshape(frames, rows // n, n, columns // n, n).mean(axis=(2, 4))
-    return jax.vmap(lambda sharp: channel.through(sharp, padding))(light)
+    return jax.vmap(seen)(angles, shifts, jnp.where(inside, 0.0, light))

@@ -9,17 +9,21 @@ from pytreefit import Model
 from pytreefit.extend import inline
 
 from .disk import Disk
+from .point_source import PointSource
 from .view import View
 
 
 class Scene(Model):
-    """Disks around a star, and how they are seen.
+    """Disks around a star, sources beside them, and how they are seen.
 
     Parameters
     ----------
     disk
         A `Disk`, or several as a dictionary of names or a sequence: their parameters are then at
         paths such as ``disk.inner.inclination`` or ``disk.0.inclination``.
+    source
+        A `PointSource`, such as a companion, or several as a dictionary or a sequence, with paths
+        such as ``source.companion.flux``.
     view
         A `View`, whose parameters have paths such as ``psf.fwhm``, or several as a dictionary, with
         paths such as ``view.roll1.psf.fwhm``. Without one the scene is on the sky only, and any
@@ -44,9 +48,10 @@ class Scene(Model):
     """
 
     disk: Disk | Mapping[str, Disk] | Sequence[Disk]
+    source: PointSource | Mapping[str, PointSource] | Sequence[PointSource] | None
     view: View | Mapping[str, View] | None = inline()
 
-    def __init__(self, disk, *, view: View | Mapping[str, View] | None = None, **seen: Any):
+    def __init__(self, disk, *, source=None, view=None, **seen: Any):
         if view is not None and seen:
             raise ValueError(
                 f"Scene got view= and also {', '.join(seen)}. Give the view or what it consists "
@@ -55,6 +60,7 @@ class Scene(Model):
         if seen and "grid" not in seen:
             raise TypeError(f"Scene got {', '.join(seen)} without a grid: give grid=Grid(...).")
         self.disk = tuple(disk) if isinstance(disk, Sequence) else disk
+        self.source = tuple(source) if isinstance(source, Sequence) else source
         self.view = View(**seen) if seen else view
 
     def __check_init__(self):
@@ -63,6 +69,11 @@ class Scene(Model):
             raise TypeError(
                 f"Scene.disk = {self.disk!r} is not a Disk, nor a dictionary or a sequence of them."
             )
+        if not all(isinstance(source, PointSource) for source in self.sources):
+            raise TypeError(
+                f"Scene.source = {self.source!r} is not a PointSource, nor a dictionary or a "
+                "sequence of them."
+            )
         views = self.view.values() if isinstance(self.view, Mapping) else (self.view,)
         if self.view is not None and not all(isinstance(view, View) for view in views):
             raise TypeError(f"Scene.view = {self.view!r} is not a View, nor a dictionary of them.")
@@ -70,9 +81,12 @@ class Scene(Model):
     @property
     def disks(self) -> tuple[Disk, ...]:
         """All disks, whatever holds them."""
-        if isinstance(self.disk, Disk):
-            return (self.disk,)
-        return tuple(self.disk.values() if isinstance(self.disk, Mapping) else self.disk)
+        return _all_of(self.disk)
+
+    @property
+    def sources(self) -> tuple[PointSource, ...]:
+        """All point sources, whatever holds them."""
+        return () if self.source is None else _all_of(self.source)
 
     @property
     def disk_paths(self) -> list[str]:
@@ -84,7 +98,7 @@ class Scene(Model):
         return ["disk"]
 
     def of(self, name: str | None) -> "Scene":
-        """The same disks in one of several views, or in one channel of the view.
+        """The same disks and sources in one of several views, or in one channel of the view.
 
         Parameters
         ----------
@@ -99,10 +113,10 @@ class Scene(Model):
         if name is None:
             return self
         if not isinstance(self.view, Mapping):
-            return Scene(self.disk, view=self._only_view.only(name))
+            return Scene(self.disk, source=self.source, view=self._only_view.only(name))
         if name not in self.view:
             raise ValueError(f"Scene has no view {name!r}, only {', '.join(self.view)}.")
-        return Scene(self.disk, view=self.view[name])
+        return Scene(self.disk, source=self.source, view=self.view[name])
 
     @property
     def _only_view(self) -> View:
@@ -139,3 +153,10 @@ class Scene(Model):
     def integration_error(self) -> Float[Array, " disks"]:
         """How exact the view's images are, see `View.integration_error`."""
         return self._only_view.integration_error(self)
+
+
+def _all_of(held) -> tuple:
+    """What a field holds: one thing, a dictionary or a sequence of them."""
+    if isinstance(held, Mapping):
+        return tuple(held.values())
+    return tuple(held) if isinstance(held, Sequence) else (held,)

@@ -25,7 +25,8 @@ from .disk import Disk
 from .likelihood import best_factor
 from .noise import GaussianNoise
 from .observation import Observation
-from .phase import HenyeyGreenstein, Polarized
+from .phase import HenyeyGreenstein
+from .polarization import Polarized
 from .psf import GaussianPSF
 from .scene import Scene
 from .templates import (

@@ -24,7 +24,8 @@ from .density import VerticalExponential
 from .noise import GaussianNoise
 from .observation import Observation
 from .optics import Channel
-from .phase import AbstractPhaseFunction, HenyeyGreenstein, Polarized
+from .phase import AbstractPhaseFunction, HenyeyGreenstein
+from .polarization import Polarized
 from .psf import AbstractPSF, GaussianPSF
 from .scene import Scene
 from .starlight import StarlitNoise

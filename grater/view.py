@@ -32,6 +32,7 @@ from ._arrays import mean_of_blocks, opened, real_array
 from .disk import intensities
 from .integrate import NodesOn, Rule, in_turn
 from .optics import Channel
+from .point_source import add_sources
 from .stokes import double_angle, emitted, measured
 
 
@@ -84,7 +85,7 @@ class View(Model):
     """How a scene is seen in one exposure: its image is ``view.image(scene)``.
 
     The disks' intensities are added, multiplied with the coronagraph's transmission, convolved with
-    the PSF and multiplied with the throughput.
+    the PSF and multiplied with the throughput; so are point sources, where they are.
 
     Parameters
     ----------
@@ -256,8 +257,20 @@ class View(Model):
         sine, cosine = jnp.sin(roll), jnp.cos(roll)
         return right * cosine - up * sine, right * sine + up * cosine, squared
 
-    def _seen(self, channel: Channel, light: Float[Array, "my mx"]) -> Float[Array, "ny nx"]:
-        """The image in one channel of light at the points of `sky_coordinates`, with `padding`."""
+    def seen(
+        self, channel: Channel, light: Float[Array, "my mx"], sources
+    ) -> Float[Array, "ny nx"]:
+        """The image in one channel.
+
+        Parameters
+        ----------
+        channel
+            One of the view's.
+        light
+            Of the disks, at the points of `sky_coordinates` with `padding`.
+        sources
+            Point sources.
+        """
         padding = self.padding()
         n = self.oversample // channel.points_per_pixel
 
@@ -265,7 +278,7 @@ class View(Model):
             return channel.through(light if n == 1 else mean_of_blocks(light, n), padding)
 
         if channel.stokes is None:
-            return through(light)
+            return add_sources(self, channel, sources, through(light))
         points, pixels = (
             double_angle(*self._offsets(*where)[:2])
             for where in ((padding, self.oversample), ((0, 0), 1))
@@ -300,7 +313,8 @@ class View(Model):
             For a channel's curve that a disk's phase function does not have.
         """
         rule = Rule(self.accuracy, self.nodes_on)
-        return in_turn(lambda rule: _images(self, scene.disks, rule), rule, len(scene.disks))
+        sky = scene.disks, scene.sources
+        return in_turn(lambda rule: _images(self, *sky, rule), rule, len(scene.disks))
 
     def integration_error(self, scene) -> Float[Array, " disks"]:
         """Estimate of the error of each disk's intensity relative to its peak, shape (disks,).
@@ -330,13 +344,13 @@ def _check_distortion(matrix) -> None:
 
 
 @functools.partial(jit, threads=False)
-def _images(view: View, disks, rule: Rule) -> dict[str, Array]:
+def _images(view: View, disks, sources, rule: Rule) -> dict[str, Array]:
     curves = tuple(dict.fromkeys(channel.curve for channel in view.channels.values()))
     x, y, inside = view.sky_coordinates(view.padding())
     parts = intensities(disks, x, y, rule, curves)
     light = jnp.where(inside, 0.0, functools.reduce(operator.add, parts))
     return {
-        name: view._seen(channel, light[curves.index(channel.curve)])
+        name: view.seen(channel, light[curves.index(channel.curve)], sources)
         for name, channel in view.channels.items()
     }
 

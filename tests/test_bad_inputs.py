@@ -121,6 +121,29 @@ CASES = {
     "TabulatedPhase": (
         grater.TabulatedPhase, {"angle": [0.0, 90.0], "values": [1.0, 1.0]}, ("angle", "values"),
     ),
+    "SplinePolarization": every(grater.SplinePolarization, knots=[-0.5, 0.5], values=[0.1, 0.2]),
+    "TabulatedPolarization": every(
+        grater.TabulatedPolarization, angle=[0.0, 90.0], values=[0.0, 0.5]
+    ),
+    "from_matrix": every(
+        grater.Polarized.from_matrix, angle=[0.0, 90.0], s11=[1.0, 1.0], s12=[0.0, -0.5]
+    ),
+    "PointSource": every(grater.PointSource, east=0.1, north=0.2, flux=1.0),
+    "scattering_angle_map": every(grater.scattering_angle_map, disk=DUST, view=GRID),
+    "convert_brightness": (
+        grater.convert_brightness,
+        {"image": 1.0, "to": "Jy / sr", "unit": "mJy", "pixel_scale": 0.1, "star_flux": 1.0},
+        ("to", "unit", "pixel_scale", "star_flux"),
+    ),
+    "SplineProfile": every(
+        grater.SplineProfile, knots=[0.8, 1.2], values=[0.5, 0.6], alpha_in=3.0, alpha_out=-3.0
+    ),
+    "LegendrePhase": every(grater.LegendrePhase, coefficients=[0.5, 0.1]),
+    "VerticalLorentzian": every(grater.VerticalLorentzian, scale_height=1.0, beta=1.0),
+    "InnerEdge": every(
+        grater.InnerEdge, profile=grater.GaussianRing(0.1), inner=0.8, inner_width=0.1
+    ),
+    "Clump": every(grater.Clump, amplitude=0.5, concentration=3.0, azimuth=10.0),
     "GaussianRing": (grater.GaussianRing, {"width": 0.1}, ("width",)),
     "GaussianPSF": every(grater.GaussianPSF, "size", fwhm=3.0),
     "EllipticalGaussianPSF": every(

@@ -66,15 +66,17 @@ def sums_with_derivatives(integrand: Integrand, moving: Moving, rule: Rule) -> l
         place = geometry.place(tilt, x, y, l)
         q = geometry.radius(*place[:2], place[3])
         per_d = jnp.sqrt(1.0 / (x**2 + y**2 + l**2))
-        density = _differentiated_density(dust, moving.dust, q, place[2])
+        density = _differentiated_density(dust, moving.dust, q, place)
         curves = _differentiated_phases(dust, moving.dust, l * per_d)
         light = weight * per_d**2
         terms = []
         for phase, in_cosine, in_numbers in curves:
             lit, dense = light * phase, light * density.value
             total, in_q, in_z = lit * density.value, lit * density.in_q, lit * density.in_z
+            turned = density.in_azimuth
+            in_azimuth = None if turned is None else lit * turned
             along = (total + 0.5 * dense * in_cosine * (l * per_d)) * per_d**2
-            of_geometry = _in_geometry(geometry, place, q, in_q, in_z, along)
+            of_geometry = _in_geometry(geometry, place, q, (in_q, in_azimuth, in_z), along)
             terms += [total, *(of_geometry[name]() for name in moving.geometry)]
             terms += [lit * derivative for derivative in density.in_numbers]
             terms += [dense * derivative for derivative in in_numbers]
@@ -92,12 +94,15 @@ class _Density(NamedTuple):
 
     value: Array
     in_q: Array
+    in_azimuth: Array | None  # None if it is the same at all
     in_z: Array
-    in_numbers: list[Array]  # of the radial profile, then of the vertical one
+    in_numbers: list[Array]  # of the radial profile, the vertical and the azimuthal one
 
 
-def _differentiated_density(dust: Dust, moving: Dust, q, z) -> _Density:
-    along = jnp.ones_like(q)
+def _differentiated_density(dust: Dust, moving: Dust, q, place) -> _Density:
+    x_disk, y_disk, z, r = place
+    along, per_r = jnp.ones_like(q), 1.0 / r
+    azimuth = x_disk * per_r, y_disk * per_r
     density, density_q = jax.jvp(dust.radial.density, (q,), (along,))
     height, height_q = jax.jvp(dust.vertical.height, (q,), (along,))
     per_height = 1.0 / height
@@ -105,6 +110,9 @@ def _differentiated_density(dust: Dust, moving: Dust, q, z) -> _Density:
     profile, profile_t = jax.jvp(dust.vertical.profile, (t,), (along,))
     slope = profile_t * per_height
     in_height = -t * slope
+    factor, turned = dust.turned(*azimuth)
+    upright, density = density * profile, density * factor
+    of_factor = in_each_number(lambda p: p.density(*azimuth), dust.azimuthal, moving.azimuthal)
     of_density = in_each_number(lambda p: p.density(q), dust.radial, moving.radial)
     of_height, of_profile = (
         in_each_number(function, dust.vertical, moving.vertical)
@@ -112,10 +120,12 @@ def _differentiated_density(dust: Dust, moving: Dust, q, z) -> _Density:
     )
     return _Density(
         density * profile,
-        density_q * profile + density * in_height * height_q,
+        density_q * factor * profile + density * in_height * height_q,
+        None if turned is None else upright * turned,
         density * jnp.sign(z) * slope,
-        [profile * derivative for derivative in of_density]
-        + [density * (in_height * a + b) for a, b in zip(of_height, of_profile, strict=True)],
+        [factor * profile * derivative for derivative in of_density]
+        + [density * (in_height * a + b) for a, b in zip(of_height, of_profile, strict=True)]
+        + [upright * derivative for derivative in of_factor],
     )
 
 
@@ -131,13 +141,14 @@ def _differentiated_phases(dust: Dust, moving: Dust, cos_scatter) -> list:
     return list(zip(values, in_cosine, of_each, strict=True))
 
 
-def _in_geometry(geometry: Geometry, place, q, in_q, in_z, along):
+def _in_geometry(geometry: Geometry, place, q, in_place, along):
     r"""Derivatives in the geometry, as functions so that only those that are needed are made.
 
-    By the chain rule through q and z, of which
+    By the chain rule through q, the azimuth and z, of which
 
     .. math::
         \frac{\partial q}{\partial y'} = \frac{y' / r + e_s}{p}, \quad
+        \frac{\partial \phi}{\partial y'} = \frac{x'}{r^2}, \quad
         \frac{\partial y'}{\partial i} = z, \quad
         \frac{\partial z}{\partial i} = -(y' + \Delta y).
 
@@ -145,17 +156,24 @@ def _in_geometry(geometry: Geometry, place, q, in_q, in_z, along):
     in :math:`-d^2 / 2`, "height" that in z.
     """
     x_disk, y_disk, z, r = place
+    in_q, in_azimuth, in_z = in_place
     per_p, per_r = 1.0 / geometry.semi_latus_rectum, 1.0 / r
+
+    def in_x():
+        by_radius = in_q * (x_disk * per_r + geometry.e_cos) * per_p
+        return by_radius if in_azimuth is None else by_radius - in_azimuth * y_disk * per_r**2
+
+    def in_y():
+        by_radius = in_q * (y_disk * per_r + geometry.e_sin) * per_p
+        return by_radius if in_azimuth is None else by_radius + in_azimuth * x_disk * per_r**2
+
     return {
-        "inclination": lambda: (
-            in_q * (y_disk * per_r + geometry.e_sin) * (z * per_p)
-            - in_z * (y_disk + geometry.offset_y)
-        ),
+        "inclination": lambda: in_y() * z - in_z * (y_disk + geometry.offset_y),
         "semi_latus_rectum": lambda: in_q * q,
         "e_cos": lambda: in_q * x_disk,
         "e_sin": lambda: in_q * y_disk,
-        "offset_x": lambda: in_q * (x_disk * per_r + geometry.e_cos) * per_p,
-        "offset_y": lambda: in_q * (y_disk * per_r + geometry.e_sin) * per_p,
+        "offset_x": in_x,
+        "offset_y": in_y,
         "height": lambda: in_z,
         "distance": lambda: along,
     }

@@ -17,6 +17,8 @@ class Dust(NamedTuple):
     ----------
     radial, vertical
         Density profiles, see `AbstractRadialProfile` and `AbstractVerticalProfile`.
+    azimuthal
+        A factor of the density, see `AbstractAzimuthalProfile`.
     phase
         A function of the cosine of the scattering angle that returns a tuple. There are as many
         integrals: what its parts have in common, and all the rest, is worked out once.
@@ -24,11 +26,22 @@ class Dust(NamedTuple):
 
     radial: Any
     vertical: Any
+    azimuthal: Any
     phase: Any
 
-    def density(self, q, z):
-        """Density at elliptic radii and heights in au."""
-        return self.radial.density(q) * self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
+    def density(self, q, cos_azimuth, sin_azimuth, z):
+        """Density at elliptic radii, azimuths and heights in au."""
+        profile = self.vertical.profile(jnp.abs(z) / self.vertical.height(q))
+        return self.radial.density(q) * profile * self.azimuthal.density(cos_azimuth, sin_azimuth)
+
+    def turned(self, cos_azimuth, sin_azimuth):
+        """The azimuthal factor, and its derivative in the azimuth or None if it has none."""
+        function, azimuth = self.azimuthal.density, (cos_azimuth, sin_azimuth)
+        if not depends(lambda cosine: function(cosine, sin_azimuth), cos_azimuth) and not depends(
+            lambda sine: function(cos_azimuth, sine), sin_azimuth
+        ):
+            return function(*azimuth), None
+        return jax.jvp(function, azimuth, (-sin_azimuth, cos_azimuth))
 
     def number_of_phases(self, like) -> int:
         """How many there are, for cosines such as these."""
@@ -55,7 +68,8 @@ class Integrand(NamedTuple):
         r"""The integrand :math:`\rho f p / d^2` of each phase function, a list."""
         x_disk, y_disk, z, r = self.geometry.place(tilt, x, y, l)
         per_d = jnp.sqrt(1.0 / (x**2 + y**2 + l**2))
-        density = self.dust.density(self.geometry.radius(x_disk, y_disk, r), z)
+        q, per_r = self.geometry.radius(x_disk, y_disk, r), 1.0 / r
+        density = self.dust.density(q, x_disk * per_r, y_disk * per_r, z)
         return [density * phase * per_d**2 for phase in self.dust.phase(l * per_d)]
 
 
@@ -74,7 +88,7 @@ def in_each_number(function, component, tangent) -> list:
         def at(leaf, k=k):
             return function(tree.unflatten([*leaves[:k], leaf, *leaves[k + 1 :]]))
 
-        if not _depends(at, leaves[k]):
+        if not depends(at, leaves[k]):
             derivatives += [0.0] * dot.size
             continue
         for index in np.ndindex(dot.shape):
@@ -84,7 +98,8 @@ def in_each_number(function, component, tangent) -> list:
     return derivatives
 
 
-def _depends(function, argument) -> bool:
+def depends(function, argument) -> bool:
+    """Whether what a function returns depends on its argument."""
     jaxpr = jax.make_jaxpr(function)(argument).jaxpr
     reached = set(jaxpr.invars)
     for equation in jaxpr.eqns:

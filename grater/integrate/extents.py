@@ -73,6 +73,7 @@ def _towards_axis(phase, tangent, peak):
     cosine, most = 1.0 / jnp.sqrt(1.0 + tangent**2), jnp.ones_like(tangent)
     tiny = jnp.finfo(tangent.dtype).tiny
     for light in (*phase(cosine), *phase(-cosine)):
+        light = jnp.abs(light)
         most = jnp.maximum(most, light / jnp.maximum(light[peak], tiny))
     return jnp.where(most > 2.0, most, 1.0)
 
@@ -129,8 +130,14 @@ def sees_shells(geometry: Geometry, shells: Shells, x, y) -> Bool[Array, "*pixel
 
 
 def vertical_extent(vertical, truncation: float, dtype) -> Float[Array, ""]:
-    """Height in scale heights above which a profile stays below a fraction of the midplane's."""
-    return _highest(_profile(vertical, dtype) > truncation, dtype)
+    """Height in scale heights above which a profile stays below a fraction of the midplane's.
+
+    All that is above stays below it, too, which matters for profiles with wings.
+    """
+    profile, t = _profile(vertical, dtype), _heights(dtype)
+    pieces = 0.5 * (profile[1:] + profile[:-1]) * jnp.diff(t)
+    above = jnp.append(jnp.cumsum(pieces[::-1])[::-1], 0.0)
+    return _highest(jnp.maximum(profile, above) > truncation, dtype)
 
 
 def _highest(inside, dtype):

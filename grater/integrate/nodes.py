@@ -13,6 +13,7 @@ from .segments import Lines, choose_nodes, cut_lines
 from .surfaces import (
     MOST_SURFACES,
     SMALLEST_COSINE,
+    WIDE,
     Slabs,
     choose_steps,
     cut_slabs,
@@ -52,7 +53,9 @@ class Plan:
         nearest, farthest = (jnp.sqrt(end(squared)) / unit for end in (jnp.min, jnp.max))
         profile = dust.radial, dust.phase, nearest
         self.support = measure_support(*profile, rule.truncation, integrand.x.dtype)
-        tested = _lines_to_test(self.geometry, self.support, self.height, nearest, farthest)
+        densest = _densest_azimuth(dust.azimuthal, integrand.x.dtype)
+        ends = nearest, farthest
+        tested = _lines_to_test(self.geometry, self.support, self.height, ends, densest)
         light = _light(integrand, *(unit * part for part in tested))
         self.enough, self.error = jnp.asarray(False), None
         if rule.nodes_on != "segments":
@@ -65,7 +68,7 @@ class Plan:
         profiles = dust.radial, dust.vertical
         self.wedge = measure_wedge(dust.vertical, self.support, rule.truncation, unit)
         self.shells = measure_shells(*profiles, self.support, 0.1 * rule.truncation, unit)
-        self.choice = self._unless_enough(lambda: choose_nodes(self._cut(*tested), light, rule))
+        self.choice = self._unless_enough(lambda: self._choose(tested, light))
         self.error = self._chosen(self.error, self.choice.error)
 
     @property
@@ -79,6 +82,12 @@ class Plan:
 
     def _cut(self, x, y) -> Lines:
         return cut_lines(self.geometry, self.support, self.wedge, self.height, x, y)
+
+    def _choose(self, tested, light):
+        """Nodes on segments; wings are felt as far as the disk is wide."""
+        extent, q = self.wedge.extent, self.support.q_peak
+        wings = jnp.where(extent > WIDE, jnp.minimum(extent, 3.0 * q / self.height(q)), 0.0)
+        return choose_nodes(self._cut(*tested), light, self.rule, wings)
 
     def _chosen(self, on_surfaces, on_segments):
         """What holds for the rule that is taken."""
@@ -158,15 +167,26 @@ def _light(integrand: Integrand, x, y):
         if len(lights) == 1:
             return lights[0]
         # all of them together, each about as bright as the others
-        right = integrand.dust.phase(jnp.zeros((), x.dtype))
+        middle = integrand.dust.phase(jnp.asarray([-0.5, 0.0, 0.5], x.dtype))
         tiny = jnp.finfo(x.dtype).tiny
-        return sum(light / jnp.maximum(p, tiny) for light, p in zip(lights, right, strict=True))
+        units = [jnp.maximum(jnp.mean(jnp.abs(p)), tiny) for p in middle]
+        return sum(light / unit for light, unit in zip(lights, units, strict=True))
 
     return jax.vmap(brightness)
 
 
-def _lines_to_test(geometry: Geometry, support, height, nearest, farthest):
-    """Sky coordinates of 144 lines of sight all over a disk, between two distances."""
+def _densest_azimuth(azimuthal, dtype):
+    """Azimuth in radians at which a ring has the most dust."""
+    azimuth = jnp.asarray(np.arange(720) * (np.pi / 360.0), dtype)
+    return azimuth[jnp.argmax(azimuthal.density(jnp.cos(azimuth), jnp.sin(azimuth)))]
+
+
+def _lines_to_test(geometry: Geometry, support, height, ends, densest):
+    """Sky coordinates of 144 lines of sight all over a disk, between two distances.
+
+    Some of them meet the ring at an azimuth that is given.
+    """
+    nearest, farthest = ends
     dtype = nearest.dtype
     sin_i, cos_i = geometry.tilt
     cos_i = kept_off_zero(cos_i, SMALLEST_COSINE)
@@ -179,7 +199,7 @@ def _lines_to_test(geometry: Geometry, support, height, nearest, farthest):
     # every other ring of them beside the midplane, which matters edge-on, and turned a little
     odd = np.repeat(np.arange(q.size) % 2, 8)
     turn = np.tile(np.arange(8) / 8.0, q.size) + odd / 16.0
-    q, angle = jnp.repeat(q, 8), jnp.asarray(2.0 * np.pi * turn, dtype)
+    q, angle = jnp.repeat(q, 8), densest + jnp.asarray(2.0 * np.pi * turn, dtype)
     above = height(q) * sin_i * jnp.asarray(odd, dtype)
     cos_a, sin_a = jnp.cos(angle), jnp.sin(angle)
     along = 1.0 + geometry.e_cos * cos_a + geometry.e_sin * sin_a

@@ -79,7 +79,7 @@ class Choice(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Four segments of every line of sight: v from start to end."""
+    """Four segments of every line of sight: v from start to end, away from the midplane."""
 
     coordinates: Coordinates
     start: Float[Array, "4 *pixels"]
@@ -92,7 +92,7 @@ class Lines(NamedTuple):
         start, span = self.start[segment], self.end[segment] - self.start[segment]
         centre = self.coordinates.centre[segment // 2]
         l, step = self.coordinates.at(start + fraction * span, centre)
-        return l, weight * (step * span)
+        return l, weight * (step * jnp.abs(span))
 
 
 def cut_lines(geometry: Geometry, support: Support, wedge: Wedge, height, x, y) -> Lines:
@@ -277,7 +277,7 @@ def cut_in_four(coordinates: Coordinates, pieces: Range, midplane, both: Bool[Ar
     """Start and end of four segments in the coordinate v, each of shape (4, *pixels).
 
     Each piece is cut at the midplane, or half way where it does not cross it. The only piece takes
-    all four segments.
+    all four segments. They start at their ends nearer to the midplane.
     """
     midplane = jnp.clip(midplane[None], *pieces)
     lengths = jnp.stack([pieces.low, midplane, pieces.high])
@@ -288,10 +288,11 @@ def cut_in_four(coordinates: Coordinates, pieces: Range, midplane, both: Bool[Ar
     second = jnp.where(both, cut[1], 0.5 * (cut + end)[0])
     starts = jnp.stack([start[0], first, jnp.where(both, start[1], cut[0]), second])
     ends = jnp.stack([first, jnp.where(both, end[0], cut[0]), second, end[1]])
-    return starts, ends
+    before = ends <= jnp.repeat(middle, 2, axis=0)
+    return jnp.where(before, ends, starts), jnp.where(before, starts, ends)
 
 
-def choose_nodes(tested: Lines, brightness, rule: Rule) -> Choice:
+def choose_nodes(tested: Lines, brightness, rule: Rule, wings) -> Choice:
     """The fewest nodes that are accurate enough on some lines of sight, or the most there are.
 
     Parameters
@@ -300,11 +301,18 @@ def choose_nodes(tested: Lines, brightness, rule: Rule) -> Choice:
         The lines of sight, shape (n,).
     brightness
         Function of positions along these, shape (m, n), in semi-major axes.
+    wings
+        Into how many scale heights the vertical profile's wings reach, towards the first of which
+        nodes are crowded; 0 if there are none.
     """
     most = rule.numbers[-1]
     tables = [gauss_legendre(number, 0.0, 1.0) for number in rule.numbers]
     padded = np.array([[np.pad(row, (0, most - row.size)) for row in table] for table in tables])
     table = jnp.asarray(padded, tested.start.dtype)
+    reach = jnp.arcsinh(jnp.maximum(wings, 1.0))
+    sinh, cosh = sinh_cosh(reach * table[:, 0])
+    crowded = jnp.stack([sinh, reach * cosh * table[:, 1]], axis=1) / jnp.sinh(reach)
+    table = jnp.where(wings > 0, crowded, table)
 
     def integral(table):
         every = Choice(jnp.asarray(most), *table, error=table[0, 0])

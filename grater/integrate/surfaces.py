@@ -9,7 +9,8 @@ of sight crosses the midplane, at the radius :math:`r_0` with the scale height :
 variable :math:`t` a smooth vertical profile is nearly all there is to the integrand, and equal
 steps converge exponentially. For a profile with a kink at the midplane (or with a derivative that
 has one, as that in the vertical exponent) the steps are equal in s with
-:math:`t \propto s^3 / (s^2 + \delta^2)`. How many steps are needed is measured on a few lines of
+:math:`t \propto s^3 / (s^2 + \delta^2)`. For a profile with wings it is :math:`\sinh` of a
+multiple of all this. How many steps are needed is measured on a few lines of
 sight.
 """
 
@@ -33,6 +34,8 @@ _LOOSE, _FEW_INTERVALS, _FINE = 5e-4, (5, 6, 7, 8, 9, 10, 12, 15, 20, 30), 60
 MOST_SURFACES = _INTERVALS[-1] - 1
 # delta squared, for 3-5 digits with 15-20 nodes at any vertical exponent from 1 to 4
 _SOFTENING = 0.5
+# scale heights beyond which a profile has wings
+WIDE = 40.0
 # cosine of the inclination below which lines of sight are taken not to cross the midplane
 SMALLEST_COSINE = 1e-3
 
@@ -74,6 +77,7 @@ class Steps(NamedTuple):
     """Heights of the surfaces and their weights, all scalars."""
 
     largest: Float[Array, ""]
+    wide: Bool[Array, ""]
     softened: Bool[Array, ""]
     intervals: Int[Array, ""]
 
@@ -93,7 +97,12 @@ class Steps(NamedTuple):
         rest = s**2 / (s**2 + _SOFTENING)
         t = jnp.where(self.softened, (1.0 + _SOFTENING) * s * rest, s)
         slope = jnp.where(self.softened, (1.0 + _SOFTENING) * rest * (3.0 - 2.0 * rest), 1.0)
-        return self.largest * t, self.largest * slope
+        reach = jnp.arcsinh(self.largest)
+        t_wide, slope_wide = jnp.sinh(reach * t), reach * slope * jnp.cosh(reach * t)
+        return (
+            jnp.where(self.wide, t_wide, self.largest * t),
+            jnp.where(self.wide, slope_wide, self.largest * slope),
+        )
 
 
 def steps_for(vertical, moving, accuracy: float, dtype) -> Steps:
@@ -106,14 +115,15 @@ def steps_for(vertical, moving, accuracy: float, dtype) -> Steps:
         return jnp.stack([vertical.profile(t), *moved], axis=1)
 
     largest = vertical_extent(vertical, 0.2 * accuracy, dtype)
+    wide = largest > WIDE
     # both kinds at once: what counts here is how much there is to compile
-    kinds = Steps(largest, jnp.array([[False], [True]]), jnp.asarray(_FINEST))
+    kinds = Steps(largest, wide, jnp.array([[False], [True]]), jnp.asarray(_FINEST))
     places, sums = _places((_USUAL, _FINEST), dtype)
     t, slope = (part.ravel() for part in kinds.between(places[None]))
     values = (columns(t) * slope[:, None]).reshape(2, places.size, -1)
     found = jnp.einsum("st,ktc->skc", jnp.asarray(sums, dtype), values)
     error = jnp.max(jnp.abs(found[0] - found[1, 1][None]), axis=1)
-    return Steps(largest, error[1] < error[0], jnp.asarray(_FINEST))
+    return Steps(largest, wide, error[1] < error[0], jnp.asarray(_FINEST))
 
 
 def cut_slabs(geometry: Geometry, height, q_peak, largest, x, y) -> Slabs:

@@ -168,6 +168,17 @@ def test_vip_table_is_its_monotone_cubic():
     np.testing.assert_allclose(scattering(disk), expected, rtol=1e-6)
 
 
+def test_inner_edges_are_those_of_the_other_codes():
+    vip = grater.from_vip(changed(VIP, "density_dico", amin=12.0))
+    jax = grater.from_grater_jax({**JAX_DISK, "rmin": 12.0}, {"g": 0.4}, JAX_MISC)
+    q = np.array([0.3, 0.75, 0.85, 1.0, 2.0])
+    # VIP: 0 where r (1 - e cos) <= amin (1 - e^2), else as without
+    expected = np.sqrt(2.0 / (q**-18.0 + q**10.0)) * (15.0 * q > 12.0)
+    for disk in (vip, jax):
+        np.testing.assert_allclose(disk.radial.density(jnp.asarray(q)), expected, atol=1e-9)
+        assert float(disk.get("radial.alpha_in")) == 9.0
+
+
 def test_vip_maximum_sets_the_flux():
     vip = changed(VIP, flux_max=7.0)
     disk = grater.from_vip(vip)
@@ -180,7 +191,7 @@ def test_vip_maximum_sets_the_flux():
 @pytest.mark.parametrize(
     ("vip", "message"),
     [
-        (changed(VIP, "density_dico", amin=5.0), r"density_dico\['amin'\] = 5.0 is not supported"),
+        (changed(VIP, "density_dico", amin=-5.0), r"InnerEdge.inner = -0.333.* outside \(0, inf\)"),
         (changed(VIP, "density_dico", name="gap"), r"density_dico\['name'\] = 'gap'"),
         (changed(VIP, "density_dico", gama=2.0), "unknown key 'gama'. Did you mean 'gamma'"),
         (changed(VIP, inclination=5.0), "parameters has the unknown key 'inclination'"),
@@ -267,7 +278,7 @@ def test_grater_jax_spline_to_be_fitted_goes_through_the_same_knots():
 @pytest.mark.parametrize(
     ("disk", "spf", "misc", "message"),
     [
-        ({"rmin": 3.0}, {"g": 0.1}, {}, r"disk_params\['rmin'\] = 3.0 is not supported"),
+        ({"rmin": -3.0}, {"g": 0.1}, {}, r"InnerEdge.inner = -0.2 is outside \(0, inf\)"),
         ({"inclnation": 3.0}, {"g": 0.1}, {}, "'inclnation'.*Did you mean 'inclination'"),
         ({"sma": None}, {"g": 0.1}, {}, "disk_params lacks the key 'sma'"),
         ({}, {"g": 0.1}, {"flux_scaling": None}, "misc_params lacks the key 'flux_scaling'"),

@@ -18,6 +18,7 @@ from grater import (
     TableCorrelation,
     pixel_correlation,
 )
+from grater.correlated import Patterns
 from pytreefit import Joint, Posterior
 
 TABLE = np.outer([0.1, 0.5, 1.0, 0.5, 0.1], [0.1, 0.5, 1.0, 0.5, 0.1])
@@ -159,7 +160,7 @@ def test_a_posterior_prepares_it_once():
     free = Posterior(scene, observation.log_likelihood, priors | {"noise.length": (0.3, 5.0)})
     for posterior in (fixed, free):
         (plan,) = posterior.log_likelihood.__self__.plans
-        assert (plan.whitening is None) == (posterior is free)
+        assert isinstance(plan.known, Patterns) == (posterior is free)
         values = {name: 1.1 * value for name, value in posterior.initial.items()}
         model = posterior.model_at(values)
         expected = observation.log_likelihood(model)
@@ -179,7 +180,7 @@ def test_a_posterior_prepares_it_once():
     # a link may change it as well
     linked = {"noise.length": lambda scene: 1.5 * scene.disk.flux}
     posterior = Posterior(scene, observation.log_likelihood, priors, linked)
-    assert posterior.log_likelihood.__self__.plans[0].whitening is None
+    assert isinstance(posterior.log_likelihood.__self__.plans[0].known, Patterns)
     # nothing is prepared for independent pixels
     white = Posterior(scene.set({"noise": GaussianNoise()}), observation.log_likelihood, priors)
     assert white.log_likelihood.__self__ is observation
@@ -204,7 +205,7 @@ def test_several_data_sets_are_prepared_together():
     expected = first.log_likelihood(scene) + second.log_likelihood(scene)
     np.testing.assert_allclose(posterior.log_likelihood_of(scene), expected, rtol=1e-11)
     inside = [part.__self__ for part in posterior.log_likelihood.__self__._likelihoods]
-    assert all(owner.plans[0].whitening is not None for owner in inside)
+    assert not any(isinstance(owner.plans[0].known, Patterns) for owner in inside)
 
 
 def test_starlight_under_correlated_noise_is_a_dense_gaussian():
@@ -276,6 +277,16 @@ def test_a_table_that_is_no_covariance_becomes_one():
     # one that is stays what it is, up to its size
     np.testing.assert_allclose(np.asarray(kept.at(*lags))[0, 1], 0.5, atol=0.02)
     assert abs(float(kept.at(jnp.asarray(50.0), jnp.asarray(0.0)))) < 1e-12
+
+
+def test_frames_have_independent_pixels():
+    noise = CorrelatedNoise(MaternCorrelation(1.5), 0.2)
+    scene = factories.make_scene(noise=noise)
+    frames = grater.FrameSequence(
+        np.ones((2, 16, 16)), 1.0, angles=[0.0, 9.0], pixel_scale=0.1, distance=60.0
+    )
+    with pytest.raises(TypeError, match="not for a sequence of frames"):
+        frames.log_likelihood(scene)
 
 
 def test_a_fit_says_where_the_neighbours_are_too_few():

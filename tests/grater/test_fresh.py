@@ -77,8 +77,10 @@ OTHERS = {
     "disk": make_disk(inclination=40.0),
     "disk.radial": grater.TwoPowerLaw(3.0, -3.0),
     "disk.vertical": grater.VerticalExponential(2.0),
+    "disk.azimuthal": grater.Clump(0.5, 3.0, 10.0),
     "disk.phase": grater.Isotropic(),
     "disk.phase.phase": grater.HenyeyGreenstein(0.2),
+    "disk.phase.polarization": grater.SplinePolarization([0.0], [0.5]),
     "disk.phase_normalization": "right_angle",
     "disk.density_normalization": "column",
 }

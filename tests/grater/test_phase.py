@@ -21,6 +21,8 @@ PHASES = {
     "mixed": grater.MixedHenyeyGreenstein([0.9, 0.3, -0.2], [1.0, 3.0, 0.5]),
     "two": grater.TwoHenyeyGreenstein(0.8, -0.2, 0.7),
     "spline": grater.SplinePhase(KNOTS, VALUES),
+    "legendre": grater.LegendrePhase([1.1, -0.4, 0.3, 0.2]),
+    "zodiacal": grater.MixedHenyeyGreenstein.zodiacal(),
     "tabulated": grater.TabulatedPhase(ANGLES, TABLE),
     "polarized": grater.Polarized(grater.HenyeyGreenstein(0.4), 0.3),
 }
@@ -191,6 +193,27 @@ def test_spline_knots_over_what_an_inclination_shows():
     np.testing.assert_allclose(evaluate(phase, np.linspace(-1, 1, 9)), 1.0, rtol=1e-14)
 
 
+def test_legendre_is_numpys_series():
+    c = np.linspace(-1, 1, 41)
+    a = [0.8, -0.5, 0.3, 0.0, -0.2, 0.1, 0.05]
+    expected = np.exp(np.polynomial.legendre.legval(c, [0.0, *a]))
+    np.testing.assert_allclose(evaluate(grater.LegendrePhase(a), c), expected, rtol=1e-12)
+
+
+def test_legendre_gradients_are_finite_differences():
+    c = jnp.linspace(-1, 1, 9)
+    curve = jax.jit(lambda a, c: grater.LegendrePhase(a)(c))
+    check_grads(curve, (jnp.asarray([0.8, -0.5, 0.3]), c), order=1, modes=["fwd", "rev"])
+
+
+def test_zodiacal_light_is_that_of_hong():
+    """Forward, at right angles and backward, from the sum written out."""
+    c = np.array([1.0, 0.0, -1.0])
+    three = [(0.665, 0.7), (0.33, -0.2), (0.005, -0.81)]
+    expected = sum(w * (1 - g**2) / (4 * np.pi * (1 + g**2 - 2 * g * c) ** 1.5) for w, g in three)
+    np.testing.assert_allclose(evaluate(PHASES["zodiacal"], c), expected, rtol=1e-13)
+
+
 def test_spline_in_single_precision_keeps_its_values():
     with jax.enable_x64(False):
         phase = grater.SplinePhase(np.linspace(-0.95, 0.9, 10), np.geomspace(0.2, 20, 10))
@@ -271,6 +294,8 @@ def test_table_gradients_are_finite_differences():
         (lambda: grater.SplinePhase([-0.5, 0.5], [-1.0, 1.0]), r"values.*outside \(0, inf\)"),
         (lambda: grater.SplinePhase.for_inclination(60.0, n=5), "n = 5 is not an even number"),
         (lambda: grater.SplinePhase.for_inclination(0.0), "inclination = 0.0 deg shows"),
+        (lambda: grater.LegendrePhase([]), "coefficients is empty"),
+        (lambda: grater.LegendrePhase([300.0, -90.0]), r"may reach exp\(390\).*must be smaller"),
         (lambda: grater.TabulatedPhase([0.0], [1.0]), "at least two angles"),
         (lambda: grater.TabulatedPhase([90.0, 0.0], [1.0, 1.0]), "angle is out of order"),
         (lambda: grater.TabulatedPhase([0.0, 90.0], [0.0, 0.0]), "values are all 0"),
