@@ -203,12 +203,10 @@ def plot_phase_function(
         Where to draw; by default a new figure. A second curve is drawn over the first.
     """
     draws = hasattr(source, "models")
-    phase = (source.models(1) if draws else source).get(path)
-    if isinstance(phase, Bands):
+    if isinstance(phase := (source.models(1) if draws else source).get(path), Bands):
         for name in phase.names:
-            figure = plot_phase_function(
-                source, f"{path}.bands.{name}", log=log, label=name, figure=figure
-            )
+            of = f"{path}.bands.{name}"
+            figure = plot_phase_function(source, of, log=log, label=name, figure=figure)
         return figure
     angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
