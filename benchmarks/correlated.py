@@ -178,10 +178,13 @@ def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", nargs="?", type=pathlib.Path, help="of the GPI files")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--disks", nargs="+", choices=GPI, default=list(GPI))
     args = parser.parse_args()
-    disks = [] if args.folder is None else list(GPI)
-    found = [row for name in disks for row in real(args.folder, name)]
-    common.record("correlated", found, coverage=coverage(args.images))
+    covered, rows = coverage(args.images), []
+    common.record("correlated", rows, coverage=covered)
+    for name in args.disks if args.folder else ():
+        rows += real(args.folder, name)
+        common.record("correlated", rows, coverage=covered)
 
 
 if __name__ == "__main__":
