@@ -138,7 +138,7 @@ FINE = np.array([[row, column] for row in range(15) for column in range(21)]).re
 FINE = np.exp(-((FINE[..., 0] - 7) ** 2) / 20 - (FINE[..., 1] - 10) ** 2 / 40 + FINE[..., 1] / 50)
 
 
-@pytest.mark.parametrize(("psf", "oversample"), [(3, 3), (3, 6), (1, 3)])
+@pytest.mark.parametrize(("psf", "oversample"), [(3, 6), (1, 3)])
 def test_a_psf_of_more_points_than_pixels(psf, oversample):
     """Transmission, convolution at the PSF's points, mean over the pixels; in this order."""
     grid = grater.Grid((8, 9), 0.1, 60.0, center=(4.2, 3.9))
@@ -166,9 +166,11 @@ def test_a_psf_of_more_points_than_pixels(psf, oversample):
     blurred = blocks(direct(light * passed, FINE / FINE.sum()), psf)
     expected = blurred[rows:-rows, columns:-columns] * loss
     np.testing.assert_allclose(seen.image(), expected, rtol=0, atol=1e-10 * expected.max())
-    if psf == 3 and oversample == 3:  # a mask as fine as the points
-        fine = seen.set({"transmission": np.kron(mask, np.ones((3, 3)))})
-        np.testing.assert_array_equal(fine.image(), seen.image())
+    if psf == 3:  # a mask as fine as the points
+        coarse = seen.channels["image"]
+        fine = grater.Channel(stamp, np.kron(mask, np.ones((3, 3))), loss)
+        both = (channel.through(jnp.asarray(light), (rows, columns)) for channel in (coarse, fine))
+        np.testing.assert_array_equal(*both)
 
 
 def test_points_that_do_not_fit_are_refused():
