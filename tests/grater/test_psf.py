@@ -151,11 +151,15 @@ def test_a_psf_of_more_points_than_pixels(psf, oversample):
     seen = grater.Scene(DISK, grid=grid, psf=stamp, transmission=mask, throughput=loss, **rough)
     rows, columns = stamp.reach
     assert (rows, columns) == {3: (3, 4), 1: (7, 10)}[psf]
-    wide = grater.Grid(
-        (8 + 2 * rows, 9 + 2 * columns), 0.1, 60.0, center=(4.2 + columns, 3.9 + rows)
+    n = oversample
+    points = grater.Grid(
+        (n * (8 + 2 * rows), n * (9 + 2 * columns)),
+        0.1 / n,
+        60.0,
+        center=(n * (4.2 + columns + 0.5) - 0.5, n * (3.9 + rows + 0.5) - 0.5),
     )
-    x, y, inside = grater.View(wide, **rough).sky_coordinates()
-    light = np.asarray(jnp.where(inside, 0.0, DISK.intensity(x, y, RULE)))
+    rough = {**rough, "oversample": 1, "inner_radius": n}
+    light = np.asarray(grater.Scene(DISK, grid=points, **rough).image())
 
     def blocks(image, n):
         ny, nx = image.shape
@@ -235,7 +239,6 @@ def test_center_of_whole_pixels_is_a_roll():
 
 DISK = grater.Disk(30.0, 50.0, 20.0, alpha_in=5, alpha_out=-4, scale_height=1.5)
 GRID = grater.Grid((12, 14), 0.1, 60.0)
-RULE = grater.Rule(1e-3, "surfaces")
 
 
 def scene(psf):
