@@ -138,7 +138,7 @@ FINE = np.array([[row, column] for row in range(15) for column in range(21)]).re
 FINE = np.exp(-((FINE[..., 0] - 7) ** 2) / 20 - (FINE[..., 1] - 10) ** 2 / 40 + FINE[..., 1] / 50)
 
 
-@pytest.mark.parametrize(("psf", "oversample"), [(3, 3), (3, 6), (1, 3)])
+@pytest.mark.parametrize(("psf", "oversample"), [(3, 6), (1, 3)])
 def test_a_psf_of_more_points_than_pixels(psf, oversample):
     """Transmission, convolution at the PSF's points, mean over the pixels; in this order."""
     grid = grater.Grid((8, 9), 0.1, 60.0, center=(4.2, 3.9))
@@ -151,11 +151,15 @@ def test_a_psf_of_more_points_than_pixels(psf, oversample):
     seen = grater.Scene(DISK, grid=grid, psf=stamp, transmission=mask, throughput=loss, **rough)
     rows, columns = stamp.reach
     assert (rows, columns) == {3: (3, 4), 1: (7, 10)}[psf]
-    wide = grater.Grid(
-        (8 + 2 * rows, 9 + 2 * columns), 0.1, 60.0, center=(4.2 + columns, 3.9 + rows)
+    n = oversample
+    points = grater.Grid(
+        (n * (8 + 2 * rows), n * (9 + 2 * columns)),
+        0.1 / n,
+        60.0,
+        center=(n * (4.2 + columns + 0.5) - 0.5, n * (3.9 + rows + 0.5) - 0.5),
     )
-    x, y, inside = grater.View(wide, **rough).sky_coordinates()
-    light = np.asarray(jnp.where(inside, 0.0, DISK.intensity(x, y, RULE)))
+    rough = {**rough, "oversample": 1, "inner_radius": n}
+    light = np.asarray(grater.Scene(DISK, grid=points, **rough).image())
 
     def blocks(image, n):
         ny, nx = image.shape
@@ -166,9 +170,11 @@ def test_a_psf_of_more_points_than_pixels(psf, oversample):
     blurred = blocks(direct(light * passed, FINE / FINE.sum()), psf)
     expected = blurred[rows:-rows, columns:-columns] * loss
     np.testing.assert_allclose(seen.image(), expected, rtol=0, atol=1e-10 * expected.max())
-    if psf == 3 and oversample == 3:  # a mask as fine as the points
-        fine = seen.set({"transmission": np.kron(mask, np.ones((3, 3)))})
-        np.testing.assert_array_equal(fine.image(), seen.image())
+    if psf == 3:  # a mask as fine as the points
+        coarse = seen.channels["image"]
+        fine = grater.Channel(stamp, np.kron(mask, np.ones((3, 3))), loss)
+        both = (channel.through(jnp.asarray(light), (rows, columns)) for channel in (coarse, fine))
+        np.testing.assert_array_equal(*both)
 
 
 def test_points_that_do_not_fit_are_refused():
@@ -233,7 +239,6 @@ def test_center_of_whole_pixels_is_a_roll():
 
 DISK = grater.Disk(30.0, 50.0, 20.0, alpha_in=5, alpha_out=-4, scale_height=1.5)
 GRID = grater.Grid((12, 14), 0.1, 60.0)
-RULE = grater.Rule(1e-3, "surfaces")
 
 
 def scene(psf):
