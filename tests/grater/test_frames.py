@@ -11,8 +11,9 @@ import pytest
 import grater
 from factories import make_disk
 from grater import KLIP, FrameSequence, fit_frames, inject, inject_and_fit
+from grater.relearn import deviations
 from grater.starlight import StarlitNoise
-from pytreefit import Posterior, fit, laplace, load, save
+from pytreefit import Model, Posterior, fit, laplace, load, param, save
 
 SHAPE = 25, 25
 ANGLES = np.array([0.0, 90.0, 17.0, 40.0, 61.0, 75.0, -20.0, 33.0])
@@ -350,6 +351,31 @@ def test_a_fit_settles_where_disk_and_starlight_fit_best_together(frames):
     least = left(*best)
     for step in np.diag(steps):
         assert least < min(left(*(best + step)), left(*(best - step)))
+
+
+class Line(Model):
+    level: jax.Array = param()
+    slope: jax.Array = param()
+
+
+def test_values_at_the_edge_of_their_prior_have_no_error():
+    x = jnp.linspace(-1.0, 1.0, 9)
+
+    def residuals(line):
+        return (line.level + line.slope * x - 2.0 - 3.0 * x) / 0.1
+
+    posterior = Posterior(
+        Line(1.0, 1.0),
+        lambda line: -0.5 * jnp.sum(residuals(line) ** 2),
+        {"level": (0.0, 9.0), "slope": (0.0, 2.0)},
+        residuals=residuals,
+        log_normalization=lambda line: jnp.zeros(9),
+    )
+    best = fit(posterior, progress=False)
+    assert best.at_edge == ("slope",)
+    found = deviations(posterior, best)
+    assert float(found["level"]) == pytest.approx(0.1 / 3.0, rel=1e-4)
+    assert np.isnan(found["slope"])
 
 
 def test_fits_of_frames_need_components(frames):
