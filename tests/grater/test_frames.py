@@ -276,10 +276,19 @@ def test_references_of_other_stars(frames, peak):
     data = frames.set({"references": references}).learn(KLIP(4, library="references"))
     (basis,) = data.components.bases
     assert basis.shape == (1, 4, 625)
-    # all four patterns of a star are described: with five components the references are nothing
     rows = (references / np.asarray(frames.error[0])).reshape(5, -1)
     expected = np.linalg.svd(rows, full_matrices=False)[2][:4]
     np.testing.assert_allclose(basis[0].T @ basis[0], expected.T @ expected, atol=1e-9)
+    # with as many components as references it is `Starlight`, frame by frame
+    data = frames.set({"references": references[:4]}).learn(KLIP(4, library="references"))
+    light = grater.Starlight(references[:4])
+    alone = [
+        grater.Observation(frames.image[k], frames.error[k], starlight=light, **SETUP).chi_square(
+            SCENE.set({"roll": ANGLES[k]})
+        )
+        for k in range(8)
+    ]
+    assert float(data.chi_square(SCENE)) == pytest.approx(float(sum(alone)), rel=1e-8)
     both = frames.set({"references": references}).learn(KLIP(4, library="both", rotation=5.0))
     assert both.components.bases[0].shape == (8, 4, 625)
 
