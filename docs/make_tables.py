@@ -297,9 +297,23 @@ def stokes():
     return table(["inclination", "radius", *columns.values()], rows, found)
 
 
+def adi():
+    """Offsets of fits to sequences of frames, in scatters of a draw."""
+    found, rows = result("adi_rank"), []
+    for row in [*found["rows"], *result("adi")["rows"]]:
+        every = "all" if len(rows) < len(found["rows"]) else "not all"
+        mean, error = (row[key] / row["scatter"] for key in ("mean offset", "its standard error"))
+        ratio = row["scatter"] / row["usual error"]
+        offset = f"{mean:+.2f} ± {error:.2f}"
+        rows.append([every, row["method"], f"`{row['parameter']}`", offset, f"{ratio:.2f}"])
+    head = ["speckles learned", "fitted", "", "mean offset / scatter", "scatter / usual error"]
+    return table(head, rows, found)
+
+
 TABLES = (
     field_psf,
     stokes,
+    adi,
     periods,
     posteriors,
     disks,

@@ -264,8 +264,9 @@ class FrameSequence(AbstractObservation):
     def learn(self, klip: KLIP, scene: Scene | None = None) -> Self:
         """Return the frames with components of the starlight, learned from them without a scene.
 
-        Pixels in no region are not used any more. The components are frozen: learn them anew where
-        mask, errors or frames change.
+        Pixels in no region are not used any more, nor, where all frames share components, those
+        that are masked in one of them. The components are frozen: learn them anew where mask,
+        errors or frames change.
 
         Parameters
         ----------

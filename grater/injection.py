@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Fit, Posterior, Table, fit, laplace
+from pytreefit import Fit, Posterior, Table, fit
 from pytreefit.extend import as_data, check_kind
 
 from .frames import FrameSequence
 from .observation import Observation
-from .relearn import fit_frames
+from .relearn import deviations, fit_frames
 from .scene import Scene
 
 _D = TypeVar("_D", Observation, FrameSequence)
@@ -73,7 +73,8 @@ class Injections(NamedTuple):
     truth
         What was put in, shape (parameters,).
     found, errors
-        The best values and their standard deviations by the likelihood, (n, parameters).
+        The best values and their standard deviations by the likelihood, (n, parameters); NaN for
+        those at the edge of their prior.
     fits
         The fits themselves.
     """
@@ -96,7 +97,7 @@ class Injections(NamedTuple):
         for k, name in enumerate(self.names):
             off = self.found[:, k] - self.truth[k]
             scatter = np.sqrt(np.mean(off**2))
-            values = self.truth[k], np.mean(off), scatter, np.median(self.errors[:, k])
+            values = self.truth[k], np.mean(off), scatter, np.nanmedian(self.errors[:, k])
             rows.append((name, *(f"{value:.4g}" for value in values)))
         return Table(("parameter", "truth", "mean offset", "rms offset", "usual error"), rows)
 
@@ -158,7 +159,7 @@ def inject_and_fit(
         else:
             best = fit(posterior, **how)
         fits.append(best)
-        errors.append(_flat(laplace(posterior, best, method="fisher").std))
+        errors.append(_flat(deviations(posterior, best)))
     return _compared(turns, scene, fits, errors)
 
 

@@ -151,7 +151,8 @@ class ReducedFrames(AbstractObservation):
     with the linear perturbation :math:`f_e` of `KLIPBasis`. It is for images that were reduced
     elsewhere, and holds for disks that are faint beside the starlight. The likelihood of the
     frames themselves (`FrameSequence`, `fit_frames`) takes no such approximation, and its pixels
-    are not correlated by the reduction: prefer it.
+    are not correlated by the reduction: prefer it. Frames are turned by the interpolation of
+    `FrameSequence.reduce`, which another reduction's will differ from by a little.
 
     Parameters
     ----------

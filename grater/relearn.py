@@ -110,7 +110,16 @@ def _with_data(posterior: Posterior, data) -> Posterior:
 
 
 def _move(posterior, last, best) -> float:
-    """The largest change of a value in its standard deviations."""
-    around = laplace(posterior, best, method="fisher")
-    changes = jax.tree.map(lambda a, b, s: np.abs(a - b) / s, last.values, best.values, around.std)
-    return max(float(np.max(change)) for change in changes.values())
+    """The largest change of a value in its standard deviations; those at an edge do not count."""
+    std = deviations(posterior, best)
+    changes = jax.tree.map(lambda a, b, s: np.abs(a - b) / s, last.values, best.values, std)
+    found = np.concatenate([np.ravel(change) for change in changes.values()])
+    return float(np.nanmax(found)) if np.isfinite(found).any() else np.inf
+
+
+def deviations(posterior: Posterior, best: Fit) -> dict[str, np.ndarray]:
+    """Standard deviations by the Fisher matrix, NaN for values at the edge of their prior."""
+    if len(best.at_edge) == posterior.dim:
+        return {name: np.full(np.shape(value), np.nan) for name, value in best.values.items()}
+    around = laplace(posterior, best, method="fisher", held=best.at_edge)
+    return {name: np.where(std > 0, std, np.nan) for name, std in around.std.items()}

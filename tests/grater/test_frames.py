@@ -11,8 +11,9 @@ import pytest
 import grater
 from factories import make_disk
 from grater import KLIP, FrameSequence, fit_frames, inject, inject_and_fit
+from grater.relearn import deviations
 from grater.starlight import StarlitNoise
-from pytreefit import Posterior, fit, laplace, load, save
+from pytreefit import Model, Posterior, fit, laplace, load, param, save
 
 SHAPE = 25, 25
 ANGLES = np.array([0.0, 90.0, 17.0, 40.0, 61.0, 75.0, -20.0, 33.0])
@@ -275,10 +276,19 @@ def test_references_of_other_stars(frames, peak):
     data = frames.set({"references": references}).learn(KLIP(4, library="references"))
     (basis,) = data.components.bases
     assert basis.shape == (1, 4, 625)
-    # all four patterns of a star are described: with five components the references are nothing
     rows = (references / np.asarray(frames.error[0])).reshape(5, -1)
     expected = np.linalg.svd(rows, full_matrices=False)[2][:4]
     np.testing.assert_allclose(basis[0].T @ basis[0], expected.T @ expected, atol=1e-9)
+    # with as many components as references it is `Starlight`, frame by frame
+    data = frames.set({"references": references[:4]}).learn(KLIP(4, library="references"))
+    light = grater.Starlight(references[:4])
+    alone = [
+        grater.Observation(frames.image[k], frames.error[k], starlight=light, **SETUP).chi_square(
+            SCENE.set({"roll": ANGLES[k]})
+        )
+        for k in range(8)
+    ]
+    assert float(data.chi_square(SCENE)) == pytest.approx(float(sum(alone)), rel=1e-8)
     both = frames.set({"references": references}).learn(KLIP(4, library="both", rotation=5.0))
     assert both.components.bases[0].shape == (8, 4, 625)
 
@@ -350,6 +360,31 @@ def test_a_fit_settles_where_disk_and_starlight_fit_best_together(frames):
     least = left(*best)
     for step in np.diag(steps):
         assert least < min(left(*(best + step)), left(*(best - step)))
+
+
+class Line(Model):
+    level: jax.Array = param()
+    slope: jax.Array = param()
+
+
+def test_values_at_the_edge_of_their_prior_have_no_error():
+    x = jnp.linspace(-1.0, 1.0, 9)
+
+    def residuals(line):
+        return (line.level + line.slope * x - 2.0 - 3.0 * x) / 0.1
+
+    posterior = Posterior(
+        Line(1.0, 1.0),
+        lambda line: -0.5 * jnp.sum(residuals(line) ** 2),
+        {"level": (0.0, 9.0), "slope": (0.0, 2.0)},
+        residuals=residuals,
+        log_normalization=lambda line: jnp.zeros(9),
+    )
+    best = fit(posterior, progress=False)
+    assert best.at_edge == ("slope",)
+    found = deviations(posterior, best)
+    assert float(found["level"]) == pytest.approx(0.1 / 3.0, rel=1e-4)
+    assert np.isnan(found["slope"])
 
 
 def test_fits_of_frames_need_components(frames):
