@@ -1,12 +1,13 @@
 """Point sources in a scene, such as companions and background stars, seen through the PSF."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import rebuild
+from pytreefit.extend import check_kind, rebuild
 
 # pixels on each side over which a point between pixels is spread, and the shape of its window
 _HALF_WIDTH, _WINDOW = 32, 9.0
@@ -26,6 +27,9 @@ class PointSource(Model):
         Offset from the star in arcsec.
     flux
         Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image.
+    curve
+        Of the channels that show it, where it has another flux in each: a source for each band,
+        with places that are tied. None is all that are not polarised.
 
     Examples
     --------
@@ -43,6 +47,16 @@ class PointSource(Model):
         unit="arcsec", label="N", doc="offset from the star to the North"
     )
     flux: Float[Array, ""] = param(label="$F$", doc="sum over the pixels, image units")
+    curve: str | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        check_kind("PointSource.curve", self.curve, str | None)
+
+    def shown(self, curve: str | None) -> bool:
+        """Whether a channel of a curve shows it."""
+        if self.curve is not None:
+            return curve == self.curve
+        return curve is None or curve.split(".")[-1] != "polarized"
 
 
 def position(view, source: PointSource) -> tuple[Array, Array]:
@@ -60,7 +74,8 @@ def position(view, source: PointSource) -> tuple[Array, Array]:
 
 def add_sources(view, channel, sources, padding, image) -> Float[Array, "ny nx"]:
     """An image of disks in one channel with the point sources that this shows."""
-    if not sources or channel.curve not in (None, "total"):
+    sources = [source for source in sources if source.shown(channel.curve)]
+    if not sources:
         return image
     if channel.psf is None:
         raise ValueError(

@@ -95,6 +95,11 @@ def test_polarised_channels_do_not_show_it():
     images = view.images(grater.Scene(dust, source=grater.PointSource(0.1, 0.1, 1.0)))
     assert np.max(images["total"]) > 0.05
     np.testing.assert_array_equal(images["polarized"], 0.0)
+    shown = [
+        grater.PointSource(0, 0, 1, curve).shown(of)
+        for curve, of in [(None, "K"), (None, "K.polarized"), ("K", "K"), ("K", "H"), ("K", None)]
+    ]
+    assert shown == [True, False, True, False, False]
 
 
 def test_gradients_and_a_fit():
