@@ -8,8 +8,18 @@ from .azimuthal import (
     Axisymmetric as Axisymmetric,
     Clump as Clump,
 )
+from .bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
 from .brightness import convert_brightness as convert_brightness
 from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
+from .correlated import CorrelatedNoise as CorrelatedNoise
+from .correlation import (
+    AbstractCorrelation as AbstractCorrelation,
+    GaussianCorrelation as GaussianCorrelation,
+    MaternCorrelation as MaternCorrelation,
+    TableCorrelation as TableCorrelation,
+    pixel_correlation as pixel_correlation,
+    residual_correlation as residual_correlation,
+)
 from .density import (
     AbstractRadialProfile as AbstractRadialProfile,
     AbstractVerticalProfile as AbstractVerticalProfile,
@@ -57,6 +67,7 @@ from .phase_curves import (
     TabulatedPhase as TabulatedPhase,
 )
 from .plot import (
+    plot_correlation as plot_correlation,
     plot_fit as plot_fit,
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,

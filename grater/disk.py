@@ -215,14 +215,14 @@ class Disk(Model):
         array
             Intensity in image units, of the shape of x_sky.
         """
-        return intensities([self], x_sky, y_sky, rule)[0][0]
+        return intensities([self], x_sky, y_sky, rule, (self.phase.shown,))[0][0]
 
-    def dust(self, curves: Sequence[str | None] = (None,)) -> tuple[Dust, Float[Array, ""]]:
+    def dust(self, curves: Sequence[str | None]) -> tuple[Dust, Float[Array, " curves"]]:
         """What the line-of-sight integral is of, and what it is multiplied with.
 
         It is of as many curves of the phase function as are named.
         """
-        factor = self.phase.factor(self.phase_normalization)
+        factor = self.phase.factors(curves, self.phase_normalization)
         if self.density_normalization == "column":
             factor = factor / self.vertical.column(jnp.ones_like(self.flux))
         dust = Dust(
@@ -232,7 +232,7 @@ class Disk(Model):
 
     def integration_error(self, x_sky, y_sky, rule: Rule):
         """Error relative to the peak of `intensity`, found on 144 lines of sight, shape ()."""
-        dust, _ = self.dust()
+        dust, _ = self.dust((self.phase.shown,))
         return integration_error(self.geometry, dust, x_sky, y_sky, rule)
 
 
@@ -259,7 +259,9 @@ def intensities(
     dust, factors = zip(*(disk.dust(curves) for disk in disks), strict=True)
     parts = [(disk.geometry, of) for disk, of in zip(disks, dust, strict=True)]
     integrals = line_of_sight_integrals(parts, x_sky, y_sky, rule)
-    return [factor * integral for factor, integral in zip(factors, integrals, strict=True)]
+    shape = (len(curves), *(1,) * jnp.ndim(x_sky))
+    pairs = zip(factors, integrals, strict=True)
+    return [factor.reshape(shape) * integral for factor, integral in pairs]
 
 
 def _given_once(name, profile, shortcuts, kind, optional):

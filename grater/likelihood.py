@@ -83,6 +83,26 @@ class AbstractObservation(Model):
             for noise, _, model, error, used in self._parts(scene, models)
         )
 
+    def remark(self, scene: Scene) -> str:
+        """A sentence where a noise is approximated too roughly, or nothing."""
+        pairs = zip(self._noises(scene), self._images(), strict=True)
+        said = (noise.remark(observation.used) for noise, observation in pairs)
+        return " ".join(dict.fromkeys(sentence for sentence in said if sentence))
+
+    def prepared(self, scene: Scene, varied: Scene) -> "AbstractObservation":
+        """The same observation, with what a posterior needs to work out once only.
+
+        Parameters
+        ----------
+        scene, varied
+            The start, and the same scene with new arrays in place of all that is free: what is one
+            object in both is fixed.
+        """
+        images = self._images()
+        noises = zip(self._noises(scene), self._noises(varied), images, strict=True)
+        plans = tuple(noise.plan(image.used, other) for noise, other, image in noises)
+        return self if all(plan is None for plan in plans) else PreparedObservation(self, plans)
+
     def chi_square(self, scene: Scene) -> Float[Array, ""]:
         """Return the sum of the squared residuals in units of the error map.
 
@@ -94,6 +114,26 @@ class AbstractObservation(Model):
                 image = noise.without(image, model, error, used)
             squares.append(jnp.sum(jnp.square((image - model) / error)))
         return jnp.sum(jnp.stack(squares))
+
+
+class PreparedObservation(AbstractObservation):
+    """An observation with what a posterior works out once of the noise of its images."""
+
+    observation: AbstractObservation
+    plans: tuple[Any, ...]
+
+    def _images(self):
+        return self.observation._images()
+
+    def _models(self, scene):
+        return self.observation._models(scene)
+
+    def _noises(self, scene):
+        pairs = zip(self.plans, self.observation._noises(scene), strict=True)
+        return [noise if plan is None else plan.noise(noise) for plan, noise in pairs]
+
+    def remark(self, scene):
+        return self.observation.remark(scene)
 
 
 def _concatenated(vectors):

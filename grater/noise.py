@@ -71,6 +71,18 @@ class AbstractNoise(Model):
         r"""Vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`; None where there is none."""
         return None
 
+    def plan(self, mask: Mask, varied: "AbstractNoise") -> Any:
+        """What a posterior works out once for the pixels in use; None where that is nothing.
+
+        It has a method ``noise(noise)`` that returns the noise with it. ``varied`` is the same
+        noise with new arrays in place of everything that may change.
+        """
+        return None
+
+    def remark(self, mask: Mask) -> str:
+        """A sentence where the noise is approximated too roughly for these pixels, or nothing."""
+        return ""
+
     def whitened(
         self, light: Image, model: Image, error: Image, mask: Mask
     ) -> tuple[Float[Array, " pixels"], Float[Array, ""]]:

@@ -60,11 +60,23 @@ class AbstractPhaseFunction(Model):
         """
         return 1.0 / (self.integral() if normalization == "sphere" else self.right_angle())
 
+    @property
+    def shown(self) -> str | None:
+        """Name of the curve that stands for all where one is enough."""
+        return None
+
+    def factors(
+        self, names: Sequence[str | None], normalization: PhaseNormalization
+    ) -> Float[Array, " curves"]:
+        """What brings each of several `curves` to a normalisation."""
+        return jnp.full(len(names), self.factor(normalization))
+
     def curves(self, names: Sequence[str | None]) -> Callable[[Float[Array, "..."]], tuple]:
         """A function of the cosine that returns the values of several curves, a tuple.
 
         A phase function with more than one curve, as of polarised light or of several bands,
-        returns those that it is asked for. All share its normalisation.
+        returns those that it is asked for. All share its normalisation, unless `factors` says
+        otherwise.
 
         Parameters
         ----------

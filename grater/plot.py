@@ -5,6 +5,7 @@ has ``savefig``; to have pyplot show it, pass ``figure=plt.figure(layout="compre
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from pytreefit import jit
 from pytreefit.extend import check_kind
 
 from ._arrays import real_array
+from .bands import Bands
 from .observation import Observation
 from .scene import Scene
 from .view import Grid, View
@@ -191,7 +193,8 @@ def plot_phase_function(
     source : pytreefit.Samples or Model
         Posterior draws, for the median with its 68 % and 95 % bands, or one model, for a line.
     path : str
-        Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase".
+        Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase". Of
+        `Bands` all are drawn.
     log : bool
         Whether the vertical axis is logarithmic.
     label : str
@@ -200,6 +203,13 @@ def plot_phase_function(
         Where to draw; by default a new figure. A second curve is drawn over the first.
     """
     draws = hasattr(source, "models")
+    phase = (source.models(1) if draws else source).get(path)
+    if isinstance(phase, Bands):
+        for name in phase.names:
+            figure = plot_phase_function(
+                source, f"{path}.bands.{name}", log=log, label=name, figure=figure
+            )
+        return figure
     angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
 
@@ -234,6 +244,50 @@ def plot_phase_function(
     return figure
 
 
+def plot_correlation(correlations: Any, *, figure: Any = None):
+    """Draw how pixels are correlated: a map for each, and the mean at each distance.
+
+    Parameters
+    ----------
+    correlations : array or dict of arrays (2 k + 1, 2 k + 1)
+        Of `residual_correlation` or `pixel_correlation`, by the names in the legend.
+    figure : matplotlib Figure or SubFigure, optional
+        Where to draw; by default a new figure, which is returned.
+
+    Raises
+    ------
+    ValueError
+        For arrays that are not square.
+    """
+    maps = correlations if isinstance(correlations, Mapping) else {"": correlations}
+    tables = {name: np.asarray(real_array("plot_correlation", maps[name])) for name in maps}
+    for name, table in tables.items():
+        if table.ndim != 2 or table.shape[0] != table.shape[1]:
+            raise ValueError(
+                f"plot_correlation: {name!r} has shape {table.shape}, not (2 k + 1, 2 k + 1)."
+            )
+    figure = _figure(figure, (3.6 * (len(tables) + 1), 3.2), "constrained")
+    *panels, curve = figure.subplots(1, len(tables) + 1)
+    shown = None
+    for ax, (name, table) in zip(panels, tables.items(), strict=True):
+        reach = len(table) // 2
+        edges = (-reach - 0.5, reach + 0.5) * 2
+        shown = ax.imshow(table, origin="lower", extent=edges, vmin=-1, vmax=1, cmap="RdBu_r")
+        ax.set(title=name, xlabel="lag in x (pixels)")
+        y, x = np.indices(table.shape) - reach
+        distance = np.round(np.hypot(x, y)).astype(int)
+        steps = np.arange(reach + 1)
+        means = [np.nanmean(table[distance == step]) for step in steps]
+        curve.plot(steps, means, marker="o", ms=3, label=name)
+    panels[0].set_ylabel("lag in y (pixels)")
+    figure.colorbar(shown, ax=panels, label="correlation")
+    curve.axhline(0.0, color="0.7", lw=0.8, zorder=0)
+    curve.set(xlabel="distance (pixels)", ylabel="mean correlation")
+    if any(tables):
+        curve.legend()
+    return figure
+
+
 def _set_log_scale(ax):
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -252,15 +306,17 @@ def _phase_curves(source, path, cosine):
     def curve(phase):
         return phase(cosine) / phase(jnp.zeros((1,), cosine.dtype))
 
-    parent = model.get(path.rpartition(".")[0]) if "." in path else model
+    names, inclination = path.split("."), getattr(model, "inclination", jnp.nan)
+    for k in range(1, len(names)):  # down to the disk
+        inclination = getattr(model.get(".".join(names[:k])), "inclination", inclination)
     values = (eqx.filter_vmap(curve) if draws else curve)(model.get(path))
-    return values, getattr(parent, "inclination", jnp.nan)
+    return values, inclination
 
 
-def _figure(figure, size):
+def _figure(figure, size, layout="compressed"):
     from matplotlib.figure import Figure
 
-    return Figure(figsize=size, layout="compressed") if figure is None else figure
+    return Figure(figsize=size, layout=layout) if figure is None else figure
 
 
 def _norm(stretch, values, noise, limits):

@@ -103,6 +103,15 @@ class Joint(eqx.Module):
         said = ((name, found[name](seen)) for name, _, seen in self._seen(model) if found[name])
         return " ".join(f"{name}: {sentence}" for name, sentence in said if sentence)
 
+    def prepared(self, model, varied) -> "Joint":
+        """The same likelihood with its data sets prepared, see `prepared`."""
+        picks = [pick or (lambda model: model) for pick in self._picks]
+        found = tuple(
+            prepared(function, pick(model), pick(varied))
+            for function, pick in zip(self._likelihoods, picks, strict=True)
+        )
+        return eqx.tree_at(lambda joint: joint._likelihoods, self, found)
+
     def _seen(self, model):
         """Name, log-likelihood and what it sees, of each data set."""
         for name, function, pick in zip(self.names, self._likelihoods, self._picks, strict=True):
@@ -122,6 +131,18 @@ def squares_of(log_likelihood, model):
     if log_normalization_of(log_likelihood, model) is None:
         return None, None
     return _method(log_likelihood, "residuals"), _method(log_likelihood, "log_normalization")
+
+
+def prepared(log_likelihood, model, varied):
+    """The same likelihood with what can be worked out once, where its owner has ``prepared``.
+
+    That method gets the model, and the model with new arrays in place of all that is free: what is
+    one object in both is fixed. It returns the owner or another one of the same methods.
+    """
+    prepare = _method(log_likelihood, "prepared")
+    if prepare is None:
+        return log_likelihood
+    return getattr(prepare(model, varied), log_likelihood.__name__)
 
 
 def _method(log_likelihood, name: str) -> Any:

@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
 from .arrays import as_mapping, check_kind
-from .joint import squares_of
+from .joint import prepared, squares_of
 from .model import Model, convert_value, lookup, lookup_parameter, replace
 from .numeric import lenient
 from .prior import as_prior, check_start, log_density
@@ -52,7 +52,9 @@ class Posterior(eqx.Module):
         Where that is not a constant but depends on free parameters (a noise scale): function of
         the model that returns the vector :math:`n` with :math:`\ln L = \sum (n - r^2 / 2)`. Both
         are found by themselves where ``log_likelihood`` is the method of an object that has
-        methods of these names and ``log_normalization(model)`` is not None.
+        methods of these names and ``log_normalization(model)`` is not None. Such an object may
+        also have ``prepared(model, varied)``, which returns one that has worked out what depends
+        on no free parameter: ``varied`` is the model with new arrays in place of all that is free.
 
     Raises
     ------
@@ -97,7 +99,8 @@ class Posterior(eqx.Module):
         check_kind("model", model, Model)
         links = as_mapping("links", links)
         functions = {"log_likelihood": log_likelihood, **{f"links[{p!r}]": links[p] for p in links}}
-        if residuals is None and log_normalization is None:
+        by_itself = residuals is None and log_normalization is None
+        if by_itself:
             residuals, log_normalization = squares_of(log_likelihood, model)
         if residuals is not None:
             functions["residuals"] = residuals
@@ -127,6 +130,10 @@ class Posterior(eqx.Module):
         )
         for name, prior in self.priors.items():
             check_start(name, self.initial[name], prior)
+        if by_itself:
+            self.log_likelihood = prepared(log_likelihood, model, self._varied())
+            if residuals is not None:
+                self.residuals, self.log_normalization = squares_of(self.log_likelihood, model)
 
     def __check_init__(self):
         # The densities check nothing: a link of the wrong shape shall be found here.
@@ -317,6 +324,11 @@ class Posterior(eqx.Module):
         model = replace(self.model, updates, check=check)
         linked = {path: link(model) for path, link in self.links.items()}
         return replace(model, linked, check=check)
+
+    def _varied(self) -> Model:
+        """The model with new arrays in place of all that is free or linked."""
+        initial = {name: jnp.array(value, copy=True) for name, value in self.initial.items()}
+        return self._model_at(initial, check=False)
 
     def _unconstrained_shapes(self) -> list[tuple[int, ...]]:
         shapes, transforms = self.shapes, self.transform
