@@ -239,11 +239,11 @@ class Observation(AbstractObservation):
         return self.chi_square(scene) / freedom
 
     def scaled_to_data(self, scene: Scene) -> Scene:
-        r"""Return the scene with the fluxes of all its disks multiplied to fit the image best.
+        r"""Return the scene with the fluxes of all its disks and sources multiplied to fit the image best.
 
         .. math:: f = \frac{\sum M D / \sigma^2}{\sum M^2 / \sigma^2}
 
-        One factor is exact for any number of disks because the model image :math:`M` is linear in
+        One factor is exact for any number of them because the model image :math:`M` is linear in
         their fluxes. Use it for a start, since the unit of flux is whatever the image is in. The
         fluxes the scene has say how bright the disks are relative to each other, no more.
 
@@ -252,7 +252,7 @@ class Observation(AbstractObservation):
         ValueError
             If the best factor is not positive: the model does not resemble the data.
         """
-        paths = [f"{path}.flux" for path in scene.disk_paths]
+        paths = scene.flux_paths
         fluxes = jnp.stack([scene.get(path) for path in paths])
         largest = jnp.max(jnp.abs(fluxes))
         # rendered with fluxes about 1, so that single precision serves for any unit
