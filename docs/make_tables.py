@@ -311,9 +311,9 @@ def adi():
 
 
 TABLES = (
+    adi,
     field_psf,
     stokes,
-    adi,
     periods,
     posteriors,
     disks,

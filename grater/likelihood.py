@@ -171,7 +171,7 @@ def _two_scales(values, error):
 
 def scaled_to(observation, scene: Scene) -> Scene:
     """The scene with fluxes that fit an observation best, see `Observation.scaled_to_data`."""
-    paths = [f"{path}.flux" for path in scene.disk_paths]
+    paths = scene.flux_paths
     fluxes = jnp.stack([scene.get(path) for path in paths])
     largest = jnp.max(jnp.abs(fluxes))
     # rendered with fluxes about 1, so that single precision serves for any unit

@@ -246,11 +246,11 @@ class Observation(AbstractObservation):
         return self.chi_square(scene) / freedom
 
     def scaled_to_data(self, scene: Scene) -> Scene:
-        r"""Return the scene with the fluxes of all its disks multiplied to fit the image best.
+        r"""Return the scene with all fluxes (disks and sources) multiplied to fit the image best.
 
         .. math:: f = \frac{\sum M D / \sigma^2}{\sum M^2 / \sigma^2}
 
-        One factor is exact for any number of disks because the model image :math:`M` is linear in
+        One factor is exact for any number of them because the model image :math:`M` is linear in
         their fluxes. Use it for a start, since the unit of flux is whatever the image is in. The
         fluxes the scene has say how bright the disks are relative to each other, no more.
 

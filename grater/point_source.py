@@ -28,7 +28,8 @@ class PointSource(Model):
     flux
         Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image.
     curve
-        The only curve (`Channel.curve`, a band of `Bands`) in which it is seen; by default all.
+        Of the channels that show it, where it has another flux in each: a source for each band,
+        with places that are tied. None is all that are not polarised.
 
     Examples
     --------
@@ -51,6 +52,12 @@ class PointSource(Model):
     def __check_init__(self):
         check_kind("PointSource.curve", self.curve, str | None)
 
+    def shown(self, curve: str | None) -> bool:
+        """Whether a channel of a curve shows it."""
+        if self.curve is not None:
+            return curve == self.curve
+        return curve is None or curve.split(".")[-1] != "polarized"
+
 
 def position(view, source: PointSource) -> tuple[Array, Array]:
     """Zero-based column and row of a source in a view, with fractions."""
@@ -67,9 +74,8 @@ def position(view, source: PointSource) -> tuple[Array, Array]:
 
 def add_sources(view, channel, sources, image) -> Float[Array, "ny nx"]:
     """An image of disks in one channel with the point sources that this shows."""
-    polarized = channel.stokes is not None or (channel.curve or "").endswith("polarized")
-    shown = [source for source in sources if source.curve in (None, channel.curve)]
-    if polarized or not shown:
+    sources = [source for source in sources if source.shown(channel.curve)]
+    if channel.stokes is not None or not sources:
         return image
     if channel.psf is None:
         raise ValueError(
@@ -77,7 +83,7 @@ def add_sources(view, channel, sources, image) -> Float[Array, "ny nx"]:
         )
     padding, n = view.padding(), channel.points_per_pixel
     sharp = jnp.zeros(())
-    for source in shown:
+    for source in sources:
         place = position(view, source)
         passed = source.flux * _transmitted(channel, view.grid.shape, *place)
         sharp = sharp + passed * spike(view.grid.shape, padding, *place, n)

@@ -91,11 +91,13 @@ class Scene(Model):
     @property
     def disk_paths(self) -> list[str]:
         """Paths of all disks, such as ``disk`` or ``disk.inner``."""
-        if isinstance(self.disk, Mapping):
-            return [f"disk.{name}" for name in self.disk]
-        if isinstance(self.disk, Sequence):
-            return [f"disk.{index}" for index in range(len(self.disk))]
-        return ["disk"]
+        return _paths_of("disk", self.disk)
+
+    @property
+    def flux_paths(self) -> list[str]:
+        """Paths of the fluxes of all disks and sources, in which the image is linear."""
+        sources = [] if self.source is None else _paths_of("source", self.source)
+        return [f"{path}.flux" for path in (*self.disk_paths, *sources)]
 
     def of(self, name: str | None) -> "Scene":
         """The same disks and sources in one of several views, or in one channel of the view.
@@ -153,6 +155,15 @@ class Scene(Model):
     def integration_error(self) -> Float[Array, " disks"]:
         """How exact the view's images are, see `View.integration_error`."""
         return self._only_view.integration_error(self)
+
+
+def _paths_of(field: str, held) -> list[str]:
+    """Paths of what a field holds."""
+    if isinstance(held, Mapping):
+        return [f"{field}.{name}" for name in held]
+    if isinstance(held, Sequence):
+        return [f"{field}.{index}" for index in range(len(held))]
+    return [field]
 
 
 def _all_of(held) -> tuple:

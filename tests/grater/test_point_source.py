@@ -96,6 +96,11 @@ def test_polarised_channels_do_not_show_it():
     images = view.images(grater.Scene(dust, source=grater.PointSource(0.1, 0.1, 1.0)))
     assert np.max(images["total"]) > 0.05
     np.testing.assert_array_equal(images["polarized"], 0.0)
+    shown = [
+        grater.PointSource(0, 0, 1, curve).shown(of)
+        for curve, of in [(None, "K"), (None, "K.polarized"), ("K", "K"), ("K", "H"), ("K", None)]
+    ]
+    assert shown == [True, False, True, False, False]
 
 
 def test_gradients_and_a_fit():
@@ -123,6 +128,18 @@ def test_gradients_and_a_fit():
     assert abs(float(found.get("source.east")) - 0.21) < apart
     assert abs(float(found.get("source.north")) + 0.13) < apart
     assert abs(float(found.get("source.flux")) - 5.0) < 4 * np.sqrt(4 * np.pi) * width * 0.01
+
+
+def test_scaled_with_the_disks():
+    """One factor for all that is in the image."""
+    sources = {"b": grater.PointSource(0.2, 0.3, 2.0), "c": grater.PointSource(-0.3, 0.1, 1.0)}
+    scene = scene_of(sources, make_disk(flux=50.0))
+    image = 3.0 * render(scene)
+    data = grater.Observation(image, 0.01, pixel_scale=0.05, distance=60.0, center=(15.2, 14.7))
+    scaled = data.scaled_to_data(scene)
+    found = [float(scaled.get(path)) for path in scene.flux_paths]
+    assert scene.flux_paths == ["disk.flux", "source.b.flux", "source.c.flux"]
+    np.testing.assert_allclose(found, [150.0, 6.0, 3.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("double", [True, False])
