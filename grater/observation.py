@@ -246,7 +246,7 @@ class Observation(AbstractObservation):
         return self.chi_square(scene) / freedom
 
     def scaled_to_data(self, scene: Scene) -> Scene:
-        r"""Return the scene with all fluxes (disks and sources) multiplied to fit the image best.
+        r"""Return the scene with all fluxes multiplied by the factor that fits the image best.
 
         .. math:: f = \frac{\sum M D / \sigma^2}{\sum M^2 / \sigma^2}
 

@@ -63,7 +63,7 @@ def around(disk, number=6, seed=1):
     return y * np.cos(pa) - x * np.sin(pa), x * np.cos(pa) + y * np.sin(pa)
 
 
-def check_gradient(disk, paths, rtol=1e-6, curves=(None,)):
+def check_gradient(disk, paths, rtol=1e-6, curves=(None,), nodes_on="segments"):
     """Derivatives of a sum over some points in parameters of a disk are central differences."""
     x, y = (jnp.asarray(v) for v in around(disk))
     weight = jnp.asarray(np.random.default_rng(4).uniform(1.0, 2.0, x.shape))
@@ -71,7 +71,7 @@ def check_gradient(disk, paths, rtol=1e-6, curves=(None,)):
 
     @jax.jit
     def total(values):
-        (images,) = intensities([disk.set(values)], x, y, grater.Rule(1e-8), curves)
+        (images,) = intensities([disk.set(values)], x, y, grater.Rule(1e-8, nodes_on), curves)
         return jnp.sum(weight[None] * images) * 1e3
 
     slopes = jax.jit(jax.grad(total))(values)
