@@ -310,7 +310,49 @@ def adi():
     return table(head, rows, found)
 
 
+def correlated():
+    """Simulated images: shares of true values within one standard deviation."""
+    found = result("correlated")
+    rows = [
+        [f"fitted as {row['noise']}", f"{100 * row['all']:.1f} %", row["images"]]
+        for row in found["coverage"]
+    ]
+    return table(["noise", "inside 68 %", "images"], rows, found)
+
+
+def correlated_disks():
+    """Real disks: widths under both noise models, and how far halves of the pixels differ."""
+    found, rows = result("correlated"), []
+    for row in found["rows"]:
+        widths = (f"{row[f'{name}, width']:.2g}" for name in ("inclination", "position_angle"))
+        apart = [value for key, value in row.items() if key.endswith("halves")]
+        rms = np.sqrt(np.mean(np.square(apart)))
+        near = f"{row['neighbours correlate']:.2f}"
+        disk = row["name"].upper().replace("HR4796A", "HR 4796 A").replace("HD", "HD ")
+        rows.append([disk, row["noise"], near, *widths, f"{rms:.1f}"])
+    head = ["disk", "noise", "neighbours correlate", "inclination ±, deg", "position angle ±, deg"]
+    return table([*head, "halves differ by, σ"], rows, found)
+
+
+def calibration_figure(path):
+    """Where the truth is in the posteriors of simulated stars, for each parameter."""
+    found = result("calibration")
+    names, stars = list(found["probability"]), len(found["rows"])
+    figure, axes = plt.subplots(1, len(names), figsize=(11, 2.2), sharey=True, layout="constrained")
+    expected = stars / 10
+    for axis, name in zip(axes, names, strict=True):
+        axis.axhspan(*(expected + np.sqrt(0.9 * expected) * np.array([-2, 2])), color="0.88")
+        axis.hist([row[name] for row in found["rows"]], 10, range=(0, 1), color="C0", rwidth=0.9)
+        axis.set(title=f"{name}\np = {found['probability'][name]:.2f}", xticks=(0, 1))
+    axes[0].set_ylabel("stars")
+    figure.supxlabel("share of the posterior below the truth", fontsize="medium")
+    figure.savefig(path)
+    plt.close(figure)
+
+
 TABLES = (
+    correlated,
+    correlated_disks,
     adi,
     field_psf,
     stokes,
@@ -325,7 +367,7 @@ TABLES = (
     agreement,
     side_by_side,
 )
-FIGURES = (disks_figure, solvers_figure)
+FIGURES = (disks_figure, solvers_figure, calibration_figure)
 
 
 def make():
