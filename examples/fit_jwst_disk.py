@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import jax
-import matplotlib.figure
 import numpy as np
 import numpyro.distributions as dist
 
@@ -174,15 +173,6 @@ def scatter(rolls, model):
     return np.sqrt(np.mean(np.square(off), axis=0))
 
 
-def draw(model):
-    """Data, model and residuals of each roll, one above the other."""
-    figure = matplotlib.figure.Figure(figsize=(10.2, 9.6), layout="constrained")
-    for part, (name, observation) in zip(figure.subfigures(len(data)), data.items(), strict=True):
-        titles = (f"{name} without starlight", "model", "residual / noise")
-        grater.plot_fit(model, observation, limits=(-0.5, 20.0), titles=titles, figure=part)
-    return figure
-
-
 cache_programs()  # the next run need not compile again
 folder = args.output / "au_mic"
 folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +206,8 @@ for _ in range(10):
     jax.block_until_ready(gradient(best.u))
 print(f"likelihood with gradient: {100.0 * (time.perf_counter() - began):.0f} ms")
 
-draw(best.model).savefig(folder / "fit.png", dpi=110)
+figure = grater.plot_exposures(best.model, data, limits=(-0.5, 20.0))
+figure.savefig(folder / "fit.png", dpi=110)
 if args.draws:
     samples = sample(
         posterior, jax.random.key(args.seed), start=best, chains=2, warmup=200, draws=args.draws

@@ -55,6 +55,7 @@ from .likelihood import JointObservation as JointObservation
 from .noise import (
     AbstractGaussianNoise as AbstractGaussianNoise,
     AbstractNoise as AbstractNoise,
+    AnnularNoise as AnnularNoise,
     GaussianNoise as GaussianNoise,
     PoissonNoise as PoissonNoise,
     StudentTNoise as StudentTNoise,
@@ -76,11 +77,16 @@ from .phase_curves import (
     TabulatedPhase as TabulatedPhase,
 )
 from .plot import (
-    plot_correlation as plot_correlation,
     plot_fit as plot_fit,
     plot_image as plot_image,
     plot_phase_function as plot_phase_function,
 )
+from .plot_exposures import (
+    Combined as Combined,
+    combine as combine,
+    plot_exposures as plot_exposures,
+)
+from .plot_noise import plot_correlation as plot_correlation
 from .point_source import PointSource as PointSource
 from .polarization import (
     AbstractPolarization as AbstractPolarization,

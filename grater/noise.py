@@ -4,6 +4,7 @@ import abc
 import math
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,9 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import Model, param
-from pytreefit.extend import as_booleans, as_data, as_number, unit_of
+from pytreefit.extend import as_booleans, as_data, as_number, check_shape, is_traced, unit_of
 
-from ._arrays import opened, position
+from ._arrays import opened, position, real_array
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -171,6 +172,89 @@ class GaussianNoise(AbstractGaussianNoise):
 
     def _log_width(self, model, error):
         return jnp.log(self.scale) + jnp.log(error)
+
+
+class AnnularNoise(AbstractGaussianNoise):
+    r"""Independent Gaussian noise whose error map has another factor in each annulus.
+
+    Parameters
+    ----------
+    scale : array (k,)
+        Factors :math:`s > 0` on the error map, dimensionless, from the inside outwards.
+    annulus : array (ny, nx)
+        Number of the annulus of each pixel, from 0. `about` makes it from radii; any other regions
+        will do.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For numbers of annuli that have no scale, for arrays of other kinds, and where the image has
+        another shape.
+
+    Examples
+    --------
+    >>> from grater import Grid
+    >>> noise = AnnularNoise.about(Grid((41, 41), 0.014, 72.0), edges=[10.0])
+    >>> noise.scale.shape
+    (2,)
+    """
+
+    scale: Array = param(
+        shape=None, bounds="(0, inf)", label=r"$s$", doc="factors on the error map, by annulus"
+    )
+    annulus: Array = eqx.field(converter=lambda value: real_array("AnnularNoise.annulus", value))
+    normalization_needs_model = False
+
+    def __check_init__(self):
+        check_shape("AnnularNoise.scale", self.scale, ndim=1)
+        check_shape("AnnularNoise.annulus", self.annulus, ndim=2)
+        if is_traced(self.annulus):
+            return
+        annulus, number = np.asarray(self.annulus), len(self.scale)
+        wrong = ~np.isin(annulus, np.arange(number))
+        if wrong.any():
+            raise ValueError(
+                f"AnnularNoise.annulus holds {annulus[wrong][0]:g}, but there are {number} scales: "
+                f"the annuli are 0 to {number - 1}."
+            )
+
+    @classmethod
+    def about(cls, grid: Any, edges: Any, scale: Any = 1.0) -> "AnnularNoise":
+        """Return the noise of annuli about the star.
+
+        Parameters
+        ----------
+        grid : Grid
+            Pixels of the image, as of `Observation.grid`.
+        edges
+            Increasing radii in pixels, > 0, that part the annuli: one number for two of them.
+        scale
+            Factor in each, or in all.
+        """
+        edges = as_data("AnnularNoise.about: edges", edges, "pix", ndim=1)
+        if not (np.all(edges > 0) and np.all(np.diff(edges) > 0)):
+            raise ValueError(f"AnnularNoise.about: edges = {edges} are no increasing radii > 0.")
+        y, x = np.indices(grid.shape)
+        x0, y0 = np.asarray(grid.center, float)
+        annulus = np.searchsorted(edges, np.hypot(x - x0, y - y0), side="right")
+        return cls(np.broadcast_to(np.asarray(scale, float), (edges.size + 1,)), annulus)
+
+    def _factor(self, error):
+        if self.annulus.shape != error.shape:
+            raise ValueError(
+                f"AnnularNoise.annulus has shape {self.annulus.shape}, the image {error.shape}: "
+                "make it anew, AnnularNoise.about(observation.grid, ...)."
+            )
+        return self.scale[self.annulus.astype(int)]
+
+    def width(self, model, error):
+        return self._factor(error) * error
+
+    def _over_width(self, light, model, error):
+        return light / error / self._factor(error)
+
+    def _log_width(self, model, error):
+        return jnp.log(self._factor(error)) + jnp.log(error)
 
 
 class StudentTNoise(AbstractNoise):

@@ -5,14 +5,13 @@ has ``savefig``; to have pyplot show it, pass ``figure=plt.figure(layout="compre
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from pytreefit import jit
+from pytreefit import Model, jit
 from pytreefit.extend import check_kind
 
 from ._arrays import real_array
@@ -61,15 +60,33 @@ def plot_fit(
     ValueError
         If the scene is not on the observation's grid or ``stretch`` is unknown.
     """
+    images, turn = residual_of(scene, observation), turn_of(observation.seen(scene))
+    look = {"stretch": stretch, "limits": limits, "n_sigma": n_sigma, "cmap": cmap}
+    look |= {"titles": titles, "figure": figure}
+    return draw_fit(images, observation.grid, turn, observation.unit, **look)
+
+
+def draw_fit(
+    images,
+    grid,
+    turn,
+    unit,
+    *,
+    titles,
+    stretch="asinh",
+    limits=None,
+    n_sigma=5.0,
+    cmap="inferno",
+    figure=None,
+):
+    """The three panels of `plot_fit`, of data, model, residual / noise and noise."""
     from matplotlib.colors import Normalize
 
-    data, model, residual, error = _residual(scene, observation)
-    turn = _turn(observation.seen(scene))
+    data, model, residual, error = images
     norm = _norm(stretch, data[np.isfinite(data)], error[np.isfinite(data)], limits)
 
-    figure = _figure(figure, (10.2, 4.3))
+    figure = new_figure(figure, (10.2, 4.3))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    grid = observation.grid
     _panel(axes[0], data, grid, norm, cmap, turn)
     shown = _panel(axes[1], model, grid, norm, cmap, turn)
     spread = Normalize(-n_sigma, n_sigma)
@@ -81,13 +98,13 @@ def plot_fit(
         ax.label_outer()
     look = {"orientation": "horizontal", "extend": "both", "pad": 0.02}
     bar = figure.colorbar(shown, ax=axes[:2], shrink=0.6, aspect=35, **look)
-    _label_brightness(bar, norm, observation.unit)
+    _label_brightness(bar, norm, unit)
     bar = figure.colorbar(residuals, ax=axes[2], shrink=0.9, aspect=24, **look)
     bar.set_label("(data \N{MINUS SIGN} model) / noise")
     return figure
 
 
-def _residual(scene, observation):
+def residual_of(scene, observation):
     """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
     observation = observation.without_starlight(scene)
     seen = observation.seen(scene)
@@ -141,7 +158,7 @@ def plot_image(
     if isinstance(source, Observation):
         unit = unit or source.unit
     norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
-    figure = _figure(figure, (5.0, 4.4))
+    figure = new_figure(figure, (5.0, 4.4))
     ax = figure.subplots()
     shown = _panel(ax, image, grid, norm, cmap, turn)
     _scale_bar(ax, grid)
@@ -155,11 +172,11 @@ def plot_image(
 def _pixels_of(source, grid, view):
     """Image, errors (None: not known), grid, and turn (None: not known) of what is drawn."""
     check_kind("plot_image: view", view, View | None)
-    noise, turn = None, None if view is None else _turn(view)
+    noise, turn = None, None if view is None else turn_of(view)
     if isinstance(source, Scene):
         if view is not None:
             raise ValueError("plot_image: a Scene has its own view; leave out view=.")
-        return np.asarray(source.image()), noise, source.grid, _turn(source)
+        return np.asarray(source.image()), noise, source.grid, turn_of(source)
     if isinstance(source, Observation):
         used = np.asarray(source.used)
         image = np.where(used, np.asarray(source.image), np.nan)
@@ -203,7 +220,8 @@ def plot_phase_function(
         Where to draw; by default a new figure. A second curve is drawn over the first.
     """
     draws = hasattr(source, "models")
-    if isinstance(phase := (source.models(1) if draws else source).get(path), Bands):
+    model = getattr(source, "model", source)
+    if isinstance(model, Model) and isinstance(phase := model.get(path), Bands):
         for name in phase.names:
             of = f"{path}.bands.{name}"
             figure = plot_phase_function(source, of, log=log, label=name, figure=figure)
@@ -215,7 +233,7 @@ def plot_phase_function(
     values = np.atleast_2d(values)
     low95, low68, middle, high68, high95 = np.percentile(values, [2.5, 16, 50, 84, 97.5], axis=0)
 
-    figure = _figure(figure, (5.6, 4.0))
+    figure = new_figure(figure, (5.6, 4.0))
     ax = figure.axes[0] if figure.axes else figure.subplots()
     name = f"{label}: " if label and draws else label
     (line,) = ax.plot(angle, middle, label=f"{name}median" if draws else label or None, zorder=3)
@@ -239,50 +257,6 @@ def plot_phase_function(
     )
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
-    return figure
-
-
-def plot_correlation(correlations: Any, *, figure: Any = None):
-    """Draw how pixels are correlated: a map for each, and the mean at each distance.
-
-    Parameters
-    ----------
-    correlations : array or dict of arrays (2 k + 1, 2 k + 1)
-        Of `residual_correlation` or `pixel_correlation`, by the names in the legend.
-    figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure, which is returned.
-
-    Raises
-    ------
-    ValueError
-        For arrays that are not square.
-    """
-    maps = correlations if isinstance(correlations, Mapping) else {"": correlations}
-    tables = {name: np.asarray(real_array("plot_correlation", maps[name])) for name in maps}
-    for name, table in tables.items():
-        if table.ndim != 2 or table.shape[0] != table.shape[1]:
-            raise ValueError(
-                f"plot_correlation: {name!r} has shape {table.shape}, not (2 k + 1, 2 k + 1)."
-            )
-    figure = _figure(figure, (3.6 * (len(tables) + 1), 3.2), "constrained")
-    *panels, curve = figure.subplots(1, len(tables) + 1)
-    shown = None
-    for ax, (name, table) in zip(panels, tables.items(), strict=True):
-        reach = len(table) // 2
-        edges = (-reach - 0.5, reach + 0.5) * 2
-        shown = ax.imshow(table, origin="lower", extent=edges, vmin=-1, vmax=1, cmap="RdBu_r")
-        ax.set(title=name, xlabel="lag in x (pixels)")
-        y, x = np.indices(table.shape) - reach
-        distance = np.round(np.hypot(x, y)).astype(int)
-        steps = np.arange(reach + 1)
-        means = [np.nanmean(table[distance == step]) for step in steps]
-        curve.plot(steps, means, marker="o", ms=3, label=name)
-    panels[0].set_ylabel("lag in y (pixels)")
-    figure.colorbar(shown, ax=panels, label="correlation")
-    curve.axhline(0.0, color="0.7", lw=0.8, zorder=0)
-    curve.set(xlabel="distance (pixels)", ylabel="mean correlation")
-    if any(tables):
-        curve.legend()
     return figure
 
 
@@ -311,7 +285,8 @@ def _phase_curves(source, path, cosine):
     return values, inclination
 
 
-def _figure(figure, size, layout="compressed"):
+def new_figure(figure, size, layout="compressed"):
+    """The figure, or a new one where there is none."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout=layout) if figure is None else figure
@@ -359,7 +334,7 @@ def _label_brightness(bar, norm, unit):
     bar.minorticks_off()
 
 
-def _turn(seen: Scene | View) -> tuple[float, int]:
+def turn_of(seen: Scene | View) -> tuple[float, int]:
     """Roll and parity of a view, or of the scene's one."""
     return float(seen.get("roll")), seen.get("parity")
 

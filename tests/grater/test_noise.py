@@ -6,9 +6,11 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
-from grater.noise import GaussianNoise, PoissonNoise, StudentTNoise, noise_map
+from grater import Grid
+from grater.noise import AnnularNoise, GaussianNoise, PoissonNoise, StudentTNoise, noise_map
 
 NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5), PoissonNoise(3.0, 2.0)]
+ANNULAR = AnnularNoise([1.7, 0.9], (np.indices((6, 7))[1] > 3).astype(int))
 PAIRS = [(NOISES[0], stats.norm()), (NOISES[1], stats.t(3.5))]
 
 
@@ -184,3 +186,45 @@ def test_noise_map_refuses_cubes_and_empty_annuli():
         noise_map(np.zeros((4, 5, 5)))
     with pytest.raises(ValueError, match="half_width = 0 must be > 0"):
         noise_map(np.zeros((5, 5)), half_width=0)
+
+
+def test_annuli_have_factors_of_their_own(pixels):
+    image, model, error, mask = pixels
+    found = ANNULAR.log_likelihood(*pixels)
+    inner = np.asarray(mask) & (np.indices((6, 7))[1] <= 3)
+    parts = [
+        GaussianNoise(scale).log_likelihood(image, model, error, jnp.asarray(where))
+        for scale, where in ((1.7, inner), (0.9, np.asarray(mask) & ~inner))
+    ]
+    np.testing.assert_allclose(found, sum(parts), rtol=1e-12)
+    squares = jnp.square(ANNULAR.residuals(*pixels))
+    value = jnp.sum(ANNULAR.log_normalization(model, error, mask) - 0.5 * squares)
+    np.testing.assert_allclose(value, found, rtol=1e-12)
+    check_grads(lambda s: ANNULAR.set({"scale": s}).log_likelihood(*pixels), (ANNULAR.scale,), 1)
+    drawn = ANNULAR.draw(jax.random.key(0), 0.0 * error, jnp.ones((6, 7)))
+    assert drawn.shape == (6, 7)
+
+
+def test_annuli_about_the_star():
+    noise = AnnularNoise.about(Grid((21, 21), 0.1, 10.0, center=(10.0, 8.0)), [3.0, 6.0], 1.2)
+    y, x = np.indices((21, 21))
+    radius = np.hypot(x - 10.0, y - 8.0)
+    expected = (radius >= 3.0).astype(int) + (radius >= 6.0)
+    np.testing.assert_array_equal(noise.annulus, expected)
+    np.testing.assert_allclose(noise.width(0.0, jnp.ones((21, 21))), 1.2)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: AnnularNoise([1.0], np.ones((3, 3))), "annuli are 0 to 0"),
+        (lambda: AnnularNoise([1.0, 2.0], np.full((3, 3), 0.5)), "annuli are 0 to 1"),
+        (lambda: AnnularNoise(1.0, np.zeros((3, 3))), "scale"),
+        (lambda: AnnularNoise([-1.0], np.zeros((3, 3))), "scale"),
+        (lambda: AnnularNoise.about(Grid((5, 5), 0.1, 10.0), [4.0, 2.0]), "increasing"),
+        (lambda: AnnularNoise([1.0], np.zeros((3, 3))).width(0.0, jnp.ones((4, 4))), "shape"),
+    ],
+)
+def test_bad_annuli(make, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        make()
