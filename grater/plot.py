@@ -219,16 +219,14 @@ def plot_phase_function(
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure. A second curve is drawn over the first.
     """
-    draws = hasattr(source, "models")
     model = getattr(source, "model", source)
     if isinstance(model, Model) and isinstance(phase := model.get(path), Bands):
         for name in phase.names:
-            of = f"{path}.bands.{name}"
-            figure = plot_phase_function(source, of, log=log, label=name, figure=figure)
+            look = {"log": log, "label": name, "figure": figure}
+            figure = plot_phase_function(source, f"{path}.bands.{name}", **look)
         return figure
-    angle = np.linspace(0.0, 180.0, 361)
+    angle, draws = np.linspace(0.0, 180.0, 361), hasattr(source, "models")
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
-
     values, inclination = (np.asarray(x) for x in _phase_curves(source, path, cosine))
     values = np.atleast_2d(values)
     low95, low68, middle, high68, high95 = np.percentile(values, [2.5, 16, 50, 84, 97.5], axis=0)
