@@ -1,6 +1,6 @@
 """Simulation-based calibration of importance sampling: are posteriors of simulated stars right?
 
-    python benchmarks/calibration.py [--stars 300] [--workers 2]
+    python benchmarks/calibration.py [--stars 300] [--workers 2] [--resume]
 
 Parameters are drawn from the priors, and a light curve from the process itself. Where its posterior
 is right, the share of it below the true value is uniform between 0 and 1 over many stars, for each
@@ -91,15 +91,17 @@ def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--stars", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="go on from what is recorded")
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     cores = context.Queue()
     for k in range(args.workers):
         cores.put(k)
     pool = concurrent.futures.ProcessPoolExecutor(args.workers, context, begin, (cores,))
-    rows = []
+    # stars that were measured before are not measured again
+    rows = common.recorded("calibration")["rows"] if args.resume else []
     with pool:
-        for row in pool.map(measured, range(args.stars)):
+        for row in pool.map(measured, range(len(rows), args.stars)):
             rows.append(row)
             if len(rows) % 20 == 0 or len(rows) == args.stars:
                 print(len(rows), summary(rows), flush=True)
