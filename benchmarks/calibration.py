@@ -99,7 +99,7 @@ def main():
         cores.put(k)
     pool = concurrent.futures.ProcessPoolExecutor(args.workers, context, begin, (cores,))
     # stars that were measured before are not measured again
-    rows = common.recorded("calibration")["rows"] if args.resume else []
+    rows = common.recorded("calibration") if args.resume else []
     with pool:
         for row in pool.map(measured, range(len(rows), args.stars)):
             rows.append(row)
