@@ -206,7 +206,7 @@ class CorrelatedNoise(AbstractNoise):
     def whitening(self, patterns: Patterns) -> Whitening:
         """The sparse factor for the pixels in use."""
         solve = functools.partial(_predict, *self._covariances(self.reach))
-        weights, inverse = jax.lax.map(solve, patterns.kinds, batch_size=_ROWS)
+        weights, inverse = jax.lax.map(solve, patterns.kinds)
         weights = (weights * inverse[:, None])[patterns.kind]
         return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
 
