@@ -204,6 +204,8 @@ class JointObservation(AbstractObservation):
     ------
     ValueError
         Where shape, pixel scale, distance, the star's pixel or the unit are not the same.
+    TypeError
+        For other likelihoods, as of frames: `pytreefit.Joint` takes these.
 
     Examples
     --------
@@ -224,6 +226,11 @@ class JointObservation(AbstractObservation):
             raise ValueError("JointObservation.images is no dictionary of observations.")
         for name, image in self.images.items():
             check_kind(f"JointObservation.images[{name!r}]", image, AbstractObservation)
+            if jnp.ndim(getattr(image, "image", 0.0)) != 2:
+                raise TypeError(
+                    f"JointObservation.images[{name!r}] is a {type(image).__name__}, not an "
+                    "Observation of one image: take pytreefit.Joint for likelihoods of other kinds."
+                )
         first, *others = self.images
         for name in ("shape", "pixel_scale", "distance", "center", "unit"):
             for other in others:

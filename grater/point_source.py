@@ -29,7 +29,9 @@ class PointSource(Model):
         Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image.
     curve
         Of the channels that show it, where it has another flux in each: a source for each band,
-        with places that are tied. None is all that are not polarised.
+        with places that are tied; the name of a band stands for its total intensity, too. None is
+        all but "polarized" ones and Stokes parameters. A channel without a curve shows it even
+        where the dust is `Polarized`: name the curve.
 
     Examples
     --------
@@ -55,7 +57,7 @@ class PointSource(Model):
     def shown(self, curve: str | None) -> bool:
         """Whether a channel of a curve shows it."""
         if self.curve is not None:
-            return curve == self.curve
+            return curve in (self.curve, f"{self.curve}.total")
         return curve is None or curve.split(".")[-1] != "polarized"
 
 

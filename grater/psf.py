@@ -309,6 +309,8 @@ class ImagePSF(AbstractPSF):
 
     def kernel(self):
         kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
+        if self.normalization == "peak":  # of a pixel's light, which is spread over its points
+            kernel = kernel / self.oversample**2
         return kernel if self.center is None else _centred(kernel, self.center)
 
 

@@ -101,6 +101,8 @@ def test_polarised_channels_do_not_show_it():
         for curve, of in [(None, "K"), (None, "K.polarized"), ("K", "K"), ("K", "H"), ("K", None)]
     ]
     assert shown == [True, False, True, False, False]
+    band = grater.PointSource(0, 0, 1, "K")
+    assert [band.shown(of) for of in ("K.total", "K.polarized", "H.total")] == [True, False, False]
 
 
 def test_gradients_and_a_fit():

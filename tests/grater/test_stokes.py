@@ -257,6 +257,8 @@ def test_bad_input():
         grater.Channel(stokes="V")
     with pytest.raises(ValueError, match="stokes = 'Q' is of polarised light, but curve = 'total'"):
         grater.Channel(curve="total", stokes="Q")
+    with pytest.raises(ValueError, match=r"curve = 'K.total': give curve='K.polarized'"):
+        grater.Channel(curve="K.total", stokes="Q")
 
 
 @pytest.mark.skipif("GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder")
