@@ -184,7 +184,9 @@ class CorrelatedNoise(AbstractNoise):
 
     Examples
     --------
-    >>> CorrelatedNoise(MaternCorrelation(1.5), white=0.2).parameter_paths()
+    >>> noise = CorrelatedNoise(MaternCorrelation(1.5), white=0.25)
+    >>> float(noise.get("length")), float(noise.get("white")), float(noise.get("scale"))
+    (1.5, 0.25, 1.0)
     """
 
     correlation: AbstractCorrelation = inline()
