@@ -525,6 +525,10 @@ def test_frames_are_no_channel(frames):
         grater.JointObservation({"image": frames})
     with pytest.raises(ValueError, match="The scene's images"):
         frames.compared(frames.image[0])
+    one = grater.Observation(frames.image[0], 1.0, **SETUP, view="b")
+    with pytest.raises(ValueError, match=r"images\['a'\] is of the view or channel 'b'"):
+        grater.JointObservation({"a": one})
+    assert grater.JointObservation({"b": one}).grid.shape == SHAPE
 
 
 def test_components_need_gaussian_noise(learned):

@@ -139,7 +139,9 @@ def test_a_ring_in_closed_form():
     view = make_scene(grid=grid, channel=scene_of(("Q_phi", "P"), optics=optics).channels).view
     radius = np.hypot(*(np.indices((side + 2 * wing,) * 2) - side // 2 - wing))
     light = jnp.asarray(np.exp(-0.5 * ((radius - 14.0) / width) ** 2))
-    seen = {name: view.only(name)._seen(channel, light) for name, channel in view.channels.items()}
+    seen = {
+        name: view.only(name).seen(channel, light, ()) for name, channel in view.channels.items()
+    }
     sigma = fwhm / np.sqrt(8 * np.log(2))
     a, share = np.polynomial.legendre.leggauss(200)
     a, share = 14.0 + 10 * width * a, 10 * width * share
@@ -157,13 +159,15 @@ def test_light_of_one_pixel():
     rows, columns = view.padding()
     light = np.zeros((11 + 2 * rows, 13 + 2 * columns))
     light[10 + rows, 6 + columns] = 1.0
-    north = {name: view.only(name)._seen(view.channels[name], jnp.asarray(light)) for name in NAMES}
+    north = {
+        name: view.only(name).seen(view.channels[name], jnp.asarray(light), ()) for name in NAMES
+    }
     assert float(jnp.sum(north["Q"])) < -0.6  # some of it is beyond the frame
     assert abs(float(jnp.sum(north["U"]))) < 0.15
     assert float(north["Q_phi"][10, 6]) == pytest.approx(STAMP[2, 3] / STAMP.sum(), rel=1e-6)
     # to the North-East, which is up and left, U is as negative as Q was
     light = np.roll(light, (-10 + 7, -2), (0, 1))
-    u = view.only("U")._seen(view.channels["U"], jnp.asarray(light))
+    u = view.only("U").seen(view.channels["U"], jnp.asarray(light), ())
     assert float(jnp.sum(u)) < -0.9
 
 
