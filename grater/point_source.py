@@ -22,7 +22,8 @@ class PointSource(Model):
     In a view it is its flux times the PSF, centred between the pixels where it is: the PSF is moved
     in Fourier space, which is exact for one that the pixels sample well (a FWHM of three pixels and
     more) and rings for one that they do not. A coronagraph's transmission is that at its place,
-    and so is a `FieldPSF`. Its light is not polarised: channels of a "polarized" curve or of Stokes parameters do not show it.
+    and so is a `FieldPSF`. Its light is not polarised: channels of a "polarized" curve or of Stokes
+    parameters do not show it.
 
     Parameters
     ----------
