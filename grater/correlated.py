@@ -131,12 +131,16 @@ class Plan(eqx.Module):
 
     mask: Bool[Array, "ny nx"]
     known: Whitening | Patterns  # these where the correlation has free parameters
+    of: tuple[Array, ...]  # numbers of the correlation for which the whitening is
 
     def noise(self, noise: "CorrelatedNoise") -> WhitenedNoise:
         """The noise with its whitening, which is worked out here if it may change."""
         known = self.known
-        whitening = noise.whitening(known) if isinstance(known, Patterns) else known
-        return WhitenedNoise(noise, whitening, self.mask)
+        if isinstance(known, Patterns):
+            return WhitenedNoise(noise, noise.whitening(known), self.mask)
+        same = jnp.stack([jnp.all(a == b) for a, b in zip(self.of, noise._numbers(), strict=True)])
+        inverse = jnp.where(jnp.all(same), known.inverse, jnp.nan)
+        return WhitenedNoise(noise, known._replace(inverse=inverse), self.mask)
 
 
 class CorrelatedNoise(AbstractNoise):
@@ -153,7 +157,8 @@ class CorrelatedNoise(AbstractNoise):
     of the pixels before it, in reading order, that are in use and within ``reach``. This is an
     exact density of nearly this correlation, for masks of any shape; `error` says how near. Fits
     are least-squares fits still. In a `Posterior` whose correlation is fixed the factors are worked
-    out once; a free length or white part takes longer.
+    out once, and its likelihood is NaN for models of another correlation; a free length or white
+    part takes longer.
 
     Parameters
     ----------
@@ -179,7 +184,9 @@ class CorrelatedNoise(AbstractNoise):
 
     Examples
     --------
-    >>> CorrelatedNoise(MaternCorrelation(1.5), white=0.2).parameter_paths()
+    >>> noise = CorrelatedNoise(MaternCorrelation(1.5), white=0.25)
+    >>> float(noise.get("length")), float(noise.get("white")), float(noise.get("scale"))
+    (1.5, 0.25, 1.0)
     """
 
     correlation: AbstractCorrelation = inline()
@@ -230,10 +237,14 @@ class CorrelatedNoise(AbstractNoise):
     def plan(self, mask, varied: Any) -> Plan | None:
         if isinstance(mask, Tracer):
             return None
-        own, other = (jax.tree.leaves((n.correlation, n.white)) for n in (self, varied))
-        fixed = all(one is also for one, also in zip(own, other, strict=True))
+        own = self._numbers()
+        fixed = all(one is also for one, also in zip(own, varied._numbers(), strict=True))
         patterns = Patterns.of(mask, self.reach)
-        return Plan(jnp.asarray(mask), self.whitening(patterns) if fixed else patterns)
+        return Plan(jnp.asarray(mask), self.whitening(patterns) if fixed else patterns, own)
+
+    def _numbers(self) -> tuple[Array, ...]:
+        """The numbers on which the whitening depends."""
+        return tuple(jax.tree.leaves((self.correlation, self.white)))
 
     def remark(self, mask) -> str:
         error = float(self.error(mask))

@@ -11,9 +11,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_booleans, as_data, as_whole_number, is_traced
+from pytreefit.extend import as_booleans, as_data, as_whole_number, check_kind, is_traced
 
 from ._arrays import opened, real_array
+from .observation import Observation
 
 _FAR = 64  # pixels between a measured correlation and its next period
 
@@ -215,7 +216,10 @@ def residual_correlation(
     ------
     ValueError
         If the noise is not Gaussian.
+    TypeError
+        For what is no Observation of one image.
     """
+    check_kind("residual_correlation: observation", observation, Observation)
     found = observation.residuals(scene)
     if found is None:
         raise ValueError("residual_correlation needs Gaussian noise: the scene's has no residuals.")

@@ -10,6 +10,7 @@ from pytreefit.extend import as_data, as_floats, check_kind, rebuild
 
 from .disk import Disk
 from .integrate import sky_to_disk
+from .optics import Channel
 from .view import Grid, View
 
 #: Unit of every quantity of `derived`.
@@ -194,7 +195,9 @@ def scattering_angle_map(disk: Disk, view: View | Grid) -> Float[Array, "ny nx"]
     """
     check_kind("disk", disk, Disk)
     check_kind("view", view, View | Grid)
-    seen = View(view) if isinstance(view, Grid) else rebuild(view, {"oversample": 1})
+    # of the pixels, whatever points the PSF needs
+    pixels = {"oversample": 1, "channel": Channel()}
+    seen = View(view) if isinstance(view, Grid) else rebuild(view, pixels)
     *offsets, inside = seen.sky_coordinates()
     x, y = sky_to_disk(disk.position_angle, *offsets)
     sin_i, cos_i = disk.geometry.tilt

@@ -224,6 +224,7 @@ class FrameSequence(AbstractObservation):
 
     def compared(self, model: Float[Array, "n ny nx"]):
         """Return frames, model, error and pixels in use; the other pixels are 0, with error 1."""
+        check_shape("The scene's images", model, shape=self.image.shape)
         used = self.used
         image, model = (jnp.where(used, values, 0.0) for values in (self.image, model))
         return image, model, jnp.where(used, self.error, 1.0), used

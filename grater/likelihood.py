@@ -203,7 +203,10 @@ class JointObservation(AbstractObservation):
     Raises
     ------
     ValueError
-        Where shape, pixel scale, distance, the star's pixel or the unit are not the same.
+        Where shape, pixel scale, distance, the star's pixel or the unit are not the same, and for
+        observations whose own ``view`` has another name.
+    TypeError
+        For other likelihoods, as of frames: `pytreefit.Joint` takes these.
 
     Examples
     --------
@@ -224,6 +227,16 @@ class JointObservation(AbstractObservation):
             raise ValueError("JointObservation.images is no dictionary of observations.")
         for name, image in self.images.items():
             check_kind(f"JointObservation.images[{name!r}]", image, AbstractObservation)
+            if jnp.ndim(getattr(image, "image", 0.0)) != 2:
+                raise TypeError(
+                    f"JointObservation.images[{name!r}] is a {type(image).__name__}, not an "
+                    "Observation of one image: take pytreefit.Joint for likelihoods of other kinds."
+                )
+            if image.view not in (None, name):
+                raise ValueError(
+                    f"JointObservation.images[{name!r}] is of the view or channel {image.view!r}. "
+                    "Here names are those of channels; for several views take pytreefit.Joint."
+                )
         first, *others = self.images
         for name in ("shape", "pixel_scale", "distance", "center", "unit"):
             for other in others:

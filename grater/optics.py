@@ -77,10 +77,10 @@ class Channel(Model):
         check_kind("curve", self.curve, str | None)
         if self.stokes is not None:
             check_choice("stokes", self.stokes, get_args(Stokes))
-            if self.curve == "total":
+            if self.curve is not None and self.curve.split(".")[-1] == "total":
                 raise ValueError(
-                    f"stokes = {self.stokes!r} is of polarised light, but curve = 'total': give "
-                    "curve='polarized'."
+                    f"stokes = {self.stokes!r} is of polarised light, but curve = {self.curve!r}: "
+                    f"give curve={self.curve.removesuffix('total') + 'polarized'!r}."
                 )
         if self.psf is not None and not isinstance(self.psf, AbstractPSF):
             raise TypeError(

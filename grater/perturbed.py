@@ -157,7 +157,7 @@ class ReducedFrames(AbstractObservation):
     Parameters
     ----------
     reduced
-        The reduced image with North up and its error map. Pixels in no region are to be masked.
+        The reduced image with North up and its error map. `of` masks pixels in no region.
     frames
         The frames that were reduced, whatever their errors.
     klip
@@ -216,8 +216,10 @@ class ReducedFrames(AbstractObservation):
             blank = Observation(np.zeros(frames.shape), 1.0, **how)
             found = cls(blank, frames, klip, tuple(bases), tuple(pixels))
             return found.set({"reduced.image": found.picture()})
-        check_shape("reduced", reduced.image, shape=frames.shape)
-        return cls(reduced, frames, klip, tuple(bases), tuple(pixels))
+        _check_same_pixels(reduced, frames)
+        found = cls(reduced, frames, klip, tuple(bases), tuple(pixels))
+        # elsewhere the model is not known
+        return found.set({"reduced": reduced.with_mask(np.isfinite(found.picture()))})
 
     def picture(self) -> Float[Array, "ny nx"]:
         """The frames reduced here: subtracted, turned North up (`FrameSequence.reduce`), averaged.
@@ -266,6 +268,17 @@ class ReducedFrames(AbstractObservation):
 
     def _noises(self, scene):
         return [self.frames.seen(scene).noise]
+
+
+def _check_same_pixels(reduced: Observation, frames: FrameSequence) -> None:
+    check_shape("reduced", reduced.image, shape=frames.shape)
+    for name in ("pixel_scale", "center"):
+        own, other = (np.asarray(getattr(of, name)) for of in (reduced, frames.grid))
+        if not np.allclose(own, other, rtol=1e-4, atol=1e-2 if name == "center" else 0.0):
+            raise ValueError(
+                f"reduced has {name} = {own}, the frames {other}: both must be on the same pixels, "
+                "with the star at the same place."
+            )
 
 
 def _each(basis, function, *rows):

@@ -44,7 +44,7 @@ def plot_fit(
     Parameters
     ----------
     scene, observation
-        The model and the data.
+        The model and the data, an `Observation`.
     stretch : {"asinh", "log", "linear"}
         Brightness scale of data and model, the same for both; "asinh" is linear within the noise
         and logarithmic above.
@@ -106,6 +106,7 @@ def draw_fit(
 
 def residual_of(scene, observation):
     """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
+    check_kind("plot_fit: observation", observation, Observation)
     observation = observation.without_starlight(scene)
     seen = observation.seen(scene)
     image = seen.image()

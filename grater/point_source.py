@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import check_kind, rebuild
 
+from .field_psf import FieldPSF
+from .psf import ImagePSF
+
 # pixels on each side over which a point between pixels is spread, and the shape of its window
 _HALF_WIDTH, _WINDOW = 32, 9.0
 
@@ -18,8 +21,9 @@ class PointSource(Model):
 
     In a view it is its flux times the PSF, centred between the pixels where it is: the PSF is moved
     in Fourier space, which is exact for one that the pixels sample well (a FWHM of three pixels and
-    more) and rings for one that they do not. A coronagraph's transmission is that at its place. Its
-    light is not polarised: channels of a "polarized" curve or of Stokes parameters do not show it.
+    more) and rings for one that they do not. A coronagraph's transmission is that at its place,
+    and so is a `FieldPSF`. Its light is not polarised: channels of a "polarized" curve or of Stokes
+    parameters do not show it.
 
     Parameters
     ----------
@@ -29,7 +33,9 @@ class PointSource(Model):
         Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image.
     curve
         Of the channels that show it, where it has another flux in each: a source for each band,
-        with places that are tied. None is all that are not polarised.
+        with places that are tied; the name of a band stands for its total intensity, too. None is
+        all but "polarized" ones and Stokes parameters. A channel without a curve shows it even
+        where the dust is `Polarized`: name the curve.
 
     Examples
     --------
@@ -55,7 +61,7 @@ class PointSource(Model):
     def shown(self, curve: str | None) -> bool:
         """Whether a channel of a curve shows it."""
         if self.curve is not None:
-            return curve == self.curve
+            return curve in (self.curve, f"{self.curve}.total")
         return curve is None or curve.split(".")[-1] != "polarized"
 
 
@@ -82,12 +88,33 @@ def add_sources(view, channel, sources, image) -> Float[Array, "ny nx"]:
             "A point source has no image without a PSF: give the view psf=, or leave source= out."
         )
     padding, n = view.padding(), channel.points_per_pixel
-    sharp = jnp.zeros(())
-    for source in sources:
-        place = position(view, source)
-        passed = source.flux * _transmitted(channel, view.grid.shape, *place)
-        sharp = sharp + passed * spike(view.grid.shape, padding, *place, n)
-    return image + rebuild(channel, {"transmission": None}).through(sharp, padding)
+    places = [position(view, source) for source in sources]
+    sharp = [
+        source.flux
+        * _transmitted(channel, view.grid.shape, *place)
+        * spike(view.grid.shape, padding, *place, n)
+        for source, place in zip(sources, places, strict=True)
+    ]
+    if isinstance(channel.psf, FieldPSF):
+        psfs = [_psf_at(channel.psf, *place) for place in places]
+    else:
+        sharp, psfs = [sum(sharp)], [channel.psf]
+    for light, psf in zip(sharp, psfs, strict=True):
+        seen = rebuild(channel, {"psf": psf, "transmission": None})
+        image = image + seen.through(light, padding)
+    return image
+
+
+def _psf_at(psf: FieldPSF, column, row) -> ImagePSF:
+    """The PSF at a place, linear between the points of its weights."""
+    n = psf.oversample
+    margins = [(m - n * k) / 2 for m, k in zip(psf.weights.shape[1:], psf.shape, strict=True)]
+    place = [(c + 0.5) * n - 0.5 + m for c, m in zip((row, column), margins, strict=True)]
+    at = [jnp.reshape(p, (1,)) for p in place]
+    shares = [map_coordinates(weight, at, order=1, mode="nearest")[0] for weight in psf.weights]
+    ky, kx = psf.images.shape[1:]
+    kernel = jnp.tensordot(jnp.stack(shares), psf.images, 1)
+    return ImagePSF(kernel, "none", (kx // 2, ky // 2), n)
 
 
 def spike(shape, padding, column, row, points: int = 1) -> Float[Array, "my mx"]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import as_data, is_traced
 
+from .bands import Bands
 from .phase import AbstractPhaseFunction, Curve
 from .phase_curves import SplineCurve, TabulatedPhase, natural_spline, table_curve
 
@@ -183,6 +184,11 @@ class Polarized(AbstractPhaseFunction):
     def __check_init__(self):
         if not isinstance(self.phase, AbstractPhaseFunction):
             raise TypeError(f"Polarized.phase = {self.phase!r} is not a phase function.")
+        if isinstance(self.phase, Bands):
+            raise TypeError(
+                "Polarized.phase has bands: give each band a Polarized phase function, as in "
+                "Bands({'H': Polarized(...), 'K': Polarized(...)})."
+            )
         if not isinstance(self.polarization, AbstractPolarization):
             raise TypeError(
                 f"Polarized.polarization = {self.polarization!r} is not an AbstractPolarization."

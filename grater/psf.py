@@ -251,7 +251,8 @@ class ImagePSF(AbstractPSF):
         blurring, in Fourier space. By default the pixel (kx // 2, ky // 2).
     oversample
         Points per pixel along each side at which the image is sampled. The disk is rendered on as
-        many, or a multiple: ``View(oversample=)``. The result is averaged over each pixel.
+        many, or a multiple: ``View(oversample=)``. The result is averaged over each pixel. Sum
+        and peak are those of the image as it is sampled.
 
     Raises
     ------
@@ -309,6 +310,8 @@ class ImagePSF(AbstractPSF):
 
     def kernel(self):
         kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
+        if self.normalization == "peak":  # of a pixel's light, which is spread over its points
+            kernel = kernel / self.oversample**2
         return kernel if self.center is None else _centred(kernel, self.center)
 
 

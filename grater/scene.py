@@ -141,6 +141,11 @@ class Scene(Model):
     @property
     def noise(self):
         """The noise of the view's one channel."""
+        if len(self.channels) > 1:
+            raise ValueError(
+                f"Scene has the channels {', '.join(self.channels)}, each with a noise of its own: "
+                "choose one by of(name), or by the view= of the observation."
+            )
         (channel,) = self.channels.values()
         return channel.noise
 

@@ -179,8 +179,8 @@ def search(
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind, several disks, channels or views, and priors that leave no
-        radius to search for.
+        For arguments of the wrong kind, several disks, channels or views, point sources, and priors
+        that leave no radius to search for.
     KeyboardInterrupt
         Where it is interrupted.
     """
@@ -238,6 +238,11 @@ def _one_view(observation: Observation, scene: Scene) -> tuple[Observation, Scen
         raise ValueError(f"scene has {len(seen.disks)} disks in a container: search for one Disk.")
     if len(seen.channels) > 1:
         raise ValueError(f"scene has the channels {', '.join(seen.channels)}: search in one view.")
+    if seen.sources:
+        raise ValueError(
+            "scene has point sources, which the search does not know: leave source= out, and mask "
+            "their pixels. A fit from what is found can have them."
+        )
     if seen.grid.shape != observation.shape:
         raise ValueError(
             f"scene has a grid of {seen.grid.shape} pixels, the observation of "

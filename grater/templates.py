@@ -255,7 +255,8 @@ def _gains(templates: Scene, observation: Observation, values) -> Float[Array, "
         shown = light / jnp.max(jnp.abs(light))
         model = project(jnp.ravel(jnp.where(used, shown / relative, 0.0)))
         product, square = jnp.sum(model * data), jnp.sum(model * model)
-        seen = jnp.sum(jnp.where(used, shown, 0.0)) > _SEEN * jnp.sum(shown)
+        bright = jnp.abs(shown)  # Q and U have both signs
+        seen = jnp.sum(jnp.where(used, bright, 0.0)) > _SEEN * jnp.sum(bright)
         return jnp.where(seen & (product > 0), product * (product / square), 0.0)
 
     return jax.lax.map(gain, values)

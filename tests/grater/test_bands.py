@@ -142,6 +142,7 @@ def test_a_view_has_to_say_which_band():
         (lambda: Bands({"H": Bands({"H": H})}), r"Bands.bands\['H'\]"),
         (lambda: Band(Bands({"H": H})), "has bands already"),
         (lambda: Band(0.3), "Band.phase"),
+        (lambda: grater.Polarized(Bands({"H": H})), "give each band a Polarized"),
         (lambda: Band(H, 0.0), "brightness"),
     ],
 )

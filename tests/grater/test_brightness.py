@@ -69,7 +69,8 @@ def test_scattering_angles_of_the_midplane(inclination, roll):
     """The angle between the way from the star to the dust and on to us, with vectors."""
     disk = make_disk(inclination=inclination, position_angle=65.0, offset_x=3.0)
     grid = grater.Grid((9, 11), 0.1, 60.0, center=(4.3, 5.1))
-    view = grater.View(grid, roll=roll, oversample=2)
+    fine = grater.ImagePSF(np.ones((3, 3)), oversample=2)
+    view = grater.View(grid, roll=roll, psf=fine, oversample=2)
     got = np.asarray(grater.scattering_angle_map(disk, view if roll else grid))
     x, y, inside = (np.asarray(v) for v in grater.View(grid, roll=roll).sky_coordinates())
     assert got.shape == (9, 11)

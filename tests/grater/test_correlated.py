@@ -193,6 +193,10 @@ def test_what_was_prepared_for_other_pixels_is_not_used():
     fewer = observation.with_mask(observation.radius > 3.0)
     stale = eqx.tree_at(lambda prepared: prepared.observation, owner, fewer)
     assert np.isnan(stale.log_likelihood(scene))
+    # nor for another correlation
+    for name in ("length", "white"):
+        assert np.isnan(posterior.log_likelihood_of(scene.set({f"noise.{name}": 0.9})))
+    assert np.isfinite(posterior.log_likelihood_of(scene.set({"noise.scale": 0.9})))
     assert np.isfinite(owner.log_likelihood(scene))
 
 
@@ -287,6 +291,10 @@ def test_frames_have_independent_pixels():
     )
     with pytest.raises(TypeError, match="not for a sequence of frames"):
         frames.log_likelihood(scene)
+    with pytest.raises(TypeError, match="observation is a FrameSequence"):
+        grater.residual_correlation(scene, frames)
+    with pytest.raises(TypeError, match="observation is a FrameSequence"):
+        grater.plot_fit(scene, frames)
 
 
 def test_a_fit_says_where_the_neighbours_are_too_few():

@@ -519,6 +519,18 @@ def test_other_pixels_need_other_components(learned):
     assert learned.with_mask(np.ones(SHAPE, bool)).components is None
 
 
+def test_frames_are_no_channel(frames):
+    """One image for all of them would be compared otherwise."""
+    with pytest.raises(TypeError, match="is a FrameSequence, not an Observation of one image"):
+        grater.JointObservation({"image": frames})
+    with pytest.raises(ValueError, match="The scene's images"):
+        frames.compared(frames.image[0])
+    one = grater.Observation(frames.image[0], 1.0, **SETUP, view="b")
+    with pytest.raises(ValueError, match=r"images\['a'\] is of the view or channel 'b'"):
+        grater.JointObservation({"a": one})
+    assert grater.JointObservation({"b": one}).grid.shape == SHAPE
+
+
 def test_components_need_gaussian_noise(learned):
     with pytest.raises(TypeError, match="is no GaussianNoise"):
         learned.log_likelihood(SCENE.set({"noise": grater.StudentTNoise(1.0)}))

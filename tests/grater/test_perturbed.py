@@ -123,7 +123,9 @@ def test_a_fit_to_a_reduced_image_finds_a_faint_disk(frames):
     with_disk = frames.set({"image": frames.image + frames.models(scene)})
     image = ReducedFrames.of(with_disk, klip, None).picture()
     difference = Observation(image - nothing.picture(), 1e-3, **SETUP)
-    reduced = ReducedFrames.of(frames, klip, difference)
+    everywhere = difference.set({"image": np.nan_to_num(difference.image)})
+    reduced = ReducedFrames.of(frames, klip, everywhere)
+    assert reduced.reduced.n_used == difference.n_used < everywhere.n_used
     priors = {"disk.flux": (0.1 * truth, 10.0 * truth), "disk.inclination": (40.0, 80.0)}
     start = scene.set({"disk.flux": 2.0 * truth, "disk.inclination": 57.0})
     best = fit(Posterior(start, reduced.log_likelihood, priors), progress=False)
@@ -147,6 +149,12 @@ def test_a_fit_to_a_reduced_image_finds_a_faint_disk(frames):
         (
             lambda f: ReducedFrames.of(f, KLIP(1), Observation(np.ones((3, 3)), 1.0, **SETUP)),
             "reduced has shape (3, 3) but must have shape (21, 21)",
+        ),
+        (
+            lambda f: ReducedFrames.of(
+                f, KLIP(1), Observation(np.ones(SHAPE), 1.0, **SETUP, center=(9.5, 10.0))
+            ),
+            "reduced has center = [ 9.5 10. ], the frames [10. 10.]",
         ),
     ],
 )

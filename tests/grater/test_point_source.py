@@ -101,6 +101,8 @@ def test_polarised_channels_do_not_show_it():
         for curve, of in [(None, "K"), (None, "K.polarized"), ("K", "K"), ("K", "H"), ("K", None)]
     ]
     assert shown == [True, False, True, False, False]
+    band = grater.PointSource(0, 0, 1, "K")
+    assert [band.shown(of) for of in ("K.total", "K.polarized", "H.total")] == [True, False, False]
 
 
 def test_gradients_and_a_fit():
@@ -161,6 +163,18 @@ def test_finite_wherever_it_is(double):
             assert value.dtype == (jnp.float64 if double else jnp.float32)
             assert np.isfinite(value)
             assert all(np.isfinite(leaf) for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.parametrize("column", [8.4, 19.8])
+def test_beside_an_edge_of_zones(column):
+    """All of its light has the PSF of the zone where it is."""
+    zones = np.where(np.arange(33) < 14, 0, 1) * np.ones((31, 1))
+    stamps = [gaussian(12, 12, fwhm)[:25, :25] for fwhm in (4.0, 6.0)]
+    psf = grater.FieldPSF.from_zones([stamps[0], 0.3 * stamps[1]], zones, accuracy=0)
+    source = grater.PointSource(-(column - 15.2) * 0.05, 0.3 * 0.05, 1.0)
+    expected = gaussian(column, 15.0, 4.0) if column < 14 else 0.3 * gaussian(column, 15.0, 6.0)
+    found = scene_of(source, psf=psf).image()
+    np.testing.assert_allclose(found, expected, atol=2e-3 * np.max(expected))
 
 
 def test_bad_input():

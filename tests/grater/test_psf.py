@@ -210,6 +210,16 @@ def test_image_normalization():
         np.testing.assert_allclose(psf.kernel(), image / scale, rtol=1e-15)
 
 
+def test_a_peak_of_one_with_more_points_than_pixels():
+    """A surface is as bright as with one point per pixel, which has a peak of 1."""
+    coarse, fine = (
+        grater.ImagePSF(gaussian_image(16 * n + 1, 8 * n, 8 * n, 1.7 * n), "peak", oversample=n)
+        for n in (1, 3)
+    )
+    np.testing.assert_allclose(jnp.sum(coarse.kernel()), 2 * np.pi * 1.7**2, rtol=1e-4)
+    np.testing.assert_allclose(jnp.sum(fine.kernel()), jnp.sum(coarse.kernel()), rtol=1e-4)
+
+
 def gaussian_image(size, x, y, sigma=1.7):
     row, column = np.indices((size, size))
     return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))

@@ -156,6 +156,16 @@ def test_rings_of_negative_flux_have_no_gain():
     assert float(gain) == 0.0
 
 
+def test_rings_are_seen_where_their_light_is_negative():
+    """Q of a ring whose ends are to the North and South is below 0 as a whole."""
+    scene = scene_of(angle=0.0)
+    scene = grater.Scene(scene.disk, grid=GRID, psf=grater.GaussianPSF(2.0), stokes="Q")
+    observation = grater.Observation(scene.image(), 1.0, pixel_scale=0.05, distance=20.0)
+    assert jnp.sum(scene.image()) < 0.0
+    (gain,) = templates._gains(scene, observation, {RADIUS: jnp.asarray([9.0])})
+    assert float(gain) == pytest.approx(float(jnp.sum(scene.image() ** 2)), rel=1e-6)
+
+
 def place(radius, inclination, angle):
     return {RADIUS: radius, INCLINATION: inclination, ANGLE: angle}
 
@@ -206,6 +216,9 @@ def test_what_cannot_be_searched_is_refused():
         grater.search(observation, scene, priors={RADIUS: (300.0, 400.0)}, progress=False)
     with pytest.raises(ValueError, match="number"):
         grater.search(observation, number=0)
+    beside = grater.Scene(scene.disk, source=grater.PointSource(0.3, 0.1, 5.0), view=scene.view)
+    with pytest.raises(ValueError, match="has point sources"):
+        grater.search(observation, beside)
 
 
 @pytest.mark.parametrize("kind", ["field", "fine"])

@@ -159,8 +159,9 @@ def test_light_of_one_pixel():
     rows, columns = view.padding()
     light = np.zeros((11 + 2 * rows, 13 + 2 * columns))
     light[10 + rows, 6 + columns] = 1.0
-    light = jnp.asarray(light)
-    north = {name: view.only(name).seen(view.channels[name], light, ()) for name in NAMES}
+    north = {
+        name: view.only(name).seen(view.channels[name], jnp.asarray(light), ()) for name in NAMES
+    }
     assert float(jnp.sum(north["Q"])) < -0.6  # some of it is beyond the frame
     assert abs(float(jnp.sum(north["U"]))) < 0.15
     assert float(north["Q_phi"][10, 6]) == pytest.approx(STAMP[2, 3] / STAMP.sum(), rel=1e-6)
@@ -260,6 +261,8 @@ def test_bad_input():
         grater.Channel(stokes="V")
     with pytest.raises(ValueError, match="stokes = 'Q' is of polarised light, but curve = 'total'"):
         grater.Channel(curve="total", stokes="Q")
+    with pytest.raises(ValueError, match=r"curve = 'K.total': give curve='K.polarized'"):
+        grater.Channel(curve="K.total", stokes="Q")
 
 
 @pytest.mark.skipif("GRATER_DATA" not in os.environ, reason="GRATER_DATA names no data folder")
