@@ -18,7 +18,6 @@ from pytreefit.extend import as_whole_number, check_kind, inline
 from .correlation import AbstractCorrelation, MaternCorrelation, noise_image
 from .noise import AbstractGaussianNoise, AbstractNoise, GaussianNoise
 
-_ROWS = 2048  # pixels whose neighbours are solved for at once
 _ROUND = 512
 _ERROR = 3.0  # of a log-likelihood, from which a fit says so
 
