@@ -212,6 +212,8 @@ class CorrelatedNoise(AbstractNoise):
     def whitening(self, patterns: Patterns) -> Whitening:
         """The sparse factor for the pixels in use."""
         solve = functools.partial(_predict, *self._covariances(self.reach))
+        # one after the other: batches of LAPACK's calls may wait for each other for ever (jaxlib
+        # 0.10 on few cores)
         weights, inverse = jax.lax.map(solve, patterns.kinds)
         weights = (weights * inverse[:, None])[patterns.kind]
         return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
