@@ -145,7 +145,9 @@ class Lamps(Model):
     """A scene of several sources, each a column of light."""
 
     disk: Lamp | dict | tuple
+    source = None
     disk_paths = grater.Scene.disk_paths
+    flux_paths = grater.Scene.flux_paths
     grid: Grid = Grid((40, 41), **SETUP)
     noise: Model = GaussianNoise(3.0)
 
