@@ -125,7 +125,7 @@ def plot_exposures(
     together = combine(scene, observations) if combined else None
     rows = len(observations) + (together is not None)
     if figure is None:
-        figure = Figure(figsize=(10.2, 4.3 * rows), layout="constrained")
+        figure = Figure(figsize=(10.2, 4.7 * rows), layout="constrained")
     parts = np.atleast_1d(figure.subfigures(rows))
     for part, (name, observation) in zip(parts, observations.items(), strict=False):
         titles = (name, "model", "residual / noise")
