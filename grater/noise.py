@@ -177,6 +177,11 @@ class GaussianNoise(AbstractGaussianNoise):
 class AnnularNoise(AbstractGaussianNoise):
     r"""Independent Gaussian noise whose error map has another factor in each annulus.
 
+    .. math:: D_k - M_k \sim N(0,\; s_{a(k)}^2\, \sigma_k^2)
+
+    with the factor :math:`s` of the annulus :math:`a(k)` of pixel k, and the error map
+    :math:`\sigma`.
+
     Parameters
     ----------
     scale : array (k,)
@@ -230,6 +235,11 @@ class AnnularNoise(AbstractGaussianNoise):
             Increasing radii in pixels, > 0, that part the annuli: one number for two of them.
         scale
             Factor in each, or in all.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For radii that are not positive or do not increase, and as `AnnularNoise`.
         """
         edges = as_data("AnnularNoise.about: edges", edges, "pix", ndim=1)
         if not (np.all(edges > 0) and np.all(np.diff(edges) > 0)):
