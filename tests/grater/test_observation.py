@@ -10,9 +10,9 @@ from astropy import units as u
 from astropy.io import fits
 
 import grater
-from grater.noise import GaussianNoise, StudentTNoise
-from grater.observation import Observation
-from grater.view import Grid
+from grater.data.noise import GaussianNoise, StudentTNoise
+from grater.data.observation import Observation
+from grater.view.view import Grid
 from pytreefit import Model, param
 
 SETUP = {"pixel_scale": 0.014, "distance": 72.0}

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import check_choice
 
+from ..integrate import Dust, Geometry, Rule, integration_error, line_of_sight_integrals
 from .azimuthal import AbstractAzimuthalProfile, Axisymmetric
 from .density import (
     AbstractRadialProfile,
@@ -20,7 +21,6 @@ from .density import (
     TwoPowerLaw,
     VerticalExponential,
 )
-from .integrate import Dust, Geometry, Rule, integration_error, line_of_sight_integrals
 from .phase import AbstractPhaseFunction, Isotropic, PhaseNormalization
 
 DensityNormalization = Literal["midplane", "column"]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from pytreefit import Model
 from pytreefit.extend import as_number, as_whole_number, check_choice, is_traced
 
-from .noise import GaussianNoise
+from ..data.noise import GaussianNoise
 
 Library = Literal["frames", "references", "both"]
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from pytreefit import Model
 from pytreefit.extend import check_kind, check_shape, is_traced
 
-from ._arrays import opened, real_array
+from .._arrays import opened, real_array
 
 
 def _references(value: Any) -> Any:

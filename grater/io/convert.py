@@ -8,19 +8,19 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from .density import TwoPowerLaw
-from .disk import Disk
-from .edges import InnerEdge
-from .phase import (
+from ..dust.density import TwoPowerLaw
+from ..dust.disk import Disk
+from ..dust.edges import InnerEdge
+from ..dust.phase import (
     AbstractPhaseFunction,
     HenyeyGreenstein,
     PhaseNormalization,
     TwoHenyeyGreenstein,
 )
-from .phase_curves import SplinePhase, TabulatedPhase
-from .polarization import Polarized
-from .scene import Scene
-from .view import Grid
+from ..dust.phase_curves import SplinePhase, TabulatedPhase
+from ..dust.polarization import Polarized
+from ..scene import Scene
+from ..view.view import Grid
 
 _ANGLES = np.linspace(0.0, 180.0, 721)
 # softness of an edge that is sharp in the other codes, over its radius

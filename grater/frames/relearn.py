@@ -9,7 +9,7 @@ import numpy as np
 from pytreefit import Fit, Posterior, fit, laplace
 from pytreefit.extend import as_number, as_whole_number, check_kind
 
-from .frames import FrameSequence
+from .sequence import FrameSequence
 
 
 class FramesFit(NamedTuple):

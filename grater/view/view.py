@@ -28,11 +28,11 @@ from pytreefit.extend import (
     rebuild,
 )
 
-from ._arrays import mean_of_blocks, opened, real_array
-from .disk import intensities
-from .integrate import NodesOn, Rule, in_turn
+from .._arrays import mean_of_blocks, opened, real_array
+from ..dust.disk import intensities
+from ..integrate import NodesOn, Rule, in_turn
+from ..point_source import add_sources
 from .optics import Channel
-from .point_source import add_sources
 from .stokes import double_angle, emitted, measured
 
 

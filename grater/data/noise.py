@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Key
 from pytreefit import Model, param
 from pytreefit.extend import as_booleans, as_data, as_number, check_shape, is_traced, unit_of
 
-from ._arrays import opened, position, real_array
+from .._arrays import opened, position, real_array
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 

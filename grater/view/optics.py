@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit.extend import check_choice, check_kind, check_shape
 
-from ._arrays import mean_of_blocks, real_array
-from .noise import AbstractNoise, GaussianNoise
+from .._arrays import mean_of_blocks, real_array
+from ..data.noise import AbstractNoise, GaussianNoise
 from .psf import AbstractPSF
 from .stokes import Stokes
 

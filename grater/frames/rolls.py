@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 from pytreefit import jit
 from pytreefit.extend import rebuild
 
-from .disk import intensities
-from .integrate import Rule, in_turn
-from .view import View
+from ..dust.disk import intensities
+from ..integrate import Rule, in_turn
+from ..view.view import View
 
 
 def images_at(

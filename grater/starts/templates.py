@@ -19,17 +19,17 @@ from scipy.stats import qmc
 from pytreefit import jit
 from pytreefit.extend import in_threads, rebuild
 
-from ._arrays import mean_of_blocks, square_about
-from .density import VerticalExponential
-from .noise import GaussianNoise
-from .observation import Observation
-from .optics import Channel
-from .phase import AbstractPhaseFunction, HenyeyGreenstein
-from .polarization import Polarized
-from .psf import AbstractPSF, GaussianPSF
-from .scene import Scene
-from .starlight import StarlitNoise
-from .view import View
+from .._arrays import mean_of_blocks, square_about
+from ..data.noise import GaussianNoise
+from ..data.observation import Observation
+from ..data.starlight import StarlitNoise
+from ..dust.density import VerticalExponential
+from ..dust.phase import AbstractPhaseFunction, HenyeyGreenstein
+from ..dust.polarization import Polarized
+from ..scene import Scene
+from ..view.optics import Channel
+from ..view.psf import AbstractPSF, GaussianPSF
+from ..view.view import View
 
 TEMPLATES = 4096  # rings for each coarse image
 ASPECT = 0.04  # height over radius of the rings

@@ -13,11 +13,11 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit.extend import check_kind
 
-from .klip import ProjectedNoise
+from ..frames.klip import ProjectedNoise
+from ..scene import Scene
+from ..view.view import Grid
 from .noise import AbstractNoise
-from .scene import Scene
 from .starlight import StarlitNoise
-from .view import Grid
 
 
 class AbstractObservation(Model):

@@ -22,7 +22,7 @@ from pytreefit.extend import (
     unit_of,
 )
 
-from ._arrays import position, real_array
+from .._arrays import position, real_array
 
 _OFF_CENTRE = 0.25  # pixels, from which a stamp is said to be off its centre
 _NORMALIZATIONS = {"sum": jnp.sum, "peak": jnp.max, "none": jnp.ones_like}

@@ -10,10 +10,10 @@ from jaxtyping import Array, Float
 from pytreefit import Fit, Posterior, Table, fit
 from pytreefit.extend import as_data, check_kind
 
-from .frames import FrameSequence
-from .observation import Observation
+from ..data.observation import Observation
+from ..scene import Scene
 from .relearn import deviations, fit_frames
-from .scene import Scene
+from .sequence import FrameSequence
 
 _D = TypeVar("_D", Observation, FrameSequence)
 

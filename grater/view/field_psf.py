@@ -20,7 +20,7 @@ from pytreefit.extend import (
     is_traced,
 )
 
-from ._arrays import opened, position, real_array
+from .._arrays import opened, position, real_array
 from .psf import AbstractPSF, centred_stamps, convolved_sum, warn_off_centre
 
 Interpolation = Literal["linear", "nearest"]

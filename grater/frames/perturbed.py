@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Int
 from pytreefit import Model
 from pytreefit.extend import as_data, as_whole_number, check_kind, check_shape
 
+from ..data.likelihood import AbstractObservation
+from ..data.observation import Observation
+from ..scene import Scene
 from .derotate import derotated
-from .frames import FrameSequence
 from .klip import KLIP
-from .likelihood import AbstractObservation
-from .observation import Observation
-from .scene import Scene
+from .sequence import FrameSequence
 
 
 class KLIPBasis(Model):

@@ -9,9 +9,9 @@ import numpy as np
 
 from pytreefit.extend import as_booleans, as_data, check_choice
 
-from ._arrays import position
+from .._arrays import position
+from ..data.noise import noise_map
 from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in
-from .noise import noise_map
 
 GPI_PIXEL_SCALE = 0.014166  # arcsec
 _ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import as_booleans, as_data, as_whole_number, check_kind, is_traced
 
-from ._arrays import opened, real_array
+from .._arrays import opened, real_array
 from .observation import Observation
 
 _FAR = 64  # pixels between a measured correlation and its next period

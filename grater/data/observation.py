@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Key
 from pytreefit import param
 from pytreefit.extend import as_whole_number, check_kind, unit_of
 
-from ._arrays import (
+from .._arrays import (
     binned,
     boolean_array,
     check_pixels,
@@ -28,11 +28,11 @@ from ._arrays import (
     squared_radius,
     unit_for,
 )
+from ..io.readers import read_fits, read_gpi
+from ..scene import Scene
+from ..view.view import Grid
 from .likelihood import AbstractObservation, scaled_to
-from .readers import read_fits, read_gpi
-from .scene import Scene
 from .starlight import Starlight, StarlightFit, StarlitNoise
-from .view import Grid
 
 
 def _field(name):

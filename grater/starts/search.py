@@ -18,17 +18,17 @@ from pytreefit.extend import (
     prior_limits,
 )
 
+from ..data.likelihood import best_factor
+from ..data.noise import GaussianNoise
+from ..data.observation import Observation
+from ..derived import peak_radius
+from ..dust.density import TwoPowerLaw, VerticalExponential
+from ..dust.disk import Disk
+from ..dust.phase import HenyeyGreenstein
+from ..dust.polarization import Polarized
+from ..scene import Scene
+from ..view.psf import GaussianPSF
 from . import templates
-from .density import TwoPowerLaw, VerticalExponential
-from .derived import peak_radius
-from .disk import Disk
-from .likelihood import best_factor
-from .noise import GaussianNoise
-from .observation import Observation
-from .phase import HenyeyGreenstein
-from .polarization import Polarized
-from .psf import GaussianPSF
-from .scene import Scene
 from .templates import (
     APART,
     ASPECT,

@@ -14,11 +14,11 @@ import numpy as np
 from pytreefit import Model, jit
 from pytreefit.extend import check_kind
 
-from ._arrays import real_array
-from .bands import Bands
-from .observation import Observation
-from .scene import Scene
-from .view import Grid, View
+from .._arrays import real_array
+from ..data.observation import Observation
+from ..dust.bands import Bands
+from ..scene import Scene
+from ..view.view import Grid, View
 
 Stretch = Literal["asinh", "log", "linear"]
 _MASKED = "0.6"  # grey

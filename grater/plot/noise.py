@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import real_array
-from .plot import new_figure
+from .._arrays import real_array
+from .images import new_figure
 
 
 def plot_correlation(correlations: Any, *, figure: Any = None):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytreefit.extend import as_whole_number, as_whole_numbers, check_kind
 
-from ._arrays import position
+from .._arrays import position
 from .field_psf import FieldPSF, Interpolation
 from .psf import centred_stamps
 

@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from pytreefit.extend import check_kind
 
-from .derotate import derotated
-from .observation import Observation
-from .plot import draw_fit, plot_fit, residual_of, turn_of
-from .scene import Scene
-from .view import Grid
+from ..data.observation import Observation
+from ..frames.derotate import derotated
+from ..scene import Scene
+from ..view.view import Grid
+from .images import draw_fit, plot_fit, residual_of, turn_of
 
 
 class Combined(NamedTuple):

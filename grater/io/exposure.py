@@ -15,10 +15,10 @@ from pytreefit.extend import (
     unit_of,
 )
 
-from ._arrays import check_pixels, opened, position, square_about, unit_for
-from .observation import Observation
+from .._arrays import check_pixels, opened, position, square_about, unit_for
+from ..data.observation import Observation
+from ..view.view import Grid, View
 from .readers import read_jwst
-from .view import Grid, View
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

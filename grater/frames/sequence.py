@@ -13,14 +13,14 @@ from jaxtyping import Array, Bool, Float
 from pytreefit import param
 from pytreefit.extend import check_choice, check_kind, check_shape, is_traced, unit_of
 
-from ._arrays import boolean_array, opened, real_array, unit_for
+from .._arrays import boolean_array, opened, real_array, unit_for
+from ..data.likelihood import AbstractObservation, scaled_to
+from ..data.noise import GaussianNoise
+from ..scene import Scene
+from ..view.view import Grid
 from .derotate import derotated
 from .klip import KLIP, Components, ProjectedNoise, learned
-from .likelihood import AbstractObservation, scaled_to
-from .noise import GaussianNoise
 from .rolls import images_at
-from .scene import Scene
-from .view import Grid
 
 
 def _field(name):
