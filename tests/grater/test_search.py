@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grater
-from grater import templates
+from grater.starts import templates
 from pytreefit import vary
 
 SIDE = 27
