@@ -334,6 +334,19 @@ def correlated_disks():
     return table([*head, "halves differ by, σ"], rows, found)
 
 
+def colors():
+    """Colours of simulated images in three bands: their stated and their real scatter."""
+    found, rows = result("colors"), []
+    for row in found["rows"]:
+        for at, color in enumerate(row["colours"]):
+            stated, observed = (f"{row[f'{kind}, mag'][at]:.4f}" for kind in ("stated", "observed"))
+            inside = f"{100 * row['within 1 sigma'][at]:.0f} %"
+            offset = f"{row['mean offset, sigma'][at]:+.2f}"
+            rows.append([row["fit"], color, stated, observed, inside, offset])
+    head = ["fit", "colour", "stated ±, mag", "scatter, mag", "inside 68 %", "mean offset, σ"]
+    return table(head, rows, found)
+
+
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
     found = result("calibration")
@@ -353,6 +366,7 @@ def calibration_figure(path):
 TABLES = (
     correlated,
     correlated_disks,
+    colors,
     adi,
     field_psf,
     stokes,

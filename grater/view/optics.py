@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from pytreefit import Model
+from pytreefit import Model, param
 from pytreefit.extend import check_choice, check_kind, check_shape
 
 from .._arrays import mean_of_blocks, real_array
@@ -57,6 +57,9 @@ class Channel(Model):
         its intensity: Q and U, from North through East on the sky, pass the optics, and are turned
         back about the star in each pixel. None is the intensity alone, which close to the star and
         within a PSF's width of its structure is not what a polarimeter measures.
+    flux_scale
+        Factor on the whole image, > 0: how bright one exposure is measured relative to others.
+        Leave it at 1 in one of them, which the fluxes are then of.
 
     Raises
     ------
@@ -72,6 +75,9 @@ class Channel(Model):
     noise: AbstractNoise = eqx.field(default_factory=GaussianNoise)
     curve: str | None = eqx.field(static=True, default=None)
     stokes: Stokes | None = eqx.field(static=True, default=None)
+    flux_scale: Float[Array, ""] = param(
+        default=1.0, bounds="(0, inf)", label="$s_F$", doc="factor on the image"
+    )
 
     def __check_init__(self):
         check_kind("curve", self.curve, str | None)
@@ -132,4 +138,5 @@ class Channel(Model):
             image = self.psf.convolve(sharp, (rows, columns))
         if n > 1:
             image = mean_of_blocks(image, n)
-        return image if self.throughput is None else image * self.throughput
+        image = image if self.throughput is None else image * self.throughput
+        return image * self.flux_scale
