@@ -113,6 +113,10 @@ class WhitenedNoise(NamedTuple):
         own = self.noise.noise.log_normalization(model, error, mask)
         return own + jnp.ravel(jnp.log(self.whitening.inverse))
 
+    def without(self, image, model, error, mask):
+        """The image: no starlight is part of this noise."""
+        return image
+
     def whitened(self, light, model, error, mask):
         """What light adds to `residuals` times a factor, and the factor."""
         rows, factor = self.noise.noise.whitened(light, model, error, mask)

@@ -13,11 +13,9 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit.extend import check_kind
 
-from ..frames.klip import ProjectedNoise
 from ..scene import Scene
 from ..view.view import Grid
 from .noise import AbstractNoise
-from .starlight import StarlitNoise
 
 
 class AbstractObservation(Model):
@@ -112,8 +110,7 @@ class AbstractObservation(Model):
         """
         squares = []
         for noise, image, model, error, used in self._parts(scene):
-            if isinstance(noise, StarlitNoise | ProjectedNoise):
-                image = noise.without(image, model, error, used)
+            image = noise.without(image, model, error, used)
             squares.append(jnp.sum(jnp.square((image - model) / error)))
         return jnp.sum(jnp.stack(squares))
 
@@ -148,9 +145,8 @@ def best_factor(noise, image, model, error, used) -> Float[Array, ""]:
 
     Sums of squares in the image's own unit would leave the range of single precision.
     """
-    if isinstance(noise, StarlitNoise | ProjectedNoise):
-        nothing = jnp.zeros_like(model)
-        image, model = (noise.without(light, nothing, error, used) for light in (image, model))
+    nothing = jnp.zeros_like(model)
+    image, model = (noise.without(light, nothing, error, used) for light in (image, model))
     error = error / jnp.min(jnp.where(used, error, jnp.inf))
     (data, of_data), (model, of_model) = (
         _two_scales(jnp.where(used, v, 0.0), error) for v in (image, model)

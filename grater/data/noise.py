@@ -84,6 +84,10 @@ class AbstractNoise(Model):
         """A sentence where the noise is approximated too roughly for these pixels, or nothing."""
         return ""
 
+    def without(self, image: Image, model: Image, error: Image, mask: Mask) -> Image:
+        """The image without the starlight that is part of the noise: here there is none."""
+        return image
+
     def whitened(
         self, light: Image, model: Image, error: Image, mask: Mask
     ) -> tuple[Float[Array, " pixels"], Float[Array, ""]]:
