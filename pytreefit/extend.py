@@ -25,6 +25,7 @@ from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
+from .results.pareto import pareto_smoothed
 from .threads import in_threads
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "lenient",
     "lookup_parameter",
     "outermost",
+    "pareto_smoothed",
     "plain",
     "prior_limits",
     "rebuild",
