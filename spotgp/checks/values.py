@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from pytreefit import Corrected, Fit, Laplace, Samples, laplace
+from pytreefit.extend import as_data
 
 from ..gp.solver import GPSolver
 from ..starts import Search
@@ -36,7 +37,7 @@ def draws_of(gp: GPSolver, fit: Any, number: int, key) -> Draws:
     if isinstance(fit, Samples | Corrected):
         return _of_samples(gp, fit, number, key)
     if not isinstance(fit, Fit | Laplace):
-        return _single(gp.values(_known(fit)), "the given values")
+        return _single(gp.values(_known(gp, fit)), "the given values")
     _check_names(gp, fit.names)
     if isinstance(fit, Fit):
         try:
@@ -51,16 +52,16 @@ def draws_of(gp: GPSolver, fit: Any, number: int, key) -> Draws:
     return Draws(_arrays(fit.values), _arrays(drawn), "the Gaussian approximation")
 
 
-def _known(fit):
-    """Values that `GPSolver.values` takes; TypeError for what is no result."""
+def _known(gp: GPSolver, fit):
+    """Values that `GPSolver.values` takes; an error that names the fit for what is no result."""
     if fit is None or isinstance(fit, Mapping):
         return fit
-    array = np.asarray(fit)
-    if array.dtype.kind not in "fiu" or array.ndim != 1:
+    if not isinstance(fit, list | tuple | np.ndarray | jax.Array):
         raise TypeError(
             f"fit = {fit!r} is no result of a fit, of a search or of a sampler, and no values: "
             "pass a Fit, Search, Samples, StarFit or Laplace, a dictionary or a vector."
         )
+    array = as_data("fit", fit, shape=(len(gp.param_keys),))
     if not np.all(np.isfinite(array)):
         raise ValueError(f"fit = {fit!r} holds values that are not finite.")
     return array

@@ -1,4 +1,4 @@
-"""Checks of a fit: the statistics, their calibration, and what they say of right and wrong models."""
+"""Checks of a fit: statistics, their calibration, and what they say of right and wrong models."""
 
 import dataclasses
 
@@ -240,7 +240,7 @@ def test_results_of_all_kinds(gp, best):
 def test_bad_results(gp, best):
     with pytest.raises(TypeError, match="fit = 'abc' is no result of a fit"):
         spotgp.check(gp, "abc")
-    with pytest.raises(ValueError, match="no free parameter|not a free parameter"):
+    with pytest.raises(ValueError, match="is not a free parameter"):
         spotgp.check(gp, {"nothing": 1.0})
     with pytest.raises(ValueError, match="has no fit: too short"):
         spotgp.check(gp, spotgp.StarFit("A", message="too short"))
