@@ -5,11 +5,11 @@
 An active star as Kepler sees it in six quarters: a rotation of 4 days, inclined by 42 deg, spots
 that live for some 10 days, 900 points in 540 days (one in 14 hours), errors of 300 ppm. Its spots
 are between latitudes of 20 and 40 deg ("band"), or uniform in latitude ("uniform"); its light curve
-is a draw of the process, or the sum of finite spots, ten a day with radii of some 3 deg. All are fitted by the model whose spots are
-uniform in latitude: wrong for the first, right for the others. `check` looks at that fit alone;
-`compare` has a fit of a band with free edges beside it. Whether the intervals of that model's
-inclination contain the truth is judged by the profile likelihood: the fit with the true inclination
-is lower by at most 0.5 (68 %) or 1.92 (95 %).
+is a draw of the process, or the sum of finite spots, ten a day with radii of some 3 deg. All are
+fitted by the model whose spots are uniform in latitude: wrong for the first, right for the others.
+`check` looks at that fit alone; `compare` has a fit of a band with free edges beside it. Whether
+the intervals of that model's inclination contain the truth is judged by the profile likelihood: the
+fit with the true inclination is lower by at most 0.5 (68 %) or 1.92 (95 %).
 """
 
 import argparse

@@ -263,7 +263,7 @@ def checks():
         "stars": "stars",
         "flagged": "flagged by `check`",
         "band ahead by 2 errors": "band ahead by 2 errors in `compare`",
-        "uniform model's inclination inside 2 errors": "uniform model's inclination inside 2 errors",
+        "uniform model's inclination inside 2 errors": "uniform's inclination inside 2 errors",
         "inclination inside 68 %": "band's inside 68 %",
         "inclination inside 95 %": "band's inside 95 %",
     }
