@@ -254,6 +254,26 @@ def posteriors():
     return table(["star", *columns.values()], rows, found)
 
 
+def checks():
+    """How many stars are flagged, right and wrong ones."""
+    if not (RESULTS / "checks.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("checks")
+    columns = {
+        "stars": "stars",
+        "flagged": "flagged by `check`",
+        "band ahead by 2 errors": "band ahead by 2 errors in `compare`",
+        "uniform model's inclination inside 2 errors": "uniform's inclination inside 2 errors",
+        "inclination inside 68 %": "band's inside 68 %",
+        "inclination inside 95 %": "band's inside 95 %",
+    }
+    rows = [
+        [row["spots"], row["simulated"], *(row.get(key, "") for key in columns)]
+        for row in found["summary"]
+    ]
+    return table(["spots", "simulated as", *columns.values()], rows, found)
+
+
 def field_psf():
     """Time and error of a hundred PSFs over a field."""
     found = result("field_psf")
@@ -372,6 +392,7 @@ TABLES = (
     stokes,
     periods,
     posteriors,
+    checks,
     disks,
     hr4796a,
     solvers,

@@ -6,8 +6,9 @@
 Of a long light curve some hundred points are taken. The periods that all points suggest are the
 starts of fits with the spots' Gaussian process, whose modes are then sampled: by importance
 sampling, and by NUTS where that fails. Spots are taken to live for a rotation at least and to grow
-in a tenth of one or more: shorter ones would fit as well, whatever the period. A .npz file holds
-arrays ``time`` (days), ``flux`` and ``flux_err``.
+in a tenth of one or more: shorter ones would fit as well, whatever the period. At last a check says
+in a sentence what of the data the model does not predict. A .npz file holds arrays ``time`` (days),
+``flux`` and ``flux_err``.
 """
 
 import argparse
@@ -117,6 +118,11 @@ for warning in caught:
 print(samples)
 if samples.importance is not None:
     print(samples.importance.modes())
+
+# is the model right?
+checked = spotgp.check(gp, samples)
+print(checked)
+
 models = samples.models().model
 effective = np.asarray(jax.jit(jax.vmap(lambda star: star.effective_period()))(models))
 equator = np.ravel(samples.draws["model.visibility.peq"])
@@ -141,6 +147,7 @@ print(
 
 folder = args.output / (data.name or args.path.stem).replace(" ", "_").lower()
 folder.mkdir(parents=True, exist_ok=True)
+spotgp.plot_check(checked).savefig(folder / "check.png", dpi=120)
 samples.save(folder / "samples.npz")
 kernel = best.process.spot_kernel()
 spotgp.plot_light_curve(best).savefig(folder / "light_curve.png", dpi=120)

@@ -35,6 +35,7 @@ from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
+from .results.pareto import pareto_smoothed
 from .threads import in_threads
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "number",
     "one_of",
     "outermost",
+    "pareto_smoothed",
     "plain",
     "prior_limits",
     "prior_of",

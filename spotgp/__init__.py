@@ -2,6 +2,9 @@
 
 import pytreefit
 
+from .checks.check import Check, check
+from .checks.compare import Comparison, Score, compare
+from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
@@ -81,6 +84,8 @@ __all__ = [
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
+    "Check",
+    "Comparison",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
@@ -113,6 +118,7 @@ __all__ = [
     "Process",
     "RotationPeriod",
     "SHOTerm",
+    "Score",
     "Search",
     "SinInclination",
     "SkewedGaussianEnvelope",
@@ -128,6 +134,8 @@ __all__ = [
     "VisibilityFunction",
     "animate",
     "autocorrelation",
+    "check",
+    "compare",
     "draw_spots",
     "first_guess",
     "fit_many",
@@ -135,6 +143,7 @@ __all__ = [
     "lomb_scargle",
     "photometric_activity",
     "plot_butterfly",
+    "plot_check",
     "plot_kernel",
     "plot_light_curve",
     "plot_periods",

@@ -42,12 +42,13 @@ OPTIONS = (
     Option("output", Path, Path("output"), "folder for the results, a folder in it for each star"),
 )
 
-# its values are replaced by first guesses
-_MODEL = SpotEvolutionModel(
-    envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
-    visibility=VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
-    sigma_k=0.01,
-)
+def _model() -> SpotEvolutionModel:
+    """A star whose values are replaced by first guesses."""
+    return SpotEvolutionModel(
+        envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
+        visibility=VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
+        sigma_k=0.01,
+    )
 
 
 def read(path: Path, flux: str | None, quality: str, days: float | None) -> TimeSeriesData:
@@ -70,7 +71,7 @@ def read(path: Path, flux: str | None, quality: str, days: float | None) -> Time
 def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
     """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
     fitted = data.thin(settings.points)
-    model = first_guess(data, _MODEL, rotation.period)
+    model = first_guess(data, _model(), rotation.period)
     period = model.param_dict["peq"]
     priors = {
         "peq": (0.3 * period, 3.0 * period),
@@ -142,8 +143,9 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
 
 def run(settings) -> None:
     """Fit, sample, check, and write figures and draws into a folder."""
+    paths = _model().paths
     for name in settings.priors:  # before minutes of work
-        one_of(*_MODEL.paths, *(f"model.{path}" for path in _MODEL.paths.values()), "jitter")(name)
+        one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
     (path,) = settings.files
     data = read(path, settings.flux, settings.quality, settings.days)
     print(data.history[-1])
