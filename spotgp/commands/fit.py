@@ -42,6 +42,7 @@ OPTIONS = (
     Option("output", Path, Path("output"), "folder for the results, a folder in it for each star"),
 )
 
+
 def _model() -> SpotEvolutionModel:
     """A star whose values are replaced by first guesses."""
     return SpotEvolutionModel(
