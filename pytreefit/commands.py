@@ -345,8 +345,7 @@ def _prior(prior: Any) -> str:
     if isinstance(prior, tuple):
         return str(list(prior))
     if isinstance(prior, dist.LogUniform):
-        low, high = prior.support.lower_bound, prior.support.upper_bound
-        return f'"log:{float(low)!r}:{float(high)!r}"'
+        return f'"log:{float(prior.low)!r}:{float(prior.high)!r}"'
     if prior is None:
         return '"fixed"'
     return f'"normal:{float(prior.loc)!r}:{float(prior.scale)!r}"'

@@ -1,6 +1,7 @@
 """What ``grater fit`` reads: an image with its noise, and a point spread function."""
 
 from pathlib import Path
+from typing import Any
 
 import astropy.io.fits
 import numpy as np
@@ -80,5 +81,6 @@ def psf_of(settings) -> AbstractPSF:
 
 def _is_radial(path: Path) -> bool:
     """Whether a file is a radial Stokes cube as of the Gemini Planet Imager."""
-    with astropy.io.fits.open(path) as hdus:
+    with astropy.io.fits.open(path) as found:
+        hdus: Any = list(found)
         return any(str(hdu.header.get("STKESTYP", "")).strip() == "RADIAL" for hdu in hdus)

@@ -355,7 +355,7 @@ class Observation(AbstractObservation):
             cube, zero-based. Axes of length 1 do not count.
         error, error_hdu, error_plane : optional
             The error map: an array; a file (by default ``path`` itself) with HDU (by default the
-            one named ERR) and plane; or "annular" for `noise_map` of the image itself.
+            one named ERR, STD or the like) and plane; or "annular" for `noise_map` of the image.
         noise_width : float
             Half the width of the annuli of "annular", pixels.
         dq_bits : int, optional

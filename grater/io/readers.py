@@ -170,14 +170,15 @@ def read_fits(
     place, error_place
         HDU and plane of the image and of the error map, None for the only one.
     error
-        The error map, the file that holds it, None for the same file, or "annular".
+        The error map, the file that holds it, None for the HDU of the same file that is named so,
+        or "annular".
     geometry
         Pixel scale and star, None for what the header says, and whether the header is to agree.
     mask, dq_bits, noise_width
         As for `Observation.from_fits`.
     """
     image = _Image(path, *place, "image")
-    if error is None and error_place[0] is None:
+    if error is None and error_place[0] is None and not _has_errors(path):
         raise ValueError(
             f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
             f"HDUs are {_describe_file(path)}), error= an array or a path, or "
@@ -194,6 +195,15 @@ def read_fits(
         error = _error_of(image, path if error is None else error, error_place)
     found = dict(image=values, error=error, mask=usable, unit=image.unit)
     return dict(found, pixel_scale=pixel_scale, center=center)
+
+
+def _has_errors(path: str | os.PathLike) -> bool:
+    """Whether a file has a HDU that is named as error maps are."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        images: Any = list(hdus)
+    return any(hdu.name.upper() in _ERRORS for hdu in images)
 
 
 def _error_of(image: _Image, path: Any, place: tuple[Any, Any]) -> np.ndarray:

@@ -1,5 +1,5 @@
 """The program ``spotgp``: light curves of spotted stars from the command line."""
 
-from .main import main
+from .program import main
 
 __all__ = ["main"]
