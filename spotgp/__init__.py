@@ -11,6 +11,7 @@ from .gp.process import Process
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
+from .kernel.channels import ChannelKernel
 from .kernel.numerical import NumericalKernel
 from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
 from .periods import (
@@ -28,6 +29,19 @@ from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
+from .star.channels import (
+    AbstractChannel,
+    AbstractLimbDarkening,
+    AbstractRotationSpeed,
+    ActivityIndicator,
+    EquatorialSpeed,
+    FluxBand,
+    ProjectedSpeed,
+    QuadraticLimbDarkening,
+    RadialVelocity,
+    StellarRadius,
+    UniformDisk,
+)
 from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .star.exponential import (
     ExponentialAsymmetricEnvelope,
@@ -70,27 +84,34 @@ from .survey import ManyFits, StarFit, fit_many
 __version__ = pytreefit.__version__
 
 __all__ = [
+    "AbstractChannel",
     "AbstractComponent",
     "AbstractEnvelope",
     "AbstractLatitudeDistribution",
+    "AbstractLimbDarkening",
     "AbstractMean",
     "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
+    "AbstractRotationSpeed",
     "AbstractTerm",
     "AbstractVisibility",
+    "ActivityIndicator",
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
+    "ChannelKernel",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
     "DoubleTrapezoidEnvelope",
     "EdgeOnVisibilityFunction",
+    "EquatorialSpeed",
     "ExponentialAsymmetricEnvelope",
     "ExponentialEnvelope",
     "ExponentialPlateauEnvelope",
     "FiniteLimbDarkenedVisibilityFunction",
     "FiniteSpotVisibilityFunction",
+    "FluxBand",
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
@@ -111,6 +132,9 @@ __all__ = [
     "PhotometricActivity",
     "Prediction",
     "Process",
+    "ProjectedSpeed",
+    "QuadraticLimbDarkening",
+    "RadialVelocity",
     "RotationPeriod",
     "SHOTerm",
     "Search",
@@ -119,10 +143,12 @@ __all__ = [
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
+    "StellarRadius",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
     "TripleTrapezoidAsymmetricEnvelope",
+    "UniformDisk",
     "UniformLatitude",
     "UniformOnSphere",
     "VisibilityFunction",
