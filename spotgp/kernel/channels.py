@@ -1,7 +1,6 @@
 r"""The covariances of all pairs of a star's channels, and their tables."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +19,7 @@ from ..star.visibility import AbstractPolynomialVisibility
 from .analytic import ACCURACY, CHUNK, PART_NODES, latitude_parts
 from .covariance import MOST, AbstractTables, of_envelope
 from .loops import sum_at_rows
+from .place import Place
 from .table import cubics_of, spline_coefficients, transposed
 
 
@@ -171,13 +171,6 @@ def _pairs(model: SpotEvolutionModel, channels, lag):
     return model.variance * model.envelope.R_Gamma(lag)[None, :] * found
 
 
-class Place(NamedTuple):
-    """Times since an epoch, and the number of the channel that each is of."""
-
-    time: Float[Array, "..."]
-    channel: Float[Array, "..."]
-
-
 class ChannelTable(eqx.Module):
     """Cubic splines in the square root of the lag, one for each ordered pair of channels.
 
@@ -195,7 +188,7 @@ class ChannelTable(eqx.Module):
         """Pair, knot, how far past it, and whether the lag is inside, for all entries."""
         scale, cut = jax.lax.stop_gradient((self.scale, self.cut))
         lag = there.time[None, :] - here.time[:, None]
-        first, second = (p.channel.astype(jnp.int32) for p in (here, there))
+        first, second = here.channel, there.channel
         later = (self.number * first)[:, None] + second[None, :]
         earlier = first[:, None] + (self.number * second)[None, :]
         pair = jnp.where(lag >= 0.0, later, earlier)

@@ -83,7 +83,7 @@ class AbstractTables(eqx.Module):
     most: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def covariance(self, process, reach, parts=None):
+    def covariance(self, process, reach, parts=None) -> Any:
         """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
 
         Its ``block(t1, t2)`` is the covariance matrix of two sets of times. With ``parts`` only

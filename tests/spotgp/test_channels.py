@@ -1,5 +1,6 @@
 """The joint covariances of a star's channels, against independent values and differences."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -54,9 +55,8 @@ def case(request):
     name = request.param["name"]
     kernel = kernel_of(request.param)
     with np.load(DATA / "spot_channels.npz") as arrays:
-        pairs = {
-            (a, b): arrays[f"{name}/{a}|{b}"] for a in kernel.channels for b in kernel.channels
-        }
+        names = itertools.product(kernel.channels, repeat=2)
+        pairs = {(a, b): arrays[f"{name}/{a}|{b}"] for a, b in names}
         return kernel, arrays[f"{name}/lag"], pairs
 
 
@@ -123,10 +123,10 @@ def products(terms, a0, a1, speed, shift, low, high):
     return weighted @ values(theta + shift).T / (2.0 * np.pi)
 
 
-def test_gradients_in_every_field(case):
-    kernel, lag, _ = case
+def test_gradients_in_every_field():
+    kernel, lag = kernel_of(CASES[1]), np.linspace(-9.1, 10.3, 12)
     rng = np.random.default_rng(3)
-    factor = {pair: rng.normal(size=lag.size) for pair in kernel.kernels(lag)}
+    factor = {pair: rng.normal(size=lag.size) for pair in itertools.product(kernel.channels, repeat=2)}
     arrays, static = eqx.partition(kernel, eqx.is_inexact_array)
     flat, unravel = jax.flatten_util.ravel_pytree(arrays)
 
