@@ -3,6 +3,9 @@
 import pytreefit
 
 from .component import AbstractComponent, DataScales
+from .gp.channel_data import ChannelData
+from .gp.channel_process import ChannelProcess, WhiteNoise
+from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
@@ -99,7 +102,10 @@ __all__ = [
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
+    "ChannelData",
     "ChannelKernel",
+    "ChannelProcess",
+    "ChannelSolver",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
@@ -152,6 +158,7 @@ __all__ = [
     "UniformLatitude",
     "UniformOnSphere",
     "VisibilityFunction",
+    "WhiteNoise",
     "animate",
     "autocorrelation",
     "draw_spots",

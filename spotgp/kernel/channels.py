@@ -188,7 +188,7 @@ class ChannelTable(eqx.Module):
         """Pair, knot, how far past it, and whether the lag is inside, for all entries."""
         scale, cut = jax.lax.stop_gradient((self.scale, self.cut))
         lag = there.time[None, :] - here.time[:, None]
-        first, second = here.channel, there.channel
+        first, second = (place.channel.astype(jnp.int32) for place in (here, there))
         later = (self.number * first)[:, None] + second[None, :]
         earlier = first[:, None] + (self.number * second)[None, :]
         pair = jnp.where(lag >= 0.0, later, earlier)
