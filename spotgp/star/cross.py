@@ -130,18 +130,16 @@ def _bases(span, angle, degree: int, mixed: bool):
         sines.append(2.0 * cos * sines[-1] - sines[-2])
     cosines, sines = cosines[: degree + 1], sines[1 : degree + 1]
 
-    def stacked(first, second):
-        parts = [both * x for x in first] + [shift * x for x in first] + [apart * x for x in second]
-        return jnp.stack(parts)
+    def products(first, second):
+        return [g * x for g, some in ((both, first), (shift, first), (apart, second)) for x in some]
 
-    return stacked(cosines, sines), stacked(sines, cosines) if mixed else None
+    return products(cosines, sines), products(sines, cosines) if mixed else None
 
 
 def _contracted(even, odd, bases):
     """Sums over functions and latitudes, put together for all ordered pairs."""
     number = math.isqrt(2 * even.shape[1])
-    size = bases[0].shape[-1]
-    total = _flat(even) @ bases[0].reshape(-1, size)
+    total = _summed(even, bases[0])
     first, second = np.triu_indices(number)
     place = np.zeros((number, number), int)
     place[first, second] = place[second, first] = np.arange(first.size)
@@ -149,13 +147,13 @@ def _contracted(even, odd, bases):
     if odd is None:
         return total
     sign = np.sign(np.arange(number)[None, :] - np.arange(number)[:, None]).ravel()
-    more = (_flat(odd) @ bases[1].reshape(-1, size))[place.ravel()]
+    more = _summed(odd, bases[1])[place.ravel()]
     return total + jnp.asarray(sign, more.dtype)[:, None] * more
 
 
-def _flat(coefficients):
-    """Pairs first, functions and latitudes in one axis."""
-    return jnp.moveaxis(coefficients, 1, 0).reshape(coefficients.shape[1], -1)
+def _summed(coefficients, functions):
+    """Pairs and latitudes times latitudes and lags, for one function after the other."""
+    return sum((c @ f for c, f in zip(coefficients, functions, strict=True)), start=0.0)
 
 
 @jax.custom_jvp
@@ -189,7 +187,7 @@ def _mean_jvp(primals, tangents):
 
 
 def _turned(angle_dot, even, odd, slopes):
-    return _contracted(even, odd, jax.tree.map(lambda slope: slope * angle_dot[None], slopes))
+    return _contracted(even, odd, jax.tree.map(lambda slope: slope * angle_dot, slopes))
 
 
 def _or_zero(dot, value):
