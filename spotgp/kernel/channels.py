@@ -8,7 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit
-from pytreefit.extend import as_data, as_mapping, check_choice, check_kind, is_traced
+from pytreefit.extend import (
+    as_data,
+    as_mapping,
+    check_choice,
+    check_kind,
+    check_shape,
+    is_traced,
+)
 
 from ..star.acf import visible_window
 from ..star.channels import AbstractChannel
@@ -80,6 +87,23 @@ def check_star(owner: str, model, channels: Mapping[str, AbstractChannel]) -> No
             "forms for small spots and limb darkening that is a polynomial of mu only: take a "
             "VisibilityFunction, LimbDarkenedVisibilityFunction or EdgeOnVisibilityFunction."
         )
+    for name, channel in channels.items():
+        _check_weight(f"{owner}.channels[{name!r}]", channel.weight(model.visibility))
+
+
+def _check_weight(where: str, weight) -> None:
+    """ValueError or TypeError unless it holds polynomials of scalars by whole powers."""
+    terms = as_mapping(f"{where}.weight", weight)
+    whole = all(isinstance(power, int) and power >= 0 for power in terms)
+    filled = all(len(polynomial) for polynomial in terms.values())
+    if not (terms and whole and filled):
+        raise ValueError(
+            f"{where}.weight returns {terms}: it must be a dictionary of polynomials of mu, lists "
+            "of their coefficients, by the power 0, 1, 2 ... of the velocity."
+        )
+    for polynomial in terms.values():
+        for b in polynomial:
+            check_shape(f"{where}.weight: a coefficient", b, shape=())
 
 
 class ChannelKernel(Model):

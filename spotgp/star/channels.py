@@ -82,7 +82,8 @@ class AbstractChannel(AbstractComponent):
 
     with :math:`\mu = a_0 + a_1 \cos\theta` and the surface's velocity away from us x, in units of
     :math:`v_{eq} \sin i`. A new channel is a class with its parameters as fields and `weight`;
-    all correlations with the other channels follow in closed form.
+    all correlations with the other channels follow in closed form. A polynomial without a constant
+    term is 0 at the limb; with one, averages over latitude converge more slowly.
 
     Examples
     --------

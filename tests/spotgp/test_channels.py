@@ -126,7 +126,9 @@ def products(terms, a0, a1, speed, shift, low, high):
 def test_gradients_in_every_field():
     kernel, lag = kernel_of(CASES[1]), np.linspace(-9.1, 10.3, 12)
     rng = np.random.default_rng(3)
-    factor = {pair: rng.normal(size=lag.size) for pair in itertools.product(kernel.channels, repeat=2)}
+    factor = {
+        pair: rng.normal(size=lag.size) for pair in itertools.product(kernel.channels, repeat=2)
+    }
     arrays, static = eqx.partition(kernel, eqx.is_inexact_array)
     flat, unravel = jax.flatten_util.ravel_pytree(arrays)
 
@@ -145,3 +147,40 @@ def test_gradients_in_every_field():
         expected = (4.0 * near - far) / 3.0
         scale = float(jnp.abs(total(flat)) / max(abs(float(flat[k])), 0.1))
         np.testing.assert_allclose(gradient[k], expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+class Moment(spotgp.AbstractChannel):
+    """A channel of one's own, with a weight that may be wrong."""
+
+    terms: dict
+
+    def weight(self, visibility):
+        return self.terms
+
+
+@pytest.mark.parametrize(
+    ("terms", "sentence"),
+    [
+        ({}, "must be a dictionary of polynomials of mu"),
+        ({-1: [jnp.ones(())]}, "by the power 0, 1, 2"),
+        ({1: []}, "lists of their coefficients"),
+        ({1: [jnp.ones(3)]}, r"a coefficient has shape \(3,\)"),
+        ([1.0], "pass a dictionary"),
+    ],
+)
+def test_wrong_weights(terms, sentence):
+    star = kernel_of(CASES[0]).model
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        spotgp.ChannelKernel(star, {"moment": Moment(terms)})
+
+
+def test_channels_of_powers_of_the_velocity():
+    # a width of the line is even in the lag with a light curve, and larger than 0 at lag 0
+    kernel = kernel_of(CASES[1])
+    width = Moment({2: [jnp.zeros(()), -jnp.ones(())]})
+    found = spotgp.ChannelKernel(
+        kernel.model, {"flux": kernel.channels["flux"], "width": width}
+    ).kernels(np.array([-1.3, 0.0, 1.3]))
+    np.testing.assert_allclose(found["flux", "width"], found["width", "flux"], rtol=1e-10)
+    assert found["flux", "width"][1] > 0.0
+    assert found["width", "width"][1] < found["flux", "flux"][1]
