@@ -6,6 +6,9 @@ from .checks.check import Check, check
 from .checks.compare import Comparison, Score, compare
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
+from .gp.channel_data import ChannelData
+from .gp.channel_process import ChannelProcess, WhiteNoise
+from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean
@@ -14,6 +17,7 @@ from .gp.process import Process
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
+from .kernel.channels import ChannelKernel
 from .kernel.numerical import NumericalKernel
 from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
 from .periods import (
@@ -31,6 +35,19 @@ from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
+from .star.channels import (
+    AbstractChannel,
+    AbstractLimbDarkening,
+    AbstractRotationSpeed,
+    ActivityIndicator,
+    EquatorialSpeed,
+    FluxBand,
+    ProjectedSpeed,
+    QuadraticLimbDarkening,
+    RadialVelocity,
+    StellarRadius,
+    UniformDisk,
+)
 from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .star.exponential import (
     ExponentialAsymmetricEnvelope,
@@ -73,29 +90,39 @@ from .survey import ManyFits, StarFit, fit_many
 __version__ = pytreefit.__version__
 
 __all__ = [
+    "AbstractChannel",
     "AbstractComponent",
     "AbstractEnvelope",
     "AbstractLatitudeDistribution",
+    "AbstractLimbDarkening",
     "AbstractMean",
     "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
+    "AbstractRotationSpeed",
     "AbstractTerm",
     "AbstractVisibility",
+    "ActivityIndicator",
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
     "Check",
     "Comparison",
+    "ChannelData",
+    "ChannelKernel",
+    "ChannelProcess",
+    "ChannelSolver",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
     "DoubleTrapezoidEnvelope",
     "EdgeOnVisibilityFunction",
+    "EquatorialSpeed",
     "ExponentialAsymmetricEnvelope",
     "ExponentialEnvelope",
     "ExponentialPlateauEnvelope",
     "FiniteLimbDarkenedVisibilityFunction",
     "FiniteSpotVisibilityFunction",
+    "FluxBand",
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
@@ -116,6 +143,9 @@ __all__ = [
     "PhotometricActivity",
     "Prediction",
     "Process",
+    "ProjectedSpeed",
+    "QuadraticLimbDarkening",
+    "RadialVelocity",
     "RotationPeriod",
     "SHOTerm",
     "Score",
@@ -125,13 +155,16 @@ __all__ = [
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
+    "StellarRadius",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
     "TripleTrapezoidAsymmetricEnvelope",
+    "UniformDisk",
     "UniformLatitude",
     "UniformOnSphere",
     "VisibilityFunction",
+    "WhiteNoise",
     "animate",
     "autocorrelation",
     "check",
