@@ -26,6 +26,7 @@ from .periods import (
 )
 from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
+from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
 from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
@@ -128,6 +129,7 @@ __all__ = [
     "VisibilityFunction",
     "animate",
     "autocorrelation",
+    "channel_curves",
     "draw_spots",
     "first_guess",
     "fit_many",
@@ -144,6 +146,7 @@ __all__ = [
     "rotation_period",
     "search",
     "simulate",
+    "simulate_channels",
     "suggest_starts",
     "variability_range",
 ]

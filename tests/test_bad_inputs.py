@@ -11,6 +11,7 @@ import pytest
 import grater
 import pytreefit
 import spotgp
+from spotgp.simulation.channels import flux_weight, velocity_weight
 
 BAD = {
     "text": "abc",
@@ -335,6 +336,17 @@ CASES = {
     ),
     "LightcurveModel": every(spotgp.LightcurveModel, model=model(), spots=SPOTS, t=T),
     "light_curve": every(spotgp.light_curve, model=model(), spots=SPOTS, t=T),
+    "channel_curves": every(
+        spotgp.channel_curves, model=model(), spots=SPOTS, t=T, channels={"flux": flux_weight()}
+    ),
+    "simulate_channels": (
+        spotgp.simulate_channels,
+        {"model": model(), "key": KEY, "t": T, "nspot": 3, "channels": {"flux": flux_weight()}},
+        ("model", "t", "nspot", "channels", "n_realizations"),
+    ),
+    "velocity_weight": every(
+        velocity_weight, v_eq=1.0, contrast=1.0, convective=0.0, u1=0.0, u2=0.0
+    ),
     "draw_spots": (
         spotgp.draw_spots, {"model": model(), "key": KEY, "t": T, "nspot": 3},
         ("model", "t", "nspot", "lat", "long"),

@@ -81,10 +81,20 @@ def _light_curve(envelope, visibility, spots, t):
 
 
 def _flux(envelope, visibility, ages, spots, t):
+    dimming = eqx.Partial(_dimming, envelope, visibility)
+    return 1.0 - summed_over_spots(dimming, ages, spots, t, _blocks(spots.t_peak.shape[0], t.size))
+
+
+def summed_over_spots(effect, ages, spots, t, blocks):
+    """What all spots do together, of an effect of a block of spots at a block of times.
+
+    The effect is a PyTree, and returns (..., ntime). Blocks of spots and times that never meet are
+    passed over.
+    """
     n, m = spots.t_peak.shape[0], t.shape[0]
     if n == 0 or m == 0:
-        return jnp.ones_like(t)
-    spot_block, time_block = _blocks(n, m)
+        return _nothing(effect, spots, t)
+    spot_block, time_block = blocks
     first, last = ages
     weight = _padded(spots.weight, n, spot_block, "constant")
     spots = jax.tree.map(lambda a: _padded(a, n, spot_block, "edge"), spots)
@@ -96,12 +106,12 @@ def _flux(envelope, visibility, ages, spots, t):
         begins, ends = jnp.min(spots.t_peak) + first, jnp.max(spots.t_peak) + last
         return jax.lax.cond(
             (begins <= jnp.max(t)) & (ends >= jnp.min(t)),
-            lambda parts, spots, t: _dimming(*eqx.combine(parts, static), spots, t),
-            lambda parts, spots, t: jnp.zeros_like(t),
+            lambda parts, spots, t: eqx.combine(parts, static)(spots, t),
+            lambda parts, spots, t: _nothing(eqx.combine(parts, static), spots, t),
             *(parts, spots, t),
         )
 
-    parts, static = eqx.partition((envelope, visibility), eqx.is_array)
+    parts, static = eqx.partition(effect, eqx.is_array)
 
     def add(total, spots):
         def at_times(carry, t):
@@ -109,8 +119,16 @@ def _flux(envelope, visibility, ages, spots, t):
 
         return total + jax.lax.scan(at_times, None, times)[1], None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(times), spots)
-    return 1.0 - total.reshape(-1)[:m]
+    nothing = _nothing(effect, jax.tree.map(lambda a: a[0], spots), times[0])
+    total, _ = jax.lax.scan(add, jnp.broadcast_to(nothing, (len(times), *nothing.shape)), spots)
+    # the blocks of times one after the other, as the last axis
+    return jnp.moveaxis(total, 0, -2).reshape(*nothing.shape[:-1], -1)[..., :m]
+
+
+def _nothing(effect, spots, t):
+    """Zeros in the shape of what an effect returns."""
+    shape = eqx.filter_eval_shape(effect, spots, t)
+    return jnp.zeros(shape.shape, shape.dtype)
 
 
 def light_curve(
