@@ -5,7 +5,8 @@ import pytreefit
 from .component import AbstractComponent, DataScales
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
-from .gp.mean import AbstractMean, ConstantMean, LinearMean
+from .gp.mean import AbstractMean, ConstantMean, LinearMean, SumMean
+from .gp.orbit import Keplerian, minimum_mass
 from .gp.prediction import Prediction
 from .gp.process import Process
 from .gp.solver import GPSolver
@@ -96,6 +97,7 @@ __all__ = [
     "GPSolver",
     "GaussianBand",
     "IsotropicInclination",
+    "Keplerian",
     "LatitudeBand",
     "LeaveOneOut",
     "LightCurve",
@@ -120,6 +122,7 @@ __all__ = [
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
+    "SumMean",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
@@ -135,6 +138,7 @@ __all__ = [
     "fit_many",
     "light_curve",
     "lomb_scargle",
+    "minimum_mass",
     "photometric_activity",
     "plot_butterfly",
     "plot_kernel",

@@ -336,6 +336,20 @@ CASES = {
     ),
     "LightcurveModel": every(spotgp.LightcurveModel, model=model(), spots=SPOTS, t=T),
     "light_curve": every(spotgp.light_curve, model=model(), spots=SPOTS, t=T),
+    "Keplerian": every(
+        spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,
+        omega=0.0,
+    ),
+    "Keplerian.from_periastron": (
+        spotgp.Keplerian.from_periastron,
+        {"period": 4.0, "semi_amplitude": 5.0, "periastron": 0.0, "eccentricity": 0.1,
+         "omega": 0.0},
+        ("period", "semi_amplitude", "eccentricity", "omega"),
+    ),
+    "SumMean": every(spotgp.SumMean, parts={"level": spotgp.ConstantMean()}),
+    "minimum_mass": every(
+        spotgp.minimum_mass, semi_amplitude=5.0, period=4.0, eccentricity=0.1, star_mass=1.0
+    ),
     "channel_curves": every(
         spotgp.channel_curves, model=model(), spots=SPOTS, t=T, channels={"flux": flux_weight()}
     ),
@@ -438,6 +452,10 @@ RIGHT = {
     ("load", "path"): {"text"},
     ("NonstationaryAnalyticKernel", "amplitude"): {"class"},
     ("Process", "mean"): {"class"},
+    ("minimum_mass", "semi_amplitude"): {"empty", "matrix"},
+    ("minimum_mass", "period"): {"empty", "matrix"},
+    ("minimum_mass", "eccentricity"): {"empty"},
+    ("minimum_mass", "star_mass"): {"empty", "matrix"},
     ("Process", "amplitude"): {"class"},
     ("Posterior", "log_likelihood"): {"class"},
     ("Posterior", "residuals"): {"class"},

@@ -19,6 +19,8 @@ TIMES = np.linspace(0.0, 10.0, 21)
 COMPONENTS = (
     spotgp.ConstantMean(1.0),
     spotgp.LinearMean(1.0, 1e-3, 5.0),
+    spotgp.SumMean({"level": spotgp.ConstantMean(1.0)}),
+    spotgp.Keplerian(4.0, 50.0, 1.0, 0.3, 0.5),
     spotgp.SHOTerm(sigma=1e-3, rho=0.5),
     spotgp.Matern32Term(sigma=1e-3, rho=0.5),
     spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0),
@@ -56,6 +58,7 @@ OTHER = {
     "harmonics": 64,
     "function": jnp.abs,
     "breakpoints": (0.1, 0.2),
+    "parts": {"level": spotgp.ConstantMean(2.0)},
 }
 # those of a process have a test of their own
 PROCESS = {spotgp.LightCurve, spotgp.Process}
