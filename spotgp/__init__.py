@@ -53,6 +53,7 @@ from .star.limb_darkening import (
     LimbDarkenedVisibilityFunction,
 )
 from .star.model import SpotEvolutionModel
+from .star.population import PopulationEnvelope
 from .star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
@@ -112,6 +113,7 @@ __all__ = [
     "NumericalKernel",
     "Periodogram",
     "PhotometricActivity",
+    "PopulationEnvelope",
     "Prediction",
     "Process",
     "RotationPeriod",

@@ -8,13 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pytreefit.extend import as_data
 
 from .plot import new_figure
-from .simulation.simulate import LightcurveModel
+from .simulation.simulate import LightcurveModel, radii
 from .simulation.spots import support
 
 # of pictures of the surface
@@ -73,7 +74,7 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
     star = _Star(lc)
     figure = new_figure(figure, (8.0, 4.2))
     ax = figure.subplots()
-    latitude, area = np.degrees(star.latitude), np.sin(star.alpha_max) ** 2
+    latitude, area = np.degrees(star.latitude), np.sin(star.spots.alpha_max) ** 2
     first, last = star.ages
     look = {"color": "0.7", "alpha": min(1.0, 300.0 / max(latitude.size, 1)), "zorder": 1}
     ax.hlines(latitude, star.t_peak + first, star.t_peak + last, lw=0.6, **look)
@@ -198,8 +199,9 @@ class _Star:
         real = np.asarray(spots.weight) != 0
         self.lc = lc
         self.t, self.flux = np.asarray(lc.t, float), np.asarray(lc.flux, float)
-        columns = (spots.t_peak, spots.latitude, spots.longitude, spots.alpha_max, spots.weight)
-        self.t_peak, self.latitude, self.longitude, self.alpha_max, self.weight = (
+        self.spots = jax.tree.map(lambda column: column[real], spots.with_stretches())
+        columns = (spots.t_peak, spots.latitude, spots.longitude, spots.weight)
+        self.t_peak, self.latitude, self.longitude, self.weight = (
             np.asarray(column, float)[real] for column in columns
         )
         self.omega = np.asarray(visibility.omega0(spots.latitude), float)[real]
@@ -210,7 +212,8 @@ class _Star:
     def at(self, time):
         """Unit vectors (n, 3) in the star's frame, angular radii and weights of the spots there."""
         age = time - self.t_peak
-        alpha = self.alpha_max * np.asarray(self.lc.model.envelope.Gamma(jnp.asarray(age)), float)
+        ages = jnp.asarray(age)[:, None]
+        alpha = np.asarray(radii(self.lc.model.envelope, self.spots, ages), float)[:, 0]
         there = alpha > 0
         longitude = (self.longitude + self.omega * age)[there]
         latitude = self.latitude[there]

@@ -332,10 +332,19 @@ CASES = {
         terms=spotgp.SHOTerm(0.1, 1.0),
     ),
     "Spots": every(
-        spotgp.Spots, t_peak=[1.0], latitude=[0.1], longitude=[0.1], alpha_max=[0.1], weight=[1.0]
+        spotgp.Spots, t_peak=[1.0], latitude=[0.1], longitude=[0.1], alpha_max=[0.1], weight=[1.0],
+        stretch=[1.0],
     ),
     "LightcurveModel": every(spotgp.LightcurveModel, model=model(), spots=SPOTS, t=T),
     "light_curve": every(spotgp.light_curve, model=model(), spots=SPOTS, t=T),
+    "PopulationEnvelope": every(
+        spotgp.PopulationEnvelope, envelope=spotgp.ExponentialEnvelope(3.0), width=0.5,
+        area_power=1.0, nodes=4,
+    ),
+    "PopulationEnvelope.gnevyshev_waldmeier": every(
+        spotgp.PopulationEnvelope.gnevyshev_waldmeier, envelope=spotgp.ExponentialEnvelope(3.0),
+        alpha_max=0.1, width=0.5, rate=10.0, nodes=4,
+    ),
     "Keplerian": every(
         spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,
         omega=0.0,

@@ -28,7 +28,7 @@ from pytreefit.extend import as_mapping, as_number, as_whole_number, check_kind,
 from ..kernel.trig import cos_sin
 from ..star.model import SpotEvolutionModel
 from .cap_integral import cap_integral, direction
-from .simulate import summed_over_spots
+from .simulate import radii, summed_over_spots
 from .spots import Spots, finite_times, recipe_for, support
 
 Weight = Callable[[Float[Array, "..."], Float[Array, "..."]], Float[Array, "..."]]
@@ -126,7 +126,7 @@ def _effect(envelope, visibility, weights, spots, t):
     cos_i, sin_i = cos_sin(visibility.inc)
     age = t[None, :] - spots.t_peak[:, None]
     turn = spots.longitude[:, None] + visibility.omega0(spots.latitude)[:, None] * age
-    alpha = spots.alpha_max[:, None] * envelope.Gamma(age)
+    alpha = radii(envelope, spots, age)
 
     def values(at):
         sine = at.y * sin_i + at.mu * cos_i

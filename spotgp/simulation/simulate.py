@@ -2,7 +2,7 @@ r"""Light curves of spotted stars: spots drawn at random, each with its exact pr
 
 .. math::
     f(t) = 1 - \sum_k w_k\, b\big(\alpha_k(t), \beta_k(t)\big), \qquad
-    \alpha_k(t) = \alpha_{\max,k}\, \Gamma(t - t_k)
+    \alpha_k(t) = \alpha_{\max,k}\, \Gamma\big((t - t_k) / s_k\big)
 
 .. math::
     \cos\beta_k(t) = \cos i \sin\phi_k
@@ -65,9 +65,15 @@ def _dimming(envelope, visibility, spots, t):
     polar, equatorial = visibility.foreshortening(spots.latitude)
     # rounding may put a spot at the centre of the disk beyond it
     cos_beta = jnp.clip(polar[:, None] + equatorial[:, None] * cos_sin(turn)[0], -1.0, 1.0)
-    alpha = spots.alpha_max[:, None] * envelope.Gamma(age)
+    alpha = radii(envelope, spots, age)
     blocked = blocked_light(visibility, alpha, cos_beta)
     return jnp.sum(spots.weight[:, None] * blocked, axis=0)
+
+
+def radii(envelope, spots, age):
+    """Angular radii of spots at their ages in days, shape (nspot, ntime)."""
+    profile = envelope.of_one_spot().Gamma(age / spots.with_stretches().stretch[:, None])
+    return spots.alpha_max[:, None] * profile
 
 
 def _padded(array, size: int, block: int, mode: str):
@@ -97,6 +103,7 @@ def summed_over_spots(effect, ages, spots, t, blocks):
     spot_block, time_block = blocks
     first, last = ages
     weight = _padded(spots.weight, n, spot_block, "constant")
+    spots = spots.with_stretches()
     spots = jax.tree.map(lambda a: _padded(a, n, spot_block, "edge"), spots)
     spots = eqx.tree_at(lambda s: s.weight, spots, weight)
     times = _padded(t, m, time_block, "edge")

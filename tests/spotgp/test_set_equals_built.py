@@ -19,8 +19,6 @@ TIMES = np.linspace(0.0, 10.0, 21)
 COMPONENTS = (
     spotgp.ConstantMean(1.0),
     spotgp.LinearMean(1.0, 1e-3, 5.0),
-    spotgp.SumMean({"level": spotgp.ConstantMean(1.0)}),
-    spotgp.Keplerian(4.0, 50.0, 1.0, 0.3, 0.5),
     spotgp.SHOTerm(sigma=1e-3, rho=0.5),
     spotgp.Matern32Term(sigma=1e-3, rho=0.5),
     spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0),
@@ -50,9 +48,14 @@ COMPONENTS = (
     SPOT,
     spotgp.LightcurveModel(make_star(), SPOT, TIMES),
     spotgp.NumericalKernel.from_light_curves(np.random.default_rng(0).normal(size=(3, 4)), 0.5),
+    spotgp.SumMean({"level": spotgp.ConstantMean(1.0)}),
+    spotgp.Keplerian(4.0, 50.0, 1.0, 0.3, 0.5),
+    spotgp.PopulationEnvelope(spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0), 0.4, 1.0, 4),
 )
 OTHER = {
     "model": make_star(peq=5.0),
+    "envelope": spotgp.ExponentialEnvelope(3.0),
+    "nodes": 5,
     "spots": SPOT.set({"latitude": [-0.3]}),
     "hemispheres": "north",
     "harmonics": 64,
