@@ -59,6 +59,7 @@ from .star.smooth_envelopes import (
     ModulatedGammaEnvelope,
     SkewedGaussianEnvelope,
 )
+from .star.temperature import Passband, SpectrumTable, band_contrast, blackbody
 from .star.trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
     DoubleTrapezoidEnvelope,
@@ -111,6 +112,7 @@ __all__ = [
     "ModulatedGammaEnvelope",
     "NonstationaryAnalyticKernel",
     "NumericalKernel",
+    "Passband",
     "Periodogram",
     "PhotometricActivity",
     "PopulationEnvelope",
@@ -121,6 +123,7 @@ __all__ = [
     "Search",
     "SinInclination",
     "SkewedGaussianEnvelope",
+    "SpectrumTable",
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
@@ -134,6 +137,8 @@ __all__ = [
     "VisibilityFunction",
     "animate",
     "autocorrelation",
+    "band_contrast",
+    "blackbody",
     "channel_curves",
     "draw_spots",
     "first_guess",

@@ -345,6 +345,19 @@ CASES = {
         spotgp.PopulationEnvelope.gnevyshev_waldmeier, envelope=spotgp.ExponentialEnvelope(3.0),
         alpha_max=0.1, width=0.5, rate=10.0, nodes=4,
     ),
+    "band_contrast": every(
+        spotgp.band_contrast, "spectrum", t_spot=4000.0, t_phot=5000.0, band="V"
+    ),
+    "Passband": every(spotgp.Passband, wavelength=[400.0, 500.0], weight=[1.0, 1.0]),
+    "Passband.named": every(spotgp.Passband.named, name="V"),
+    "Passband.tophat": every(spotgp.Passband.tophat, low=400.0, high=500.0, nodes=24),
+    "Passband.table": every(
+        spotgp.Passband.table, wavelength=[400.0, 500.0], transmission=[1.0, 1.0]
+    ),
+    "SpectrumTable": every(
+        spotgp.SpectrumTable, temperature=[4000.0, 5000.0], wavelength=[400.0, 500.0],
+        flux=np.ones((2, 2)),
+    ),
     "Keplerian": every(
         spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,
         omega=0.0,
@@ -462,6 +475,8 @@ RIGHT = {
     ("NonstationaryAnalyticKernel", "amplitude"): {"class"},
     ("Process", "mean"): {"class"},
     ("minimum_mass", "semi_amplitude"): {"empty", "matrix"},
+    ("band_contrast", "t_spot"): {"empty", "matrix"},
+    ("band_contrast", "t_phot"): {"empty", "matrix"},
     ("minimum_mass", "period"): {"empty", "matrix"},
     ("minimum_mass", "eccentricity"): {"empty"},
     ("minimum_mass", "star_mass"): {"empty", "matrix"},

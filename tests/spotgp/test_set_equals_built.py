@@ -51,6 +51,8 @@ COMPONENTS = (
     spotgp.SumMean({"level": spotgp.ConstantMean(1.0)}),
     spotgp.Keplerian(4.0, 50.0, 1.0, 0.3, 0.5),
     spotgp.PopulationEnvelope(spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0), 0.4, 1.0, 4),
+    spotgp.Passband.named("V"),
+    spotgp.SpectrumTable([4000.0, 6000.0], [400.0, 600.0, 800.0], np.ones((2, 3))),
 )
 OTHER = {
     "model": make_star(peq=5.0),
