@@ -3,6 +3,9 @@
 import pytreefit
 
 from .component import AbstractComponent, DataScales
+from .gp.channel_data import ChannelData
+from .gp.channel_process import ChannelProcess, WhiteNoise
+from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean, SumMean
@@ -12,6 +15,7 @@ from .gp.process import Process
 from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
+from .kernel.channels import ChannelKernel
 from .kernel.numerical import NumericalKernel
 from .kernel.terms import AbstractTerm, Matern32Term, SHOTerm
 from .periods import (
@@ -30,6 +34,19 @@ from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
+from .star.channels import (
+    AbstractChannel,
+    AbstractLimbDarkening,
+    AbstractRotationSpeed,
+    ActivityIndicator,
+    EquatorialSpeed,
+    FluxBand,
+    ProjectedSpeed,
+    QuadraticLimbDarkening,
+    RadialVelocity,
+    StellarRadius,
+    UniformDisk,
+)
 from .star.envelope import AbstractEnvelope, AbstractPlateauEnvelope
 from .star.exponential import (
     ExponentialAsymmetricEnvelope,
@@ -74,27 +91,37 @@ from .survey import ManyFits, StarFit, fit_many
 __version__ = pytreefit.__version__
 
 __all__ = [
+    "AbstractChannel",
     "AbstractComponent",
     "AbstractEnvelope",
     "AbstractLatitudeDistribution",
+    "AbstractLimbDarkening",
     "AbstractMean",
     "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
+    "AbstractRotationSpeed",
     "AbstractTerm",
     "AbstractVisibility",
+    "ActivityIndicator",
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
+    "ChannelData",
+    "ChannelKernel",
+    "ChannelProcess",
+    "ChannelSolver",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
     "DoubleTrapezoidEnvelope",
     "EdgeOnVisibilityFunction",
+    "EquatorialSpeed",
     "ExponentialAsymmetricEnvelope",
     "ExponentialEnvelope",
     "ExponentialPlateauEnvelope",
     "FiniteLimbDarkenedVisibilityFunction",
     "FiniteSpotVisibilityFunction",
+    "FluxBand",
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
@@ -118,6 +145,9 @@ __all__ = [
     "PopulationEnvelope",
     "Prediction",
     "Process",
+    "ProjectedSpeed",
+    "QuadraticLimbDarkening",
+    "RadialVelocity",
     "RotationPeriod",
     "SHOTerm",
     "Search",
@@ -127,14 +157,17 @@ __all__ = [
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
+    "StellarRadius",
     "SumMean",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
     "TripleTrapezoidAsymmetricEnvelope",
+    "UniformDisk",
     "UniformLatitude",
     "UniformOnSphere",
     "VisibilityFunction",
+    "WhiteNoise",
     "animate",
     "autocorrelation",
     "band_contrast",

@@ -52,6 +52,14 @@ class DataScales(NamedTuple):
         return dist.LogUniform(self.cadence, 3.0 * self.span)
 
     @property
+    def jitter(self) -> dist.Distribution:
+        """Half-Cauchy with the median error as its scale, cut at 1,000 times that.
+
+        No jitter at all is as good as a small one.
+        """
+        return dist.TruncatedCauchy(0.0, self.error, low=0.0, high=1e3 * self.error)
+
+    @property
     def amplitude(self) -> dist.Distribution:
         """Log-uniform from 1/1000 to 30 times the scatter."""
         return dist.LogUniform(1e-3 * self.scatter, 30.0 * self.scatter)

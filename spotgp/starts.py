@@ -28,8 +28,9 @@ from pytreefit.extend import (
     walk,
 )
 
+from .gp.abstract import density
 from .gp.priors import inside, short_names
-from .gp.solver import GPSolver, density
+from .gp.solver import GPSolver
 from .periods import RotationPeriod, autocorrelation, rotation_period
 from .star.model import SpotEvolutionModel
 

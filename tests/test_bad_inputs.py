@@ -11,7 +11,6 @@ import pytest
 import grater
 import pytreefit
 import spotgp
-from spotgp.simulation.channels import flux_weight, velocity_weight
 
 BAD = {
     "text": "abc",
@@ -309,6 +308,30 @@ CASES = {
     "FiniteLimbDarkenedVisibilityFunction": every(
         spotgp.FiniteLimbDarkenedVisibilityFunction, **STAR, u1=0.3, u2=0.1, alpha=0.1, harmonics=16
     ),
+    "FluxBand": every(spotgp.FluxBand, contrast=0.5, limb=spotgp.UniformDisk()),
+    "QuadraticLimbDarkening": every(spotgp.QuadraticLimbDarkening, u1=0.3, u2=0.1),
+    "RadialVelocity": every(
+        spotgp.RadialVelocity, v_eq=2000.0, contrast=1.0, convective=0.0, limb=spotgp.UniformDisk()
+    ),
+    "ActivityIndicator": every(spotgp.ActivityIndicator, scale=1.0, limb=spotgp.UniformDisk()),
+    "EquatorialSpeed": every(spotgp.EquatorialSpeed, v_eq=2000.0),
+    "ProjectedSpeed": every(spotgp.ProjectedSpeed, vsini=2000.0),
+    "StellarRadius": every(spotgp.StellarRadius, radius=1.0),
+    "WhiteNoise": every(spotgp.WhiteNoise, jitter=1.0),
+    "ChannelKernel": every(
+        spotgp.ChannelKernel, model=model(), channels={"flux": spotgp.FluxBand()}
+    ),
+    "ChannelProcess": (
+        spotgp.ChannelProcess,
+        {"model": model(), "channels": {"flux": spotgp.FluxBand()}},
+        ("model", "channels", "means", "noise"),
+    ),
+    "ChannelSolver": (
+        spotgp.ChannelSolver,
+        {"data": {"flux": (T, 1.0 + 0.01 * np.sin(T), 1e-3)}, "model": model(),
+         "channels": {"flux": spotgp.FluxBand()}, "tolerance": 0.1},
+        ("data", "model", "channels", "means", "jitter", "trend", "priors", "solver", "tolerance"),
+    ),
     "GaussianBand": every(spotgp.GaussianBand, center=0.3, width=0.1, hemispheres="both"),
     "IsotropicInclination": every(spotgp.IsotropicInclination, low=0.0, high=1.5),
     "SinInclination": every(spotgp.SinInclination, distribution=dist.Normal(0.8, 0.1)),
@@ -373,15 +396,12 @@ CASES = {
         spotgp.minimum_mass, semi_amplitude=5.0, period=4.0, eccentricity=0.1, star_mass=1.0
     ),
     "channel_curves": every(
-        spotgp.channel_curves, model=model(), spots=SPOTS, t=T, channels={"flux": flux_weight()}
+        spotgp.channel_curves, model=model(), spots=SPOTS, t=T, channels={"flux": spotgp.FluxBand()}
     ),
     "simulate_channels": (
         spotgp.simulate_channels,
-        {"model": model(), "key": KEY, "t": T, "nspot": 3, "channels": {"flux": flux_weight()}},
+        {"model": model(), "key": KEY, "t": T, "nspot": 3, "channels": {"flux": spotgp.FluxBand()}},
         ("model", "t", "nspot", "channels", "n_realizations"),
-    ),
-    "velocity_weight": every(
-        velocity_weight, v_eq=1.0, contrast=1.0, convective=0.0, u1=0.0, u2=0.0
     ),
     "draw_spots": (
         spotgp.draw_spots, {"model": model(), "key": KEY, "t": T, "nspot": 3},

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from typing import Self
+from typing import ClassVar, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -43,6 +43,10 @@ class LightCurve(Model):
     constant: bool = eqx.field(static=True)
     trend: int = eqx.field(static=True, converter=functools.partial(as_whole_number, "trend"))
 
+    # a single channel, see `ChannelData`
+    channel: ClassVar[None] = None
+    instrument: ClassVar[None] = None
+
     @classmethod
     def of(cls, t, flux, flux_err, offsets=None, *, constant: bool = True, trend: int = 0) -> Self:
         """From arrays as users have them; parameters and errors are those of `GPSolver`."""
@@ -62,6 +66,10 @@ class LightCurve(Model):
     def span(self) -> float:
         """Days between the first and the last point."""
         return float(np.ptp(np.asarray(self.time)))
+
+    def measured(self) -> tuple[Array, Array, Array]:
+        """Times, fluxes and errors."""
+        return self.time, self.flux, self.flux_err
 
     def columns(self) -> np.ndarray:
         """Design matrix of what is free in the mean, shape (n, c); the trend comes last."""

@@ -4,31 +4,34 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpyro.distributions as dist
 
 from pytreefit.extend import as_prior, lookup_parameter, prior_limits, walk
 
 from ..component import AbstractComponent, DataScales, priors_by_bounds
+from ..star.model import SpotEvolutionModel
 
 
 def default_priors(process, data, fixed_mean: bool) -> dict:
     """Default priors of the free parameters by path, as the components declare them.
 
-    The jitter's is half-Cauchy with the median error as its scale, cut at 1,000 times that: no
-    jitter at all is as good as a small one.
+    Where the mean is fixed it is no function of the user's, and has no priors.
     """
     scales = DataScales.of(data.time, data.flux, data.flux_err)
     parts = {"model": process.model}
     parts |= {f"terms.{name}": term for name, term in process.terms.items()}
     if not fixed_mean:
         parts["mean"] = process.mean
-    scale = scales.error
-    priors = {"jitter": dist.TruncatedCauchy(0.0, scale, low=0.0, high=1e3 * scale)}
+    priors = {"jitter": scales.jitter}
     for path, part in parts.items():
-        declares = isinstance(part, AbstractComponent) or path == "model"
-        own = part.default_priors(scales) if declares else priors_by_bounds(part)
-        priors |= {f"{path}.{name}": prior for name, prior in own.items()}
+        priors |= declared_priors(path, part, scales)
     return priors
+
+
+def declared_priors(path: str, part, scales: DataScales) -> dict:
+    """The default priors of what is at a path: its own, or what the bounds allow."""
+    declares = isinstance(part, AbstractComponent | SpotEvolutionModel)
+    own = part.default_priors(scales) if declares else priors_by_bounds(part)
+    return {f"{path}.{name}": prior for name, prior in own.items()}
 
 
 def short_names(paths) -> list[str]:
@@ -37,12 +40,12 @@ def short_names(paths) -> list[str]:
     return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]
 
 
-def choose_priors(process, data, given: Mapping, fixed_mean: bool) -> dict:
+def choose_priors(process, wide: Mapping, given: Mapping) -> dict:
     """The priors that were given and those of the other parameters that are free by default.
 
     Priors are given by name, by path, or by a tuple of these that share a value; None fixes. They
-    are returned by path, or by a tuple of paths, in the order of the model's parameters. With
-    ``fixed_mean`` the mean is no function of the user's, and has no priors.
+    are returned by path, or by a tuple of paths, in the order of the model's parameters. Those in
+    ``wide`` are the default ones, by path.
     """
     paths = [node.path for node in walk(process) if node.info is not None]
     short = dict(zip(short_names(paths), paths, strict=True))
@@ -54,7 +57,7 @@ def choose_priors(process, data, given: Mapping, fixed_mean: bool) -> dict:
     taken = {path for tied in named for path in tied}
     for path in taken:
         lookup_parameter(process, path)
-    chosen, wide = {}, default_priors(process, data, fixed_mean)
+    chosen = {}
     stellar = [f"model.{path}" for path in process.model.paths.values()]
     for path in [*stellar, *(path for path in paths if path not in stellar)]:
         for tied, prior in named.items():

@@ -17,12 +17,14 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 from pytreefit.extend import as_mapping, as_whole_numbers, check_kind
 
 from ..kernel.analytic import AnalyticKernel
+from ..kernel.covariance import Tables, kernel_error
 from ..kernel.terms import AbstractTerm
 from ..star.model import SpotEvolutionModel
 
@@ -73,6 +75,18 @@ class Process(Model):
         if self.mean is None:
             return jnp.zeros_like(time)
         return jnp.broadcast_to(jnp.asarray(self.mean(time), time.dtype), time.shape)
+
+    def white_variance(self, instrument=None) -> Float[Array, ""]:
+        """Variance of the white noise beyond the stated errors; a light curve has one."""
+        del instrument
+        return self.jitter**2
+
+    def tables(self, data, reach: float, tolerance: float) -> Tables:
+        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
+        time, flux, error = (np.asarray(array, float) for array in data.measured())
+        noise = error**2 + float(self.jitter) ** 2
+        fine = kernel_error(time, noise, float(np.var(flux)), reach, tolerance)
+        return Tables(*(jnp.asarray(x, data.time.dtype) for x in (fine, tolerance)), data.epoch)
 
     def spot_kernel(self) -> AnalyticKernel:
         """The covariance of the spots."""

@@ -1,33 +1,29 @@
 """The Gaussian process of a spotted star's light curve: likelihood, posterior, predictions."""
 
-import time as clock
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Posterior, jit
+from pytreefit import Posterior
 from pytreefit.extend import as_data, as_mapping, as_number, is_traced
 
 from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
 from ..solvers import AbstractSolver, prepared
 from ..star.model import SpotEvolutionModel
+from .abstract import AbstractGP
 from .data import LightCurve, warn_of_float32
 from .explain import explain
-from .leave_one_out import LeaveOneOut, leave_one_out
 from .mean import ConstantMean
-from .prediction import Prediction, draw, first_of, offsets, predict, prior_moments
-from .priors import choose_priors, priors_by_path, short_names
+from .prediction import Prediction, draw, predict, prior_moments
+from .priors import choose_priors, default_priors, priors_by_path
 from .process import Process, checked_terms
 
 
-class GPSolver(eqx.Module):
+class GPSolver(AbstractGP):
     r"""The Gaussian process of one light curve, ready to evaluate, fit, sample and predict.
 
     .. math::
@@ -136,7 +132,8 @@ class GPSolver(eqx.Module):
             orders=orders,
         )
         given = as_mapping("priors", priors)
-        chosen = choose_priors(process, data, given, fixed_mean=not callable(mean))
+        wide = default_priors(process, data, fixed_mean=not callable(mean))
+        chosen = choose_priors(process, wide, given)
         self.data, self.tolerance = data, float(tolerance)
         by_path = priors_by_path(process, chosen)
         made = prepared(solver, data, process, by_path, self.tolerance)
@@ -152,131 +149,6 @@ class GPSolver(eqx.Module):
         several = data.n_segments > 1 if offsets is None else offsets
         labels = data.segment if several else None
         return cls(data.time, data.flux, data.flux_err, model, offsets=labels, **kwargs)
-
-    @property
-    def solver(self) -> AbstractSolver:
-        """What evaluates the likelihood."""
-        return self.posterior.log_likelihood.__self__  # pyright: ignore[reportFunctionMemberAccess]
-
-    @property
-    def process(self) -> Process:
-        """Star, mean, terms and white noise at the parameters that it was made with."""
-        return self.posterior.model  # pyright: ignore[reportReturnType]
-
-    @property
-    def param_keys(self) -> tuple[str, ...]:
-        """Short names of the free parameters, in the order of parameter vectors."""
-        return tuple(short_names(self.posterior.names))
-
-    def values(self, theta=None) -> dict[str, Array]:
-        """Values of the free parameters by path.
-
-        Parameters
-        ----------
-        theta
-            None for those of the model, a vector in the order of `param_keys`, or a mapping from
-            names or paths (what it leaves out stays as in the model).
-        """
-        posterior = self.posterior
-        if theta is None:
-            return posterior.initial
-        if isinstance(theta, Mapping):
-            paths = dict(zip(self.param_keys, posterior.names, strict=True))
-            given = {paths.get(name, name): value for name, value in theta.items()}
-            unknown = [name for name in given if name not in posterior.names]
-            if unknown:
-                raise ValueError(
-                    f"{unknown[0]!r} is not a free parameter; these are: "
-                    f"{', '.join(self.param_keys)}."
-                )
-            return {
-                name: jnp.asarray(given.get(name, start), start.dtype)
-                for name, start in posterior.initial.items()
-            }
-        theta = jnp.asarray(theta, jnp.result_type(float))
-        if theta.shape != (len(posterior.names),):
-            raise ValueError(
-                f"theta has shape {theta.shape}, but there are {len(posterior.names)} free "
-                f"parameters: {', '.join(self.param_keys)}."
-            )
-        return dict(zip(posterior.names, theta, strict=True))
-
-    def process_at(self, theta=None) -> Any:
-        """The `Process` with other values of the free parameters, see `values`."""
-        return self.posterior.model_at(self.values(theta))
-
-    def at(self, theta) -> Self:
-        """The same process with other values of the free parameters, from which it then starts.
-
-        The solver stays as it was made, see `remade_at`.
-        """
-        return eqx.tree_at(lambda gp: gp.posterior.model, self, self.process_at(theta))
-
-    def remade_at(self, theta) -> Self:
-        """The same with other values of the free parameters, and its solver made for these."""
-        process = self.process_at(theta)
-        free = zip(self.posterior.paths, self.posterior.priors.values(), strict=True)
-        priors = {path: prior for tied, prior in free for path in tied}
-        solver = type(self.solver).prepare(self.data, process, priors, self.tolerance)
-        return self.with_solver(solver).at(theta)
-
-    def with_solver(self, solver: AbstractSolver) -> Self:
-        """The same with another prepared solver of the same data."""
-        return eqx.tree_at(lambda gp: gp.posterior.log_likelihood, self, solver.log_likelihood)
-
-    def log_likelihood(self, theta=None) -> Float[Array, ""]:
-        """Logarithm of the likelihood, free columns integrated out; see `values` for ``theta``.
-
-        Raises
-        ------
-        ValueError
-            If the covariance is not positive definite to rounding.
-        """
-        value = _log_likelihood(self.posterior, self.values(theta))
-        if is_traced(value):
-            return value
-        if not np.isfinite(value):
-            raise ValueError(explain(self.solver, self.process_at(theta), self.data))
-        if remark := self.solver.remark(self.process_at(theta)):
-            warnings.warn(remark, stacklevel=2)
-        return value
-
-    def likelihood_error(self, theta=None) -> Float[Array, ""]:
-        """Estimate of the error of `log_likelihood`.
-
-        That of the kernel's table, and for approximate solvers the mean plus at least three
-        standard deviations of theirs, for data that are a draw of the process. Between parameter
-        values that are near to each other much of it is common.
-        """
-        return self.solver.error(self.process_at(theta))
-
-    def log_posterior(self, theta=None) -> Float[Array, ""]:
-        """Logarithm of likelihood times prior density of the physical parameters."""
-        return _log_posterior(self.posterior, self.values(theta))
-
-    def neg_log_posterior(self, theta=None) -> Float[Array, ""]:
-        """Minus `log_posterior`, for minimisers."""
-        return -self.log_posterior(theta)
-
-    def grad_log_posterior(self, theta=None) -> Float[Array, "p"]:
-        """Gradient of `log_posterior` in the order of `param_keys`."""
-        return self.value_and_grad_log_posterior(theta)[1]
-
-    def grad_neg_log_posterior(self, theta=None) -> Float[Array, "p"]:
-        """Minus `grad_log_posterior`."""
-        return -self.grad_log_posterior(theta)
-
-    def value_and_grad_log_posterior(self, theta=None):
-        """`log_posterior` and `grad_log_posterior` at the cost of the latter."""
-        value, gradient = _value_and_gradient(self.posterior, self.values(theta))
-        return value, jnp.stack([gradient[name] for name in self.posterior.names])
-
-    def build_jax(self) -> Self:
-        """Compile the log posterior and its gradient now; says how long it took, returns itself."""
-        began = clock.perf_counter()
-        jax.block_until_ready((self.log_posterior(), self.grad_log_posterior()))
-        print(f"JAX log posterior compiled in {clock.perf_counter() - began:.2f}s")
-        return self
 
     def predict(
         self, t=None, theta=None, *, parts: Sequence[str] | None = None, return_cov: bool = False
@@ -313,32 +185,6 @@ class GPSolver(eqx.Module):
             wanted = as_data("t", t, "d", ndim=1) - float(self.data.epoch)
         return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
-    def leave_one_out(self, theta=None) -> LeaveOneOut:
-        r"""Each point predicted from all the others, free columns integrated out.
-
-        .. math::
-            \mu_i = y_i - \frac{[P (y - m)]_i}{P_{ii}}, \qquad \sigma_i^2 = \frac{1}{P_{ii}}
-
-        with :math:`P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1}`, at about the cost of a
-        gradient with the exact solvers, and of a prediction at all points with the others. The
-        points are in the order of `data`; for ``theta`` see `values`, for the result `LeaveOneOut`.
-
-        Raises
-        ------
-        ValueError
-            If the covariance is not positive definite to rounding, or beyond the solver's reach.
-
-        Notes
-        -----
-        Sundararajan & Keerthi (2001, Neural Computation 13, 1103); Rasmussen & Williams (2006),
-        equations 5.10 to 5.12; with free columns the limit of a wide prior of their amplitudes.
-        """
-        process = self.process_at(theta)
-        found = leave_one_out(self.solver, process)
-        if not is_traced(found.variance) and np.isnan(found.variance).any():
-            raise ValueError(explain(self.solver, process, self.data))
-        return LeaveOneOut(*first_of(self.data.time.size, *found))
-
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
         """Light curves drawn from the process at times ``t`` (m,), without the data.
 
@@ -351,17 +197,8 @@ class GPSolver(eqx.Module):
         """Light curves drawn from the process at times ``t`` (m,), given the data."""
         return draw(self.predict(t, theta, return_cov=True), key, n)
 
-    def offset_estimates(self, theta=None) -> tuple[Float[Array, "c"], Float[Array, "c c"]]:
-        """Mean and covariance of the free columns' amplitudes, given the data."""
-        amplitudes, normal = offsets(self.solver, self.process_at(theta))
-        return amplitudes, jnp.linalg.inv(normal)
-
-    def __repr__(self) -> str:
-        """Number of points, the solver and the free parameters."""
-        return (
-            f"GPSolver({self.data.time.size} points, {self.solver!r}, "
-            f"free: {', '.join(self.param_keys)})"
-        )
+    def _explain(self, process):
+        return explain(self.solver, process, self.data)
 
 
 def _as_mean(mean: Any) -> Any:
@@ -371,23 +208,3 @@ def _as_mean(mean: Any) -> Any:
     if isinstance(mean, type) or not callable(mean):
         return ConstantMean(as_number("mean", mean))
     return mean
-
-
-@jit
-def _log_likelihood(posterior, values):
-    return posterior.log_likelihood_of(posterior.model_at(values))
-
-
-def density(values, posterior):
-    """Logarithm of likelihood times prior density of the physical parameters."""
-    return posterior.log_likelihood_of(posterior.model_at(values)) + posterior.log_prior(values)
-
-
-@jit
-def _log_posterior(posterior, values):
-    return density(values, posterior)
-
-
-@jit
-def _value_and_gradient(posterior, values):
-    return jax.value_and_grad(density)(values, posterior)

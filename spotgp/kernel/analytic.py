@@ -21,14 +21,14 @@ from .loops import sum_at_rows
 from .trig import cos_sin
 
 # lags that are averaged over latitude at a time: what is in work then stays in the cache
-_CHUNK = 128
+CHUNK = 128
 PART_NODES = 16  # of latitude, on each panel, in each part of an average
 _MOST_NODES = 4096
 _NODES_A, _NODES_B = 0.8, 0.4  # found by comparison with many more of them
 _LAGS = 33  # at which the envelope's autocorrelation is looked at
 _LATITUDES = 65  # at which the fastest and the slowest rotation are looked for
 _SPECTRAL_NODES = 512  # for spectra, where none are named
-_ACCURACY = 5e-8  # of a kernel that chooses its nodes, relative to the variance
+ACCURACY = 5e-8  # of a kernel that chooses its nodes, relative to the variance
 # harmonics beyond it hold less than 1e-5 of a spectrum's peak
 _HIGHEST_ORDER = 40
 
@@ -112,11 +112,11 @@ def average_at_rows(model: SpotEvolutionModel, orders, parts, number, rows):
 
 def latitude_average(model: SpotEvolutionModel, lag, orders, nodes: int | None):
     """`average_at_rows` at lags of shape (n,), with a number of nodes, or as many as it takes."""
-    size = min(lag.size, _CHUNK)
+    size = min(lag.size, CHUNK)
     chunks = -(-lag.size // max(size, 1))
     rows = jnp.pad(lag, (0, chunks * size - lag.size)).reshape(chunks, size)
     if nodes is None:
-        parts = latitude_parts(model, jnp.max(jnp.abs(lag), initial=0.0), _ACCURACY)
+        parts = latitude_parts(model, jnp.max(jnp.abs(lag), initial=0.0), ACCURACY)
         return average_at_rows(model, orders, parts, chunks, rows).reshape(-1)[: lag.size]
     phi, weight = latitude_rule(model.latitude, model.visibility.panels(), nodes)
     mean = jax.checkpoint(_curve_of(model, orders, phi, weight))
@@ -264,7 +264,7 @@ def _on_lags(function, kernel, lag):
     if is_traced(lag):
         return function(kernel, jnp.ravel(lag).astype(dtype)).reshape(lag.shape)
     lag = as_data("lag", lag, "d").astype(dtype)
-    size = max(_CHUNK, 1 << (max(lag.size, 1) - 1).bit_length())
+    size = max(CHUNK, 1 << (max(lag.size, 1) - 1).bit_length())
     padded = np.zeros(size, dtype)
     padded[: lag.size] = lag.ravel()
     return _compiled(function, kernel, padded)[: lag.size].reshape(lag.shape)

@@ -1,7 +1,9 @@
 """What fills the covariance matrices of a light curve: tables of its process."""
 
+import abc
+import dataclasses
 import math
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -16,7 +18,7 @@ from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
 # error of a kernel relative to its variance, or less where that costs too much in a likelihood:
 _ERROR = 5e-7
 _SHARE = 0.14  # of the tolerance, by which the kernel's error may change a log-likelihood
-_FEWEST, _MOST = 512, 16384  # knots
+_FEWEST, MOST = 512, 16384  # knots
 _ROUGH = 256.0  # times the error: a quarter of the knots
 _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _ERROR
 
@@ -72,8 +74,55 @@ def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -
     return min(_ERROR, bearable)
 
 
-class Tables(eqx.Module):
-    """Makes the tables of a process at any parameters, each as fine as its error asks for.
+class AbstractTables(eqx.Module):
+    """Makes the tables of a process at any parameters, each as fine as its error asks for."""
+
+    error: eqx.AbstractVar[Float[Array, ""]]
+    tolerance: eqx.AbstractVar[Float[Array, ""]]
+    epoch: eqx.AbstractVar[Float[Array, ""]]
+    most: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def covariance(self, process, reach, parts=None) -> Any:
+        """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
+
+        Its ``block(t1, t2)`` is the covariance matrix of two sets of times. With ``parts`` only
+        these are included.
+        """
+
+    def finer(self) -> Self:
+        """Tables of twice as many knots and nodes of latitude."""
+        return dataclasses.replace(self, error=self.error / 16.0, most=2 * self.most)
+
+    def rough(self) -> Self:
+        """Tables of a quarter of the knots and nodes, for searches far from the data."""
+        return dataclasses.replace(self, error=_ROUGH * self.error)
+
+    def _wanted(self, model, reach):
+        """Knots that keep the error."""
+        turns = rotation_range(model)[1] * reach / (2.0 * math.pi)
+        return _PER_TURN * turns * (_ERROR / self.error) ** 0.25
+
+    def enough(self, process, reach) -> Bool[Array, ""]:
+        """Whether a table for lags up to ``reach`` days has as many knots as it needs."""
+        support = jnp.asarray(process.support(), self.error.dtype)
+        return self._wanted(process.model, jnp.minimum(support, reach)) <= self.most
+
+    def _knots(self, model, reach):
+        """Knots per square root of a day, the number of rows in use, and the rows of lags."""
+        knots = jnp.clip(_rounded_up(self._wanted(model, reach), 2.0), _FEWEST, self.most)
+        scale = (knots - 1.0) / jnp.sqrt(reach)
+        return scale, jnp.ceil((knots + MARGIN) / ROW).astype(int), knots_at(scale, self.most)
+
+    def _reaches(self, process, reach):
+        """The lag that is asked for, rounded up, the kernel's support, and the smaller of both."""
+        reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
+        support = jnp.asarray(process.model.envelope.kernel_support(), reach.dtype)
+        return reach, support, _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
+
+
+class Tables(AbstractTables):
+    """The tables of a light curve's process.
 
     Parameters
     ----------
@@ -91,15 +140,7 @@ class Tables(eqx.Module):
     error: Float[Array, ""]
     tolerance: Float[Array, ""]
     epoch: Float[Array, ""]
-    most: int = eqx.field(static=True, default=_MOST)
-
-    def finer(self) -> "Tables":
-        """Tables of twice as many knots and nodes of latitude."""
-        return Tables(self.error / 16.0, self.tolerance, self.epoch, 2 * self.most)
-
-    def rough(self) -> "Tables":
-        """Tables of a quarter of the knots and nodes, for searches far from the data."""
-        return Tables(_ROUGH * self.error, self.tolerance, self.epoch, self.most)
+    most: int = eqx.field(static=True, default=MOST)
 
     def covariance(self, process, reach, parts=None):
         """What fills covariance matrices of times whose lags do not exceed ``reach`` days.
@@ -108,11 +149,9 @@ class Tables(eqx.Module):
         two sets of times. With ``parts`` only these are included, ``"spots"`` and the terms' names.
         """
         terms = {k: v for k, v in process.terms.items() if parts is None or k in parts}
-        reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
+        reach, support, inner = self._reaches(process, reach)
         if parts is not None and "spots" not in parts:
             return self._table(process, terms, reach, spots=False)
-        support = jnp.asarray(process.model.envelope.kernel_support(), reach.dtype)
-        inner = _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
         if process.amplitude is not None:
             rest = self._table(process, terms, reach, spots=False) if terms else None
             spots = self._table(process, {}, inner, cut=support, unit=True)
@@ -121,34 +160,22 @@ class Tables(eqx.Module):
             return self._table(process, terms, reach)
         return self._table(process, {}, inner, cut=support)
 
-    def _wanted(self, model, reach):
-        """Knots that keep the error."""
-        turns = rotation_range(model)[1] * reach / (2.0 * math.pi)
-        return _PER_TURN * turns * (_ERROR / self.error) ** 0.25
-
-    def enough(self, process, reach) -> Bool[Array, ""]:
-        """Whether a table for lags up to ``reach`` days has as many knots as it needs."""
-        support = jnp.asarray(process.support(), self.error.dtype)
-        return self._wanted(process.model, jnp.minimum(support, reach)) <= self.most
-
     def _table(self, process, terms, reach, *, spots=True, cut=math.inf, unit=False) -> KernelTable:
         model = process.model
-        knots = jnp.clip(_rounded_up(self._wanted(model, reach), 2.0), _FEWEST, self.most)
-        scale = (knots - 1.0) / jnp.sqrt(reach)
-        rows = knots_at(scale, self.most)
-        number = jnp.ceil((knots + MARGIN) / ROW).astype(int)
+        scale, number, rows = self._knots(model, reach)
         values = jnp.zeros_like(rows)
         if spots:
             latitudes = latitude_parts(model, reach, self.error)
             values = average_at_rows(model, process.orders, latitudes, number, rows)
-            values = values * sum_at_rows(_of_envelope, model.envelope, 1, number, rows)
+            values = values * sum_at_rows(of_envelope, model.envelope, 1, number, rows)
             values = values if unit else model.variance * values
         if terms:
             values = values + sum_at_rows(_of_terms, terms, 1, number, rows)
         return tabulate(values, scale, cut)
 
 
-def _of_envelope(envelope, k):
+def of_envelope(envelope, k):
+    """The envelope's autocorrelation, for `sum_at_rows`."""
     del k
     return envelope.R_Gamma
 

@@ -12,27 +12,31 @@ import jax
 import jax.numpy as jnp
 
 
-def sum_at_rows(prepare: Callable, arguments, parts, number, rows):
+def sum_at_rows(prepare: Callable, arguments, parts, number, rows, several: tuple[int, ...] = ()):
     """The sum over k of ``prepare(arguments, k)(row)`` at the first rows, and zeros at the others.
 
     The k are the first ``parts`` integers from 0, the rows the first ``number`` of ``rows``, which
-    has shape (r, n); both may be traced. Derivatives are those with respect to the floating-point
-    arrays of ``arguments``, any PyTree.
+    has shape (r, n); both may be traced. Of functions with several values, shape ``(*several, n)``
+    at a row, it has the shape ``(r, *several, n)``. Derivatives are those with respect to the
+    floating-point arrays of ``arguments``, any PyTree.
     """
     arrays, rest = eqx.partition(arguments, eqx.is_inexact_array)
     others, static = eqx.partition(rest, eqx.is_array)
-    return _rows((prepare, static), arrays, (others, parts, number, jax.lax.stop_gradient(rows)))
+    return _rows(
+        (prepare, static, several), arrays, (others, parts, number, jax.lax.stop_gradient(rows))
+    )
 
 
 def _value(how, arrays, fixed):
-    (prepare, static), (others, parts, number, rows) = how, fixed
+    (prepare, static, several), (others, parts, number, rows) = how, fixed
     arguments = eqx.combine(arrays, others, static)
 
     def part(k, total):
         function = prepare(arguments, k)
         return jax.lax.fori_loop(0, number, lambda j, t: t.at[j].add(function(rows[j])), total)
 
-    return jax.lax.fori_loop(0, parts, part, jnp.zeros_like(rows))
+    start = jnp.zeros((rows.shape[0], *several, rows.shape[1]), rows.dtype)
+    return jax.lax.fori_loop(0, parts, part, start)
 
 
 _rows = jax.custom_vjp(_value, nondiff_argnums=(0,))
@@ -43,7 +47,7 @@ def _forward(how, arrays, fixed):
 
 
 def _backward(how, saved, cotangent):
-    (prepare, static), (arrays, fixed) = how, saved
+    (prepare, static, _), (arrays, fixed) = how, saved
     others, parts, number, rows = fixed
     plus = functools.partial(jax.tree.map, jnp.add)
 

@@ -52,7 +52,7 @@ class KernelTable(eqx.Module):
         lag = jnp.abs(t1[:, None] - t2[None, :])
         index, u = self._position(lag)
         weights = jnp.where(lag <= self.cut, matrix, 0.0) / 6.0
-        more = _transposed(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
+        more = transposed(index.ravel(), u.ravel(), weights.ravel(), self.coefficients)
         return eqx.tree_at(lambda table: table.coefficients, total, total.coefficients + more)
 
 
@@ -64,12 +64,12 @@ def _taps(u, weight):
 
 
 @jax.custom_jvp
-def _transposed(index, u, weights, like):
+def transposed(index, u, weights, like):
     """The transpose of the look-up: linear in the weights, at places that do not change."""
     return _accumulate(index, u, weights, like)
 
 
-@_transposed.defjvp
+@transposed.defjvp
 def _transposed_jvp(primals, tangents):
     index, u, weights, like = primals
     return _accumulate(index, u, weights, like), _accumulate(index, u, tangents[2], like)
@@ -110,11 +110,22 @@ def tabulate(values, scale, cut) -> KernelTable:
     margin; ``scale`` is the number of knots per square root of a day. Beyond the lag ``cut``, which
     may be infinite, the kernel is 0. Derivatives go through the coefficients.
     """
+    c = spline_coefficients(values.reshape(1, -1))[0]
+    return KernelTable(c, cubics_of(c), scale, jax.lax.stop_gradient(jnp.asarray(cut, scale.dtype)))
+
+
+def spline_coefficients(values):
+    """Coefficients of the cubic B-splines through values that are even at the first, (k, knots)."""
     half = _TAPS.size // 2
-    values = values.ravel()
-    mirrored = jnp.concatenate([values[half + 1 : 0 : -1], values, jnp.zeros_like(values[:half])])
-    c = jnp.convolve(mirrored, jnp.asarray(_TAPS, values.dtype), mode="valid")
-    c0, c1, c2, c3 = (c[k : c.size - 3 + k] for k in range(4))
+    past = jnp.zeros_like(values[:, :half])
+    mirrored = jnp.concatenate([values[:, half + 1 : 0 : -1], values, past], axis=1)
+    # one after the other, so that it is a single convolution
+    found = jnp.convolve(mirrored.ravel(), jnp.asarray(_TAPS, values.dtype), mode="same")
+    return found.reshape(mirrored.shape)[:, half:-half]
+
+
+def cubics_of(c):
+    """The polynomials between knots from the coefficients, whose last axis is that of the knots."""
+    c0, c1, c2, c3 = (c[..., k : c.shape[-1] - 3 + k] for k in range(4))
     cubic = (c0 + 4.0 * c1 + c2, 3.0 * (c2 - c0), 3.0 * (c0 - 2.0 * c1 + c2), c3 - c0)
-    cubics = jnp.stack([*cubic[:3], cubic[3] + 3.0 * (c1 - c2)], axis=1) / 6.0
-    return KernelTable(c, cubics, scale, jax.lax.stop_gradient(jnp.asarray(cut, scale.dtype)))
+    return jnp.stack([*cubic[:3], cubic[3] + 3.0 * (c1 - c2)], axis=-1) / 6.0

@@ -24,7 +24,7 @@ from pytreefit import jit
 
 from ..gp.data import LightCurve
 from ..gp.process import Process
-from ..kernel.covariance import Tables
+from ..kernel.covariance import AbstractTables
 from .information import Information, marginal
 from .points import Points
 
@@ -59,7 +59,7 @@ class AbstractSolver(eqx.Module):
     # whether the likelihood has an error beside that of the kernel's table
     approximate: ClassVar[bool] = False
     points: eqx.AbstractVar[Points]
-    tables: eqx.AbstractVar[Tables]
+    tables: eqx.AbstractVar[AbstractTables]
 
     @classmethod
     @abc.abstractmethod
@@ -119,7 +119,8 @@ class AbstractSolver(eqx.Module):
         process
             The process.
         times
-            Days since the data's epoch, shape (m,), in any order.
+            Days since the data's epoch, shape (m,), in any order; for data of several channels
+            a `Place`.
         parts
             Names of the processes to predict; None is all.
         full
@@ -128,7 +129,8 @@ class AbstractSolver(eqx.Module):
 
     def covered(self, process: Process) -> Bool[Array, ""]:
         """Whether the solver was made for these parameters."""
-        return jnp.ones_like(process.jitter, bool)
+        del process
+        return jnp.ones((), bool)
 
     @abc.abstractmethod
     def leave_one_out(self, process: Process):
@@ -255,9 +257,8 @@ class AbstractFactorSolver(AbstractSolver):
 
     def condition(self, process, times, parts=None, full=False):
         factor, solved, products = self._products(process)
-        both = jnp.concatenate([times, self.points.time])
-        covariance = self.tables.covariance(process, jnp.max(both) - jnp.min(both), parts)
-        cross = covariance.block(self.points.time, times) * self.points.real[:, None]
+        covariance = self.tables.covariance(process, self.points.reach(times), parts)
+        cross = covariance.block(self.points.place, times) * self.points.real[:, None]
         reduction = factor.solve(cross)
         if full:
             variance = covariance.block(times, times) - cross.T @ reduction
@@ -273,5 +274,10 @@ class AbstractFactorSolver(AbstractSolver):
 
 
 def variances(covariance, times):
-    """The diagonal of the covariance matrix of times."""
-    return jax.vmap(lambda t: covariance.block(t[None], t[None])[0, 0])(times)
+    """The diagonal of the covariance matrix of places."""
+
+    def variance(place):
+        one = jax.tree.map(lambda leaf: leaf[None], place)
+        return covariance.block(one, one)[0, 0]
+
+    return jax.vmap(variance)(times)

@@ -39,9 +39,12 @@ from .information import Information, marginal
 
 
 class Blocks(NamedTuple):
-    """Data laid in tiles; padding has ``real`` 0."""
+    """Data laid in tiles; padding has ``real`` 0.
 
-    time: Float[Array, "tiles size"]
+    The place of a point is its time, or a PyTree of arrays that the covariance understands.
+    """
+
+    place: Any
     real: Float[Array, "tiles size"]
     variance: Float[Array, "tiles size"]
     residual: Float[Array, "tiles size"]
@@ -60,10 +63,18 @@ def _solve(lower, right, transpose=False):
     return triangular_solve(lower, right, left_side=True, lower=True, transpose_a=transpose)
 
 
+def _flat(place):
+    return jax.tree.map(jnp.ravel, place)
+
+
+def _first(place):
+    return jax.tree.map(lambda leaf: leaf[0], place)
+
+
 def _column_of(covariance, panel: Blocks):
     """Covariance of the first tile with each of a panel, shape (points of the panel, size)."""
-    time, real = panel.time.ravel(), panel.real.ravel()
-    return covariance.block(time, panel.time[0]) * (real[:, None] * panel.real[0][None, :])
+    both = panel.real.ravel()[:, None] * panel.real[0][None, :]
+    return covariance.block(_flat(panel.place), _first(panel.place)) * both
 
 
 def _panels(blocks: Blocks, band: int):
@@ -72,7 +83,8 @@ def _panels(blocks: Blocks, band: int):
     def extend(leaf, mode="constant"):
         return jnp.pad(leaf, ((0, band),) + ((0, 0),) * (leaf.ndim - 1), mode)
 
-    wide = jax.tree.map(extend, blocks)._replace(time=extend(blocks.time, "edge"))
+    places = jax.tree.map(lambda leaf: extend(leaf, "edge"), blocks.place)
+    wide = jax.tree.map(extend, blocks)._replace(place=places)
 
     def panel(j):
         return jax.tree.map(lambda leaf: dynamic_slice_in_dim(leaf, j, band + 1), wide)
@@ -88,7 +100,7 @@ def _decompose(matrix, block: Blocks):
 
 def _factor_of(covariance, blocks: Blocks, band: int):
     """The panels of the Cholesky factor, column after column, and ``band`` of zeros."""
-    tiles, size = blocks.time.shape
+    tiles, size = blocks.real.shape
     panel = _panels(blocks, band)
     if tiles == 1:
         return _decompose(_column_of(covariance, blocks), blocks)[None]
@@ -114,7 +126,7 @@ def _factor_of(covariance, blocks: Blocks, band: int):
         return panels.at[j].set(jnp.concatenate([lower, below])), rows
 
     # empty tiles at the end, of a light curve that was padded, stay the identity
-    panels = jnp.zeros((tiles + band, (band + 1) * size, size), blocks.time.dtype)
+    panels = jnp.zeros((tiles + band, (band + 1) * size, size), blocks.real.dtype)
     panels = panels.at[:tiles, :size].set(jnp.eye(size, dtype=panels.dtype))
     # the rows of the factor that are not complete, tile i at i modulo the band
     rows = jnp.zeros((band, size, band * size), panels.dtype)
@@ -187,7 +199,7 @@ def factorize(covariance, blocks: Blocks, band: int) -> Factor:
     Parameters
     ----------
     covariance
-        Anything with a method ``block(t1, t2)``, the covariance of two sets of times, and for
+        Anything with a method ``block(t1, t2)``, the covariance of two sets of places, and for
         derivatives ``pull(total, t1, t2, matrix)``, which adds to the cotangents of its leaves what
         those of a block make them.
     blocks
@@ -246,9 +258,9 @@ def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
     Any
         What the last call returned.
     """
-    size = blocks.time.shape[1]
-    identity = jnp.eye(size, dtype=blocks.time.dtype)
-    if blocks.time.shape[0] == 1:
+    size = blocks.real.shape[1]
+    identity = jnp.eye(size, dtype=blocks.real.dtype)
+    if blocks.real.shape[0] == 1:
         inverse = _solve(panels[0], identity)
         return visit(0, _solve(panels[0], inverse, transpose=True), carry)
     used = _number_in_use(blocks)
@@ -273,7 +285,7 @@ def fold_inverse(panels, blocks: Blocks, band: int, visit: Callable, carry):
         window = jax.lax.dynamic_update_slice(window, beside.T, (at, 0))
         return carry, window
 
-    window = jnp.zeros((band * size, band * size), blocks.time.dtype)
+    window = jnp.zeros((band * size, band * size), blocks.real.dtype)
     return jax.lax.fori_loop(0, used, step, (carry, window))[0]
 
 
@@ -296,7 +308,7 @@ def determinant(covariance: Any, blocks: Blocks, band: int):
 
 
 def _log_determinant(panels, blocks: Blocks):
-    tiles, size = blocks.time.shape
+    tiles, size = blocks.real.shape
     diagonal = jnp.diagonal(panels[:tiles, :size], axis1=1, axis2=2)
     return 2.0 * jnp.sum(jnp.log(diagonal))
 
@@ -323,12 +335,15 @@ def _backward(rest, band, saved, cotangents):
         return of_determinant * selected - before @ inverse[j].T
 
     total, variance = _pulled(eqx.combine(arrays, rest), blocks, band, panels, matrix)
-    return total, Blocks(
-        time=jnp.zeros_like(blocks.time),
-        real=jnp.zeros_like(blocks.real),
-        variance=variance * blocks.real,
-        residual=2.0 * weighted[..., 0] * blocks.real,
-        columns=2.0 * weighted[..., 1:] * blocks.real[..., None],
+    return (
+        total,
+        Blocks(
+            place=None,  # places are constants
+            real=jnp.zeros_like(blocks.real),
+            variance=variance * blocks.real,
+            residual=2.0 * weighted[..., 0] * blocks.real,
+            columns=2.0 * weighted[..., 1:] * blocks.real[..., None],
+        ),
     )
 
 
@@ -338,20 +353,19 @@ def _pulled(covariance, blocks: Blocks, band: int, panels, matrix: Callable):
     ``matrix`` makes those of block column j of the covariance from ``(j, selected)``, see
     `fold_inverse`.
     """
-    panel, size = _panels(blocks, band), blocks.time.shape[1]
+    panel, size = _panels(blocks, band), blocks.real.shape[1]
 
     def visit(j, selected, carry):
         total, variance = carry
         column = matrix(j, selected)
         twice = jnp.concatenate([column[:size], 2.0 * column[size:]])
         here = panel(j)
-        time, real = here.time.ravel(), here.real.ravel()
-        twice = twice * (real[:, None] * here.real[0][None, :])
-        total = covariance.pull(total, time, here.time[0], twice)
+        twice = twice * (here.real.ravel()[:, None] * here.real[0][None, :])
+        total = covariance.pull(total, _flat(here.place), _first(here.place), twice)
         return total, variance.at[j].set(jnp.diagonal(column[:size]))
 
     arrays, rest = eqx.partition(covariance, eqx.is_inexact_array)
-    start = eqx.combine(jax.tree.map(jnp.zeros_like, arrays), rest), jnp.zeros_like(blocks.time)
+    start = eqx.combine(jax.tree.map(jnp.zeros_like, arrays), rest), jnp.zeros_like(blocks.real)
     total, variance = fold_inverse(panels, blocks, band, visit, start)
     return eqx.filter(total, eqx.is_inexact_array), variance
 

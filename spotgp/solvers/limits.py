@@ -3,12 +3,9 @@
 import itertools
 import math
 
-import jax.numpy as jnp
-import numpy as np
-
 from pytreefit.extend import prior_limits
 
-from ..kernel.covariance import Tables, kernel_error
+from ..kernel.covariance import AbstractTables
 
 
 def limits_of(priors) -> dict[str, tuple[float, float]]:
@@ -37,12 +34,7 @@ def largest_jitter(process, priors) -> float:
     return limits_of(priors).get("jitter", (0.0, float(process.jitter)))[1]
 
 
-def tables_of(data, process, priors, tolerance: float) -> Tables:
+def tables_of(data, process, priors, tolerance: float) -> AbstractTables:
     """Tables of the kernel that are as fine as a tolerance of the log-likelihood asks for."""
-    time = np.asarray(data.time, float)
-    noise = np.asarray(data.flux_err, float) ** 2 + float(process.jitter) ** 2
     reach = min(data.span, largest_support(process, priors))
-    variance = float(np.var(np.asarray(data.flux, float)))
-    error = kernel_error(time, noise, variance, reach, tolerance)
-    error, tolerance = (jnp.asarray(x, data.time.dtype) for x in (error, tolerance))
-    return Tables(error, tolerance, data.epoch)
+    return process.tables(data, reach, tolerance)

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from ..kernel.place import Place, since_zero
 from .block import Blocks
 
 
@@ -22,6 +24,9 @@ class Points(NamedTuple):
         Free columns of the mean, shape (n, c); 0 everywhere in those that fill up.
     epoch
         Zero point of the times, days.
+    channel, instrument
+        Shape (n,): numbers of the channel and the instrument of each, for data of several channels;
+        None for a light curve.
     """
 
     time: Float[Array, "n"]
@@ -30,6 +35,18 @@ class Points(NamedTuple):
     real: Float[Array, "n"]
     columns: Float[Array, "n c"]
     epoch: Float[Array, ""]
+    channel: Int[Array, "n"] | None = None
+    instrument: Int[Array, "n"] | None = None
+
+    @property
+    def place(self):
+        """What the covariance is a function of: times, or the `Place` of each point."""
+        return self.time if self.channel is None else Place(self.time, self.channel)
+
+    def reach(self, place) -> Float[Array, ""]:
+        """The longest lag among these points and others."""
+        times = jnp.concatenate([place.time if isinstance(place, Place) else place, self.time])
+        return jnp.max(times) - jnp.min(times)
 
     @property
     def span(self) -> Float[Array, ""]:
@@ -38,11 +55,11 @@ class Points(NamedTuple):
 
     def residual(self, process) -> Float[Array, "n"]:
         """Fluxes less the mean function."""
-        return self.flux - process.mean_at(self.time + self.epoch)
+        return self.flux - process.mean_at(since_zero(self.place, self.epoch))
 
     def noise(self, process) -> Float[Array, "n"]:
         """Variances with the jitter."""
-        return self.variance + process.jitter**2
+        return self.variance + process.white_variance(self.instrument)
 
     def tiles(self, process, size: int) -> Blocks:
         """The data less the mean function, in as few tiles of some points as hold them all."""
@@ -54,7 +71,7 @@ class Points(NamedTuple):
             return wide.reshape((tiles, size, *values.shape[1:]))
 
         return Blocks(
-            time=cut(self.time, "edge"),
+            place=jax.tree.map(lambda leaf: cut(leaf, "edge"), self.place),
             real=cut(self.real),
             variance=cut(self.noise(process)),
             residual=cut(self.residual(process)),
@@ -64,11 +81,22 @@ class Points(NamedTuple):
     def widened(self, size: int, columns: int) -> "Points":
         """Filled up to more points and columns."""
         more, wider = size - self.time.size, columns - self.columns.shape[1]
+
         # by NumPy, for which a new length is no new program
-        own = [np.asarray(array) for array in self]
-        filled = [np.pad(array, (0, more), mode="edge") for array in own[:3]]
-        filled += [np.pad(own[3], (0, more)), np.pad(own[4], ((0, more), (0, wider)))]
-        return Points(*map(jnp.asarray, filled), self.epoch)
+        def filled(array, pad=((0, more),), **how):
+            return None if array is None else jnp.asarray(np.pad(np.asarray(array), pad, **how))
+
+        edge = {"mode": "edge"}
+        return Points(
+            time=filled(self.time, **edge),
+            flux=filled(self.flux, **edge),
+            variance=filled(self.variance, **edge),
+            real=filled(self.real),
+            columns=filled(self.columns, ((0, more), (0, wider))),
+            epoch=self.epoch,
+            channel=filled(self.channel, **edge),
+            instrument=filled(self.instrument, **edge),
+        )
 
 
 def rounded_up(number: int) -> int:
@@ -78,9 +106,13 @@ def rounded_up(number: int) -> int:
 
 
 def points_of(data, size: int | None = None) -> Points:
-    """The points of a `LightCurve`, filled up to a length; None is the next common one."""
-    time, flux, error = (np.asarray(array) for array in (data.time, data.flux, data.flux_err))
+    """The points of a `LightCurve`, filled up to a length; None is the next common one.
+
+    Those of `ChannelData` as well.
+    """
+    time, flux, error = (np.asarray(array) for array in data.measured())
     columns = data.columns().astype(time.dtype)
-    own = Points(time, flux, error**2, np.ones_like(time), columns, data.epoch)
+    labels = data.channel, data.instrument
+    own = Points(time, flux, error**2, np.ones_like(time), columns, data.epoch, *labels)
     number = time.size
     return own.widened(rounded_up(number) if size is None else size, own.columns.shape[1])

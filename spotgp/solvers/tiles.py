@@ -54,11 +54,10 @@ class AbstractTiles(AbstractSolver):
 
     def condition(self, process, times, parts=None, full=False):
         factor, blocks = self._factor(process), self._blocks(process)
-        both = jnp.concatenate([times, self.points.time])
-        covariance = self.tables.covariance(process, jnp.max(both) - jnp.min(both), parts)
+        covariance = self.tables.covariance(process, self.points.reach(times), parts)
         one = jax.vmap(lambda t, real: covariance.block(t, times) * real[:, None])
-        cross = one(blocks.time, blocks.real)
-        solved = forward_solve(factor.panels, cross).reshape(-1, times.size)
+        cross = one(blocks.place, blocks.real)
+        solved = forward_solve(factor.panels, cross).reshape(-1, cross.shape[-1])
         through = jnp.einsum("bsm,bsc->mc", cross, factor.inverse)
         if full:
             variance = covariance.block(times, times) - solved.T @ solved
@@ -68,12 +67,12 @@ class AbstractTiles(AbstractSolver):
 
     def leave_one_out(self, process):
         factor, blocks = self._factor(process), self._blocks(process)
-        size = blocks.time.shape[1]
+        size = blocks.real.shape[1]
 
         def visit(j, selected, diagonal):
             return diagonal.at[j].set(jnp.diagonal(selected[:size]))
 
-        start = jnp.ones_like(blocks.time)
+        start = jnp.ones_like(blocks.real)
         diagonal = fold_inverse(factor.panels, blocks, self.layout.band, visit, start)
         flat = factor.inverse[..., 1:].reshape(start.size, -1)
         projected = factor.information.solve(flat.T)

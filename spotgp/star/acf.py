@@ -162,9 +162,7 @@ def _mean_jvp(primals, tangents):
     What XLA makes of the transposed sums of products, sample by sample, is ten times slower.
     """
     curve, weight, omega, lags = primals
-    curve_dot, weight_dot, omega_dot, lags_dot = (
-        jax.tree.map(_none_if_zero, dot, is_leaf=_is_zero) for dot in tangents
-    )
+    curve_dot, weight_dot, omega_dot, lags_dot = (none_if_zero(dot) for dot in tangents)
     angle = omega[:, None] * lags[None, :]
     value, slope = jax.jvp(curve, (angle,), (jnp.ones_like(angle),))
     turned = weight[:, None] * slope
@@ -186,12 +184,13 @@ def _mean_jvp(primals, tangents):
 _mean.defjvp(_mean_jvp, symbolic_zeros=True)
 
 
-def _is_zero(dot):
-    return isinstance(dot, jax.custom_derivatives.SymbolicZero)
+def none_if_zero(dot):
+    """A tangent, with None in the place of leaves that are known to be 0."""
 
+    def is_zero(leaf):
+        return isinstance(leaf, jax.custom_derivatives.SymbolicZero)
 
-def _none_if_zero(dot):
-    return None if _is_zero(dot) else dot
+    return jax.tree.map(lambda leaf: None if is_zero(leaf) else leaf, dot, is_leaf=is_zero)
 
 
 def window_autocorrelation(q: Sequence[Array], window: Window) -> WindowedCurve:

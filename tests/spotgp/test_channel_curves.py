@@ -6,23 +6,18 @@ import numpy as np
 import pytest
 
 import spotgp
+from spotgp import channel_curves, simulate_channels
 from spotgp.simulation.cap_integral import Direction, cap_integral
-from spotgp.simulation.channels import (
-    channel_curves,
-    flux_weight,
-    indicator_weight,
-    simulate_channels,
-    velocity_weight,
-)
 from spotgp.star.cap_light import cap_light
 
 U1, U2 = 0.4, 0.2
 V_EQ, CONTRAST, CONVECTIVE, SCALE = 2000.0, 0.8, 350.0, 3.0
+LIMB = spotgp.QuadraticLimbDarkening(U1, U2)
 CHANNELS = {
-    "flux": flux_weight(0.7, U1, U2),
-    "rv": velocity_weight(V_EQ, CONTRAST, CONVECTIVE, U1, U2),
-    "rotation": velocity_weight(V_EQ),
-    "indicator": indicator_weight(SCALE, U1, U2),
+    "flux": spotgp.FluxBand(0.7, LIMB),
+    "rv": spotgp.RadialVelocity(V_EQ, contrast=CONTRAST, convective=CONVECTIVE, limb=LIMB),
+    "rotation": spotgp.RadialVelocity(V_EQ),  # on the star's uniform disk
+    "indicator": spotgp.ActivityIndicator(SCALE, LIMB),
 }
 T = np.linspace(-6.0, 6.0, 40)
 
@@ -149,7 +144,7 @@ def test_flux_is_the_light_curve():
     t = np.linspace(0.0, 60.0, 150)
     key = jax.random.key(1)
     options = {"nspot_rate": 0.5, "alpha_max": 0.15, "fspot": 0.3}
-    weights = {"flux": flux_weight(1.0, U1, U2), "rv": CHANNELS["rv"]}
+    weights = {"flux": spotgp.FluxBand(), "rv": CHANNELS["rv"]}
     curves = simulate_channels(model, key, t, weights, 2, **options)
     flux = spotgp.simulate(model, key, t, 2, **options)
     assert float(jnp.std(flux)) > 1e-3
@@ -166,7 +161,7 @@ def test_gradients():
     t = np.array([-2.0, 0.0, 0.7, 1.3, 2.1])
 
     def loss(inc, kappa, peq, alpha, v_eq, longitude):
-        weight = {"rv": velocity_weight(v_eq, 0.8, 350.0, U1, U2)}
+        weight = {"rv": CHANNELS["rv"].set({"rotation.v_eq": v_eq})}
         moved = {"alpha_max": alpha * spots.alpha_max, "longitude": longitude + spots.longitude}
         rv = channel_curves(star(inc, kappa, peq, 2.0), spots.set(moved), t, weight)["rv"]
         return jnp.sum(rv**2)
@@ -183,7 +178,7 @@ def test_gradients():
 
 def test_a_weight_of_a_user():
     spots = spotgp.Spots([0.0], [0.2], [0.5], [0.1], [1.0])
-    own = {"bisector": lambda mu, v: -mu * (V_EQ * v) ** 3}
+    own = {"bisector": lambda mu, x: -mu * (V_EQ * np.sin(1.1) * x) ** 3}
     got = float(channel_curves(star(kappa=0.0), spots, np.zeros(1), own)["bisector"][0])
     v = V_EQ * np.sin(1.1) * np.cos(0.2) * np.sin(0.5)
     mu = np.cos(1.1) * np.sin(0.2) + np.sin(1.1) * np.cos(0.2) * np.cos(0.5)
@@ -194,11 +189,23 @@ def test_a_weight_of_a_user():
     ("changes", "message"),
     [
         ({"channels": {}}, "channels is empty"),
-        ({"channels": {"flux": 1.0}}, r"channels\['flux'\] = 1.0 is no function"),
+        ({"channels": {"flux": 1.0}}, r"channels\['flux'\] = 1.0 is no channel"),
         ({"channels": 3}, "channels is a int"),
         ({"spots": None}, "spots"),
         ({"model": 1.0}, "model"),
         ({"t": [np.nan]}, "t holds"),
+        (
+            {
+                "model": star().set(
+                    {
+                        "visibility": spotgp.FourParameterVisibilityFunction(
+                            5.0, 0.3, 1.1, a1=0.4, a2=0.2, a3=0.1, a4=0.1
+                        )
+                    }
+                )
+            },
+            "as a polynomial, which a FourParameter",
+        ),
     ],
 )
 def test_bad_input(changes, message):
@@ -206,5 +213,3 @@ def test_bad_input(changes, message):
     good = {"model": star(), "spots": spots, "t": T, "channels": CHANNELS}
     with pytest.raises((TypeError, ValueError), match=message):
         channel_curves(**{**good, **changes})
-    with pytest.raises(TypeError, match="v_eq"):
-        velocity_weight("fast")

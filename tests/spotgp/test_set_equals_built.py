@@ -40,6 +40,15 @@ COMPONENTS = (
     spotgp.FourParameterVisibilityFunction(**TURN, a1=0.4, a2=0.2, a3=0.1, a4=0.1),
     spotgp.FiniteSpotVisibilityFunction(**TURN, alpha=0.1),
     spotgp.FiniteLimbDarkenedVisibilityFunction(**TURN, u1=0.4, u2=0.2, alpha=0.1),
+    spotgp.UniformDisk(),
+    spotgp.QuadraticLimbDarkening(0.4, 0.2),
+    spotgp.FluxBand(0.6, spotgp.UniformDisk()),
+    spotgp.ActivityIndicator(2.0),
+    spotgp.EquatorialSpeed(2000.0),
+    spotgp.ProjectedSpeed(1500.0),
+    spotgp.StellarRadius(0.9),
+    spotgp.WhiteNoise(1.0),
+    spotgp.ChannelKernel(make_star(), {"flux": spotgp.FluxBand()}),
     spotgp.UniformLatitude(),
     spotgp.UniformOnSphere(),
     spotgp.LatitudeBand(0.1, 0.5),
@@ -64,16 +73,20 @@ OTHER = {
     "function": jnp.abs,
     "breakpoints": (0.1, 0.2),
     "parts": {"level": spotgp.ConstantMean(2.0)},
+    "limb": spotgp.QuadraticLimbDarkening(0.3, 0.1),
+    "channels": {"flux": spotgp.FluxBand(0.5)},
 }
 # those of a process have a test of their own
-PROCESS = {spotgp.LightCurve, spotgp.Process}
+PROCESS = {spotgp.LightCurve, spotgp.Process, spotgp.ChannelData, spotgp.ChannelProcess}
+# those whose constructors take what their fields do not
+MADE = {spotgp.SpotEvolutionModel, spotgp.RadialVelocity}
 
 
 def test_every_public_component_is_here():
     public = [getattr(spotgp, name) for name in spotgp.__all__]
     models = {c for c in public if inspect.isclass(c) and issubclass(c, Model)}
     final = {c for c in models if not c.__name__.startswith("Abstract")}
-    assert final - PROCESS - {spotgp.SpotEvolutionModel} == {type(c) for c in COMPONENTS}
+    assert final - PROCESS - MADE == {type(c) for c in COMPONENTS}
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: type(c).__name__)
@@ -90,12 +103,31 @@ def test_set_equals_built(component):
     "amplitude", [{"sigma_k": 0.01}, {"nspot_rate": 1.0, "fspot": 0.2, "alpha_max": 0.1}]
 )
 def test_a_star(amplitude):
-    parts = {"envelope": COMPONENTS[4], "visibility": COMPONENTS[15], "latitude": COMPONENTS[23]}
+    parts = {
+        "envelope": COMPONENTS[4],
+        "visibility": COMPONENTS[15],
+        "latitude": spotgp.LatitudeBand(0.1, 0.5),
+    }
     star = spotgp.SpotEvolutionModel(**parts, **amplitude)
-    others = {"envelope": COMPONENTS[9], "visibility": COMPONENTS[17], "latitude": COMPONENTS[24]}
+    others = {
+        "envelope": COMPONENTS[9],
+        "visibility": COMPONENTS[17],
+        "latitude": spotgp.GaussianBand(0.4, 0.1),
+    }
     for name, other in others.items():
         built = spotgp.SpotEvolutionModel(**{**parts, name: other}, **amplitude)
         assert eqx.tree_equal(star.set({name: other}), built)
     for name, value in amplitude.items():
         built = spotgp.SpotEvolutionModel(**parts, **{**amplitude, name: 0.9 * value})
         assert eqx.tree_equal(star.set({f"amplitude.{name}": 0.9 * value}), built)
+
+
+def test_a_velocity():
+    values = {"contrast": 0.8, "convective": 100.0}
+    velocity = spotgp.RadialVelocity(900.0, **values)
+    others = {"contrast": 0.5, "convective": 0.0, "limb": OTHER["limb"]}
+    for name, other in others.items():
+        built = spotgp.RadialVelocity(900.0, **{**values, name: other})
+        assert eqx.tree_equal(velocity.set({name: other}), built)
+    built = spotgp.RadialVelocity(radius=0.9, **values)
+    assert eqx.tree_equal(velocity.set({"rotation": spotgp.StellarRadius(0.9)}), built)

@@ -75,9 +75,9 @@ def seconds(n: int, states: int) -> float:
 
 def _tiles(states: States, blocks: Blocks) -> _Tile:
     right = jnp.concatenate([blocks.residual[..., None], blocks.columns], axis=-1)
-    stop = jnp.concatenate([blocks.time[1:, 0], blocks.time[-1:, -1]])
+    stop = jnp.concatenate([blocks.place[1:, 0], blocks.place[-1:, -1]])
     right = right * blocks.real[..., None]
-    return _Tile(states.at(blocks.time), blocks.time, stop, blocks.real, blocks.variance, right)
+    return _Tile(states.at(blocks.place), blocks.place, stop, blocks.real, blocks.variance, right)
 
 
 def _solve(factor, right):
@@ -181,7 +181,7 @@ def smooth(states: States, blocks: Blocks, names=None):
         `Smoothed`.
     """
     variance = states.diagonal(names)
-    mask, identity = states.mask(names), jnp.eye(states.size, dtype=blocks.time.dtype)
+    mask, identity = states.mask(names), jnp.eye(states.size, dtype=blocks.place.dtype)
     tiles = _tiles(states, blocks)
 
     def ahead(carry, tile):

@@ -1,0 +1,113 @@
+r"""The Gaussian process that the data of several channels are a draw of.
+
+Point j, of channel c and instrument q, is
+
+.. math::
+    y_j = m_c(t_j) + \beta_q + f_c(t_j) + \epsilon_j, \qquad
+    \mathrm{Cov}[f_c(t), f_{c'}(t')] = k_{cc'}(t' - t), \quad
+    \epsilon_j \sim \mathcal{N}(0, \sigma_j^2 + s_q^2)
+
+with the offset of each instrument integrated out under a flat prior.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pytreefit import Model, param
+from pytreefit.extend import as_mapping, check_choice, check_kind
+
+from ..component import AbstractComponent
+from ..kernel.channels import ChannelTables, check_star, sharpening
+from ..kernel.covariance import kernel_error
+from ..kernel.place import Place
+from ..star.channels import AbstractChannel
+from ..star.model import SpotEvolutionModel
+
+
+class WhiteNoise(AbstractComponent):
+    """White noise of one instrument beyond its stated errors.
+
+    Parameters
+    ----------
+    jitter
+        Its standard deviation, added in quadrature, in the unit of the channel.
+    """
+
+    jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise", default=0.0)
+
+    def default_priors(self, data):
+        """Half-Cauchy with the median error as its scale."""
+        return {"jitter": data.jitter}
+
+
+class ChannelProcess(Model):
+    """Star, channels, means and white noise: what a `ChannelSolver` fits.
+
+    Parameters
+    ----------
+    model
+        The star.
+    channels
+        What its spots do to the data of each channel.
+    means
+        Functions of times in days by channel, such as a planet's velocity; the others are 0.
+    noise
+        White noise by instrument.
+    """
+
+    model: SpotEvolutionModel
+    channels: dict[str, AbstractChannel]
+    means: dict[str, Callable] = eqx.field(default_factory=dict)
+    noise: dict[str, WhiteNoise] = eqx.field(default_factory=dict)
+
+    # see `pytreefit.jit`
+    compiles_quickly: ClassVar[bool] = True
+    # further processes, of which there are none
+    terms: ClassVar[dict[str, Any]] = {}
+
+    def __check_init__(self):
+        check_star("ChannelProcess", self.model, as_mapping("channels", self.channels))
+        for name, mean in as_mapping("means", self.means).items():
+            check_choice("means: channel", name, tuple(self.channels))
+            if not callable(mean) or isinstance(mean, type):
+                raise TypeError(f"means[{name!r}] = {mean!r} is no function of times.")
+        for name, noise in as_mapping("noise", self.noise).items():
+            check_kind(f"noise[{name!r}]", noise, WhiteNoise)
+
+    def ordered(self) -> tuple[AbstractChannel, ...]:
+        """The channels in the order of their names, which is that of their numbers."""
+        return tuple(self.channels[name] for name in sorted(self.channels))
+
+    def mean_at(self, place: Place) -> Float[Array, "n"]:
+        """The mean functions at times in days, without the free columns."""
+        total = jnp.zeros_like(place.time)
+        for number, name in enumerate(sorted(self.channels)):
+            if name in self.means:
+                mean = jnp.asarray(self.means[name](place.time), total.dtype)
+                total = jnp.where(place.channel == number, mean, total)
+        return total
+
+    def white_variance(self, instrument) -> Float[Array, "n"]:
+        """Variance of the white noise beyond the stated errors, by the number of instruments."""
+        jitter = jnp.stack([self.noise[name].jitter for name in sorted(self.noise)])
+        return jitter[instrument] ** 2
+
+    def support(self) -> Float[Array, ""]:
+        """Days beyond which two spots' light is not correlated."""
+        return jnp.asarray(self.model.envelope.kernel_support(), jnp.result_type(float))
+
+    def tables(self, data, reach: float, tolerance: float) -> ChannelTables:
+        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
+        white = np.asarray(self.white_variance(data.instrument))
+        variance = np.asarray([scale.scatter**2 for scale in data.scales().values()])
+        noise = (np.asarray(data.error) ** 2 + white) / variance[np.asarray(data.channel)]
+        fine = kernel_error(np.asarray(data.time, float), noise, 1.0, reach, tolerance)
+        fine = fine / sharpening(self.model, self.channels.values())
+        return ChannelTables(
+            *(jnp.asarray(x, data.time.dtype) for x in (fine, tolerance)), data.epoch
+        )
