@@ -77,6 +77,7 @@ from .star.smooth_envelopes import (
     SkewedGaussianEnvelope,
 )
 from .star.temperature import Passband, SpectrumTable, band_contrast, blackbody
+from .star.temperature_band import TemperatureBand
 from .star.trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
     DoubleTrapezoidEnvelope,
@@ -159,6 +160,7 @@ __all__ = [
     "StarFit",
     "StellarRadius",
     "SumMean",
+    "TemperatureBand",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",

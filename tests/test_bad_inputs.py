@@ -371,6 +371,9 @@ CASES = {
     "band_contrast": every(
         spotgp.band_contrast, "spectrum", t_spot=4000.0, t_phot=5000.0, band="V"
     ),
+    "TemperatureBand": every(
+        spotgp.TemperatureBand, "limb", "spectrum", t_spot=4000.0, t_phot=5000.0, band="V"
+    ),
     "Passband": every(spotgp.Passband, wavelength=[400.0, 500.0], weight=[1.0, 1.0]),
     "Passband.named": every(spotgp.Passband.named, name="V"),
     "Passband.tophat": every(spotgp.Passband.tophat, low=400.0, high=500.0, nodes=24),

@@ -62,6 +62,7 @@ COMPONENTS = (
     spotgp.PopulationEnvelope(spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0), 0.4, 1.0, 4),
     spotgp.Passband.named("V"),
     spotgp.SpectrumTable([4000.0, 6000.0], [400.0, 600.0, 800.0], np.ones((2, 3))),
+    spotgp.TemperatureBand(4000.0, 5500.0, "V"),
 )
 OTHER = {
     "model": make_star(peq=5.0),
@@ -72,6 +73,8 @@ OTHER = {
     "harmonics": 64,
     "function": jnp.abs,
     "breakpoints": (0.1, 0.2),
+    "band": "TESS",
+    "spectrum": jnp.multiply,
     "parts": {"level": spotgp.ConstantMean(2.0)},
     "limb": spotgp.QuadraticLimbDarkening(0.3, 0.1),
     "channels": {"flux": spotgp.FluxBand(0.5)},

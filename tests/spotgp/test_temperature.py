@@ -94,6 +94,59 @@ def test_limits_and_shapes():
     assert float(many[0, 1]) == pytest.approx(float(spotgp.band_contrast(4000.0, 5800.0, "V")))
 
 
+def star():
+    return spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
+        visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.0, inc=1.2),
+        sigma_k=0.01,
+    )
+
+
+def test_two_bands_of_a_simulated_spot_have_the_ratio_of_contrasts():
+    bands = {name: spotgp.TemperatureBand(4300.0, 5800.0, name) for name in ("B", "I")}
+    spots = spotgp.Spots([0.0], [0.3], [0.5], [0.2], [1.0])
+    curves = spotgp.channel_curves(star(), spots, np.zeros(1), bands)
+    ratio = float(curves["B"][0] / curves["I"][0])
+    contrasts = [1 - photons(4300.0, *BANDS[b]) / photons(5800.0, *BANDS[b]) for b in "BI"]
+    assert ratio == pytest.approx(contrasts[0] / contrasts[1], rel=1e-7)
+    black = float(spotgp.light_curve(star(), spots, np.zeros(1))[0]) - 1.0
+    assert float(curves["B"][0]) == pytest.approx(contrasts[0] * black, rel=1e-6)
+
+
+def test_one_band_cannot_tell_dark_spots_from_large_ones_and_two_can():
+    t = np.arange(0.0, 24.0, 1.0)
+    bands = {name: spotgp.TemperatureBand(4300.0, 5800.0, name) for name in ("B", "I")}
+    flux = {b: 1.0 - 0.02 * float(bands[b].contrast) * np.cos(t) for b in bands}
+    cooler = {b: float(spotgp.band_contrast(3800.0, 5800.0, b)) for b in bands}
+    smaller = 0.01 * float(bands["B"].contrast) / cooler["B"]
+    changes = {}
+    for names in ("B", "BI"):
+        gp = spotgp.ChannelSolver(
+            {name: (t, flux[name], 1e-4) for name in names},
+            star(),
+            {name: bands[name] for name in names},
+            priors={
+                tuple(f"channels.{name}.t_spot" for name in names): (3000.0, 5700.0),
+                "sigma_k": (1e-3, 0.1),
+            },
+            solver="dense",
+        )
+        initial = gp.posterior.initial
+        temperature, amplitude = (
+            next(name for name in initial if part in name) for part in ("t_spot", "sigma_k")
+        )
+        both = [
+            float(gp.posterior.log_likelihood_of(gp.posterior.model_at(initial | values)))
+            for values in (
+                {temperature: 4300.0, amplitude: 0.01},
+                {temperature: 3800.0, amplitude: smaller},
+            )
+        ]
+        changes[names] = both[0] - both[1]
+    assert abs(changes["B"]) < 1e-6
+    assert changes["BI"] > 10.0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
