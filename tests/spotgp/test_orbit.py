@@ -137,6 +137,16 @@ def test_a_planet_is_a_mean_of_a_fit():
     assert "mean.parts.b.semi_amplitude" in with_planet.posterior.priors
 
 
+def test_a_planet_beside_spots():
+    """Its default priors follow the velocities, not the light curve."""
+    data = {"flux": (T, 1.0 + 1e-3 * np.sin(T), 1e-4), "rv": (T[::3], PLANET(T[::3]) + 7.0, 1.0)}
+    channels = {"flux": spotgp.FluxBand(), "rv": spotgp.RadialVelocity(2000.0)}
+    gp = spotgp.ChannelSolver(data, make_star(sigma_k=1e-3), channels, means={"rv": PLANET})
+    assert {f"means.rv.{name}" for name in PLANET.param_keys} < set(gp.posterior.priors)
+    prior = gp.posterior.priors["means.rv.semi_amplitude"]
+    assert float(prior.high) == pytest.approx(10.0 * np.std(np.asarray(PLANET(T[::3]))))
+
+
 @pytest.mark.parametrize("companion", [1e-6, 0.1, 3.0])
 def test_minimum_mass(companion):
     """Kepler's third law and the centre of mass."""
