@@ -75,16 +75,15 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
     figure = new_figure(figure, (8.0, 4.2))
     ax = figure.subplots()
     latitude, area = np.degrees(star.latitude), np.sin(star.spots.alpha_max) ** 2
-    first, last = star.ages
     look = {"color": "0.7", "alpha": min(1.0, 300.0 / max(latitude.size, 1)), "zorder": 1}
-    ax.hlines(latitude, star.t_peak + first, star.t_peak + last, lw=0.6, **look)
+    ax.hlines(latitude, star.first, star.last, lw=0.6, **look)
     size = 120.0 * area / max(area.max(initial=0.0), 1e-300)
     period = 2.0 * np.pi / star.omega
     look = {"cmap": "viridis", "edgecolors": "black", "linewidths": 0.4, "zorder": 2}
     shown = ax.scatter(star.t_peak, latitude, s=size, c=period, **look)
     figure.colorbar(shown, ax=ax, label="rotation period (d)", pad=0.02)
     if latitude.size:
-        begin, end = star.t_peak.min() + first, star.t_peak.max() + last
+        begin, end = star.first.min(), star.last.max()
     else:
         begin, end = star.t.min(), star.t.max()
     for low, high in ((begin, star.t.min()), (star.t.max(), end)):
@@ -207,7 +206,8 @@ class _Star:
         self.omega = np.asarray(visibility.omega0(spots.latitude), float)[real]
         self.equator = 2.0 * np.pi / float(visibility.peq)
         self.inc = float(visibility.inc)
-        self.ages = np.asarray(support(lc.model.envelope), float)
+        ages = np.asarray(support(lc.model.envelope.of_one_spot()), float)
+        self.first, self.last = self.t_peak + ages[:, None] * np.asarray(self.spots.stretch)
 
     def at(self, time):
         """Unit vectors (n, 3) in the star's frame, angular radii and weights of the spots there."""

@@ -83,7 +83,7 @@ def _curves(envelope, visibility, channels, ages, spots, t):
 
 @jit
 def _channel_curves(envelope, visibility, channels, spots, t):
-    return _curves(envelope, visibility, channels, support(envelope), spots, t)
+    return _curves(envelope, visibility, channels, support(envelope.of_one_spot()), spots, t)
 
 
 @jit
@@ -179,7 +179,7 @@ def simulate_channels(
     recipe = recipe_for(model, t, **options)
     channels = _checked(channels, model)
     keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
-    ages = support(model.envelope)
+    ages = support(model.envelope.of_one_spot())
     parts = model.envelope, model.visibility, tuple(channels.values())
     total = _simulate(recipe, *parts, ages, keys, t)
     return {name: total[:, k] for k, name in enumerate(channels)}

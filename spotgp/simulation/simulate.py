@@ -83,7 +83,7 @@ def _padded(array, size: int, block: int, mode: str):
 
 @jit
 def _light_curve(envelope, visibility, spots, t):
-    return _flux(envelope, visibility, support(envelope), spots, t)
+    return _flux(envelope, visibility, support(envelope.of_one_spot()), spots, t)
 
 
 def _flux(envelope, visibility, ages, spots, t):
@@ -110,7 +110,8 @@ def summed_over_spots(effect, ages, spots, t, blocks):
 
     @partial(jax.checkpoint, prevent_cse=False)
     def visit(parts, spots, t):
-        begins, ends = jnp.min(spots.t_peak) + first, jnp.max(spots.t_peak) + last
+        begins = jnp.min(spots.t_peak + first * spots.stretch)
+        ends = jnp.max(spots.t_peak + last * spots.stretch)
         return jax.lax.cond(
             (begins <= jnp.max(t)) & (ends >= jnp.min(t)),
             lambda parts, spots, t: eqx.combine(parts, static)(spots, t),
@@ -292,7 +293,7 @@ def simulate(
     t = finite_times(t, "t")
     recipe = recipe_for(model, t, **options)
     keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
-    ages = support(model.envelope)
+    ages = support(model.envelope.of_one_spot())
     return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
 
 

@@ -192,6 +192,7 @@ class Recipe(eqx.Module):
         # one spot too many would be dropped: that is not to go unnoticed
         weight = jnp.where(number <= n, weight, jnp.nan)
         stretch, size = self.envelope.draw(jax.random.fold_in(key, 4), n)
+        stretch = jnp.where(real[order], stretch, 1.0)
         alpha_max = jnp.minimum(self.alpha_max * size, jnp.asarray(0.5 * np.pi, dtype))
         places = t_peak[order], latitude[order], longitude[order]
         return Spots(*places, alpha_max, weight, stretch), number

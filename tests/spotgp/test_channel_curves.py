@@ -7,7 +7,7 @@ import pytest
 
 import spotgp
 from spotgp import channel_curves, simulate_channels
-from spotgp.simulation.cap_integral import Direction, cap_integral
+from spotgp.simulation.cap_integral import Direction, cap_integral, direction
 from spotgp.star.cap_light import cap_light
 
 U1, U2 = 0.4, 0.2
@@ -152,6 +152,42 @@ def test_flux_is_the_light_curve():
     spots = spotgp.draw_spots(model, jax.random.split(key, 2)[1], t, **options)
     again = channel_curves(model, spots, t[::-1], weights)
     np.testing.assert_allclose(again["rv"][::-1], curves["rv"][1], atol=1e-8)
+
+
+def test_covariances_of_simulated_spots_are_the_kernels():
+    """Small caps at all phases and latitudes, by sums over their Fourier coefficients."""
+    inc, kappa, alpha, count = 1.0, 0.3, 1e-3, 1024
+    node, weight = np.polynomial.legendre.leggauss(32)
+    # in between spots rise and set, beyond the second edge they are always seen
+    edges = np.array([-inc, inc, np.pi / 2])
+    half, middle = 0.5 * np.diff(edges)[:, None], 0.5 * (edges[1:] + edges[:-1])[:, None]
+    latitude, share = (middle + half * node).ravel(), (half * weight).ravel() / np.pi
+    theta = 2 * np.pi * np.arange(count) / count
+    shape = (latitude.size, count)
+    places = (np.broadcast_to(a, shape) for a in (latitude[:, None], theta))
+
+    def weights(at):
+        sine = at.y * np.sin(inc) + at.mu * np.cos(inc)
+        v = V_EQ * np.sin(inc) * at.x * (1 - kappa * sine**2)
+        light = at.mu * law(at.mu)
+        return -0.7 * light, light * (CONVECTIVE * at.mu - CONTRAST * v), SCALE * light
+
+    angle = jnp.full(shape, alpha)
+    found = cap_integral(weights, angle, direction(jnp.asarray(inc), *map(jnp.asarray, places)))
+    names = ("flux", "rv", "indicator")
+    transforms = {n: np.fft.fft(w, axis=1) / count for n, w in zip(names, found, strict=True)}
+    model = star(inc, kappa)
+    kernel = spotgp.ChannelKernel(model, {name: CHANNELS[name] for name in names})
+    order = np.fft.fftfreq(count, 1 / count)
+    omega = 2 * np.pi * (1 - kappa * np.sin(latitude) ** 2) / 5.0
+    for first, second in [("flux", "rv"), ("rv", "flux"), ("rv", "rv"), ("rv", "indicator")]:
+        product = np.conj(transforms[first]) * transforms[second]
+        zero = [float(kernel.kernel(0.0, name, name)) for name in (first, second)]
+        for lag in (0.0, 0.6, 4.1, 9.0):
+            turned = np.sum(product * np.exp(1j * order * omega[:, None] * lag), axis=1).real
+            expected = 1e-4 * float(model.envelope.R_Gamma(lag)) * (share @ turned) / alpha**4
+            got = float(kernel.kernel(lag, first, second))
+            assert got == pytest.approx(expected, abs=1e-5 * np.prod(zero) ** 0.5)
 
 
 def test_gradients():
