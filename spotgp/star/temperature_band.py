@@ -23,6 +23,8 @@ def _band(value: Any) -> Any:
 
 
 def _spectrum(function: Any) -> Any:
+    if function is None:
+        return None
     if not callable(function) or isinstance(function, type):
         raise TypeError(
             f"TemperatureBand.spectrum = {function!r} is no function of wavelength and temperature."
@@ -54,7 +56,7 @@ class TemperatureBand(AbstractChannel):
     limb
         Limb darkening in this band; None is that of the star.
     spectrum
-        As for `band_contrast`.
+        As for `band_contrast`; None are black bodies.
 
     Examples
     --------
@@ -74,7 +76,7 @@ class TemperatureBand(AbstractChannel):
     )
     band: Passband = eqx.field(converter=_band)
     limb: AbstractLimbDarkening | None = None
-    spectrum: Spectrum = eqx.field(default=blackbody, converter=_spectrum)
+    spectrum: Spectrum | None = eqx.field(default=None, converter=_spectrum)
 
     def __check_init__(self):
         check_kind("TemperatureBand.band", self.band, Passband)
@@ -83,7 +85,8 @@ class TemperatureBand(AbstractChannel):
     @property
     def contrast(self) -> Float[Array, ""]:
         """The contrast c of the spots, below 0 if they are hotter than the photosphere."""
-        return band_contrast(self.t_spot, self.t_phot, self.band, self.spectrum)
+        spectrum = blackbody if self.spectrum is None else self.spectrum
+        return band_contrast(self.t_spot, self.t_phot, self.band, spectrum)
 
     def default_priors(self, data):
         """Of the spots' temperature: uniform from half of the photosphere's to all of it.
