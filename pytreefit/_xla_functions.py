@@ -98,6 +98,16 @@ def sinh_cosh(x):
     return 0.5 * (grown - shrunk), 0.5 * (grown + shrunk)
 
 
+def arctan(x):
+    """Arc tangent, any shape.
+
+    Reason: XLA's own is wrong for 32 numbers and more where vectors are of 512 bits (jaxlib 0.10.2,
+    https://github.com/jax-ml/jax/issues/39352); with two arguments it is right, as long as the
+    compiler doesn't know that the second one is 1.
+    """
+    return jnp.arctan2(x, jnp.where(jnp.isnan(x), x, 1.0))
+
+
 def arcsinh(x):
     """Inverse of the hyperbolic sine, to rounding in absolute terms.
 

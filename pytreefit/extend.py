@@ -5,7 +5,7 @@ These names are as stable as the public ones, but only authors of components nee
 
 from ._jit import outermost
 from ._xla import plain
-from ._xla_functions import arcsinh, computed_once, fast_log, fused_sum, sinh_cosh
+from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
 from .arrays import (
     as_booleans,
     as_data,
@@ -44,6 +44,7 @@ __all__ = [
     "Option",
     "Reporter",
     "arcsinh",
+    "arctan",
     "as_booleans",
     "as_data",
     "as_floats",

@@ -11,7 +11,8 @@ from .gp.channel_process import ChannelProcess, WhiteNoise
 from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
-from .gp.mean import AbstractMean, ConstantMean, LinearMean
+from .gp.mean import AbstractMean, ConstantMean, LinearMean, SumMean
+from .gp.orbit import Keplerian, minimum_mass
 from .gp.prediction import Prediction
 from .gp.process import Process
 from .gp.solver import GPSolver
@@ -33,6 +34,7 @@ from .periods import (
 )
 from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
 from .plot_spots import animate, plot_butterfly, plot_spot_map
+from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
 from .star.channels import (
@@ -71,11 +73,14 @@ from .star.limb_darkening import (
     LimbDarkenedVisibilityFunction,
 )
 from .star.model import SpotEvolutionModel
+from .star.population import PopulationEnvelope
 from .star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
     SkewedGaussianEnvelope,
 )
+from .star.temperature import Passband, SpectrumTable, band_contrast, blackbody
+from .star.temperature_band import TemperatureBand
 from .star.trapezoid import (
     DoubleTrapezoidAsymmetricEnvelope,
     DoubleTrapezoidEnvelope,
@@ -105,12 +110,12 @@ __all__ = [
     "AnalyticKernel",
     "Autocorrelation",
     "CallableLatitude",
-    "Check",
-    "Comparison",
     "ChannelData",
     "ChannelKernel",
     "ChannelProcess",
     "ChannelSolver",
+    "Check",
+    "Comparison",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
@@ -127,6 +132,7 @@ __all__ = [
     "GPSolver",
     "GaussianBand",
     "IsotropicInclination",
+    "Keplerian",
     "LatitudeBand",
     "LeaveOneOut",
     "LightCurve",
@@ -139,8 +145,10 @@ __all__ = [
     "ModulatedGammaEnvelope",
     "NonstationaryAnalyticKernel",
     "NumericalKernel",
+    "Passband",
     "Periodogram",
     "PhotometricActivity",
+    "PopulationEnvelope",
     "Prediction",
     "Process",
     "ProjectedSpeed",
@@ -152,10 +160,13 @@ __all__ = [
     "Search",
     "SinInclination",
     "SkewedGaussianEnvelope",
+    "SpectrumTable",
     "SpotEvolutionModel",
     "Spots",
     "StarFit",
     "StellarRadius",
+    "SumMean",
+    "TemperatureBand",
     "TimeSeriesData",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
@@ -167,6 +178,9 @@ __all__ = [
     "WhiteNoise",
     "animate",
     "autocorrelation",
+    "band_contrast",
+    "blackbody",
+    "channel_curves",
     "check",
     "compare",
     "draw_spots",
@@ -174,6 +188,7 @@ __all__ = [
     "fit_many",
     "light_curve",
     "lomb_scargle",
+    "minimum_mass",
     "photometric_activity",
     "plot_butterfly",
     "plot_check",
@@ -186,6 +201,7 @@ __all__ = [
     "rotation_period",
     "search",
     "simulate",
+    "simulate_channels",
     "suggest_starts",
     "variability_range",
 ]

@@ -8,13 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pytreefit.extend import as_data
 
 from .plot import new_figure
-from .simulation.simulate import LightcurveModel
+from .simulation.simulate import LightcurveModel, radii
 from .simulation.spots import support
 
 # of pictures of the surface
@@ -73,17 +74,16 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
     star = _Star(lc)
     figure = new_figure(figure, (8.0, 4.2))
     ax = figure.subplots()
-    latitude, area = np.degrees(star.latitude), np.sin(star.alpha_max) ** 2
-    first, last = star.ages
+    latitude, area = np.degrees(star.latitude), np.sin(star.spots.alpha_max) ** 2
     look = {"color": "0.7", "alpha": min(1.0, 300.0 / max(latitude.size, 1)), "zorder": 1}
-    ax.hlines(latitude, star.t_peak + first, star.t_peak + last, lw=0.6, **look)
+    ax.hlines(latitude, star.first, star.last, lw=0.6, **look)
     size = 120.0 * area / max(area.max(initial=0.0), 1e-300)
     period = 2.0 * np.pi / star.omega
     look = {"cmap": "viridis", "edgecolors": "black", "linewidths": 0.4, "zorder": 2}
     shown = ax.scatter(star.t_peak, latitude, s=size, c=period, **look)
     figure.colorbar(shown, ax=ax, label="rotation period (d)", pad=0.02)
     if latitude.size:
-        begin, end = star.t_peak.min() + first, star.t_peak.max() + last
+        begin, end = star.first.min(), star.last.max()
     else:
         begin, end = star.t.min(), star.t.max()
     for low, high in ((begin, star.t.min()), (star.t.max(), end)):
@@ -198,19 +198,22 @@ class _Star:
         real = np.asarray(spots.weight) != 0
         self.lc = lc
         self.t, self.flux = np.asarray(lc.t, float), np.asarray(lc.flux, float)
-        columns = (spots.t_peak, spots.latitude, spots.longitude, spots.alpha_max, spots.weight)
-        self.t_peak, self.latitude, self.longitude, self.alpha_max, self.weight = (
+        self.spots = jax.tree.map(lambda column: column[real], spots.with_stretches())
+        columns = (spots.t_peak, spots.latitude, spots.longitude, spots.weight)
+        self.t_peak, self.latitude, self.longitude, self.weight = (
             np.asarray(column, float)[real] for column in columns
         )
         self.omega = np.asarray(visibility.omega0(spots.latitude), float)[real]
         self.equator = 2.0 * np.pi / float(visibility.peq)
         self.inc = float(visibility.inc)
-        self.ages = np.asarray(support(lc.model.envelope), float)
+        ages = np.asarray(support(lc.model.envelope.of_one_spot()), float)
+        self.first, self.last = self.t_peak + ages[:, None] * np.asarray(self.spots.stretch)
 
     def at(self, time):
         """Unit vectors (n, 3) in the star's frame, angular radii and weights of the spots there."""
         age = time - self.t_peak
-        alpha = self.alpha_max * np.asarray(self.lc.model.envelope.Gamma(jnp.asarray(age)), float)
+        ages = jnp.asarray(age)[:, None]
+        alpha = np.asarray(radii(self.lc.model.envelope, self.spots, ages), float)[:, 0]
         there = alpha > 0
         longitude = (self.longitude + self.omega * age)[there]
         latitude = self.latitude[there]

@@ -355,10 +355,57 @@ CASES = {
         terms=spotgp.SHOTerm(0.1, 1.0),
     ),
     "Spots": every(
-        spotgp.Spots, t_peak=[1.0], latitude=[0.1], longitude=[0.1], alpha_max=[0.1], weight=[1.0]
+        spotgp.Spots, t_peak=[1.0], latitude=[0.1], longitude=[0.1], alpha_max=[0.1], weight=[1.0],
+        stretch=[1.0],
     ),
     "LightcurveModel": every(spotgp.LightcurveModel, model=model(), spots=SPOTS, t=T),
     "light_curve": every(spotgp.light_curve, model=model(), spots=SPOTS, t=T),
+    "PopulationEnvelope": every(
+        spotgp.PopulationEnvelope, envelope=spotgp.ExponentialEnvelope(3.0), width=0.5,
+        area_power=1.0, nodes=4,
+    ),
+    "PopulationEnvelope.gnevyshev_waldmeier": every(
+        spotgp.PopulationEnvelope.gnevyshev_waldmeier, envelope=spotgp.ExponentialEnvelope(3.0),
+        alpha_max=0.1, width=0.5, rate=10.0, nodes=4,
+    ),
+    "band_contrast": every(
+        spotgp.band_contrast, "spectrum", t_spot=4000.0, t_phot=5000.0, band="V"
+    ),
+    "TemperatureBand": every(
+        spotgp.TemperatureBand, "limb", "spectrum", t_spot=4000.0, t_phot=5000.0, band="V"
+    ),
+    "Passband": every(spotgp.Passband, wavelength=[400.0, 500.0], weight=[1.0, 1.0]),
+    "Passband.named": every(spotgp.Passband.named, name="V"),
+    "Passband.tophat": every(spotgp.Passband.tophat, low=400.0, high=500.0, nodes=24),
+    "Passband.table": every(
+        spotgp.Passband.table, wavelength=[400.0, 500.0], transmission=[1.0, 1.0]
+    ),
+    "SpectrumTable": every(
+        spotgp.SpectrumTable, temperature=[4000.0, 5000.0], wavelength=[400.0, 500.0],
+        flux=np.ones((2, 2)),
+    ),
+    "Keplerian": every(
+        spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,
+        omega=0.0,
+    ),
+    "Keplerian.from_periastron": (
+        spotgp.Keplerian.from_periastron,
+        {"period": 4.0, "semi_amplitude": 5.0, "periastron": 0.0, "eccentricity": 0.1,
+         "omega": 0.0},
+        ("period", "semi_amplitude", "eccentricity", "omega"),
+    ),
+    "SumMean": every(spotgp.SumMean, parts={"level": spotgp.ConstantMean()}),
+    "minimum_mass": every(
+        spotgp.minimum_mass, semi_amplitude=5.0, period=4.0, eccentricity=0.1, star_mass=1.0
+    ),
+    "channel_curves": every(
+        spotgp.channel_curves, model=model(), spots=SPOTS, t=T, channels={"flux": spotgp.FluxBand()}
+    ),
+    "simulate_channels": (
+        spotgp.simulate_channels,
+        {"model": model(), "key": KEY, "t": T, "nspot": 3, "channels": {"flux": spotgp.FluxBand()}},
+        ("model", "t", "nspot", "channels", "n_realizations"),
+    ),
     "draw_spots": (
         spotgp.draw_spots, {"model": model(), "key": KEY, "t": T, "nspot": 3},
         ("model", "t", "nspot", "lat", "long"),
@@ -453,6 +500,12 @@ RIGHT = {
     ("load", "path"): {"text"},
     ("NonstationaryAnalyticKernel", "amplitude"): {"class"},
     ("Process", "mean"): {"class"},
+    ("minimum_mass", "semi_amplitude"): {"empty", "matrix"},
+    ("band_contrast", "t_spot"): {"empty", "matrix"},
+    ("band_contrast", "t_phot"): {"empty", "matrix"},
+    ("minimum_mass", "period"): {"empty", "matrix"},
+    ("minimum_mass", "eccentricity"): {"empty"},
+    ("minimum_mass", "star_mass"): {"empty", "matrix"},
     ("Process", "amplitude"): {"class"},
     ("Posterior", "log_likelihood"): {"class"},
     ("Posterior", "residuals"): {"class"},

@@ -1,12 +1,15 @@
 """Mean functions of a light curve: a class with a ``__call__(t)`` is one."""
 
 import abc
+from functools import reduce
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from pytreefit import param
+from pytreefit.extend import as_mapping, check_kind
 
 from ..component import AbstractComponent
 
@@ -64,3 +67,47 @@ class LinearMean(AbstractMean):
 
     def __call__(self, t):
         return self.value + self.slope * (t - self.t0)
+
+
+def _parts(parts):
+    return as_mapping("SumMean.parts", parts)
+
+
+class SumMean(AbstractMean):
+    """The sum of several means, such as those of two planets and a trend.
+
+    Parameters
+    ----------
+    parts
+        Means by name: paths of parameters are then such as ``"mean.parts.b.period"``.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from spotgp import Keplerian, LinearMean, SumMean
+    >>> b = Keplerian(period=4.0, semi_amplitude=50.0, conjunction=0.0)
+    >>> mean = SumMean({"b": b, "trend": LinearMean(value=0.0, slope=2.0)})
+    >>> print(mean(jnp.array([0.0, 1.0])).round(3))
+    [  0. -48.]
+    """
+
+    parts: dict[str, AbstractMean] = eqx.field(converter=_parts)
+
+    def __check_init__(self):
+        if not self.parts:
+            raise ValueError("SumMean.parts is empty: give means by name.")
+        for name, part in self.parts.items():
+            if not isinstance(name, str) or "." in name:
+                raise ValueError(f"SumMean.parts: the name {name!r} is no text without a dot.")
+            check_kind(f"SumMean.parts[{name!r}]", part, AbstractMean)
+
+    def default_priors(self, data):
+        """Those of the parts."""
+        return {
+            f"parts.{name}.{path}": prior
+            for name, part in self.parts.items()
+            for path, prior in part.default_priors(data).items()
+        }
+
+    def __call__(self, t):
+        return reduce(jnp.add, (part(t) for part in self.parts.values()))

@@ -2,7 +2,7 @@ r"""Light curves of spotted stars: spots drawn at random, each with its exact pr
 
 .. math::
     f(t) = 1 - \sum_k w_k\, b\big(\alpha_k(t), \beta_k(t)\big), \qquad
-    \alpha_k(t) = \alpha_{\max,k}\, \Gamma(t - t_k)
+    \alpha_k(t) = \alpha_{\max,k}\, \Gamma\big((t - t_k) / s_k\big)
 
 .. math::
     \cos\beta_k(t) = \cos i \sin\phi_k
@@ -65,9 +65,15 @@ def _dimming(envelope, visibility, spots, t):
     polar, equatorial = visibility.foreshortening(spots.latitude)
     # rounding may put a spot at the centre of the disk beyond it
     cos_beta = jnp.clip(polar[:, None] + equatorial[:, None] * cos_sin(turn)[0], -1.0, 1.0)
-    alpha = spots.alpha_max[:, None] * envelope.Gamma(age)
+    alpha = radii(envelope, spots, age)
     blocked = blocked_light(visibility, alpha, cos_beta)
     return jnp.sum(spots.weight[:, None] * blocked, axis=0)
+
+
+def radii(envelope, spots, age):
+    """Angular radii of spots at their ages in days, shape (nspot, ntime)."""
+    profile = envelope.of_one_spot().Gamma(age / spots.with_stretches().stretch[:, None])
+    return spots.alpha_max[:, None] * profile
 
 
 def _padded(array, size: int, block: int, mode: str):
@@ -77,31 +83,43 @@ def _padded(array, size: int, block: int, mode: str):
 
 @jit
 def _light_curve(envelope, visibility, spots, t):
-    return _flux(envelope, visibility, support(envelope), spots, t)
+    return _flux(envelope, visibility, support(envelope.of_one_spot()), spots, t)
 
 
 def _flux(envelope, visibility, ages, spots, t):
+    dimming = eqx.Partial(_dimming, envelope, visibility)
+    return 1.0 - summed_over_spots(dimming, ages, spots, t, _blocks(spots.t_peak.shape[0], t.size))
+
+
+def summed_over_spots(effect, ages, spots, t, blocks):
+    """What all spots do together, of an effect of a block of spots at a block of times.
+
+    The effect is a PyTree, and returns (..., ntime). Blocks of spots and times that never meet are
+    passed over.
+    """
     n, m = spots.t_peak.shape[0], t.shape[0]
     if n == 0 or m == 0:
-        return jnp.ones_like(t)
-    spot_block, time_block = _blocks(n, m)
+        return _nothing(effect, spots, t)
+    spot_block, time_block = blocks
     first, last = ages
     weight = _padded(spots.weight, n, spot_block, "constant")
+    spots = spots.with_stretches()
     spots = jax.tree.map(lambda a: _padded(a, n, spot_block, "edge"), spots)
     spots = eqx.tree_at(lambda s: s.weight, spots, weight)
     times = _padded(t, m, time_block, "edge")
 
     @partial(jax.checkpoint, prevent_cse=False)
     def visit(parts, spots, t):
-        begins, ends = jnp.min(spots.t_peak) + first, jnp.max(spots.t_peak) + last
+        begins = jnp.min(spots.t_peak + first * spots.stretch)
+        ends = jnp.max(spots.t_peak + last * spots.stretch)
         return jax.lax.cond(
             (begins <= jnp.max(t)) & (ends >= jnp.min(t)),
-            lambda parts, spots, t: _dimming(*eqx.combine(parts, static), spots, t),
-            lambda parts, spots, t: jnp.zeros_like(t),
+            lambda parts, spots, t: eqx.combine(parts, static)(spots, t),
+            lambda parts, spots, t: _nothing(eqx.combine(parts, static), spots, t),
             *(parts, spots, t),
         )
 
-    parts, static = eqx.partition((envelope, visibility), eqx.is_array)
+    parts, static = eqx.partition(effect, eqx.is_array)
 
     def add(total, spots):
         def at_times(carry, t):
@@ -109,8 +127,16 @@ def _flux(envelope, visibility, ages, spots, t):
 
         return total + jax.lax.scan(at_times, None, times)[1], None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(times), spots)
-    return 1.0 - total.reshape(-1)[:m]
+    nothing = _nothing(effect, jax.tree.map(lambda a: a[0], spots), times[0])
+    total, _ = jax.lax.scan(add, jnp.broadcast_to(nothing, (len(times), *nothing.shape)), spots)
+    # the blocks of times one after the other, as the last axis
+    return jnp.moveaxis(total, 0, -2).reshape(*nothing.shape[:-1], -1)[..., :m]
+
+
+def _nothing(effect, spots, t):
+    """Zeros in the shape of what an effect returns."""
+    shape = eqx.filter_eval_shape(effect, spots, t)
+    return jnp.zeros(shape.shape, shape.dtype)
 
 
 def light_curve(
@@ -267,7 +293,7 @@ def simulate(
     t = finite_times(t, "t")
     recipe = recipe_for(model, t, **options)
     keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
-    ages = support(model.envelope)
+    ages = support(model.envelope.of_one_spot())
     return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
 
 

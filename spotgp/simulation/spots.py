@@ -38,6 +38,8 @@ class Spots(Model):
     weight
         Contrast 1 - fspot, shape (nspot,), at most 1: 1 is black, 0 is no spot at all (padding),
         below 0 is brighter than the star.
+    stretch
+        Life time in units of the envelope's, > 0, shape (nspot,), or (1,) for all.
 
     Examples
     --------
@@ -70,15 +72,25 @@ class Spots(Model):
     weight: Float[Array, " nspot"] = param(
         shape=None, bounds="(-inf, 1]", label="$w_k$", doc="contrasts 1 - fspot, 0 is no spot"
     )
+    stretch: Float[Array, " nspot"] = param(
+        shape=None, bounds="(0, inf)", default=(1.0,), label="$s_k$", doc="life over the envelope's"
+    )
 
     def __check_init__(self):
         shapes = {name: getattr(self, name).shape for name in self.__dataclass_fields__}
+        if shapes["stretch"] == (1,):
+            del shapes["stretch"]
         if len(set(shapes.values())) > 1:
             given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise ValueError(
                 f"The arrays of Spots have different shapes: {given}. Give one number per spot to "
                 "each of them."
             )
+
+    def with_stretches(self) -> "Spots":
+        """The same with one stretch per spot."""
+        every = jnp.broadcast_to(self.stretch, self.t_peak.shape)
+        return eqx.tree_at(lambda spots: spots.stretch, self, every)
 
 
 @jit
@@ -148,6 +160,7 @@ def _within(latitude: AbstractLatitudeDistribution, lat) -> AbstractLatitudeDist
 class Recipe(eqx.Module):
     """The checked distributions that spots are drawn from, the same for every realisation."""
 
+    envelope: AbstractEnvelope
     latitude: AbstractLatitudeDistribution
     window: Float[Array, " 2"]
     longitude: Float[Array, " 2"]
@@ -178,8 +191,11 @@ class Recipe(eqx.Module):
         weight = jnp.where(real, self.weight, 0.0)[order]
         # one spot too many would be dropped: that is not to go unnoticed
         weight = jnp.where(number <= n, weight, jnp.nan)
-        alpha_max = jnp.broadcast_to(self.alpha_max, (n,))
-        return Spots(t_peak[order], latitude[order], longitude[order], alpha_max, weight), number
+        stretch, size = self.envelope.draw(jax.random.fold_in(key, 4), n)
+        stretch = jnp.where(real[order], stretch, 1.0)
+        alpha_max = jnp.minimum(self.alpha_max * size, jnp.asarray(0.5 * np.pi, dtype))
+        places = t_peak[order], latitude[order], longitude[order]
+        return Spots(*places, alpha_max, weight, stretch), number
 
 
 def draw_spots(
@@ -301,6 +317,7 @@ def recipe_for(
     allowed = (alpha_max > 0) & (alpha_max <= np.pi / 2)
     _check("alpha_max", alpha_max, allowed, "inside (0, pi/2] rad: half of the star")
     return Recipe(
+        envelope=model.envelope,
         latitude=_within(model.latitude, lat),
         window=jnp.stack(window) if is_traced(length) else np.stack(window),
         longitude=_longitudes(long),

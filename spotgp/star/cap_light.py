@@ -52,7 +52,7 @@ def _rim(alpha, cos_beta) -> _Rim:
     root = jnp.sqrt(jnp.where(crossing, (sin_a - m) * (sin_a + m), 1.0))
     pi = jnp.asarray(np.pi, root.dtype)
     whole = jnp.where(cos_beta > 0.0, pi, 0.0)
-    theta = jnp.where(crossing, 0.5 * pi + jnp.arctan(m * cos_a / root), whole)
+    theta = jnp.where(crossing, 0.5 * pi + jnp.arctan2(m * cos_a, root), whole)
     psi_limb = jnp.where(crossing, jnp.arctan2(root, jnp.where(crossing, cos_a, 1.0)), 0.0)
     return _Rim(sin_a, cos_a, jnp.where(crossing, root, 0.0), theta, psi_limb)
 

@@ -120,7 +120,7 @@ class AbstractChannel(AbstractComponent):
         return 1.0
 
 
-def _darkened(limb: AbstractLimbDarkening | None, visibility) -> Sequence[Array]:
+def darkened(limb: AbstractLimbDarkening | None, visibility) -> Sequence[Array]:
     """The limb darkening of a channel, that of the star's own where it has none."""
     return visibility.polynomial() if limb is None else limb.polynomial()
 
@@ -157,7 +157,7 @@ class FluxBand(AbstractChannel):
         return {} if float(self.contrast) == 1.0 else {"contrast": dist.LogUniform(0.05, 20.0)}
 
     def weight(self, visibility):
-        return {0: [-self.contrast * b for b in _darkened(self.limb, visibility)]}
+        return {0: [-self.contrast * b for b in darkened(self.limb, visibility)]}
 
     def size(self, visibility):
         return float(self.contrast)
@@ -315,11 +315,11 @@ class RadialVelocity(AbstractChannel):
         return priors | {"convective": dist.HalfNormal(1000.0)}
 
     def weight(self, visibility):
-        darkened = _darkened(self.limb, visibility)
+        law = darkened(self.limb, visibility)
         speed = self.contrast * self.rotation.projected(visibility)
         return {
-            1: [-speed * b for b in darkened],
-            0: [jnp.zeros(()), *(self.convective * b for b in darkened)],
+            1: [-speed * b for b in law],
+            0: [jnp.zeros(()), *(self.convective * b for b in law)],
         }
 
     def only(self, cause):
@@ -367,7 +367,7 @@ class ActivityIndicator(AbstractChannel):
         return {"scale": dist.Normal(0.0, 1e4 * data.scatter)}
 
     def weight(self, visibility):
-        return {0: [self.scale * b for b in _darkened(self.limb, visibility)]}
+        return {0: [self.scale * b for b in darkened(self.limb, visibility)]}
 
     def size(self, visibility):
         return abs(float(self.scale))

@@ -107,6 +107,15 @@ class AbstractEnvelope(AbstractComponent):
         ends = envelope.breakpoints()
         return plain(last_lag(envelope.R_Gamma, ends[-1] - ends[0]))
 
+    def of_one_spot(self) -> "AbstractEnvelope":
+        """The envelope that one spot follows, stretched in time: the same unless spots differ."""
+        return self
+
+    def draw(self, key, count: int) -> tuple[Float[Array, " count"], Float[Array, " count"]]:
+        """Stretches in time and factors of the radius of spots drawn at random: all 1."""
+        ones = jnp.ones(count)
+        return ones, ones
+
     def time_scales(self) -> tuple[str, ...]:
         """Paths of the parameters that are times: together they stretch the profile.
 

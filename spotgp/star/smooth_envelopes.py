@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from scipy.special import zeta
 
 from pytreefit import param
+from pytreefit.extend import arctan
 
 from ..component import to_float
 from ..kernel.symbolic import symbols
@@ -313,7 +314,7 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
         for shift, weight in ((0.0, 1.0), (1.0, 0.5 * self.a), (-1.0, 0.5 * self.a)):
             y = (omega + shift * self.omega) * self.tau
             modulus = size * weight * jnp.exp(-0.5 * order * jnp.log1p(y * y))
-            angle = order * jnp.arctan(y)
+            angle = order * arctan(y)
             total = total[0] + modulus * jnp.cos(angle), total[1] - modulus * jnp.sin(angle)
         return jax.lax.complex(*total)
 
@@ -367,13 +368,13 @@ def _gamma_autocorrelation(alpha, tau, a, turn, log_peak, lag):
         for k, factors in enumerate((((1.0, 0.0), both), ((a, 0.0), (a, turn * s)), (both,))):
             # int x^alpha (x + s)^alpha e^-zx dx with z = 2 - i k turn, along x = y / z
             slant = 0.5 * k * turn
-            log_z, angle_z = jnp.log(2.0) + 0.5 * jnp.log1p(slant**2), -jnp.arctan(slant)
+            log_z, angle_z = jnp.log(2.0) + 0.5 * jnp.log1p(slant**2), -arctan(slant)
             scale = y / (2.0 * (1.0 + slant**2))
             real, imaginary = scale + s, scale * slant
             log_sum = jnp.log(real) + 0.5 * jnp.log1p((imaginary / real) ** 2)
             modulus = alpha * (log_y + log_sum - log_z) - log_z - y - s - 2.0 * log_peak
             modulus = jnp.exp(modulus + log_weight)
-            angle = alpha * (jnp.arctan(imaginary / real) - angle_z) - angle_z
+            angle = alpha * (arctan(imaginary / real) - angle_z) - angle_z
             for factor, phase in factors:
                 total = total + factor * jnp.sum(modulus * cos_sin(angle + phase)[0])
         return tau * total

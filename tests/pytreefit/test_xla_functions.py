@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytreefit import _xla
-from pytreefit.extend import arcsinh, computed_once, fast_log, fused_sum, sinh_cosh
+from pytreefit.extend import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
 
 X = np.linspace(-3.0, 3.0, 101)
 
@@ -43,3 +43,14 @@ def test_logarithm_in_double_precision(plain):
     edges = fast_log(jnp.array([0.0, -1.0, np.inf, np.nan, 1.0]))
     np.testing.assert_array_equal(edges, [-np.inf, np.nan, np.inf, np.nan, 0.0])
     np.testing.assert_allclose(jax.vmap(jax.grad(fast_log))(jnp.asarray(x)), 1.0 / x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_arc_tangent_in_wide_vectors(dtype):
+    """As users compile: XLA's own is wrong for some of these."""
+    x = jnp.concatenate([jnp.linspace(-3.0, 3.0, 4095), jnp.array([jnp.inf])]).astype(dtype)
+    as_users = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    wide = jax.jit(arctan, compiler_options=as_users | _xla.WIDE_VECTORS)
+    np.testing.assert_allclose(wide(x), np.arctan(x), rtol=4 * jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(jax.grad(arctan)(x[0]), 1.0 / (1.0 + x[0] ** 2), rtol=1e-6)
+    assert jnp.isnan(arctan(jnp.asarray(jnp.nan, dtype)))

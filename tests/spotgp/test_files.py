@@ -1,10 +1,22 @@
 """Light curves and their processes in files."""
 
+import equinox as eqx
 import numpy as np
+import pytest
 
 from factories import make_star
 from pytreefit import load, save
-from spotgp import GPSolver, TimeSeriesData
+from spotgp import (
+    ExponentialEnvelope,
+    GPSolver,
+    Keplerian,
+    Passband,
+    PopulationEnvelope,
+    SpectrumTable,
+    SumMean,
+    TemperatureBand,
+    TimeSeriesData,
+)
 
 
 def light_curve():
@@ -28,3 +40,21 @@ def test_a_process(tmp_path):
     loaded = load(tmp_path / "gp.npz")
     assert loaded.param_keys == gp.param_keys
     assert float(loaded.log_likelihood()) == float(gp.log_likelihood())
+
+
+SPECTRA = SpectrumTable([4000.0, 5000.0], [400.0, 500.0], np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        SumMean({"b": Keplerian(4.0, 50.0, 1.0, 0.3, 0.5)}),
+        PopulationEnvelope(ExponentialEnvelope(3.0), 0.4, 1.0, 4),
+        TemperatureBand(4000.0, 5000.0, "V"),
+        TemperatureBand(4000.0, 5000.0, Passband.tophat(400.0, 500.0), spectrum=SPECTRA),
+    ],
+    ids=lambda component: type(component).__name__,
+)
+def test_components(tmp_path, component):
+    save(tmp_path / "component.npz", component)
+    assert eqx.tree_equal(load(tmp_path / "component.npz"), component)

@@ -158,12 +158,12 @@ def one_by_one(model, spots, t):
     inc = float(model.inc)
     flux = np.ones_like(t)
     arrays = (np.asarray(getattr(spots, name)) for name in Spots.__dataclass_fields__)
-    for peak, phi, longitude, alpha, weight in zip(*arrays, strict=True):
+    for peak, phi, longitude, alpha, weight, stretch in zip(*arrays, strict=True):
         age = t - peak
         omega = 2 * np.pi * (1 - float(model.kappa) * np.sin(phi) ** 2) / float(model.peq)
         turn = longitude + omega * age
         mu = np.cos(inc) * np.sin(phi) + np.sin(inc) * np.cos(phi) * np.cos(turn)
-        radius = alpha * model.envelope.Gamma(jnp.asarray(age))
+        radius = alpha * model.envelope.Gamma(jnp.asarray(age / stretch))
         flux = flux - weight * np.asarray(blocked_light(model.visibility, radius, jnp.asarray(mu)))
     return flux
 
