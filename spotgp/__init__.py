@@ -4,6 +4,7 @@ import pytreefit
 
 from .checks.check import Check, check
 from .checks.compare import Comparison, Score, compare
+from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.data import LightCurve
@@ -96,6 +97,7 @@ __all__ = [
     "ExponentialPlateauEnvelope",
     "FiniteLimbDarkenedVisibilityFunction",
     "FiniteSpotVisibilityFunction",
+    "FisherInformation",
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
@@ -138,6 +140,7 @@ __all__ = [
     "compare",
     "draw_spots",
     "first_guess",
+    "fisher_information",
     "fit_many",
     "light_curve",
     "lomb_scargle",
