@@ -9,6 +9,7 @@ import numpy as np
 from pytreefit.extend import prior_limits
 
 from ..kernel.covariance import Tables, kernel_error
+from ..kernel.exposure import ExposureTables
 
 
 def limits_of(priors) -> dict[str, tuple[float, float]]:
@@ -32,6 +33,11 @@ def largest_support(process, priors) -> float:
     return max(supports, default=math.inf)
 
 
+def largest_lag(data, process, priors) -> float:
+    """Largest lag with a covariance in the data, days: the support, and an exposure."""
+    return largest_support(process, priors) + float(data.exposure or 0.0)
+
+
 def largest_jitter(process, priors) -> float:
     """Upper end of its prior, or its value."""
     return limits_of(priors).get("jitter", (0.0, float(process.jitter)))[1]
@@ -41,8 +47,9 @@ def tables_of(data, process, priors, tolerance: float) -> Tables:
     """Tables of the kernel that are as fine as a tolerance of the log-likelihood asks for."""
     time = np.asarray(data.time, float)
     noise = np.asarray(data.flux_err, float) ** 2 + float(process.jitter) ** 2
-    reach = min(data.span, largest_support(process, priors))
+    reach = min(data.span, largest_lag(data, process, priors))
     variance = float(np.var(np.asarray(data.flux, float)))
     error = kernel_error(time, noise, variance, reach, tolerance)
-    error, tolerance = (jnp.asarray(x, data.time.dtype) for x in (error, tolerance))
-    return Tables(error, tolerance, data.epoch)
+    accuracy = (jnp.asarray(x, data.time.dtype) for x in (error, tolerance))
+    tables = Tables(*accuracy, data.epoch)
+    return tables if data.exposure is None else ExposureTables.of(tables, data.exposure)
