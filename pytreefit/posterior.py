@@ -18,7 +18,9 @@ from .arrays import as_mapping, check_kind
 from .joint import prepared, squares_of
 from .model import Model, convert_value, lookup, lookup_parameter, replace
 from .numeric import lenient
-from .prior import as_prior, check_start, log_density
+from .parameter import is_traced
+from .prior import as_prior, check_start, log_density, quantiles
+from .space import split_vector
 
 
 class Posterior(eqx.Module):
@@ -234,6 +236,54 @@ class Posterior(eqx.Module):
                 name: jnp.asarray(prior.sample(k, shape))
                 for (name, prior), k in zip(self.priors.items(), keys, strict=True)
             }
+
+    def prior_transform(self, cube: Any) -> Array:
+        r"""Physical values from a unit cube, for nested samplers.
+
+        .. math:: \theta_k = F_k^{-1}(c_k)
+
+        with the cumulative distributions :math:`F_k` of the priors.
+
+        Parameters
+        ----------
+        cube
+            Numbers between 0 and 1, shape ``(..., size)``: of all the free parameters, one after
+            the other.
+
+        Returns
+        -------
+        Array
+            Values in that order, shape ``(..., size)``; :meth:`values_of` names them.
+
+        Raises
+        ------
+        ValueError
+            If a prior has no quantiles in NumPyro, or ``cube`` has another length or leaves 0 to 1.
+
+        Examples
+        --------
+        With dynesty and others that take functions of vectors::
+
+            def log_likelihood(vector):
+                return posterior.log_likelihood_of(posterior.model_at(posterior.values_of(vector)))
+
+
+            NestedSampler(pytreefit.jit(log_likelihood), posterior.prior_transform, ndim)
+
+        See Skilling (2006, doi:10.1214/06-BA127).
+        """
+        parts = split_vector("cube", cube, self.shapes)
+        for part in parts.values():
+            if not is_traced(part) and not bool(jnp.all((part >= 0) & (part <= 1))):
+                raise ValueError("cube holds numbers below 0 or above 1: give shares of priors.")
+        with lenient():
+            found = [quantiles(name, self.priors[name], part) for name, part in parts.items()]
+        leading = np.shape(cube)[:-1]
+        return jnp.concatenate([x.reshape((*leading, -1)) for x in found], axis=-1)
+
+    def values_of(self, vector: Any) -> dict[str, Array]:
+        """Values by name from all of them in one vector, of shape ``(..., size)``."""
+        return split_vector("vector", vector, self.shapes)
 
     def log_likelihood_of(self, model: Model) -> Array:
         """The log likelihood of a model, a scalar; ValueError if the function returns none."""

@@ -116,6 +116,24 @@ def log_density(prior: dist.Distribution, value: Array) -> Array:
         return jnp.where(jnp.all(support(value)), prior.log_prob(value), -jnp.inf)
 
 
+def quantiles(name: str, prior: dist.Distribution, share: Array) -> Array:
+    """The values below which the shares of a prior lie, of shape ``(..., *prior.shape())``.
+
+    ValueError for a prior that is none of independent numbers, or whose quantiles are not known.
+    """
+    base: Any = prior
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        base = base.base_dist
+    try:
+        return jnp.asarray(base.icdf(share))
+    except (NotImplementedError, ImportError):
+        raise ValueError(
+            f"The prior of {name!r}, {type(base).__name__}, has no quantiles (icdf), so that a "
+            "unit cube cannot be mapped to it. Give it a prior that has them, such as Uniform, "
+            "LogUniform, Normal, LogNormal or TruncatedNormal."
+        ) from None
+
+
 def check_start(name: str, value: Array, prior: dist.Distribution) -> None:
     """Raise ValueError unless a concrete start has a finite unconstrained coordinate."""
     support: Any = prior.support

@@ -1,5 +1,7 @@
 """The unconstrained space of a posterior: natural scales, names of components, the prior alone."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from ._jit import jit
+from .arrays import as_data
 
 _PRIOR_DRAWS = 256
 
@@ -88,6 +91,22 @@ def _range_of_draws(prior, inverse):
 def flat_values(posterior, u: Float[Array, " dim"]) -> Float[Array, " size"]:
     """All physical values at ``u`` in one vector, in the order of the names."""
     return jnp.concatenate([jnp.ravel(value) for value in posterior.constrain(u).values()])
+
+
+def split_vector(where: str, vector, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Values by name, of shape ``(..., *shape)``, from all numbers along the last axis."""
+    vector = jnp.asarray(as_data(where, vector), jnp.result_type(float))
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if vector.ndim == 0 or vector.shape[-1] != sum(sizes):
+        raise ValueError(
+            f"{where} has shape {vector.shape}, but its last axis must have the length "
+            f"{sum(sizes)}, of all numbers in {', '.join(shapes)}."
+        )
+    parts = jnp.split(vector, np.cumsum(sizes)[:-1], axis=-1)
+    return {
+        name: part.reshape((*vector.shape[:-1], *shape))
+        for part, (name, shape) in zip(parts, shapes.items(), strict=True)
+    }
 
 
 def indexed_names(shapes: dict[str, tuple[int, ...]]) -> list[str]:

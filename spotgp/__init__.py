@@ -4,6 +4,7 @@ import pytreefit
 
 from .checks.check import Check, check
 from .checks.compare import Comparison, Score, compare
+from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.channel_data import ChannelData
@@ -127,6 +128,7 @@ __all__ = [
     "ExponentialPlateauEnvelope",
     "FiniteLimbDarkenedVisibilityFunction",
     "FiniteSpotVisibilityFunction",
+    "FisherInformation",
     "FluxBand",
     "FourParameterVisibilityFunction",
     "GPSolver",
@@ -185,6 +187,7 @@ __all__ = [
     "compare",
     "draw_spots",
     "first_guess",
+    "fisher_information",
     "fit_many",
     "light_curve",
     "lomb_scargle",

@@ -426,6 +426,7 @@ CASES = {
     "search": (spotgp.search, {"gp": GP}, ("gp", "starts", "number", "steps")),
     "check": (spotgp.check, {"gp": GP}, ("gp", "fit", "draws", "points")),
     "compare": every(spotgp.compare, models={"a": GP, "b": GP}),
+    "fisher_information": (spotgp.fisher_information, {"gp": GP}, ("gp",)),
     "plot_check": (spotgp.plot_check, {"found": None}, ("found",)),
     "fit_many": (
         spotgp.fit_many, {"stars": [SERIES], "model": model(), "points": 50, "progress": False},

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ class ChannelData(Model):
     trend
         Degree of the free polynomial in time of each channel.
     """
+
+    exposure: ClassVar[None] = None  # channels are of short exposures
 
     time: Float[Array, "n"]
     value: Float[Array, "n"]

@@ -1,6 +1,7 @@
 """A light curve as the Gaussian process takes it: checked, sorted, with its free columns."""
 
 import functools
+import math
 import warnings
 from typing import ClassVar, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from pytreefit import Model
-from pytreefit.extend import as_data, as_whole_number
+from pytreefit.extend import as_data, as_number, as_whole_number
 
 from ..component import to_float
 
@@ -33,6 +34,8 @@ class LightCurve(Model):
         Whether a constant is free, where there are no segments.
     trend
         Degree of the polynomial in time whose coefficients are free.
+    exposure
+        Length of the exposures, days, over which the fluxes are averages; None if they are short.
     """
 
     time: Float[Array, "n"]
@@ -42,13 +45,16 @@ class LightCurve(Model):
     epoch: Float[Array, ""]
     constant: bool = eqx.field(static=True)
     trend: int = eqx.field(static=True, converter=functools.partial(as_whole_number, "trend"))
+    exposure: Float[Array, ""] | None = None
 
     # a single channel, see `ChannelData`
     channel: ClassVar[None] = None
     instrument: ClassVar[None] = None
 
     @classmethod
-    def of(cls, t, flux, flux_err, offsets=None, *, constant: bool = True, trend: int = 0) -> Self:
+    def of(
+        cls, t, flux, flux_err, offsets=None, *, constant=True, trend: int = 0, exposure=None
+    ) -> Self:
         """From arrays as users have them; parameters and errors are those of `GPSolver`."""
         time, flux, error, labels = _checked(t, flux, flux_err, offsets)
         epoch = 0.5 * (time[0] + time[-1])
@@ -60,6 +66,7 @@ class LightCurve(Model):
             epoch=to_float(epoch),
             constant=constant,
             trend=trend,
+            exposure=None if exposure is None else to_float(checked_exposure(exposure)),
         )
 
     @property
@@ -96,6 +103,16 @@ class LightCurve(Model):
         scaled = time / max(0.5 * self.span, np.finfo(float).tiny)
         columns += [scaled**power for power in range(1, self.trend + 1)]
         return np.stack(columns, axis=1) if columns else np.zeros((time.size, 0))
+
+
+def checked_exposure(exposure) -> float:
+    """Days; ValueError or TypeError for what is no length of an exposure."""
+    exposure = as_number("exposure_time", exposure, "d")
+    if not (math.isfinite(exposure) and exposure > 0):
+        raise ValueError(
+            f"exposure_time = {exposure:g} must be > 0, in days, or None for short exposures."
+        )
+    return exposure
 
 
 def _checked(t, flux, flux_err, labels):

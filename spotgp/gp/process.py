@@ -25,6 +25,7 @@ from pytreefit.extend import as_mapping, as_whole_numbers, check_kind
 
 from ..kernel.analytic import AnalyticKernel
 from ..kernel.covariance import Tables, kernel_error
+from ..kernel.exposure import ExposureTables
 from ..kernel.terms import AbstractTerm
 from ..star.model import SpotEvolutionModel
 
@@ -86,7 +87,9 @@ class Process(Model):
         time, flux, error = (np.asarray(array, float) for array in data.measured())
         noise = error**2 + float(self.jitter) ** 2
         fine = kernel_error(time, noise, float(np.var(flux)), reach, tolerance)
-        return Tables(*(jnp.asarray(x, data.time.dtype) for x in (fine, tolerance)), data.epoch)
+        accuracy = (jnp.asarray(x, data.time.dtype) for x in (fine, tolerance))
+        tables = Tables(*accuracy, data.epoch)
+        return tables if data.exposure is None else ExposureTables.of(tables, data.exposure)
 
     def spot_kernel(self) -> AnalyticKernel:
         """The covariance of the spots."""

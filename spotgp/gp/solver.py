@@ -78,6 +78,9 @@ class GPSolver(AbstractGP):
         ``"bins"``, polynomials in short bins, takes a time in proportion to the time span, whatever
         the number of points. It is for spots alone, with priors that bound the kernel's support
         and the jitter.
+    exposure_time
+        Length of the exposures, days: fluxes are averages of the process over it, and so are
+        predictions. None takes them for short.
     tolerance
         Error that the log-likelihood may have at the model's values; it decides on the number of
         harmonics, on the width of the bins and on how fine the kernel's table is. Elsewhere see
@@ -109,12 +112,14 @@ class GPSolver(AbstractGP):
         terms: Mapping[str, Any] | None = None,
         priors: Mapping[Any, Any] | None = None,
         solver: str | type[AbstractSolver] | AbstractSolver = "auto",
+        exposure_time: float | None = None,
         tolerance: float = 0.1,
     ):
         if not as_number("tolerance", tolerance) > 0:
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
-        data = LightCurve.of(t, flux, flux_err, offsets, constant=mean is None, trend=trend)
+        options = {"constant": mean is None, "trend": trend, "exposure": exposure_time}
+        data = LightCurve.of(t, flux, flux_err, offsets, **options)
         orders, amplitude = None, None
         if isinstance(model, AnalyticKernel):
             orders, amplitude = model.orders, getattr(model, "amplitude", None)

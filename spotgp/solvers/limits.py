@@ -29,6 +29,11 @@ def largest_support(process, priors) -> float:
     return max(supports, default=math.inf)
 
 
+def largest_lag(data, process, priors) -> float:
+    """Largest lag with a covariance in the data, days: the support, and an exposure."""
+    return largest_support(process, priors) + float(data.exposure or 0.0)
+
+
 def largest_jitter(process, priors) -> float:
     """Upper end of its prior, or its value."""
     return limits_of(priors).get("jitter", (0.0, float(process.jitter)))[1]
@@ -36,5 +41,5 @@ def largest_jitter(process, priors) -> float:
 
 def tables_of(data, process, priors, tolerance: float) -> AbstractTables:
     """Tables of the kernel that are as fine as a tolerance of the log-likelihood asks for."""
-    reach = min(data.span, largest_support(process, priors))
+    reach = min(data.span, largest_lag(data, process, priors))
     return process.tables(data, reach, tolerance)

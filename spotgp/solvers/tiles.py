@@ -18,7 +18,7 @@ from .base import (
 )
 from .block import factorize, fold_inverse, forward_solve, log_likelihood
 from .layout import Layout, bandwidth, cost, fastest
-from .limits import largest_support, tables_of
+from .limits import largest_lag, tables_of
 from .points import Points, points_of, rounded_up
 
 
@@ -146,7 +146,7 @@ class Banded(AbstractTiles):
 
     @classmethod
     def prepare(cls, data, process, priors, tolerance):
-        reach = largest_support(process, priors)
+        reach = largest_lag(data, process, priors)
         layout = _band(data, reach)
         if layout is None:
             raise ValueError(
@@ -163,7 +163,7 @@ class Banded(AbstractTiles):
 
     @classmethod
     def cost(cls, data, process, priors, tolerance):
-        layout = _band(data, largest_support(process, priors))
+        layout = _band(data, largest_lag(data, process, priors))
         return math.inf if layout is None else cost(layout)
 
     @classmethod

@@ -420,3 +420,55 @@ def test_bad_arguments_are_refused(posterior):
     values = {**posterior.initial, "weights": 1.0}
     with pytest.raises(ValueError, match=r"'weights' has shape \(\) but must have shape \(3,\)"):
         posterior.log_prior(values)
+
+
+CUBE = {
+    "slope": dist.Uniform(10.0, 30.0),
+    "offset": dist.Normal(1.0, 2.0),
+    "weights": dist.LogUniform(jnp.array([0.1, 0.2, 0.3]), jnp.full(3, 3.0)),
+    "noise.scale": dist.TruncatedNormal(0.5, 1.0, low=0.1, high=2.0),
+}
+
+
+def cube_posterior():
+    start = Line(20.0, weights=(0.5, 0.5, 0.5))
+    return Posterior(start, make_data().log_likelihood, CUBE)
+
+
+def test_a_unit_cube_becomes_the_priors():
+    """Quantiles of the cumulative distributions, of entries of arrays too, in the names' order."""
+    posterior = cube_posterior()
+    cube = np.random.default_rng(0).uniform(size=(7, 6))
+    found = np.asarray(posterior.prior_transform(cube))
+    assert found.shape == (7, 6)
+    low = np.array([0.1, 0.2, 0.3])
+    cut = {"a": (0.1 - 0.5) / 1.0, "b": (2.0 - 0.5) / 1.0, "loc": 0.5, "scale": 1.0}
+    expected = [
+        10.0 + 20.0 * cube[:, :1],
+        stats.norm(1.0, 2.0).ppf(cube[:, 1:2]),
+        low * (3.0 / low) ** cube[:, 2:5],
+        stats.truncnorm(**cut).ppf(cube[:, 5:]),
+    ]
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-6)
+    values = posterior.values_of(found)
+    assert tuple(values) == posterior.names
+    np.testing.assert_array_equal(values["weights"], found[:, 2:5])
+    one = eqx.filter_jit(posterior.prior_transform)(cube[3])
+    np.testing.assert_allclose(one, found[3], rtol=1e-12)
+    model = posterior.model_at(posterior.values_of(found[3]))
+    assert float(model.noise.scale) == found[3, 5]
+
+
+def test_a_unit_cube_that_is_none():
+    posterior = cube_posterior()
+    with pytest.raises(ValueError, match=r"cube has shape \(5,\), but its last axis .* length 6"):
+        posterior.prior_transform(np.full(5, 0.5))
+    with pytest.raises(ValueError, match="cube holds numbers below 0 or above 1"):
+        posterior.prior_transform(np.full(6, 1.5))
+    with pytest.raises(TypeError, match="cube"):
+        posterior.prior_transform("abc")
+    start = Line(20.0, weights=(0.2, 0.3, 0.5))
+    prior = CUBE | {"weights": dist.Dirichlet(jnp.ones(3))}
+    odd = Posterior(start, make_data().log_likelihood, prior)
+    with pytest.raises(ValueError, match="'weights', Dirichlet, has no quantiles"):
+        odd.prior_transform(np.full(6, 0.5))

@@ -23,7 +23,7 @@ from ..base import (
     variances,
 )
 from ..layout import Layout, fastest
-from ..limits import largest_jitter, largest_support, limits_of, tables_of
+from ..limits import largest_jitter, largest_lag, limits_of, tables_of
 from ..points import Points, points_of
 from . import algebra
 from .error import neglected
@@ -61,7 +61,7 @@ class Bins(AbstractSolver):
 
     @classmethod
     def prepare(cls, data, process, priors, tolerance):
-        reach = largest_support(process, priors)
+        reach = largest_lag(data, process, priors)
         noise = _largest_noise(process, priors, reach)
         tables = tables_of(data, process, priors, tolerance)
         time = np.asarray(data.time, float) - float(data.time[0])

@@ -49,7 +49,7 @@ class Quasiseparable(AbstractSolver):
 
     @classmethod
     def prepare(cls, data, process, priors, tolerance):
-        reason = obstacle(process, priors)
+        reason = obstacle(process, priors, data.exposure)
         if reason:
             raise ValueError(f"solver = 'quasiseparable' is not for this light curve: {reason}.")
         harmonics = harmonics_for(data, process, tolerance)
@@ -70,7 +70,7 @@ class Quasiseparable(AbstractSolver):
     @classmethod
     def cost(cls, data, process, priors, tolerance):
         number = data.time.size
-        if number <= _EXACT_UP_TO or obstacle(process, priors):
+        if number <= _EXACT_UP_TO or obstacle(process, priors, data.exposure):
             return math.inf
         harmonics = harmonics_for(data, process, tolerance)
         if harmonics is None:
@@ -156,7 +156,7 @@ def _states(process, harmonics) -> States:
     return states_of({"spots": spots, **terms})
 
 
-def obstacle(process, priors) -> str | None:
+def obstacle(process, priors, exposure=None) -> str | None:
     """Why the solver is not for a process, or None where it is.
 
     Parameters
@@ -165,7 +165,11 @@ def obstacle(process, priors) -> str | None:
         With concrete values.
     priors
         Of the free parameters, by path.
+    exposure
+        Length of the exposures, days; None if they are short.
     """
+    if exposure is not None:
+        return "averages over exposures are no sum of exponentials"
     model = process.model
     if not isinstance(model.envelope, ExponentialEnvelope | ExponentialAsymmetricEnvelope):
         return (
