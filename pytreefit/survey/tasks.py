@@ -88,38 +88,32 @@ def run(
 ) -> Survey:
     """Do the same work on many targets, and keep what it finds in a folder.
 
-    A run that ended before all was done, by Ctrl-C, a kill or a loss of power, goes on where it
-    was when it is started again: targets that are done are not done again. Work that raises an
-    exception is a failure with that reason. Rows do not depend on the order of the tasks, on the
-    engine, or on restarts, if ``work`` depends on nothing but its arguments.
+    A run that was ended by Ctrl-C, a kill or a loss of power goes on where it was when it is
+    started again. Work that raises an exception is a failure with that reason. Rows do not depend
+    on the order of the tasks, on the engine or on restarts if ``work`` depends on nothing else.
 
     Parameters
     ----------
     tasks
         Tasks by name: a dictionary, or pairs (name, task). A task is whatever ``work`` needs, such
-        as a path; for engines in other processes it must be picklable.
+        as a path; engines in other processes must be able to pickle it.
     work
         ``work(name, task, key)`` returns the row, a dictionary of numbers, text, True, False, None
-        and scalar quantities of astropy; or such a row and what to keep beside it, anything that
-        :func:`pytreefit.save` takes. ``key`` is a random key of JAX that follows from ``key`` and
-        the name.
+        and scalar quantities of astropy; or a tuple of the row and what to keep beside it, which
+        :func:`pytreefit.save` takes. The random ``key`` follows from that below and the name.
     store
         A folder, which is made if there is none; None keeps rows in memory.
     configuration
-        Whatever else decides the results, in plain values: a store that was made with another is
-        refused. :func:`describe` makes text of models, priors and functions.
+        Whatever else decides the results, in plain values; see :func:`describe`.
     key
         A whole number or a key of JAX.
     engine
-        None works in threads on all cores; ``"processes"`` in as many new processes; ``"dask"`` on
-        a ``dask.distributed.LocalCluster``; else a ``dask.distributed.Client``, or anything with a
-        method ``submit`` like the executors of ``concurrent.futures``. It is given a few targets at
-        a time. In other processes JAX's precision is that of this one, and compiled programs are
-        kept on the disk (:func:`pytreefit.cache_programs`).
+        None works in threads on all cores, ``"processes"`` in as many processes, ``"dask"`` on a
+        ``LocalCluster``. Or a ``dask.distributed.Client``, or whatever has a method ``submit`` as
+        executors of ``concurrent.futures`` have. A few targets at a time are handed over.
     shard
-        Which part of the targets to do, by their names: ``(number, count)`` or text such as
-        ``"0/8"``, counted from 0; ``"slurm"`` is the task of a job array. Several shards may use a
-        store at once.
+        Which part of the targets to do: ``(number, count)`` or text such as ``"0/8"``, counted from
+        0; ``"slurm"`` is the task of a job array. Several shards may use a store at once.
     retry
         Whether to try again what failed.
     progress
@@ -128,8 +122,7 @@ def run(
     Raises
     ------
     ValueError
-        If names are there twice; if the store was made with another configuration or format, or
-        another run has a part of the shard.
+        If a name is there twice, the store is of another configuration or format, or in use.
     OSError
         If the store can't be written, before any work is done.
     SurveyError
@@ -138,14 +131,20 @@ def run(
     if not callable(work):
         raise TypeError(f"work is a {type(work).__name__}: pass a function (name, task, key).")
     check_kind("retry", retry, bool)
-    tell, words, part = Reporter(progress), as_key(key), as_shard(shard)
-    chosen = {name: task for name, task in as_tasks(tasks).items() if name in part}
-    plain = {**as_mapping("configuration", configuration), "key": list(words)}
-    sink = _Memory()
+    chosen, part = as_tasks(tasks), as_shard(shard)
+    chosen = {name: task for name, task in chosen.items() if name in part}
+    words, sink = as_key(key), _Memory()
     if store is not None:
         check_kind("store", store, str | os.PathLike)
+        plain = {**as_mapping("configuration", configuration), "key": list(words)}
         sink = Writer(Path(store).absolute(), plain, part)
+    return _done(chosen, sink, retry, (work, words, engine), Reporter(progress))
+
+
+def _done(chosen, sink, retry, how, tell) -> Survey:
+    """Do what the sink wants of the chosen tasks."""
     began, broken = time.perf_counter(), ""
+    work, words, engine = how
     try:
         for line in sink.remarks():
             tell(f"survey: {line}", final=True)
@@ -153,8 +152,8 @@ def run(
         if left:
             with opened(engine) as workers:
                 call = Call(work, words, settings_here() if workers.elsewhere else None)
-                flight = Flight(workers, call)
-                broken = _Drive(flight, sink, tell, (len(left), len(chosen))).all(left)
+                numbers = len(left), len(chosen)
+                broken = _Drive(Flight(workers, call), sink, tell, numbers).all(left)
     finally:
         records = sink.close()
     survey = Survey(tuple(chosen), records, time.perf_counter() - began)
