@@ -13,7 +13,11 @@ def described(name, task, key):
 
     programs = pathlib.Path(jax.config.jax_compilation_cache_dir).parent.name
     draw = float(jax.random.normal(key))
-    return {"sum": float(jnp.sum(jnp.arange(float(task)) / 3.0)), "draw": draw, "programs": programs}
+    return {
+        "sum": float(jnp.sum(jnp.arange(float(task)) / 3.0)),
+        "draw": draw,
+        "programs": programs,
+    }
 
 
 def deadly(name, task, key):

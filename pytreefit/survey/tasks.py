@@ -5,7 +5,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..arrays import as_mapping, check_kind
@@ -88,32 +87,28 @@ def run(
 ) -> Survey:
     """Do the same work on many targets, and keep what it finds in a folder.
 
-    A run that was ended by Ctrl-C, a kill or a loss of power goes on where it was when it is
-    started again. Work that raises an exception is a failure with that reason. Rows do not depend
-    on the order of the tasks, on the engine or on restarts if ``work`` depends on nothing else.
+    A run that was ended by Ctrl-C or a kill goes on where it was when it is started again. Work
+    that raises an exception is a failure, with that reason. Rows do not depend on the order of the
+    tasks, on the engine or on restarts.
 
     Parameters
     ----------
     tasks
-        Tasks by name: a dictionary, or pairs (name, task). A task is whatever ``work`` needs, such
-        as a path; engines in other processes must be able to pickle it.
+        Whatever ``work`` needs, such as a path, by name: a dictionary, or pairs (name, task).
     work
-        ``work(name, task, key)`` returns the row, a dictionary of numbers, text, True, False, None
-        and scalar quantities of astropy; or a tuple of the row and what to keep beside it, which
-        :func:`pytreefit.save` takes. The random ``key`` follows from that below and the name.
+        ``work(name, task, key)`` returns the row, a dictionary of numbers, text, None and scalar
+        quantities of astropy; or a tuple of the row and what to save beside it. The random
+        ``key`` follows from that below and the name.
     store
         A folder, which is made if there is none; None keeps rows in memory.
-    configuration
-        Whatever else decides the results, in plain values; see :func:`describe`.
-    key
-        A whole number or a key of JAX.
+    configuration, key
+        Whatever else decides the rows, in plain values (:func:`describe`); a number, or JAX's key.
     engine
-        None works in threads on all cores, ``"processes"`` in as many processes, ``"dask"`` on a
-        ``LocalCluster``. Or a ``dask.distributed.Client``, or whatever has a method ``submit`` as
-        executors of ``concurrent.futures`` have. A few targets at a time are handed over.
+        None is threads on all cores, ``"processes"`` as many processes, ``"dask"`` a
+        ``LocalCluster``; or a dask ``Client``, or an executor of ``concurrent.futures``.
     shard
-        Which part of the targets to do: ``(number, count)`` or text such as ``"0/8"``, counted from
-        0; ``"slurm"`` is the task of a job array. Several shards may use a store at once.
+        Part ``(number, count)`` of the targets, such as ``"0/8"``, counted from 0; ``"slurm"`` is
+        the task of a job array. Several shards may use a store at once.
     retry
         Whether to try again what failed.
     progress
@@ -131,13 +126,12 @@ def run(
     if not callable(work):
         raise TypeError(f"work is a {type(work).__name__}: pass a function (name, task, key).")
     check_kind("retry", retry, bool)
-    chosen, part = as_tasks(tasks), as_shard(shard)
-    chosen = {name: task for name, task in chosen.items() if name in part}
+    part = as_shard(shard)
+    chosen = {name: task for name, task in as_tasks(tasks).items() if name in part}
     words, sink = as_key(key), _Memory()
     if store is not None:
-        check_kind("store", store, str | os.PathLike)
         plain = {**as_mapping("configuration", configuration), "key": list(words)}
-        sink = Writer(Path(store).absolute(), plain, part)
+        sink = Writer(store, plain, part)
     return _done(chosen, sink, retry, (work, words, engine), Reporter(progress))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._lock import lock, unlock
+from ..arrays import check_kind
 from ..results.files import save
 from .rows import Record, line_of
 from .store import FORMAT, HEADER, LOCKS, RESULTS, ROWS, VERSION, Store, read_header, result_path
@@ -31,7 +32,9 @@ class Writer:
     next process does again. A lock keeps two processes from doing the same targets.
     """
 
-    def __init__(self, path: Path, configuration: dict[str, Any], shard: Shard):
+    def __init__(self, store: Any, configuration: dict[str, Any], shard: Shard):
+        check_kind("store", store, str | os.PathLike)
+        path = Path(store).absolute()
         self.path, self.waiting, self.error = path, deque(), None
         self._file, self._good, self._written = None, 0, 0
         self._turn = threading.Lock()
