@@ -53,6 +53,11 @@ def settings_here() -> tuple[bool, str | None]:
     return bool(settings["jax_enable_x64"]), base
 
 
+def deciding(words: tuple[int, ...]) -> dict[str, Any]:
+    """What decides the rows beside the work, in plain values."""
+    return {"key": list(words), "double precision": settings_here()[0]}
+
+
 @functools.cache
 def _settle(settings: tuple[bool, str | None]) -> None:
     """Once in each worker."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..arrays import as_mapping, check_kind
 from ..progress import Reporter, duration
-from .engines import Call, EngineBroken, Flight, opened, settings_here
+from .engines import Call, EngineBroken, Flight, deciding, opened, settings_here
 from .rows import Record, table_of
 from .targets import as_key, as_shard, as_tasks
 from .writer import Writer
@@ -128,10 +128,9 @@ def run(
     check_kind("retry", retry, bool)
     part = as_shard(shard)
     chosen = {name: task for name, task in as_tasks(tasks).items() if name in part}
-    words, sink = as_key(key), _Memory()
+    words, sink, own = as_key(key), _Memory(), as_mapping("configuration", configuration)
     if store is not None:
-        plain = {**as_mapping("configuration", configuration), "key": list(words)}
-        sink = Writer(store, plain, part)
+        sink = Writer(store, {**own, **deciding(words)}, part)
     return _done(chosen, sink, retry, (work, words, engine), Reporter(progress))
 
 
