@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from astropy import units
 
 from pytreefit import Fit, Laplace, Posterior, Status, fit, laplace
 from pytreefit.extend import as_mapping, as_whole_number, check_kind, lookup_parameter
@@ -38,6 +37,7 @@ def fit_many(
     steps: int = 500,
     errors: bool = True,
     store: str | os.PathLike | None = None,
+    configuration: Mapping[str, Any] | None = None,
     keep_fits: bool = False,
     engine: Any = None,
     shard: Any = None,
@@ -68,9 +68,9 @@ def fit_many(
         Most steps of each fit.
     errors
         Whether to estimate standard deviations.
-    store, keep_fits, engine, shard, retry
-        As for :func:`pytreefit.survey.run`; and whether a store keeps each `Fit` and `Laplace`
-        beside its row (``Store.result``), as a dictionary of ``fit`` and ``laplace``.
+    store, configuration, keep_fits, engine, shard, retry
+        As for :func:`pytreefit.survey.run`: ``configuration`` says how images are read. And whether
+        a store keeps each `Fit` and `Laplace` (``Store.result(name)["fit"]``, ``["laplace"]``).
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     """
@@ -82,7 +82,8 @@ def fit_many(
     number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)
     work = _Work(scene, priors, search, number, steps, errors, keep_fits)
     place = {"store": store, "engine": engine, "shard": shard, "retry": retry}
-    own = {"rows": "grater.fit_many", **work.configuration()}
+    own = as_mapping("configuration", configuration)
+    own |= {"rows": "grater.fit_many", **work.configuration()}
     return run(observations, work, configuration=own, progress=progress, **place)
 
 
@@ -139,6 +140,8 @@ def _row(
     observation: Any, best: Fit, width: Laplace | None, found: DiskSearch | None, problem: str
 ) -> dict[str, Any]:
     """The row of a disk."""
+    from astropy import units
+
     free, row = len(best.u), {}
     spread = width.std if width is not None else {}
     for path in best.names:

@@ -187,13 +187,17 @@ class Flight:
 
     def full(self) -> bool:
         """Whether the workers have enough to do."""
-        return len(self.waiting) >= max(2 * self.engine.workers(), 2)
+        try:
+            number = self.engine.workers()
+        except OSError as error:  # of a cluster that is lost
+            raise EngineBroken(said(error)) from error
+        return len(self.waiting) >= max(2 * number, 2)
 
     def start(self, name: str, task: Any) -> None:
         """Hand over a target."""
         try:
             future = self.engine.submit(attempt, self.call, name, task)
-        except (BrokenExecutor, RuntimeError) as error:
+        except (BrokenExecutor, RuntimeError, OSError) as error:
             raise EngineBroken(said(error)) from error
         self.waiting[future] = name
 

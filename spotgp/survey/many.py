@@ -33,6 +33,7 @@ def fit_many(
     steps: int = 200,
     errors: bool = True,
     store: str | os.PathLike | None = None,
+    configuration: Mapping[str, Any] | None = None,
     keep_fits: bool = False,
     engine: Any = None,
     shard: Any = None,
@@ -58,15 +59,14 @@ def fit_many(
         As for `GPSolver` (default priors are those for all points), or functions: priors of the
         star's data and its `RotationPeriod`, the jitter of the data.
     points
-        How many of each star to fit and to pass to the functions above, at most: means in bins, or
-        chosen at random.
+        How many to fit and to pass to these functions, at most: means, or chosen at random.
     starts, steps
         How many of the best starting points to fit, and most steps of each fit.
     errors
         Whether to estimate standard deviations, by differences of the gradient at the maximum.
-    store, keep_fits, engine, shard, retry
-        As for :func:`pytreefit.survey.run`; and whether a store keeps each whole `StarFit`, not its
-        row alone. Stars need names then.
+    store, configuration, keep_fits, engine, shard, retry
+        As for :func:`pytreefit.survey.run`: ``configuration`` says how light curves are read. And
+        whether a store keeps each whole `StarFit`, not its row alone. Stars need names then.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     **kwargs
@@ -80,7 +80,7 @@ def fit_many(
     process, how = (model, priors, jitter, points, kwargs), (starts, steps, errors)
     if any(given is not None for given in (store, engine, shard)):
         work, where = Work(process, how, keep_fits), (store, engine, shard, retry)
-        return surveyed(work, by_name(stars), where, progress)
+        return surveyed(work, by_name(stars), where, configuration, progress)
     return _Run(stars, process, how, Reporter(progress)).all()
 
 

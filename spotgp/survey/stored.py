@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from astropy import units
-
+from pytreefit.extend import as_mapping
 from pytreefit.survey import Failed, Record, Store, describe, run
 
 from ..io.observations import TimeSeriesData
@@ -56,6 +55,8 @@ def common_length(length: int) -> int:
 
 def row_of(star: StarFit) -> dict[str, Any]:
     """A star's fit as a row of plain values."""
+    from astropy import units
+
     row: dict[str, Any] = {name: getattr(star, name) for name in _PLAIN}
     row["flags"] = "; ".join(star.flags)
     row["at_bound"] = " ".join(star.at_bound)
@@ -129,14 +130,16 @@ def by_name(stars: Any) -> dict[str, Any]:
     return found
 
 
-def surveyed(work: Work, stars: Mapping[str, Any], where: tuple, progress) -> ManyFits:
+def surveyed(
+    work: Work, stars: Mapping[str, Any], where: tuple, configuration, progress
+) -> ManyFits:
     """Fit stars by name, in and out of a store."""
     store, engine, shard, retry = where
     survey = run(
         stars,
         work,
         store,
-        configuration=work.configuration(),
+        configuration={**as_mapping("configuration", configuration), **work.configuration()},
         engine=engine,
         shard=shard,
         retry=retry,
