@@ -31,16 +31,20 @@ def describe(value: Any) -> str:
     "{'x': (0.0, 1.0), 'y': None}"
     """
     if isinstance(value, Mapping):
-        inner = (f"{describe(name)}: {describe(entry)}" for name, entry in value.items())
+        inner = sorted(f"{describe(name)}: {describe(entry)}" for name, entry in value.items())
         return f"{{{', '.join(inner)}}}"
     if type(value) in (tuple, list):
         inner = ", ".join(map(describe, value))
         return f"[{inner}]" if type(value) is list else f"({inner}{',' * (len(value) == 1)})"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(describe, value)))}}}"
     if isinstance(value, dist.Distribution):
         return _distribution(value)
     if isinstance(value, functools.partial):
         return f"partial({', '.join(map(describe, (value.func, value.args, value.keywords)))})"
-    if isinstance(value, types.FunctionType | types.MethodType):
+    if isinstance(value, types.MethodType):
+        return f"{_function(value.__func__)} of {describe(value.__self__)}"
+    if isinstance(value, types.FunctionType):
         return _function(value)
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"

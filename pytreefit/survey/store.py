@@ -1,5 +1,6 @@
 """A folder with a row per target, of which nothing is lost when the process that fills it ends."""
 
+import contextlib
 import json
 import os
 import warnings
@@ -65,7 +66,8 @@ class Store(Mapping[str, Record]):
         self.damaged: tuple[str, ...] = ()
         self._places: dict[str, _Place] = {}
         for file in sorted((self.path / ROWS).glob("*.jsonl")):
-            self._index(file)
+            with contextlib.suppress(FileNotFoundError):  # its writer had no row, and took it away
+                self._index(file)
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -73,10 +73,12 @@ def as_key(key: Any) -> tuple[int, ...]:
     """The words of a random key: a whole number, or a key of JAX."""
     if isinstance(key, jax.Array):
         typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
-        words = np.asarray(jax.random.key_data(key) if typed else key).ravel()
-        return tuple(int(word) for word in words)
-    number = as_whole_number("key", key)
-    return number >> 32, number & 0xFFFFFFFF
+        data = np.asarray(jax.random.key_data(key) if typed else key)
+        if data.dtype == np.uint32 and data.ndim == 1:
+            return tuple(int(word) for word in data)
+    elif isinstance(key, int | np.integer) and not isinstance(key, bool) and 0 <= key < 1 << 64:
+        return int(key) >> 32, int(key) & 0xFFFFFFFF
+    raise ValueError(f"key = {key!r:.80} must be a whole number from 0 on, or one key of JAX.")
 
 
 def key_of(words: tuple[int, ...], name: str) -> jax.Array:

@@ -25,6 +25,9 @@ from .targets import Shard
 PACKAGES = ("grater-spotgp", "jax", "jaxlib", "equinox", "numpy", "numpyro", "scipy", "astropy")
 
 
+_LONGEST = 150  # characters of a value that a sentence shows
+
+
 class Writer:
     """The part of a store that one process fills.
 
@@ -100,14 +103,14 @@ class Writer:
                 self._write(*self.waiting[0])
                 self.waiting.popleft()
         except OSError as error:
-            if self.error is None:
+            first, self.error = self.error is None, error
+            if first:
                 warnings.warn(
                     f"A row can't be written to {self.path} ({error}): the run goes on, and keeps "
                     "it in memory until it can.",
                     UserWarning,
                     stacklevel=5,
                 )
-            self.error = error
         else:
             self.error = None
 
@@ -117,10 +120,10 @@ class Writer:
             file.parent.mkdir(exist_ok=True)
             try:
                 save(file, kept)
-            except TypeError as error:
-                record = record._replace(
-                    done=False, row={}, units={}, reason=str(error), kept=False
-                )
+            except OSError:
+                raise
+            except Exception as error:  # of what can't be saved
+                record = Record(record.name, False, reason=str(error), written=record.written)
         if self._file is None:
             self._open(self._shard)
         self._append(line_of(record))
@@ -244,8 +247,9 @@ def refuse_other(path: Path, header: dict[str, Any], configuration: dict[str, An
     old = header["configuration"]
     new = json.loads(json.dumps(configuration))
     for name in dict.fromkeys([*old, *new]):
-        if old.get(name) != new.get(name) or (name in old) != (name in new):
-            here, there = (_short(c[name]) if name in c else "nothing" for c in (new, old))
+        there, here = (_text(c[name]) if name in c else "nothing" for c in (old, new))
+        if there != here:
+            there, here = _about_the_difference(there, here)
             raise ValueError(
                 f"{path} was begun with {name} = {there}, and this run has {here}: its rows would "
                 "not be of one kind. Use the same, or another folder."
@@ -259,9 +263,21 @@ def changed_versions(header: dict[str, Any]) -> str:
     return ", ".join(f"{name} {new[name]} (was {old[name]})" for name in changed)
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) < 200 else f"{text[:110]} ... {text[-80:]}"
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _about_the_difference(one: str, other: str) -> tuple[str, str]:
+    """Two texts, or of long ones what is about the first place where they differ."""
+    if max(len(one), len(other)) <= _LONGEST:
+        return one, other
+    pairs = enumerate(zip(one, other, strict=False))
+    common = next((k for k, (a, b) in pairs if a != b), min(len(one), len(other)))
+    start = max(common - _LONGEST // 3, 0)
+    end = start + _LONGEST
+    parts = (f"{'...' * (start > 0)}{t[start:end]}{'...' * (len(t) > end)}" for t in (one, other))
+    first, second = parts
+    return first, second
 
 
 def _take(folder: Path, shard: Shard) -> tuple[Path, int]:
@@ -271,15 +287,18 @@ def _take(folder: Path, shard: Shard) -> tuple[Path, int]:
         taken = own, lock(own)
     except BlockingIOError as error:
         raise _in_use(folder, shard, str(error)) from None
-    for file in folder.glob("*-of-*.lock"):
-        other = Shard(*map(int, file.stem.split("-of-")))
-        if file == own or not shard.overlaps(other):
-            continue
-        try:
-            unlock(file, lock(file))  # left by a process that has ended
-        except BlockingIOError as error:
-            unlock(*taken)
-            raise _in_use(folder, other, str(error)) from None
+    try:
+        for file in folder.glob("*-of-*.lock"):
+            other = Shard(*map(int, file.stem.split("-of-")))
+            if file == own or not shard.overlaps(other):
+                continue
+            try:
+                unlock(file, lock(file))  # left by a process that has ended
+            except BlockingIOError as error:
+                raise _in_use(folder, other, str(error)) from None
+    except BaseException:
+        unlock(*taken)
+        raise
     return taken
 
 

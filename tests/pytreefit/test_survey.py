@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import signal
@@ -119,7 +120,8 @@ sys.exit(3 if found.left else 0)
 def start(folder, pause, number, *shard):
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     arguments = [str(folder), str(pause), str(number), *shard]
-    return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
+    double = {**os.environ, "JAX_ENABLE_X64": "1"}  # as here
+    return subprocess.Popen([*command, *arguments], env=double, stderr=subprocess.PIPE, text=True)
 
 
 def ended(process):
@@ -135,6 +137,13 @@ def wait_for_rows(folder, number):
                 return
         time.sleep(0.01)
     raise AssertionError(f"no {number} rows in {folder}")
+
+
+def test_differences_of_long_values_are_shown_where_they_are():
+    one, other = ("a" * 500 + middle + "b" * 500 for middle in ("left", "right"))
+    shown = writer._about_the_difference(one, other)
+    assert ["left" in shown[0], "right" in shown[1]] == [True, True]
+    assert max(map(len, shown)) < 160
 
 
 @posix
@@ -316,6 +325,7 @@ def test_another_configuration_is_refused_by_a_sentence_that_names_it(tmp_path):
     changed = [
         ({**own, "points": 300}, {}, "begun with points = 200, and this run has 300"),
         ({"points": 200}, {}, r"priors = \{'x': LogUniform\(high=2.0, low=1.0.*has nothing"),
+        ({**own, "points": "x" * 999 + "y"}, {}, r"points = 200, and this run has x{150}\.\.\.:"),
         (own, {"key": 3}, r"key = \[0, 0\], and this run has \[0, 3\]"),
     ]
     for configuration, options, message in changed:
@@ -332,6 +342,10 @@ def test_descriptions_tell_what_differs():
     ]  # fmt: skip
     assert len(set(map(survey.describe, different))) == len(different)
     assert survey.describe(np.float64(0.1)) == "0.1"
+    assert survey.describe({"b": 1, "a": {"d", "c"}}) == "{'a': {'c', 'd'}, 'b': 1}"
+    near, far = (functools.partial(work, name) for name in ("near", "far"))
+    assert survey.describe(near) != survey.describe(far)
+    assert survey.describe(line.get) != survey.describe(Line(slope=2.0, offset=0.0).get)
     assert " at 0x" not in survey.describe(object())
 
 
@@ -456,6 +470,8 @@ def test_shards_of_slurm(monkeypatch):
         ({"shard": 0.5}, "must be a pair"),
         ({"retry": 1}, "retry is a int"),
         ({"key": -1}, "key = -1 must be"),
+        ({"key": 0.5}, "key = 0.5 must be"),
+        ({"key": jax.numpy.ones(2)}, "must be a whole number from 0 on, or one key of JAX"),
         ({"configuration": 3}, "configuration is a int"),
     ],
 )
