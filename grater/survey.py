@@ -74,6 +74,7 @@ def fit_many(
     progress
         True writes lines to standard error, False nothing; a function gets each line.
     """
+    check_kind("observations", observations, Mapping)
     if scene is not None and not callable(scene):
         check_kind("scene", scene, Scene)
     if not search and scene is None:

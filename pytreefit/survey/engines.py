@@ -128,17 +128,18 @@ class Engine(NamedTuple):
 @contextlib.contextmanager
 def opened(engine: Any) -> Iterator[Engine]:
     """An engine while it is in use; what was opened here is closed."""
+    named = engine if isinstance(engine, str) else ""
     if engine is None:
         pool = workers()
         with _ended(pool):
             yield Engine(pool.submit, lambda: pool._max_workers, False)
-    elif engine == "processes":
+    elif named == "processes":
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(cores(), context, _ignore_interrupts)
         with _ended(pool):
             yield Engine(pool.submit, cores, True)
-    elif engine == "dask":
+    elif named == "dask":
         try:
             from distributed import (  # pyright: ignore[reportMissingImports]
                 Client,

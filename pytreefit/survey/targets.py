@@ -35,7 +35,7 @@ def as_shard(value: Any) -> Shard:
     """A shard from a pair, text such as ``"0/8"``, ``"slurm"``, or None, which is all."""
     if value is None:
         return Shard()
-    if value == "slurm":
+    if isinstance(value, str) and value == "slurm":
         return _of_slurm()
     parts = value.split("/") if isinstance(value, str) else value
     try:
