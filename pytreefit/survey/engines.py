@@ -128,18 +128,17 @@ class Engine(NamedTuple):
 @contextlib.contextmanager
 def opened(engine: Any) -> Iterator[Engine]:
     """An engine while it is in use; what was opened here is closed."""
-    named = engine if isinstance(engine, str) else ""
     if engine is None:
         pool = workers()
         with _ended(pool):
             yield Engine(pool.submit, lambda: pool._max_workers, False)
-    elif named == "processes":
+    elif _called(engine, "processes"):
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(cores(), context, _ignore_interrupts)
         with _ended(pool):
             yield Engine(pool.submit, cores, True)
-    elif named == "dask":
+    elif _called(engine, "dask"):
         try:
             from distributed import (  # pyright: ignore[reportMissingImports]
                 Client,
@@ -163,6 +162,10 @@ def opened(engine: Any) -> Iterator[Engine]:
             f"engine = {engine!r} must be None (threads), 'processes', 'dask', a dask.distributed "
             "Client, or have a method submit as executors of concurrent.futures have."
         )
+
+
+def _called(engine: Any, name: str) -> bool:
+    return isinstance(engine, str) and engine == name
 
 
 @contextlib.contextmanager

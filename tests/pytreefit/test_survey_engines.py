@@ -56,9 +56,7 @@ def test_a_dead_process_ends_the_run_with_a_sentence_and_the_next_goes_on(tmp_pa
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed")
-    dask = pytest.importorskip("dask")
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None
         ) as cluster,
