@@ -99,6 +99,7 @@ from .point_source import PointSource as PointSource
 from .scene import Scene as Scene
 from .starts.search import DiskSearch as DiskSearch, search as search
 from .starts.templates import Ring as Ring
+from .survey import fit_many as fit_many
 from .view.field_psf import FieldPSF as FieldPSF
 from .view.optics import Channel as Channel
 from .view.psf import (

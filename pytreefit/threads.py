@@ -28,6 +28,16 @@ def _pool(number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix=_NAME)
 
 
+def workers() -> ThreadPoolExecutor:
+    """Threads for independent work, to be shut down by the caller: one for each core of a CPU.
+
+    What they do may call `in_threads`, which then works in turn.
+    """
+    refuse_fork()
+    number = cores() if jax.default_backend() == "cpu" else 1
+    return ThreadPoolExecutor(number, thread_name_prefix=_NAME)
+
+
 def _state():
     """What a thread does not take over from the one that gives it work."""
     return get_opaque_trace_state(), jnp.result_type(float)

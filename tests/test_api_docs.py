@@ -10,7 +10,9 @@ import pytest
 API = pathlib.Path(__file__).parents[1] / "docs" / "api"
 
 
-@pytest.mark.parametrize("package", ["pytreefit", "grater", "spotgp", "spotgp.solvers"])
+@pytest.mark.parametrize(
+    "package", ["pytreefit", "pytreefit.survey", "grater", "spotgp", "spotgp.solvers"]
+)
 def test_every_public_name_is_documented(package):
     documented = re.findall(
         r"auto(?:class|function|data):: (\w+)",

@@ -11,6 +11,7 @@ import pytest
 import grater
 import pytreefit
 import spotgp
+from pytreefit import survey
 
 BAD = {
     "text": "abc",
@@ -54,6 +55,10 @@ IMAGE = grater.Observation(np.ones((8, 8)), np.ones((8, 8)), pixel_scale=0.1, di
 PHASE = grater.HenyeyGreenstein(0.1)
 KEY = jax.random.key(0)
 SPOTS = spotgp.Spots([1.0], [0.1], [0.1], [0.1], [1.0])
+
+
+def row(name, task, key):
+    return {}
 
 
 def square(phase):
@@ -432,6 +437,14 @@ CASES = {
         spotgp.fit_many, {"stars": [SERIES], "model": model(), "points": 50, "progress": False},
         ("model", "points"),
     ),
+    "run": (
+        survey.run, {"tasks": {"a": 1.0}, "work": row, "progress": False},
+        ("tasks", "work", "store", "configuration", "key", "engine", "shard", "retry"),
+    ),
+    "fit_many disks": (
+        grater.fit_many, {"observations": {"a": row}, "progress": False},
+        ("observations", "scene", "priors", "number", "steps", "store", "retry"),
+    ),
     "from_lightkurve": (
         spotgp.TimeSeriesData.from_lightkurve, {"light_curve": None}, ("light_curve",),
     ),
@@ -513,6 +526,16 @@ RIGHT = {
     ("Posterior", "log_normalization"): {"class"},
     ("map_models", "f"): {"class"},
     ("fit_many", "model"): {"class"},
+    ("run", "tasks"): {"dictionary", "empty"},
+    ("run", "work"): {"class"},
+    ("run", "store"): {"text"},
+    ("run", "configuration"): {"dictionary"},
+    ("run", "retry"): {"boolean"},
+    ("fit_many disks", "observations"): {"dictionary"},
+    ("fit_many disks", "scene"): {"class"},
+    ("fit_many disks", "priors"): {"class", "dictionary"},
+    ("fit_many disks", "store"): {"text"},
+    ("fit_many disks", "retry"): {"boolean"},
     ("CallableLatitude", "breakpoints"): {"empty"},
     ("IsotropicInclination", "low"): {"empty", "matrix"},
     ("IsotropicInclination", "high"): {"empty", "matrix"},

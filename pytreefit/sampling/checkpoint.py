@@ -1,11 +1,9 @@
 """Checkpoints of a sampling run: what is in them, and whose they are."""
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
-import socket
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,13 +14,9 @@ import numpy as np
 import numpyro.distributions as dist
 
 from .._fork import refuse_fork
+from .._lock import lock, unlock
 from ..cache import programs_kept
 from ..results.files import load, save
-
-try:
-    import fcntl
-except ImportError:  # of Windows, where nothing is locked
-    fcntl = None
 
 
 class Checkpoint(eqx.Module):
@@ -44,14 +38,14 @@ def fingerprints(posterior, key, **settings: Any) -> dict[str, str]:
     functions = (posterior.log_likelihood, posterior.residuals, tuple(posterior.links.values()))
     return {
         "parameters": repr((posterior.paths, tuple(posterior.links))),
-        "priors": _digest(list(map(_describe, posterior.priors.values()))),
-        "model or data": _digest((posterior.model, functions)),
-        "key": _digest(jax.random.key_data(key)),
+        "priors": digest(list(map(_describe, posterior.priors.values()))),
+        "model or data": digest((posterior.model, functions)),
+        "key": digest(jax.random.key_data(key)),
         **{name: repr(value) for name, value in settings.items()},
     }
 
 
-def _without_addresses(text: str) -> str:
+def without_addresses(text: str) -> str:
     """Where something lies in memory differs between two runs of the same program."""
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
@@ -71,17 +65,18 @@ def _describe(prior) -> Any:
     )
 
 
-def _digest(tree) -> str:
+def digest(tree) -> str:
+    """A hash of all numbers in a tree and of its structure; functions count by their names."""
     leaves, structure = jax.tree.flatten(tree)
-    digest = hashlib.sha256(_without_addresses(repr(structure)).encode())
+    found = hashlib.sha256(without_addresses(repr(structure)).encode())
     for leaf in leaves:
         if isinstance(leaf, jax.Array | np.ndarray | np.generic):
             array = np.ascontiguousarray(leaf)
-            digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+            found.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
         else:
             name = getattr(leaf, "__qualname__", None) or repr(leaf)
-            digest.update(_without_addresses(name).encode())
-    return digest.hexdigest()
+            found.update(without_addresses(name).encode())
+    return found.hexdigest()
 
 
 def read(path: str | os.PathLike, owner: dict[str, str]) -> Checkpoint | None:
@@ -137,7 +132,7 @@ def _alone(path: str | os.PathLike) -> Iterator[None]:
     """While no other run may use the checkpoint; the system forgets the lock of a killed run."""
     name = f"{os.path.realpath(path)}.lock"
     try:
-        descriptor = _lock(name)
+        descriptor = lock(name)
     except BlockingIOError as error:
         raise ValueError(
             f"checkpoint = {os.fspath(path)} is in use by another run ({error}): wait until that "
@@ -150,37 +145,4 @@ def _alone(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        os.close(descriptor)
-
-
-def _lock(name: str) -> int:
-    """A descriptor of a file that nobody else has locked; BlockingIOError says who has."""
-    while True:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _flock(descriptor)
-        except BlockingIOError:
-            owner = os.read(descriptor, 300).decode(errors="replace")
-            os.close(descriptor)
-            raise BlockingIOError(owner or "just begun") from None
-        # its owner may have deleted it before it was locked here
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(name)):
-                break
-        os.close(descriptor)
-    with contextlib.suppress(OSError):  # a disk that is full
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-    return descriptor
-
-
-def _flock(descriptor: int) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # of a file system without locks
-            raise
+        unlock(name, descriptor)

@@ -167,11 +167,13 @@ class AbstractSolver(eqx.Module):
         return None
 
     @classmethod
-    def shared(cls, solvers: list[Self]) -> list["AbstractSolver"]:
+    def shared(cls, solvers: list[Self], least: int = 0) -> list["AbstractSolver"]:
         """The same solvers filled up to sizes in common, so that they share a program.
 
-        Here as they are: each has a program of its own where its arrays have other shapes.
+        Of ``least`` points at least, for those who do not know of each other. Here as they are:
+        each has a program of its own where its arrays have other shapes.
         """
+        del least
         return list(solvers)
 
     @property

@@ -107,8 +107,8 @@ class Dense(AbstractTiles):
         return cost(Layout(1, data.time.size, 0))
 
     @classmethod
-    def shared(cls, solvers):
-        size = max(solver.points.time.size for solver in solvers)
+    def shared(cls, solvers, least=0):
+        size = max(least, *(solver.points.time.size for solver in solvers))
         columns = max(solver.points.columns.shape[1] for solver in solvers)
         return [cls(one.points.widened(size, columns), one.tables) for one in solvers]
 
@@ -167,10 +167,10 @@ class Banded(AbstractTiles):
         return math.inf if layout is None else cost(layout)
 
     @classmethod
-    def shared(cls, solvers):
+    def shared(cls, solvers, least=0):
         own = [np.asarray(one.points.time)[np.asarray(one.points.real) > 0] for one in solvers]
         widths = [bandwidth(time, float(one.reach)) for time, one in zip(own, solvers, strict=True)]
-        longest = max(one.points.time.size for one in solvers)
+        longest = max(least, *(one.points.time.size for one in solvers))
         layout = fastest(longest, max(widths), dense=False)
         columns = max(solver.points.columns.shape[1] for solver in solvers)
         length = layout.tiles * layout.size

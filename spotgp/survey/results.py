@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pytreefit import Fit, Table
-from pytreefit.extend import duration, lookup_parameter
+from pytreefit import Fit, Laplace, Table
+from pytreefit.extend import duration
 
 from ..gp.priors import short_names
 from ..periods import RotationPeriod
@@ -27,7 +27,13 @@ class StarFit:
     points
         Number of points that were fitted.
     fit
-        The best of the fits, or None.
+        The best of the fits; None where there is none, or a store kept the row alone.
+    values
+        Best value of each free parameter by path; empty where there is no fit.
+    at_bound
+        Paths of those at a bound of their own, such as a shear of 0, as in `Fit`.
+    units
+        Unit of each free parameter by path.
     errors
         Standard deviation of each free parameter by path, from the curvature of the log posterior,
         without those that ran to the edge of their prior, where the others' are given for these
@@ -37,7 +43,9 @@ class StarFit:
     agreeing, starts
         How many of how many starts ended within 0.1 of it.
     rotation
-        What :func:`rotation_period` found in all points.
+        What :func:`rotation_period` found in all points; None where a store kept the row alone.
+    laplace
+        The Gaussian approximation that the errors are from, or None.
     flags
         What to doubt, in words: the flags of ``rotation`` and of the `Search`, and a fitted period
         that is none of the candidates.
@@ -52,21 +60,20 @@ class StarFit:
     name: str
     points: int = 0
     fit: Fit | None = None
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    at_bound: tuple[str, ...] = ()
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     errors: Mapping[str, float] = dataclasses.field(default_factory=dict)
     log_density: float = math.nan
     agreeing: int = 0
     starts: int = 0
     rotation: RotationPeriod | None = None
+    laplace: Laplace | None = None
     flags: tuple[str, ...] = ()
     effective_period: float = math.nan
     effective_period_error: float = math.nan
     seconds: float = 0.0
     message: str = ""
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The best value of each free parameter by path."""
-        return {} if self.fit is None else {n: float(v) for n, v in self.fit.values.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -78,13 +85,13 @@ class ManyFits(Sequence):
     stars
         The results.
     compilations
-        How many programs were compiled for them.
+        How many programs were compiled for them; None where it is not known, as with a store.
     seconds
         Time it took.
     """
 
     stars: tuple[StarFit, ...]
-    compilations: int
+    compilations: int | None
     seconds: float
 
     def __len__(self) -> int:
@@ -101,7 +108,12 @@ class ManyFits(Sequence):
     @property
     def failed(self) -> tuple[int, ...]:
         """Which stars have no fit."""
-        return tuple(k for k, star in enumerate(self.stars) if star.fit is None)
+        return tuple(k for k, star in enumerate(self.stars) if not star.values)
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Which of them have none because the run ended before."""
+        return tuple(k for k, star in enumerate(self.stars) if star.message == NOT_DONE)
 
     def values(self, name: str) -> np.ndarray:
         """Best values of a parameter, shape (stars,), NaN where there is none."""
@@ -130,7 +142,7 @@ class ManyFits(Sequence):
                 _pair(star.effective_period, star.effective_period_error),
                 *(_entry(star, name) for name in self.names),
                 f"{star.agreeing}/{star.starts}",
-                "; ".join(star.flags) if star.fit else star.message,
+                "; ".join(star.flags) if star.values else star.message,
             )
             for star in self.stars
         ]
@@ -142,13 +154,13 @@ class ManyFits(Sequence):
         from astropy.table import QTable
 
         table = QTable()
-        model = next((star.fit.model for star in self.stars if star.fit is not None), None)
+        known = {path: unit for star in self.stars for path, unit in star.units.items()}
         table["star"] = [star.name for star in self.stars]
         table["points"] = [star.points for star in self.stars]
         for column in ("effective_period", "effective_period_error"):
             table[column] = [getattr(star, column) for star in self.stars] * units.day
         for short, path in zip(short_names(self.names), self.names, strict=True):
-            unit = units.Unit(lookup_parameter(model, path).info.unit)
+            unit = units.Unit(known[path])
             table[short] = self.values(path) * unit
             table[f"{short}_error"] = self.errors(path) * unit
         for column in ("log_density", "agreeing", "starts", "seconds", "message"):
@@ -157,17 +169,17 @@ class ManyFits(Sequence):
         return table
 
     def __repr__(self) -> str:
-        compiled = f"{self.compilations} compilation{'' if self.compilations == 1 else 's'}"
-        return (
-            f"ManyFits({len(self)} stars, {len(self.failed)} failed, {compiled}, "
-            f"{duration(self.seconds)})\n{self.table()!r}"
-        )
+        said = [f"{len(self)} stars", f"{len(self.failed) - len(self.left)} failed"]
+        if self.left:
+            said.append(f"{len(self.left)} not done")
+        if self.compilations is not None:
+            said.append(f"{self.compilations} compilation{'' if self.compilations == 1 else 's'}")
+        return f"ManyFits({', '.join(said)}, {duration(self.seconds)})\n{self.table()!r}"
 
 
 def _entry(star: StarFit, name: str) -> str:
     """A best value with its error, or that it is at a bound of its own."""
-    bound = star.fit is not None and name in star.fit.at_bound
-    if bound:
+    if name in star.at_bound:
         return f"{star.values[name]:.2f} (bound)"
     return _pair(star.values.get(name), star.errors.get(name))
 

@@ -1,4 +1,7 @@
-"""The search for disks without a start: what it compares, and what it finds in small images."""
+"""The search for disks without a start: what it compares, and what it finds in small images.
+
+Surveys of disks are tested here too, for they share its programs.
+"""
 
 import sys
 
@@ -9,7 +12,8 @@ import pytest
 
 import grater
 from grater.starts import templates
-from pytreefit import vary
+from grater.starts.search import _priors
+from pytreefit import survey, vary
 
 SIDE = 27
 GRID = grater.Grid((SIDE, SIDE), pixel_scale=0.05, distance=20.0)  # pixels of 1 au
@@ -247,3 +251,71 @@ def test_a_part_of_the_image_has_its_part_of_the_optics(kind):
     assert coarse.transmission.shape == (13, 13)
     width = templates._width(psf) / 2
     assert float(coarse.psf.fwhm) == pytest.approx(np.hypot(width, templates._PIXEL))
+
+
+START = scene_of(inclination=50.0, angle=10.0, radius=7.0).set({"disk.flux": 1.0})
+TRUTHS = {"one": (60.0, 30.0, 9.0), "two": (50.0, 100.0, 7.5)}
+QUIET = {"steps": 60, "progress": False}
+
+
+def broken():
+    raise OSError("no such file")
+
+
+def of(name):
+    """A function that reads an image when its turn comes."""
+    return lambda: image_of(scene_of(*TRUTHS[name]), len(name))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("disks") / "store"
+
+
+def test_many_disks_are_found_and_fitted(folder):
+    disks = {"broken": broken, **{name: of(name) for name in TRUTHS}}
+    found = grater.fit_many(disks, START, store=folder, keep_fits=True, **QUIET)
+    assert found.failed == {"broken": "OSError: no such file"}
+    for name, truth in TRUTHS.items():
+        row, kept = found.rows[name], survey.Store(folder).result(name)
+        for path, true in zip((INCLINATION, ANGLE), truth, strict=False):
+            assert 0.0 < row[f"{path}_error"] < 0.1 * true
+            assert abs(row[path] - true) < 5.0 * row[f"{path}_error"]
+            assert float(kept["fit"].values[path]) == row[path]
+            assert float(kept["laplace"].std[path]) == row[f"{path}_error"]
+        assert row["status"] == "converged"
+        assert row["reduced_chi_square"] == pytest.approx(1.0, abs=0.2)
+        assert row["gain"] > 1000.0
+        assert row["agreeing"] >= 1
+    table = found.table()
+    assert str(table[RADIUS].unit) == "AU"
+    assert np.isnan(table[RADIUS][0])
+
+
+def test_a_row_depends_on_no_other_disk(folder, tmp_path):
+    alone = grater.fit_many({"two": of("two")}, START, store=tmp_path, **QUIET)
+    assert alone.rows["two"] == survey.Store(folder).row("two")
+    with pytest.raises(ValueError, match="begun with steps = 60, and this run has 61"):
+        grater.fit_many({"two": of("two")}, START, store=folder, **{**QUIET, "steps": 61})
+
+
+def test_fits_of_many_from_starts_of_ones_own():
+    start = scene_of(58.0, 33.0, 8.7)
+
+    def priors(image):  # those of the search
+        return _priors(start, templates.levels_of(image, start, (0.0, np.inf)), {})
+
+    own = {"search": False, "errors": False, **QUIET}
+    row = grater.fit_many({"one": of("one")}, lambda image: start, priors, **own).rows["one"]
+    assert abs(row[INCLINATION] - 60.0) < 3.0
+    assert np.isnan(row[f"{INCLINATION}_error"])
+    assert "gain" not in row
+
+
+def test_what_many_disks_cannot_be():
+    with pytest.raises(ValueError, match="scene is None, and search is False"):
+        grater.fit_many({"one": of("one")}, search=False)
+    with pytest.raises(TypeError, match="scene is a int"):
+        grater.fit_many({"one": of("one")}, 3)
+    failed = grater.fit_many({"x": lambda: 3}, START, progress=False).failed
+    assert "observation is a int" in failed["x"]

@@ -13,7 +13,7 @@ import pytest
 
 import pytreefit.sampling.checkpoint as checkpoint
 import pytreefit.sampling.nuts as nuts
-from pytreefit import Model, Posterior, Samples, fit, laplace, param, sample, save
+from pytreefit import Model, Posterior, Samples, _lock, fit, laplace, param, sample, save
 from pytreefit.sampling.whitening import coordinates
 
 KEY = jax.random.key(7)
@@ -345,7 +345,7 @@ def test_a_disk_that_is_full_is_warned_of(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.skipif(checkpoint.fcntl is None, reason="no locks on this system")
+@pytest.mark.skipif(_lock.fcntl is None, reason="no locks on this system")
 def test_one_run_writes_a_checkpoint(tmp_path):
     file, link = tmp_path / "run.npz", tmp_path / "link.npz"
     link.symlink_to(file)

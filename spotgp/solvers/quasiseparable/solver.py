@@ -129,8 +129,8 @@ class Quasiseparable(AbstractSolver):
         return self.points.time.size
 
     @classmethod
-    def shared(cls, solvers):
-        size = max(solver.points.time.size for solver in solvers)
+    def shared(cls, solvers, least=0):
+        size = max(least, *(solver.points.time.size for solver in solvers))
         columns = max(solver.points.columns.shape[1] for solver in solvers)
         most = max((solver.harmonics for solver in solvers), key=len)
         return [

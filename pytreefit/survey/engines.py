@@ -1,0 +1,227 @@
+"""Who does the work: threads, processes, dask, or anything with ``submit``."""
+
+import contextlib
+import functools
+import multiprocessing
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from ..cache import cache_programs
+from ..threads import cores, workers
+from .rows import Record, plain_row
+from .targets import key_of
+
+_FULL = 0.7  # of the memory that a worker may have: beyond it, programs are forgotten
+
+
+class Failed(Exception):
+    """Raised by work that found nothing: the target is a failure, for the reason that is given."""
+
+
+class EngineBroken(Exception):
+    """Raised where an engine lost the work that it was given."""
+
+
+class Call(NamedTuple):
+    """What every target has in common, as it is sent to workers."""
+
+    work: Callable[[str, Any, jax.Array], Any]
+    words: tuple[int, ...]
+    settings: tuple[bool, str | None] | None  # double precision, folder of programs; None is here
+
+
+def settings_here() -> tuple[bool, str | None]:
+    """What workers in other processes must have as it is here."""
+    settings = jax.config.values
+    folder = settings["jax_compilation_cache_dir"]
+    base = str(Path(folder).parent) if folder else None
+    return bool(settings["jax_enable_x64"]), base
+
+
+def deciding(words: tuple[int, ...]) -> dict[str, Any]:
+    """What decides the rows beside the work, in plain values."""
+    return {"key": list(words), "double precision": settings_here()[0]}
+
+
+@functools.cache
+def _settle(settings: tuple[bool, str | None]) -> None:
+    """Once in each worker."""
+    double, folder = settings
+    jax.config.update("jax_enable_x64", double)
+    with contextlib.suppress(OSError):  # a disk that can't be written: it compiles by itself
+        cache_programs(folder)
+
+
+def attempt(call: Call, name: str, task: Any) -> tuple[Record, Any]:
+    """The record of a target, and what to keep beside it; whatever goes wrong is in the record."""
+    began = time.perf_counter()
+    if call.settings is not None:
+        _settle(call.settings)
+    try:
+        found = call.work(name, task, key_of(call.words, name))
+        row, kept = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        row, units = plain_row(row)
+        record = Record(name, True, row, units)
+    except Failed as error:
+        record, kept = Record(name, False, reason=str(error)), None
+    except Exception as error:
+        record, kept = Record(name, False, reason=said(error)), None
+    if call.settings is not None:
+        _make_room()
+    return record._replace(seconds=time.perf_counter() - began), kept
+
+
+def said(error: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _make_room() -> None:
+    """Forget compiled programs before a worker of dask has used up the memory that it may have."""
+    try:
+        from distributed import get_worker  # pyright: ignore[reportMissingImports]
+
+        manager = get_worker().memory_manager  # pyright: ignore[reportAttributeAccessIssue]
+        limit, used = manager.memory_limit, get_worker().monitor.get_process_memory()
+    except (ImportError, ValueError, AttributeError):
+        return
+    if limit and used > _FULL * limit:
+        jax.clear_caches()
+
+
+class Engine(NamedTuple):
+    """Something with ``submit``, how many work in it, and whether elsewhere."""
+
+    submit: Callable[..., Future]
+    workers: Callable[[], int]
+    elsewhere: bool
+
+    def check(self, call: Call) -> None:
+        """TypeError if work can't be sent to other processes."""
+        pool = getattr(self.submit, "__self__", None)
+        if not isinstance(pool, ProcessPoolExecutor):
+            return  # dask sends functions as well
+        try:
+            pickle.dumps(call)
+        except Exception as error:  # what objects raise that can't be pickled is up to them
+            raise TypeError(
+                f"work can't be sent to other processes ({said(error)}): it must be a function at "
+                "the top level of a module, and what it holds as well. engine='dask' sends any."
+            ) from None
+
+
+@contextlib.contextmanager
+def opened(engine: Any) -> Iterator[Engine]:
+    """An engine while it is in use; what was opened here is closed."""
+    if engine is None:
+        pool = workers()
+        with _ended(pool):
+            yield Engine(pool.submit, lambda: pool._max_workers, False)
+    elif _called(engine, "processes"):
+        # not forked: JAX's threads would be missing. Ctrl-C is this process' business
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(cores(), context, _ignore_interrupts)
+        with _ended(pool):
+            yield Engine(pool.submit, cores, True)
+    elif _called(engine, "dask"):
+        try:
+            from distributed import (  # pyright: ignore[reportMissingImports]
+                Client,
+                LocalCluster,
+            )
+        except ImportError:
+            raise ImportError(
+                "engine = 'dask' needs dask.distributed: pip install 'grater-spotgp[dask]'."
+            ) from None
+        with LocalCluster(n_workers=cores(), threads_per_worker=1) as cluster:
+            with Client(cluster) as client, opened(client) as inside:
+                yield inside
+    elif hasattr(engine, "get_executor"):  # a Client of dask
+        executor = engine.get_executor(pure=False)
+        yield Engine(executor.submit, lambda: sum(engine.nthreads().values()), True)
+    elif hasattr(engine, "submit"):
+        number = getattr(engine, "_max_workers", None) or cores()
+        yield Engine(engine.submit, lambda: number, not isinstance(engine, ThreadPoolExecutor))
+    else:
+        raise TypeError(
+            f"engine = {engine!r} must be None (threads), 'processes', 'dask', a dask.distributed "
+            "Client, or have a method submit as executors of concurrent.futures have."
+        )
+
+
+def _called(engine: Any, name: str) -> bool:
+    return isinstance(engine, str) and engine == name
+
+
+@contextlib.contextmanager
+def _ended(pool) -> Iterator[None]:
+    """A pool whose work that has not begun is dropped at the end."""
+    try:
+        yield
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Flight:
+    """Work that was given to an engine and has not come back: never much more than it can do."""
+
+    def __init__(self, engine: Engine, call: Call):
+        engine.check(call)
+        self.engine, self.call = engine, call
+        self.waiting: dict[Future, str] = {}
+
+    def full(self) -> bool:
+        """Whether the workers have enough to do."""
+        try:
+            number = self.engine.workers()
+        except OSError as error:  # of a cluster that is lost
+            raise EngineBroken(said(error)) from error
+        return len(self.waiting) >= max(2 * number, 2)
+
+    def start(self, name: str, task: Any) -> None:
+        """Hand over a target."""
+        try:
+            future = self.engine.submit(attempt, self.call, name, task)
+        except (BrokenExecutor, RuntimeError, OSError) as error:
+            raise EngineBroken(said(error)) from error
+        self.waiting[future] = name
+
+    def landed(self) -> Iterator[tuple[Record, Any]]:
+        """What comes back next, one or several; EngineBroken where nothing will."""
+        ready, _ = wait(self.waiting, return_when=FIRST_COMPLETED)
+        for future in ready:
+            try:
+                error = future.exception()
+            except CancelledError:
+                error = CancelledError("the work was cancelled")
+            if isinstance(error, CancelledError | BrokenExecutor):
+                raise EngineBroken(said(error)) from error
+            name = self.waiting.pop(future)
+            if error is None:
+                yield future.result()
+            elif isinstance(error, Exception):  # that its worker died, or it can't be sent
+                yield Record(name, False, reason=said(error)), None
+
+    def cancel(self) -> None:
+        """Take back what has not begun."""
+        for future in [future for future in self.waiting if future.cancel()]:
+            del self.waiting[future]

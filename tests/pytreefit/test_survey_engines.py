@@ -1,0 +1,88 @@
+"""Surveys in other processes: the rows of one process, whoever is killed."""
+
+import os
+import sys
+
+import jax
+import pytest
+from survey_work import deadly, described
+
+from pytreefit import survey
+
+QUIET = {"progress": False}
+TASKS = {f"star {k}": k for k in range(6)}
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """Programs are kept in a folder meanwhile."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "programs" / "here"))
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def alone(name, task, key):
+    return {"sum": float(jax.numpy.sum(jax.numpy.arange(float(task)) / 3.0)),
+            "draw": float(jax.random.normal(key)), "programs": "programs"}  # fmt: skip
+
+
+@pytest.mark.usefixtures("programs")
+def test_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytreefit.survey.engines.cores", lambda: 1)
+    tasks = {**TASKS, "broken": "text"}
+    found = survey.run(tasks, described, tmp_path / "store", engine="processes", **QUIET)
+    assert found.rows == survey.run(TASKS, alone, **QUIET).rows  # in double precision as here
+    assert list(found.failed) == ["broken"]
+    with pytest.raises(TypeError, match=r"work can't be sent to other processes .*top level"):
+        survey.run(TASKS, lambda *_: {}, engine="processes", **QUIET)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_dead_process_ends_the_run_with_a_sentence_and_the_next_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytreefit.survey.engines.cores", lambda: 1)
+    tasks = {**dict.fromkeys(TASKS, ""), "deadly": str(tmp_path / "dead"), "last": ""}
+    with pytest.raises(survey.SurveyError, match=r"engine ended .*BrokenProcessPool.*not done"):
+        survey.run(tasks, deadly, tmp_path / "store", engine="processes", **QUIET)
+    done = survey.Store(tmp_path / "store").names
+    assert len(done) < len(tasks)
+    found = survey.run(tasks, deadly, tmp_path / "store", engine="processes", **QUIET)
+    assert not found.left
+    assert not found.failed
+    assert set(done) < set(found.rows)
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("programs")
+def test_dask_gives_the_rows_of_one_process(tmp_path, client):
+    found = survey.run(TASKS, described, tmp_path / "store", engine=client, **QUIET)
+    assert found.rows == survey.run(TASKS, alone, **QUIET).rows
+    assert not found.failed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dead_workers_of_dask(tmp_path, client):
+    tasks = dict.fromkeys(map(str, range(30)), "")
+    tasks |= {"once": str(tmp_path / "once"), "always": "always", "last": ""}
+    found = survey.run(tasks, deadly, tmp_path / "store", engine=client, **QUIET)
+    assert not found.left
+    assert list(found.failed) == ["always"]
+    assert found.failed["always"].startswith("KilledWorker")
+    assert len(found.rows) == 32
+    lines = [line for file in (tmp_path / "store" / "rows").iterdir()
+             for line in file.read_bytes().splitlines()]  # fmt: skip
+    assert len(lines) == 1 + 33
+    assert os.path.exists(tasks["once"])
