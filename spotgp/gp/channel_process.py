@@ -22,7 +22,7 @@ from pytreefit import Model, param
 from pytreefit.extend import as_mapping, check_choice, check_kind
 
 from ..component import AbstractComponent
-from ..kernel.channels import ChannelTables, check_star, sharpening
+from ..kernel.channels import ChannelTables, check_star, hardness
 from ..kernel.covariance import kernel_error
 from ..kernel.place import Place
 from ..star.channels import AbstractChannel
@@ -102,12 +102,17 @@ class ChannelProcess(Model):
         return jnp.asarray(self.model.envelope.kernel_support(), jnp.result_type(float))
 
     def tables(self, data, reach: float, tolerance: float) -> ChannelTables:
-        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
-        white = np.asarray(self.white_variance(data.instrument))
-        variance = np.asarray([scale.scatter**2 for scale in data.scales().values()])
-        noise = (np.asarray(data.error) ** 2 + white) / variance[np.asarray(data.channel)]
-        fine = kernel_error(np.asarray(data.time, float), noise, 1.0, reach, tolerance)
-        fine = fine / sharpening(self.model, self.channels.values())
-        return ChannelTables(
-            *(jnp.asarray(x, data.time.dtype) for x in (fine, tolerance)), data.epoch
-        )
+        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`.
+
+        As fine as the most exacting channel asks for.
+        """
+        time, _, error = (np.asarray(array, float) for array in data.measured())
+        noise = error**2 + np.asarray(self.white_variance(data.instrument))
+        share, errors = tolerance / len(data.channels), []
+        for number, (name, scale) in enumerate(data.scales().items()):
+            own = np.asarray(data.channel) == number
+            hard = hardness(self.model, self.channels[name])
+            given = time[own], noise[own], scale.scatter**2, reach, share, hard
+            errors.append(kernel_error(*given))
+        values = (jnp.asarray(x, data.time.dtype) for x in (min(errors), tolerance))
+        return ChannelTables(*values, data.epoch)

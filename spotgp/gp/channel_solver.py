@@ -46,7 +46,8 @@ class ChannelSolver(AbstractGP):
     ----------
     data
         For each channel a tuple ``(t, values, errors)`` of shape (n,), or where several instruments
-        measured it a dictionary of these by instrument, ``{"rv": {"HARPS": (t, v, e), ...}}``.
+        measured it a dictionary of these by instrument, ``{"rv": {"HARPS": (t, v, e), ...}}``;
+        a `TimeSeriesData` is one, too.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
         The star, a `SpotEvolutionModel` with a polynomial law of limb darkening; its `sigma_k` is
@@ -284,7 +285,8 @@ def _check_sizes(process: ChannelProcess, data: ChannelData) -> None:
     base = _largest(data, found)
     for name, scatter in found.items():
         ratio = scatter / found[base]
-        if not _LITTLE < ratio < _MUCH:
+        # a planet may make any scatter
+        if ratio < _LITTLE or (ratio > _MUCH and name not in process.means):
             unit = process.channels[name].unit
             of = f" All velocities are in {unit}, 1,000 to a km / s." if unit else ""
             warnings.warn(

@@ -1,10 +1,12 @@
 r"""The covariances of all pairs of a star's channels, and their tables."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit
@@ -64,14 +66,12 @@ def correlations_at_rows(model: SpotEvolutionModel, channels, parts, number, row
     return sum_at_rows(prepare, (model, tuple(channels), parts), parts, number, rows, several)
 
 
-def sharpening(model: SpotEvolutionModel, channels) -> float:
-    """How much smaller an error must be asked for than for a light curve.
+def hardness(model: SpotEvolutionModel, channel: AbstractChannel) -> float:
+    """How much larger the error of a channel is than that of a light curve, for the same nodes.
 
-    Velocities have more power in high harmonics: each power of them makes the same nodes and knots
-    some five times worse.
+    Velocities have more power in high harmonics: about five times for each power of them.
     """
-    powers = (max(channel.weight(model.visibility)) for channel in channels)
-    return 5.0 ** max(powers)
+    return 5.0 ** max(channel.weight(model.visibility))
 
 
 def check_star(owner: str, model, channels: Mapping[str, AbstractChannel]) -> None:
@@ -180,6 +180,30 @@ class ChannelKernel(Model):
         names = list(enumerate(self.channels))
         return {(a, b): found[i, j].reshape(lag.shape) for i, a in names for j, b in names}
 
+    def matrix(self, t: Mapping[str, Any]) -> Float[Array, "n n"]:
+        """The joint covariance matrix of several channels at times, such as to simulate data.
+
+        Parameters
+        ----------
+        t
+            Times in days, shape (m,), by names of channels; rows and columns are in this order.
+        """
+        times = {name: as_data(f"t[{name!r}]", of, "d", ndim=1) for name, of in t.items()}
+        names = tuple(self.channels)
+        for name in times:
+            check_choice("t: channel", name, names)
+        if not times:
+            raise ValueError("t is empty: give times by the names of channels.")
+        time = np.concatenate(list(times.values()))
+        sizes = [of.size for of in times.values()]
+        number = np.repeat([names.index(name) for name in times], sizes)
+        lag = jnp.asarray(time[None, :] - time[:, None], jnp.result_type(float))
+        values = _pairs(self.model, tuple(self.channels.values()), lag.ravel())
+        first, second = np.broadcast_arrays(number[:, None], number[None, :])
+        later, earlier = len(names) * first + second, first + len(names) * second
+        pair = jnp.where(lag >= 0.0, later, earlier)
+        return jnp.take_along_axis(values, pair.ravel()[None, :], axis=0).reshape(lag.shape)
+
 
 @jit
 def _pairs(model: SpotEvolutionModel, channels, lag):
@@ -188,8 +212,8 @@ def _pairs(model: SpotEvolutionModel, channels, lag):
     size = min(max(lag.size, 1), CHUNK)
     chunks = -(-lag.size // size)
     rows = jnp.pad(lag, (0, chunks * size - lag.size)).reshape(chunks, size)
-    error = ACCURACY / sharpening(model, channels)
-    parts = latitude_parts(model, jnp.max(lag, initial=0.0), error)
+    hardest = max(hardness(model, channel) for channel in channels)
+    parts = latitude_parts(model, jnp.max(lag, initial=0.0), ACCURACY / hardest)
     found = correlations_at_rows(model, channels, parts, chunks, rows)
     found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)[:, : lag.size]
     return model.variance * model.envelope.R_Gamma(lag)[None, :] * found

@@ -58,7 +58,9 @@ def _rounded_up(number, base: float):
     return base ** jnp.ceil(jnp.log(jax.lax.stop_gradient(number)) / math.log(base))
 
 
-def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -> float:
+def kernel_error(
+    time, noise, variance: float, reach: float, tolerance: float, harder: float = 1.0
+) -> float:
     r"""The error of the kernel, relative to the variance, that a log-likelihood can bear.
 
     An error :math:`\epsilon k(0)` in the covariance of all pairs of points that are correlated
@@ -66,12 +68,13 @@ def kernel_error(time, noise, variance: float, reach: float, tolerance: float) -
     \delta K)^2` with the white noise in the place of K, and changes a log-likelihood by some
     :math:`\sqrt{2 D}`: what is far above the noise needs an accurate kernel. The noise is the
     variance of each point's, ``reach`` the largest lag with a covariance, in the unit of the times.
+    The error of what is harder than a light curve's kernel, by a factor, is divided by that.
     """
     ends = np.searchsorted(time, time + reach)
     pairs = 2.0 * float(np.sum(ends - np.arange(time.size)))
     ratio = max(variance / float(np.median(noise)), 1e-3)
     bearable = _SHARE * tolerance * math.sqrt(2.0) / (ratio * math.sqrt(max(pairs, 1.0)))
-    return min(_ERROR, bearable)
+    return min(_ERROR, bearable / harder)
 
 
 class AbstractTables(eqx.Module):

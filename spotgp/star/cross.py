@@ -153,7 +153,8 @@ def _contracted(even, odd, bases):
 
 def _summed(coefficients, functions):
     """Pairs and latitudes times latitudes and lags, for one function after the other."""
-    return sum((c @ f for c, f in zip(coefficients, functions, strict=True)), start=0.0)
+    first, *rest = (c @ f for c, f in zip(coefficients, functions, strict=True))
+    return sum(rest, start=first)
 
 
 @jax.custom_jvp

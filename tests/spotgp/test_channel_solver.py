@@ -15,6 +15,7 @@ from factories import make_star
 from pytreefit import Model, fit, load, param, save
 from spotgp import ActivityIndicator, ChannelSolver, FluxBand, RadialVelocity
 from spotgp.kernel.place import Place
+from spotgp.solvers import Bins
 from spotgp.solvers.base import variances
 
 
@@ -88,7 +89,10 @@ def plain(gp):
     offset = np.repeat(np.arange(4), [one[1].size for one in sets])
     columns = [offset == k for k in range(4)] + [(name == "s_index") * (time - 115.0)]
     kernel = spotgp.ChannelKernel(STAR, CHANNELS)
-    matrix = covariance((time, name), (time, name), kernel) + np.diag(error**2)
+    matrix = covariance((time, name), (time, name), kernel)
+    times = {one: time[name == one] for one in ("flux", "rv", "s_index")}
+    np.testing.assert_allclose(kernel.matrix(times), matrix, rtol=1e-6, atol=1e-9)
+    matrix += np.diag(error**2)
     return time, name, value, np.stack(columns, axis=1).astype(float), matrix, kernel
 
 
@@ -221,9 +225,8 @@ def test_joint_matrix_of_many_times_is_positive_definite(gp):
 
 def test_a_light_curve_alone_is_that_of_gpsolver():
     options = {"priors": {"lspot": (3.0, 8.0), "tau_spot": (1.0, 3.0)}, "solver": "dense"}
-    joint = ChannelSolver(
-        {"flux": FLUX}, STAR, {"flux": FluxBand()}, jitter={"flux": 5e-4}, **options
-    )
+    data = {"flux": spotgp.TimeSeriesData(*FLUX)}
+    joint = ChannelSolver(data, STAR, {"flux": FluxBand()}, jitter={"flux": 5e-4}, **options)
     single = spotgp.GPSolver(*FLUX, STAR, jitter=5e-4, **options)
     assert joint.param_keys == single.param_keys
     np.testing.assert_allclose(joint.log_likelihood(), single.log_likelihood(), rtol=1e-9)
@@ -326,7 +329,7 @@ def test_bad_data(name):
         ({"jitter": {"ESPRESSO": 1.0}}, "'ESPRESSO' is unknown: choose one of"),
         ({"trend": {"HARPS": 1}}, "'HARPS' is unknown: choose one of"),
         ({"solver": "bins"}, "'bins' is unknown: choose one of 'auto'"),
-        ({"solver": spotgp.solvers.Bins}, "is not for several channels"),
+        ({"solver": Bins}, "is not for several channels"),
         ({"priors": {"v_eq": (1.0, 2.0)}}, "v_eq"),
         ({"tolerance": 0.0}, "must be > 0"),
     ],
