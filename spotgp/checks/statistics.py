@@ -99,7 +99,8 @@ def of_curves(curves: Curves, period: float, step: float) -> dict[str, np.ndarra
         return np.sum(curves.power[:, inside], axis=1)
 
     for harmonic in _HARMONICS:
-        if harmonic + 0.5 < turns[-1]:
+        # neither beyond what the spacing allows, nor of less than some rotations
+        if harmonic + 0.5 < turns[-1] and turns[1] < 0.5:
             ratio = around(harmonic) / around(1)
             found[f"power at {harmonic}/P, log10 of that at 1/P"] = np.log10(ratio)
     return found

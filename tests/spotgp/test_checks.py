@@ -303,3 +303,13 @@ def test_long_light_curves_are_thinned_or_cut(star):
     cut = series_of(gp, 30, 4.0)
     assert cut.time.size == 30
     np.testing.assert_allclose(np.diff(cut.time), 0.4)
+
+
+def test_less_than_a_rotation_has_no_harmonics(star):
+    t = np.arange(40) * 0.05
+    gp = process(
+        (t, 1e-3, None), 1.0 + 0.01 * np.sin(t), star, priors=PRIORS | {"peq": (2.0, 90.0)}
+    )
+    found = spotgp.check(gp, {"peq": 60.0}, draws=100)
+    assert np.all(np.isfinite(found.data))
+    assert not any("power" in name or "autocorrelation" in name for name in found.names)
