@@ -137,6 +137,22 @@ def test_cap_integral_equals_that_along_the_rim(power):
     assert np.all(error < 2e-6 * alpha**2), error
 
 
+def test_light_of_caps_as_users_compile_it():
+    """With vectors of 512 bits, as `pytreefit.jit` asks for, and all optimisation."""
+    options = {
+        "xla_backend_optimization_level": 3,
+        "xla_cpu_use_fusion_emitters": True,
+        "xla_cpu_prefer_vector_width": 512,
+    }
+    mu = jnp.linspace(-0.3, 0.5, 256)
+    alpha = jnp.full(mu.shape, 0.2)
+    wide = jax.jit(lambda alpha, mu: cap_light(alpha, mu, 2.0), compiler_options=options)
+    side = jnp.sqrt(1 - mu**2)
+    centre = Direction(0.6 * side, -0.8 * side, mu)
+    expected = cap_integral(lambda at: (at.mu**2,), alpha, centre)[0]
+    np.testing.assert_allclose(wide(alpha, mu), expected, atol=2e-7)
+
+
 def test_flux_is_the_light_curve():
     model = star().set(
         {"visibility": spotgp.LimbDarkenedVisibilityFunction(5.0, 0.3, 1.1, u1=U1, u2=U2)}
