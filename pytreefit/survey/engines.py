@@ -182,12 +182,18 @@ def _ignore_interrupts() -> None:
 
 
 class Flight:
-    """Work that was given to an engine and has not come back: never much more than it can do."""
+    """Work that was given to an engine and has not come back: never much more than it can do.
+
+    Targets whose worker died are ``suspects``: another one may have killed it. When they are
+    ``alone`` they are failures.
+    """
 
     def __init__(self, engine: Engine, call: Call):
         engine.check(call)
         self.engine, self.call = engine, call
-        self.waiting: dict[Future, str] = {}
+        self.waiting: dict[Future, tuple[str, Any]] = {}
+        self.suspects: list[tuple[str, Any]] = []
+        self.alone = False
 
     def full(self) -> bool:
         """Whether the workers have enough to do."""
@@ -195,7 +201,7 @@ class Flight:
             number = self.engine.workers()
         except OSError as error:  # of a cluster that is lost
             raise EngineBroken(said(error)) from error
-        return len(self.waiting) >= max(2 * number, 2)
+        return len(self.waiting) >= (1 if self.alone else max(2 * number, 2))
 
     def start(self, name: str, task: Any) -> None:
         """Hand over a target."""
@@ -203,7 +209,7 @@ class Flight:
             future = self.engine.submit(attempt, self.call, name, task)
         except (BrokenExecutor, RuntimeError, OSError) as error:
             raise EngineBroken(said(error)) from error
-        self.waiting[future] = name
+        self.waiting[future] = name, task
 
     def landed(self) -> Iterator[tuple[Record, Any]]:
         """What comes back next, one or several; EngineBroken where nothing will."""
@@ -215,11 +221,13 @@ class Flight:
                 error = CancelledError("the work was cancelled")
             if isinstance(error, CancelledError | BrokenExecutor):
                 raise EngineBroken(said(error)) from error
-            name = self.waiting.pop(future)
+            name, task = self.waiting.pop(future)
             if error is None:
                 yield future.result()
-            elif isinstance(error, Exception):  # that its worker died, or it can't be sent
+            elif isinstance(error, Exception) and self.alone:  # or it can't be sent
                 yield Record(name, False, reason=said(error)), None
+            elif isinstance(error, Exception):
+                self.suspects.append((name, task))
 
     def cancel(self) -> None:
         """Take back what has not begun."""

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..arrays import as_mapping, check_kind
@@ -191,12 +191,9 @@ class _Drive:
         """Do what is left, or what there is time for until Ctrl-C; a sentence if it broke."""
         try:
             try:
-                for name, task in left.items():
-                    while self.flight.full():
-                        self._take()
-                    self.flight.start(name, task)
-                while self.flight.waiting:
-                    self._take()
+                self._send(left.items())
+                self.flight.alone = True
+                self._send(self.flight.suspects)
             except KeyboardInterrupt:
                 self._end()
         except EngineBroken as error:
@@ -205,6 +202,14 @@ class _Drive:
                 "are not done. Run it again."
             )
         return ""
+
+    def _send(self, targets: Iterable[tuple[str, Any]]) -> None:
+        for name, task in targets:
+            while self.flight.full():
+                self._take()
+            self.flight.start(name, task)
+        while self.flight.waiting:
+            self._take()
 
     def _end(self) -> None:
         """After Ctrl-C: what is under way is waited for, and kept."""
