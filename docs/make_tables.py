@@ -254,6 +254,26 @@ def posteriors():
     return table(["star", *columns.values()], rows, found)
 
 
+def checks():
+    """How many stars are flagged, right and wrong ones."""
+    if not (RESULTS / "checks.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("checks")
+    columns = {
+        "stars": "stars",
+        "flagged": "flagged by `check`",
+        "band ahead by 2 errors": "band ahead by 2 errors in `compare`",
+        "uniform model's inclination inside 2 errors": "uniform's inclination inside 2 errors",
+        "inclination inside 68 %": "band's inside 68 %",
+        "inclination inside 95 %": "band's inside 95 %",
+    }
+    rows = [
+        [row["spots"], row["simulated"], *(row.get(key, "") for key in columns)]
+        for row in found["summary"]
+    ]
+    return table(["spots", "simulated as", *columns.values()], rows, found)
+
+
 def field_psf():
     """Time and error of a hundred PSFs over a field."""
     found = result("field_psf")
@@ -334,6 +354,19 @@ def correlated_disks():
     return table([*head, "halves differ by, σ"], rows, found)
 
 
+def colors():
+    """Colours of simulated images in three bands: their stated and their real scatter."""
+    found, rows = result("colors"), []
+    for row in found["rows"]:
+        for at, color in enumerate(row["colours"]):
+            stated, observed = (f"{row[f'{kind}, mag'][at]:.4f}" for kind in ("stated", "observed"))
+            inside = f"{100 * row['within 1 sigma'][at]:.0f} %"
+            offset = f"{row['mean offset, sigma'][at]:+.2f}"
+            rows.append([row["fit"], color, stated, observed, inside, offset])
+    head = ["fit", "colour", "stated ±, mag", "scatter, mag", "inside 68 %", "mean offset, σ"]
+    return table(head, rows, found)
+
+
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
     found = result("calibration")
@@ -353,11 +386,13 @@ def calibration_figure(path):
 TABLES = (
     correlated,
     correlated_disks,
+    colors,
     adi,
     field_psf,
     stokes,
     periods,
     posteriors,
+    checks,
     disks,
     hr4796a,
     solvers,

@@ -2,17 +2,9 @@
 
 import pytreefit
 
-from .azimuthal import (
-    AbstractAzimuthalProfile as AbstractAzimuthalProfile,
-    Arc as Arc,
-    Axisymmetric as Axisymmetric,
-    Clump as Clump,
-)
-from .bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
-from .brightness import convert_brightness as convert_brightness
-from .convert import from_grater_jax as from_grater_jax, from_vip as from_vip
-from .correlated import CorrelatedNoise as CorrelatedNoise
-from .correlation import (
+from .data.brightness import convert_brightness as convert_brightness
+from .data.correlated import CorrelatedNoise as CorrelatedNoise
+from .data.correlation import (
     AbstractCorrelation as AbstractCorrelation,
     GaussianCorrelation as GaussianCorrelation,
     MaternCorrelation as MaternCorrelation,
@@ -20,14 +12,18 @@ from .correlation import (
     pixel_correlation as pixel_correlation,
     residual_correlation as residual_correlation,
 )
-from .density import (
-    AbstractRadialProfile as AbstractRadialProfile,
-    AbstractVerticalProfile as AbstractVerticalProfile,
-    GaussianRing as GaussianRing,
-    TwoPowerLaw as TwoPowerLaw,
-    VerticalExponential as VerticalExponential,
-    VerticalLorentzian as VerticalLorentzian,
+from .data.likelihood import JointObservation as JointObservation
+from .data.noise import (
+    AbstractGaussianNoise as AbstractGaussianNoise,
+    AbstractNoise as AbstractNoise,
+    AnnularNoise as AnnularNoise,
+    GaussianNoise as GaussianNoise,
+    PoissonNoise as PoissonNoise,
+    StudentTNoise as StudentTNoise,
+    noise_map as noise_map,
 )
+from .data.observation import Observation as Observation
+from .data.starlight import Starlight as Starlight, StarlightFit as StarlightFit
 from .derived import (
     derived as derived,
     derived_draws as derived_draws,
@@ -39,80 +35,84 @@ from .derived import (
     scattering_angles as scattering_angles,
     surface_density as surface_density,
 )
-from .disk import Disk as Disk
-from .edges import InnerEdge as InnerEdge, OuterEdge as OuterEdge
-from .exposure import Exposure as Exposure
-from .field_psf import FieldPSF as FieldPSF
-from .frames import FrameSequence as FrameSequence
-from .injection import (
-    Injections as Injections,
-    inject as inject,
-    inject_and_fit as inject_and_fit,
+from .dust.azimuthal import (
+    AbstractAzimuthalProfile as AbstractAzimuthalProfile,
+    Arc as Arc,
+    Axisymmetric as Axisymmetric,
+    Clump as Clump,
 )
-from .integrate import Rule as Rule
-from .klip import KLIP as KLIP, Components as Components
-from .likelihood import JointObservation as JointObservation
-from .noise import (
-    AbstractGaussianNoise as AbstractGaussianNoise,
-    AbstractNoise as AbstractNoise,
-    AnnularNoise as AnnularNoise,
-    GaussianNoise as GaussianNoise,
-    PoissonNoise as PoissonNoise,
-    StudentTNoise as StudentTNoise,
-    noise_map as noise_map,
+from .dust.bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
+from .dust.density import (
+    AbstractRadialProfile as AbstractRadialProfile,
+    AbstractVerticalProfile as AbstractVerticalProfile,
+    GaussianRing as GaussianRing,
+    TwoPowerLaw as TwoPowerLaw,
+    VerticalExponential as VerticalExponential,
+    VerticalLorentzian as VerticalLorentzian,
 )
-from .observation import Observation as Observation
-from .optics import Channel as Channel
-from .perturbed import KLIPBasis as KLIPBasis, ReducedFrames as ReducedFrames
-from .phase import (
+from .dust.disk import Disk as Disk
+from .dust.edges import InnerEdge as InnerEdge, OuterEdge as OuterEdge
+from .dust.phase import (
     AbstractPhaseFunction as AbstractPhaseFunction,
     HenyeyGreenstein as HenyeyGreenstein,
     Isotropic as Isotropic,
     MixedHenyeyGreenstein as MixedHenyeyGreenstein,
     TwoHenyeyGreenstein as TwoHenyeyGreenstein,
 )
-from .phase_curves import (
+from .dust.phase_curves import (
     LegendrePhase as LegendrePhase,
     SplinePhase as SplinePhase,
     TabulatedPhase as TabulatedPhase,
 )
-from .plot import (
-    plot_fit as plot_fit,
-    plot_image as plot_image,
-    plot_phase_function as plot_phase_function,
-)
-from .plot_exposures import (
-    Combined as Combined,
-    combine as combine,
-    plot_exposures as plot_exposures,
-)
-from .plot_noise import plot_correlation as plot_correlation
-from .point_source import PointSource as PointSource
-from .polarization import (
+from .dust.polarization import (
     AbstractPolarization as AbstractPolarization,
     Polarized as Polarized,
     RayleighPolarization as RayleighPolarization,
     SplinePolarization as SplinePolarization,
     TabulatedPolarization as TabulatedPolarization,
 )
-from .psf import (
+from .dust.radial_spline import SplineProfile as SplineProfile
+from .frames.injection import (
+    Injections as Injections,
+    inject as inject,
+    inject_and_fit as inject_and_fit,
+)
+from .frames.klip import KLIP as KLIP, Components as Components
+from .frames.perturbed import KLIPBasis as KLIPBasis, ReducedFrames as ReducedFrames
+from .frames.relearn import FramesFit as FramesFit, fit_frames as fit_frames
+from .frames.sequence import FrameSequence as FrameSequence
+from .integrate import Rule as Rule
+from .io.convert import from_grater_jax as from_grater_jax, from_vip as from_vip
+from .io.exposure import Exposure as Exposure
+from .plot.exposures import (
+    Combined as Combined,
+    combine as combine,
+    plot_exposures as plot_exposures,
+)
+from .plot.images import (
+    plot_fit as plot_fit,
+    plot_image as plot_image,
+    plot_phase_function as plot_phase_function,
+)
+from .plot.noise import plot_correlation as plot_correlation
+from .point_source import PointSource as PointSource
+from .scene import Scene as Scene
+from .starts.search import DiskSearch as DiskSearch, search as search
+from .starts.templates import Ring as Ring
+from .view.field_psf import FieldPSF as FieldPSF
+from .view.optics import Channel as Channel
+from .view.psf import (
     AbstractPSF as AbstractPSF,
     EllipticalGaussianPSF as EllipticalGaussianPSF,
     GaussianPSF as GaussianPSF,
     ImagePSF as ImagePSF,
     MoffatPSF as MoffatPSF,
 )
-from .psf_files import (
+from .view.psf_files import (
     read_grater_jax_optics as read_grater_jax_optics,
     read_psf_grid as read_psf_grid,
 )
-from .radial_spline import SplineProfile as SplineProfile
-from .relearn import FramesFit as FramesFit, fit_frames as fit_frames
-from .scene import Scene as Scene
-from .search import DiskSearch as DiskSearch, search as search
-from .starlight import Starlight as Starlight, StarlightFit as StarlightFit
-from .templates import Ring as Ring
-from .view import Grid as Grid, View as View, radial_map as radial_map
+from .view.view import Grid as Grid, View as View, radial_map as radial_map
 
 __version__ = pytreefit.__version__
 __all__ = [n for n, v in globals().items() if getattr(v, "__module__", "").startswith("grater.")]

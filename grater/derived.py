@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 from pytreefit import Table, jit, map_models
 from pytreefit.extend import as_data, as_floats, check_kind, rebuild
 
-from .disk import Disk
+from .dust.disk import Disk
 from .integrate import sky_to_disk
-from .optics import Channel
-from .view import Grid, View
+from .view.optics import Channel
+from .view.view import Grid, View
 
 #: Unit of every quantity of `derived`.
 DERIVED_UNITS = {

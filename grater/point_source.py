@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import check_kind, rebuild
 
-from .field_psf import FieldPSF
-from .psf import ImagePSF
+from .view.field_psf import FieldPSF
+from .view.psf import ImagePSF
 
 # pixels on each side over which a point between pixels is spread, and the shape of its window
 _HALF_WIDTH, _WINDOW = 32, 9.0

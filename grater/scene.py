@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 from pytreefit import Model
 from pytreefit.extend import inline
 
-from .disk import Disk
+from .dust.disk import Disk
 from .point_source import PointSource
-from .view import View
+from .view.view import View
 
 
 class Scene(Model):

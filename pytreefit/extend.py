@@ -20,15 +20,28 @@ from .arrays import (
     check_shape,
     unit_of,
 )
+from .commands import (
+    Command,
+    Option,
+    existing_file,
+    number,
+    one_of,
+    prior_of,
+    run_program,
+    whole_number,
+)
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
+from .results.pareto import pareto_smoothed
 from .threads import in_threads
 
 __all__ = [
     "KEY",
+    "Command",
+    "Option",
     "Reporter",
     "arcsinh",
     "as_booleans",
@@ -45,6 +58,7 @@ __all__ = [
     "check_shape",
     "computed_once",
     "duration",
+    "existing_file",
     "fast_log",
     "fused_sum",
     "gauss_legendre",
@@ -53,12 +67,18 @@ __all__ = [
     "is_traced",
     "lenient",
     "lookup_parameter",
+    "number",
+    "one_of",
     "outermost",
+    "pareto_smoothed",
     "plain",
     "prior_limits",
+    "prior_of",
     "rebuild",
+    "run_program",
     "sinh_cosh",
     "stopped",
     "unit_of",
     "walk",
+    "whole_number",
 ]

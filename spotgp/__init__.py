@@ -2,6 +2,9 @@
 
 import pytreefit
 
+from .checks.check import Check, check
+from .checks.compare import Comparison, Score, compare
+from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.channel_data import ChannelData
 from .gp.channel_process import ChannelProcess, WhiteNoise
@@ -106,6 +109,8 @@ __all__ = [
     "ChannelKernel",
     "ChannelProcess",
     "ChannelSolver",
+    "Check",
+    "Comparison",
     "ConstantMean",
     "DataScales",
     "DoubleTrapezoidAsymmetricEnvelope",
@@ -143,6 +148,7 @@ __all__ = [
     "RadialVelocity",
     "RotationPeriod",
     "SHOTerm",
+    "Score",
     "Search",
     "SinInclination",
     "SkewedGaussianEnvelope",
@@ -161,6 +167,8 @@ __all__ = [
     "WhiteNoise",
     "animate",
     "autocorrelation",
+    "check",
+    "compare",
     "draw_spots",
     "first_guess",
     "fit_many",
@@ -168,6 +176,7 @@ __all__ = [
     "lomb_scargle",
     "photometric_activity",
     "plot_butterfly",
+    "plot_check",
     "plot_kernel",
     "plot_light_curve",
     "plot_periods",

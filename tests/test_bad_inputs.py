@@ -377,6 +377,9 @@ CASES = {
     "first_guess": every(spotgp.first_guess, data=SERIES, model=model(), period=5.0),
     "suggest_starts": every(spotgp.suggest_starts, gp=GP, periods=[5.0], lifetimes=[5.0]),
     "search": (spotgp.search, {"gp": GP}, ("gp", "starts", "number", "steps")),
+    "check": (spotgp.check, {"gp": GP}, ("gp", "fit", "draws", "points")),
+    "compare": every(spotgp.compare, models={"a": GP, "b": GP}),
+    "plot_check": (spotgp.plot_check, {"found": None}, ("found",)),
     "fit_many": (
         spotgp.fit_many, {"stars": [SERIES], "model": model(), "points": 50, "progress": False},
         ("model", "points"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import grater
-from grater.disk import intensities
+from grater.dust.disk import intensities
 
 
 def intensity(disk, density, phase, x_sky, y_sky, points=60001):

@@ -18,7 +18,7 @@ from grater import (
     TableCorrelation,
     pixel_correlation,
 )
-from grater.correlated import Patterns
+from grater.data.correlated import Patterns
 from pytreefit import Joint, Posterior
 
 TABLE = np.outer([0.1, 0.5, 1.0, 0.5, 0.1], [0.1, 0.5, 1.0, 0.5, 0.1])

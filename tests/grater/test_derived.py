@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from grater.density import GaussianRing, TwoPowerLaw, VerticalExponential
 from grater.derived import (
     DERIVED_UNITS,
     derived,
@@ -17,10 +16,11 @@ from grater.derived import (
     ring_center,
     surface_density,
 )
-from grater.disk import Disk
-from grater.phase import HenyeyGreenstein
+from grater.dust.density import GaussianRing, TwoPowerLaw, VerticalExponential
+from grater.dust.disk import Disk
+from grater.dust.phase import HenyeyGreenstein
 from grater.scene import Scene
-from grater.view import Grid
+from grater.view.view import Grid
 from pytreefit import Model
 
 compute = eqx.filter_jit(derived)

@@ -11,8 +11,8 @@ import pytest
 import grater
 from factories import make_disk
 from grater import KLIP, FrameSequence, fit_frames, inject, inject_and_fit
-from grater.relearn import deviations
-from grater.starlight import StarlitNoise
+from grater.data.starlight import StarlitNoise
+from grater.frames.relearn import deviations
 from pytreefit import Model, Posterior, fit, laplace, load, param, save
 
 SHAPE = 25, 25

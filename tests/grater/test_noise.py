@@ -7,7 +7,7 @@ from jax.test_util import check_grads
 from scipy import stats
 
 from grater import Grid
-from grater.noise import AnnularNoise, GaussianNoise, PoissonNoise, StudentTNoise, noise_map
+from grater.data.noise import AnnularNoise, GaussianNoise, PoissonNoise, StudentTNoise, noise_map
 
 NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5), PoissonNoise(3.0, 2.0)]
 ANNULAR = AnnularNoise([1.7, 0.9], (np.indices((6, 7))[1] > 3).astype(int))

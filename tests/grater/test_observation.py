@@ -10,9 +10,9 @@ from astropy import units as u
 from astropy.io import fits
 
 import grater
-from grater.noise import GaussianNoise, StudentTNoise
-from grater.observation import Observation
-from grater.view import Grid
+from grater.data.noise import GaussianNoise, StudentTNoise
+from grater.data.observation import Observation
+from grater.view.view import Grid
 from pytreefit import Model, param
 
 SETUP = {"pixel_scale": 0.014, "distance": 72.0}
@@ -330,6 +330,19 @@ def test_from_fits_by_number_name_path_and_array(fits_file):
         assert observation.unit == "mJy"
 
 
+def test_from_fits_takes_what_is_named_an_error_map(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "image.fits"
+    image, error = rng.normal(size=(2, 5, 7)).astype(np.float32)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]
+    fits.HDUList(hdus).writeto(path)
+    with pytest.raises(ValueError, match=r"No error map is named .*1 'SCI' \(5, 7\)"):
+        Observation.from_fits(path, **SETUP)
+    error_map = fits.ImageHDU(np.abs(error), name="STD")
+    fits.HDUList([*hdus, error_map]).writeto(path, overwrite=True)
+    observation = Observation.from_fits(path, **SETUP)
+    np.testing.assert_allclose(observation.error, np.abs(error), rtol=1e-6)
+
+
 def test_from_fits_with_the_noise_of_the_image_itself(fits_file):
     path, image, _ = fits_file
     observation = Observation.from_fits(path, error="annular", noise_width=20.0, **SETUP)
@@ -339,7 +352,7 @@ def test_from_fits_with_the_noise_of_the_image_itself(fits_file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, r"No error map is named .*0 'PRIMARY' \(no image\), 1 'SCI' \(5, 7\)"),
+        ({}, r"'ERR' .* has shape \(2, 5, 7\).*choose a plane .* error_plane="),
         ({"image_hdu": "DATA", "error": 1.0}, "no image in an HDU 'DATA' .*1 'SCI'.*image_hdu="),
         ({"image_hdu": 9, "error": 1.0}, "no image in an HDU 9 for the image; its HDUs are 0 "),
         ({"image_hdu": 0, "error": 1.0}, "no image in an HDU 0"),

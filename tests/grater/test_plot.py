@@ -11,13 +11,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from grater.disk import Disk
-from grater.noise import GaussianNoise
-from grater.observation import Observation
-from grater.phase import HenyeyGreenstein
-from grater.plot import plot_fit, plot_image, plot_phase_function
+from grater.data.noise import GaussianNoise
+from grater.data.observation import Observation
+from grater.dust.disk import Disk
+from grater.dust.phase import HenyeyGreenstein
+from grater.plot.images import plot_fit, plot_image, plot_phase_function
 from grater.scene import Scene
-from grater.view import Grid
+from grater.view.view import Grid
 
 SHAPE = (31, 33)
 
@@ -232,5 +232,5 @@ def test_a_view_is_no_scene(scene, observation):
 
 
 def test_importing_loads_no_pyplot():
-    code = "import grater.plot, sys; assert 'matplotlib' not in sys.modules"
+    code = "import grater.plot.images, sys; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 import grater
-from grater.disk import intensities
+from grater.dust.disk import intensities
 
 from . import oracle
 from .test_azimuthal import disk_of

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 import grater
 from grater import Observation, noise_map
-from grater.headers import sky_axes
+from grater.io.headers import sky_axes
 
 SETUP = {"pixel_scale": 0.014166, "distance": 72.0}
 ARCSEC = 1 / 3600

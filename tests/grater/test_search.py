@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grater
-from grater import templates
+from grater.starts import templates
 from pytreefit import vary
 
 SIDE = 27
@@ -43,7 +43,7 @@ def image_of(scene, seed=0):
 def few_rings(monkeypatch):
     monkeypatch.setattr(templates, "TEMPLATES", 512)
     monkeypatch.setattr(templates, "_AROUND", 16)
-    monkeypatch.setattr(sys.modules["grater.search"], "_STEPS", 25)
+    monkeypatch.setattr(sys.modules["grater.starts.search"], "_STEPS", 25)
 
 
 def found_in(observation, **options):

@@ -39,6 +39,22 @@ def test_only_the_angle_to_the_detector_counts(roll):
     np.testing.assert_allclose(render(together), render(shifted), rtol=1e-9)
 
 
+def test_exposures_may_be_measured_brighter_than_others():
+    """All light of an image is multiplied: the disk's, that of sources, and Q and U."""
+    channels = {
+        "image": grater.Channel(grater.GaussianPSF(1.5), throughput=np.full((17, 17), 0.5)),
+        "Q": grater.Channel(grater.GaussianPSF(1.5), stokes="Q"),
+    }
+    companion = grater.PointSource(0.3, 0.2, 2.0)
+    seen = grater.Scene(disk(), source=companion, grid=ODD, channel=channels)
+    scales = {"channel.image.flux_scale": 1.25, "channel.Q.flux_scale": 0.5}
+    before, after = seen.images(), seen.set(scales).images()
+    np.testing.assert_allclose(after["image"], 1.25 * np.asarray(before["image"]), rtol=1e-12)
+    np.testing.assert_allclose(after["Q"], 0.5 * np.asarray(before["Q"]), rtol=1e-12)
+    with pytest.raises(ValueError, match="flux_scale"):
+        grater.Channel(flux_scale=0.0)
+
+
 def test_directions_of_the_sky():
     """West and North from offsets on the detector, as an exposure's header has them."""
     view = grater.View(ODD, roll=25.0, parity=-1)

@@ -1,0 +1,86 @@
+"""What ``grater fit`` reads: an image with its noise, and a point spread function."""
+
+from pathlib import Path
+from typing import Any
+
+import astropy.io.fits
+import numpy as np
+
+from pytreefit.extend import Option, existing_file, number, one_of, whole_number
+
+from ..data.observation import Observation
+from ..view.psf import AbstractPSF, GaussianPSF, ImagePSF
+
+# pc (Gaia), of disks that were observed often
+DISTANCES = {"HR 4796A": 71.9, "HD 117214": 107.6, "HD 145560": 120.4, "HD 157587": 100.5}
+
+
+def pixel(text: str) -> tuple[float, float]:
+    """A kind of option: a position x,y in pixels."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is no position X,Y") from None
+    return x, y
+
+
+READING = (
+    Option("distance", number(0.0), None, "of the star, pc; known for a few stars"),
+    Option("pixel_scale", number(0.0), None, "arcsec per pixel; by default the header's"),
+    Option("center", pixel, None, "X,Y of the star, zero-based pixels; by default the header's"),
+    Option("hdu", str, None, "number or name of the image's HDU; by default the first image"),
+    Option("plane", whole_number(0), None, "of a cube, zero-based"),
+    Option("error", str, None, "file of the error map, or annular: the image's own scatter"),
+    Option("stokes", one_of("Q_phi", "U_phi"), "Q_phi", "of a radial Stokes cube"),
+    Option("crop", whole_number(3), None, "side of the square that is used, odd, pixels"),
+    Option("inner", number(-1e-9), 12.0, "radius of the central mask, pixels"),
+    Option("outer", number(0.0), None, "largest radius that is used, pixels"),
+    Option("psf", existing_file, None, "FITS file of the point spread function"),
+    Option("fwhm", number(0.0), 3.8, "of a Gaussian in its place, pixels"),
+)
+
+
+def target_of(path: Path) -> str:
+    """The name of the star, or of the file."""
+    named = str(astropy.io.fits.getheader(path).get("OBJECT", "")).strip()
+    return named or path.name.partition(".")[0]
+
+
+def read(path: Path, settings) -> Observation:
+    """The observation in a file; ValueError where its distance is not known."""
+    target = target_of(path)
+    distance = settings.distance or DISTANCES.get(target)
+    if distance is None:
+        raise ValueError(f"the distance of {target} is not known here: give --distance")
+    where = {"distance": distance, "pixel_scale": settings.pixel_scale, "center": settings.center}
+    if _is_radial(path):
+        crop = settings.crop or 141
+        edges = {"inner": settings.inner, "outer": settings.outer}
+        return Observation.from_gpi(path, stokes=settings.stokes, crop=crop, **edges, **where)
+    hdu = settings.hdu
+    data = Observation.from_fits(
+        path,
+        image_hdu=int(hdu) if hdu and hdu.isdigit() else hdu,
+        image_plane=settings.plane,
+        error=settings.error,
+        **where,
+    )
+    data = data if settings.crop is None else data.crop(settings.crop)
+    return data.mask_radius(settings.inner, settings.outer)
+
+
+def psf_of(settings) -> AbstractPSF:
+    """The point spread function of the settings."""
+    if settings.psf is None:
+        return GaussianPSF(fwhm=settings.fwhm)
+    image = np.squeeze(np.asarray(astropy.io.fits.getdata(settings.psf), float))
+    if image.ndim != 2:
+        raise ValueError(f"{settings.psf} holds no image but an array of shape {image.shape}")
+    return ImagePSF(image)
+
+
+def _is_radial(path: Path) -> bool:
+    """Whether a file is a radial Stokes cube as of the Gemini Planet Imager."""
+    with astropy.io.fits.open(path) as found:
+        hdus: Any = list(found)
+        return any(str(hdu.header.get("STKESTYP", "")).strip() == "RADIAL" for hdu in hdus)

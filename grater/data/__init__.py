@@ -1,0 +1,1 @@
+"""Images with their noise and starlight, and their likelihood."""

@@ -1,0 +1,1 @@
+"""The dust: where it is, how it scatters."""

@@ -1,0 +1,1 @@
+"""Sequences of frames: rolls, components of their starlight, reduced images, injected disks."""

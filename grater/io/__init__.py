@@ -1,0 +1,1 @@
+"""Files of observatories, and models of other codes."""

@@ -1,0 +1,148 @@
+"""Figures of several exposures of one disk, and of them together with North up."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pytreefit.extend import check_kind
+
+from ..data.observation import Observation
+from ..frames.derotate import derotated
+from ..scene import Scene
+from ..view.view import Grid
+from .images import draw_fit, plot_fit, residual_of, turn_of
+
+
+class Combined(NamedTuple):
+    """Exposures turned North up and combined, see `combine`.
+
+    Parameters
+    ----------
+    data, model
+        Weighted means, shape (ny, nx), NaN where no exposure has the pixel. Starlight is subtracted
+        from the data.
+    noise
+        Standard deviation of the data if pixels and exposures are independent, (ny, nx).
+    grid
+        The pixels, North up.
+    """
+
+    data: Float[np.ndarray, "ny nx"]
+    model: Float[np.ndarray, "ny nx"]
+    noise: Float[np.ndarray, "ny nx"]
+    grid: Grid
+
+
+def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
+    r"""Return the picture of several exposures together, with North up.
+
+    .. math:: \bar d = \frac{\sum_e d_e / w_e^2}{\sum_e 1 / w_e^2}
+
+    with the widths :math:`w` of the noise. Exposures are turned about the star by bicubic
+    interpolation, so that this is for figures only: fit the exposures themselves. Pixels are taken
+    for squares, whatever the view's distortion.
+
+    Parameters
+    ----------
+    scene
+        The model, with a view for each exposure.
+    observations
+        By name, each of which says which ``view`` it is of.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, or shapes or pixel scales differ, or a detector is mirrored.
+    TypeError
+        For what is no `Observation`.
+    """
+    _check(observations)
+    of = list(observations.values())
+    turns = [turn_of(observation.seen(scene)) for observation in of]
+    if any(parity != 1 for _, parity in turns):
+        raise ValueError("combine: the detector is mirrored (parity = -1): flip its images first.")
+    first = of[0]
+    for name, other in observations.items():
+        same = other.shape == first.shape and np.isclose(other.pixel_scale, first.pixel_scale)
+        if not same:
+            raise ValueError(
+                f"combine: {name!r} has {other.shape} pixels of {float(other.pixel_scale):g} "
+                f"arcsec, the first {first.shape} of {float(first.pixel_scale):g}: all have to be "
+                "alike. Crop them, or draw them with combined=False."
+            )
+    parts = [residual_of(scene, observation) for observation in of]
+    data, model, _, width = (jnp.stack([jnp.asarray(p[k]) for p in parts]) for k in range(4))
+    used = jnp.isfinite(data)
+    angles = jnp.stack([jnp.asarray(angle, data.dtype) for angle, _ in turns])
+    where = angles, jnp.stack([observation.center for observation in of]), first.center
+    every = jnp.ones_like(used)
+    data, width = (derotated(jnp.where(used, v, 0.0), used, *where) for v in (data, width))
+    model = derotated(model, every, *where)
+    weight = jnp.where(jnp.isfinite(data) & (width > 0), 1.0 / width**2, 0.0)
+    total = jnp.sum(weight, axis=0)
+    total = jnp.where(total > 0, total, jnp.nan)
+    means = (jnp.sum(jnp.where(weight > 0, weight * v, 0.0), axis=0) / total for v in (data, model))
+    noise = jnp.sqrt(1.0 / total)
+    return Combined(*(np.asarray(v) for v in (*means, noise)), grid=first.grid)
+
+
+def plot_exposures(
+    scene: Scene,
+    observations: Mapping[str, Observation],
+    *,
+    combined: bool = True,
+    figure: Any = None,
+    **how: Any,
+):
+    """Draw data, model and residual / noise of several exposures in rows.
+
+    The last row is all of them together with North up, see `combine`.
+
+    Parameters
+    ----------
+    scene
+        The model, with a view for each exposure.
+    observations
+        By name, each of which says which ``view`` it is of.
+    combined
+        Whether there is that last row.
+    figure : matplotlib Figure, optional
+        Where to draw; by default a new figure, which is returned.
+    **how
+        ``stretch``, ``limits``, ``n_sigma`` and ``cmap`` of `plot_fit`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `combine` and `plot_fit`.
+    """
+    from matplotlib.figure import Figure
+
+    _check(observations)
+    together = combine(scene, observations) if combined else None
+    rows = len(observations) + (together is not None)
+    if figure is None:
+        figure = Figure(figsize=(10.2, 4.7 * rows), layout="constrained")
+    parts = np.atleast_1d(figure.subfigures(rows))
+    for part, (name, observation) in zip(parts, observations.items(), strict=False):
+        titles = (name, "model", "residual / noise")
+        plot_fit(scene, observation, titles=titles, figure=part, **how)
+    if together is not None:
+        data, model, noise, grid = together
+        images = data, model, (data - model) / noise, noise
+        unit = next(iter(observations.values())).unit
+        titles = ("all, North up", "model", "residual / noise")
+        draw_fit(images, grid, (0.0, 1), unit, titles=titles, figure=parts[-1], **how)
+    return figure
+
+
+def _check(observations) -> None:
+    if not isinstance(observations, Mapping) or not observations:
+        raise ValueError(
+            "observations must be a dictionary of exposures, such as {'roll1': a, 'roll2': b}."
+        )
+    for name, observation in observations.items():
+        check_kind(f"observations[{name!r}]", observation, Observation)

@@ -1,0 +1,1 @@
+"""Where a fit starts: a search from the image itself."""

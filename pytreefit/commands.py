@@ -1,0 +1,359 @@
+"""Console commands: options that a TOML file may hold too, and errors that are sentences.
+
+A program is a list of `Command`; `run_program` parses the line, reads the file, checks everything
+before anything runs, and returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import json
+import math
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpyro.distributions as dist
+
+_INTERRUPTED = 130
+
+
+class Option(NamedTuple):
+    """One setting, ``--some-name`` on the line and ``some_name`` in the file.
+
+    Parameters
+    ----------
+    name
+        In the file, with underscores.
+    kind
+        Turns text into the value, ValueError with a sentence for what it refuses; ``bool`` makes a
+        switch.
+    default
+        None where there is none.
+    help
+        One line.
+    """
+
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """On the line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def value(self, given: Any) -> Any:
+        """What text, or a value of the file, stands for."""
+        if self.kind is bool:
+            if not isinstance(given, bool):
+                raise ValueError(f"{given!r} is neither true nor false")
+            return given
+        if isinstance(given, bool | list | dict):
+            raise ValueError(f"{given!r} is not one value")
+        return self.kind(str(given))
+
+
+class Command(NamedTuple):
+    """One thing that a program does.
+
+    Parameters
+    ----------
+    name
+        By which it is called.
+    help
+        What it does; its first line is in the program's own help.
+    run
+        Function of the settings: a namespace with the names of the options, ``files``, ``priors``
+        and ``config``, the text of a file with all of these.
+    options
+        All `Option`.
+    files
+        What the files are, in a word; "" where there are none.
+    many
+        Whether there may be several files.
+    priors
+        What priors are called, for ``--prior NAME=RANGE``; "" where there are none.
+    """
+
+    name: str
+    help: str
+    run: Callable[[argparse.Namespace], None]
+    options: tuple[Option, ...]
+    files: str = ""
+    many: bool = False
+    priors: str = ""
+
+
+def number(lowest: float = -math.inf, highest: float = math.inf) -> Callable[[str], float]:
+    """A kind of option: a number between two, which are excluded."""
+
+    def kind(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no number") from None
+        if not lowest < value < highest:
+            raise ValueError(f"{text} must be {_between(lowest, highest)}")
+        return value
+
+    return kind
+
+
+def _between(lowest, highest) -> str:
+    if math.isinf(lowest) and math.isinf(highest):
+        return "finite"
+    if math.isinf(highest):
+        return f"above {lowest:g}"
+    return f"below {highest:g}" if math.isinf(lowest) else f"between {lowest:g} and {highest:g}"
+
+
+def whole_number(lowest: int, even: bool = False) -> Callable[[str], int]:
+    """A kind of option: a whole number that is not smaller, and even where asked for."""
+
+    def kind(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no whole number") from None
+        if value < lowest or (even and value % 2):
+            what = "an even number of at least" if even else "at least"
+            raise ValueError(f"{text} must be {what} {lowest}")
+        return value
+
+    return kind
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """A kind of option: one of several words."""
+
+    def kind(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is none of {', '.join(names)}{_meant(text, names)}")
+        return text
+
+    return kind
+
+
+def existing_file(text: str) -> Path:
+    """A kind of option: a file that is there."""
+    if not Path(text).is_file():
+        raise ValueError(f"{text!r} is no file")
+    return Path(text)
+
+
+def prior_of(given: Any) -> Any:
+    """A prior from text or from a file: ``1:20``, ``log:1:20``, ``normal:5:0.2`` or ``fixed``.
+
+    In a file ``[1.0, 20.0]`` is the first of these.
+
+    Returns
+    -------
+    tuple, numpyro.distributions.Distribution or None
+        The lowest and the highest value; a log-uniform or a normal distribution; None for what is
+        fixed.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    text = given if isinstance(given, str) else ""
+    if isinstance(given, list):
+        text = ":".join(map(str, given))
+    if text == "fixed":
+        return None
+    kind, *rest = text.split(":")
+    if kind not in ("log", "normal"):
+        kind, rest = "", [kind, *rest]
+    try:
+        one, two = (float(value) for value in rest)
+    except ValueError:
+        raise ValueError(
+            f"{given!r} is no prior: give LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD or fixed"
+        ) from None
+    if kind == "normal":
+        if not two > 0:
+            raise ValueError(f"{given!r} has a standard deviation that is not positive")
+        return dist.Normal(one, two)
+    if not one < two or (kind == "log" and not one > 0):
+        raise ValueError(f"{given!r} is no range: LOW < HIGH, and 0 < LOW for log")
+    return dist.LogUniform(one, two) if kind == "log" else (one, two)
+
+
+def run_program(
+    program: str, about: str, commands: Sequence[Command], argv: Sequence[str] | None = None
+) -> int:
+    """Run one of several commands, and return the exit status of the program.
+
+    Parameters
+    ----------
+    program
+        Its name.
+    about
+        What it is for.
+    commands
+        What it can do.
+    argv
+        What stands on the line after the program's name; by default that of this process.
+    """
+    parser = argparse.ArgumentParser(program, description=about)
+    several = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    by_name = {command.name: _add(several, command) for command in commands}
+    given = vars(parser.parse_args(argv))
+    command, own = by_name[given.pop("command")]
+    try:
+        settings = _settings(command, given)
+    except (ValueError, OSError) as error:
+        own.error(str(error))  # exits with 2
+    settings.config = _config(program, command, settings)
+    if given.get("write_config"):
+        print(settings.config, end="")
+        return 0
+    if command.files and not settings.files:
+        own.error(f"give {command.files}")
+    try:
+        command.run(settings)
+    except KeyboardInterrupt:
+        print(f"{program} {command.name}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except (ValueError, TypeError, OSError) as error:
+        if given.get("debug"):
+            raise
+        print(f"{program} {command.name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _add(several, command: Command):
+    """The command, and its own parser."""
+    parser = several.add_parser(
+        command.name,
+        help=command.help.splitlines()[0],
+        description=command.help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        usage=f"%(prog)s [OPTIONS] {'FILE' + ' ...' * command.many if command.files else ''}",
+    )
+    if command.files:
+        parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=command.files)
+    for option in command.options:
+        shown = "" if option.default in (None, False) else f" (default: {option.default})"
+        how = {"dest": option.name, "help": option.help + shown}
+        if option.kind is bool:
+            parser.add_argument(option.flag, action=argparse.BooleanOptionalAction, **how)
+        else:
+            parser.add_argument(option.flag, metavar="VALUE", **how)
+    if command.priors:
+        parser.add_argument(
+            "--prior",
+            action="append",
+            metavar="NAME=RANGE",
+            help=f"of {command.priors}: NAME=LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD or fixed",
+        )
+    parser.add_argument("--config", type=Path, metavar="TOML", help="file with these settings")
+    parser.add_argument(
+        "--write-config", action="store_true", help="print such a file, and do nothing else"
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    return command, parser
+
+
+def _settings(command: Command, given: dict[str, Any]) -> argparse.Namespace:
+    """All settings: the defaults, what the file has, and what the line has."""
+    values = {option.name: option.default for option in command.options}
+    priors: dict[str, Any] = {}
+    if "config" in given:
+        in_file, in_table = _read(command, given["config"])
+        values |= in_file
+        priors |= in_table
+    for option in command.options:
+        if option.name in given:
+            try:
+                values[option.name] = option.value(given[option.name])
+            except ValueError as error:
+                raise ValueError(f"argument {option.flag}: {error}") from None
+    for text in given.get("prior", ()):
+        name, equals, rest = text.partition("=")
+        if not equals:
+            raise ValueError(f"argument --prior: {text!r} is not NAME=RANGE")
+        try:
+            priors[name] = prior_of(rest)
+        except ValueError as error:
+            raise ValueError(f"argument --prior: {name}: {error}") from None
+    files = given.get("files", [])
+    if len(files) > 1 and not command.many:
+        raise ValueError(f"takes one file, not {len(files)}: {', '.join(map(str, files))}")
+    for file in files:
+        existing_file(str(file))
+    return argparse.Namespace(files=files, priors=priors, **values)
+
+
+def _read(command: Command, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and priors of a file; ValueError with its name for what is none of them."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
+    options = {option.name: option for option in command.options}
+    names = [*options, *(["priors"] if command.priors else [])]
+    values, priors = {}, {}
+    for name, value in found.items():
+        if name not in names:
+            raise ValueError(
+                f"{path}: {name!r} is no setting of {command.name}{_meant(name, names)}"
+            )
+        if name == "priors" and not isinstance(value, dict):
+            raise ValueError(f"{path}: priors is no table [priors]")
+        try:
+            if name == "priors":
+                priors = {key: prior_of(prior) for key, prior in value.items()}
+            else:
+                values[name] = options[name].value(value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {name}: {error}") from None
+    return values, priors
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=2)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _config(program: str, command: Command, settings: argparse.Namespace) -> str:
+    """The settings as a file that says what each of them is."""
+    lines = [f"# {program} {command.name} --config THIS_FILE {'FILE' if command.files else ''}", ""]
+    for option in command.options:
+        value = getattr(settings, option.name)
+        lines.append(f"# {option.help}")
+        written = "" if value is None else _toml(value)
+        lines += [f"{'# ' if value is None else ''}{option.name} = {written}", ""]
+    if command.priors:
+        lines += [
+            f"# of {command.priors}:",
+            '# name = [LOW, HIGH], "log:LOW:HIGH", "normal:MEAN:SD" or "fixed"',
+            "[priors]",
+            *(f"{json.dumps(name)} = {_prior(prior)}" for name, prior in settings.priors.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _prior(prior: Any) -> str:
+    """A prior as `prior_of` takes it."""
+    if isinstance(prior, tuple):
+        return str(list(prior))
+    if isinstance(prior, dist.LogUniform):
+        return f'"log:{float(prior.low)!r}:{float(prior.high)!r}"'
+    if prior is None:
+        return '"fixed"'
+    return f'"normal:{float(prior.loc)!r}:{float(prior.scale)!r}"'
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(",".join(map(str, value)) if isinstance(value, tuple) else str(value))

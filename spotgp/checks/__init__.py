@@ -1,0 +1,1 @@
+"""Whether a model is right, and which of several predicts the data best."""

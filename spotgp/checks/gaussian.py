@@ -1,0 +1,154 @@
+r"""The covariance of a light curve as a matrix, and light curves drawn from it.
+
+What a check needs are many draws at the data's own times, and what the model says of each. For some
+hundred points, matrices are the shortest way to both, whatever the solver of the fit.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import linalg
+
+from pytreefit import jit
+
+from ..gp.solver import GPSolver
+
+_STEP = 0.01  # of differences, in unconstrained coordinates
+_PER_PERIOD = 10.0  # points of a light curve that is too long, at least
+
+
+class Series(NamedTuple):
+    """Points of a light curve: days since the epoch, flux, errors, free columns."""
+
+    time: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def span(self) -> float:
+        """Days from the first to the last point."""
+        return float(self.time[-1] - self.time[0])
+
+
+def series_of(gp: GPSolver, most: int, period: float) -> Series:
+    """The data of a process; of more than ``most`` points as many.
+
+    These are evenly chosen, as long as there are ten in a period; of longer light curves they are
+    those of a stretch in the middle.
+    """
+    number = gp.data.time.size
+    index = np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
+    time, flux, error = (
+        np.asarray(x, float) for x in (gp.data.time, gp.data.flux, gp.data.flux_err)
+    )
+    coarsest = max(int(period / _PER_PERIOD / np.median(np.diff(time))), 1) if number > most else 1
+    if number > most * coarsest:
+        first = (number - most * coarsest) // 2
+        index = first + coarsest * np.arange(most)
+    columns = gp.data.columns()[index]
+    used = np.any(columns != 0.0, axis=0)
+    return Series(time[index], flux[index], error[index], columns[:, used])
+
+
+class Moments(NamedTuple):
+    """Mean without the free columns, covariance with the white noise, and its variances."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    noise: np.ndarray
+
+
+def moments_of(gp: GPSolver, series: Series, values) -> Moments:
+    """Of the data's points at some values of the free parameters."""
+    time = jnp.asarray(series.time, gp.data.time.dtype)
+    mean, covariance, jitter = map(np.asarray, _moments(gp.posterior, gp.solver, time, values))
+    noise = series.error**2 + float(jitter) ** 2
+    return Moments(np.asarray(mean, float), np.asarray(covariance, float) + np.diag(noise), noise)
+
+
+@jit
+def _moments(posterior, solver, time, values):
+    process = posterior.model_at(values)
+    covariance = solver.tables.covariance(process, time[-1] - time[0])
+    mean = process.mean_at(time + solver.tables.epoch)
+    return mean, covariance.block(time, time), process.jitter
+
+
+def at(values: dict[str, np.ndarray], k: int, like) -> dict:
+    """The k-th of several values."""
+    return {name: jnp.asarray(value[k], like[name].dtype) for name, value in values.items()}
+
+
+class Projection(NamedTuple):
+    r"""What the model at its best values says of any light curve with these times and errors.
+
+    With :math:`P = K^{-1} - K^{-1} H (H^T K^{-1} H)^{-1} H^T K^{-1}`, free columns H projected out.
+    """
+
+    matrix: np.ndarray  # P
+    mean: np.ndarray
+
+    @classmethod
+    def of(cls, moments: Moments, columns: np.ndarray) -> "Projection":
+        """From the covariance; LinAlgError where that is not positive definite to rounding."""
+        factor = linalg.cho_factor(moments.covariance, lower=True)
+        inverse = linalg.cho_solve(factor, np.eye(len(moments.mean)))
+        if columns.shape[1]:
+            solved = inverse @ columns
+            inverse = inverse - solved @ linalg.solve(columns.T @ solved, solved.T, assume_a="pos")
+        return cls(0.5 * (inverse + inverse.T), moments.mean)
+
+    def weights(self, flux: np.ndarray) -> np.ndarray:
+        """P times the residuals, for light curves in rows, shape (k, n)."""
+        return (flux - self.mean) @ self.matrix
+
+
+def drawn(gp: GPSolver, series: Series, values, number: int, key) -> np.ndarray:
+    """Light curves drawn from the process with its noise, in turn at each of the values.
+
+    The shape is (number, n). Free columns have amplitude 0: every statistic is to be blind to them.
+    """
+    sets = len(next(iter(values.values())))
+    normal = np.asarray(jax.random.normal(key, (number, series.time.size)), float)
+    found = np.empty_like(normal)
+    for k in range(min(sets, number)):
+        moments = moments_of(gp, series, at(values, k, gp.posterior.initial))
+        root = linalg.cholesky(moments.covariance, lower=True)
+        found[k::sets] = moments.mean + normal[k::sets] @ root.T
+    return found
+
+
+def derivatives(gp: GPSolver, series: Series, values) -> tuple[np.ndarray, np.ndarray]:
+    """Of the mean and of the covariance with respect to the unconstrained coordinates.
+
+    Shapes (dim, n) and (dim, n, n), by central differences of fourth order.
+    """
+    posterior = gp.posterior
+    u = np.asarray(posterior.unconstrain(values), float)
+    found = []
+    for step in _STEP * np.eye(u.size):
+        parts = []
+        for times, weight in ((1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0)):
+            there = posterior.constrain(jnp.asarray(u + times * step, gp.data.time.dtype))
+            mean, covariance, _ = moments_of(gp, series, there)
+            parts.append([weight / (12.0 * _STEP) * x for x in (mean, covariance)])
+        found.append([sum(x) for x in zip(*parts, strict=True)])
+    mean, covariance = zip(*found, strict=True)
+    return np.stack(mean), np.stack(covariance)
+
+
+def with_latitude(gp: GPSolver, series: Series, values, latitude) -> np.ndarray:
+    """The covariance of the spots alone with another distribution of latitudes, shape (n, n)."""
+    time = jnp.asarray(series.time, gp.data.time.dtype)
+    return np.asarray(_with_latitude(gp.posterior, gp.solver, time, values, latitude), float)
+
+
+@jit
+def _with_latitude(posterior, solver, time, values, latitude):
+    process = posterior.model_at(values)
+    process = eqx.tree_at(lambda p: p.model.latitude, process, latitude)
+    return solver.tables.covariance(process, time[-1] - time[0]).block(time, time)

@@ -1,0 +1,203 @@
+"""``spotgp fit``: from the file of a light curve to the posterior of a spotted star."""
+
+import re
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from pytreefit import Samples, Table, sample
+from pytreefit.extend import Command, Option, number, one_of, whole_number
+
+from ..checks.check import check
+from ..checks.plot import plot_check
+from ..gp.solver import GPSolver
+from ..io.observations import TimeSeriesData
+from ..periods import RotationPeriod
+from ..plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
+from ..star.inclination import IsotropicInclination
+from ..star.model import SpotEvolutionModel
+from ..star.trapezoid import TrapezoidSymmetricEnvelope
+from ..star.visibility import VisibilityFunction
+from ..starts import Search, first_guess, search, suggest_starts
+
+READING = (
+    Option("flux", str, None, "column of the flux; by default the producer's corrected one"),
+    Option("quality", one_of("default", "hard", "none"), "default", "points by their flags"),
+    Option("days", number(0.0), None, "use the first days only"),
+)
+OPTIONS = (
+    *READING,
+    Option("points", whole_number(10), 300, "number of points to fit, at most"),
+    Option("starts", whole_number(1), 8, "number of fits"),
+    Option("method", one_of("auto", "mixture", "nuts"), "auto", "of sampling"),
+    Option("chains", whole_number(1), 4, "of NUTS"),
+    Option("warmup", whole_number(20), 500, "transitions of NUTS before its draws"),
+    Option("draws", whole_number(4), 500, "of each chain"),
+    Option("seed", whole_number(0), 0, "of the random numbers"),
+    Option("output", Path, Path("output"), "folder for the results, a folder in it for each star"),
+)
+
+
+def _model() -> SpotEvolutionModel:
+    """A star whose values are replaced by first guesses."""
+    return SpotEvolutionModel(
+        envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
+        visibility=VisibilityFunction(peq=10.0, kappa=0.1, inc=1.0),
+        sigma_k=0.01,
+    )
+
+
+def read(path: Path, flux: str | None, quality: str, days: float | None) -> TimeSeriesData:
+    """The light curve of a file, normalised and without outliers."""
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            missing = [name for name in ("time", "flux", "flux_err") if name not in arrays]
+            if missing:
+                raise ValueError(f"{path} has no array {', '.join(missing)}")
+            values = arrays["time"], arrays["flux"], arrays["flux_err"]
+        data = TimeSeriesData(*values, name=path.stem)
+    elif re.search(r"\.fits?(\.gz)?$", path.name):
+        data = TimeSeriesData.from_fits(path, flux, quality)
+    else:
+        data = TimeSeriesData.from_text(path, flux)
+    data = data.first(days) if days else data
+    return data.normalize().sigma_clip(5.0)
+
+
+def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
+    """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
+    fitted = data.thin(settings.points)
+    model = first_guess(data, _model(), rotation.period)
+    period = model.param_dict["peq"]
+    priors = {
+        "peq": (0.3 * period, 3.0 * period),
+        "kappa": (0.0, 0.7),
+        "inc": IsotropicInclination(),
+        "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
+        "tau_spot": dist.LogUniform(0.1 * period, data.span),
+    }
+    jitter = float(np.median(fitted.flux_err))
+    priors |= settings.priors
+    return GPSolver.from_data(fitted, model, jitter=jitter, priors=priors)
+
+
+def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
+    """The best fits, printed with what is to doubt."""
+    began = time.perf_counter()
+    found = search(gp, suggest_starts(gp, rotation), number=number, progress=False)
+    print(f"{found.agreeing} of {len(found.fits)} starts end at the best log posterior")
+    print(f"to doubt: {'; '.join(found.flags) or 'nothing'}")
+    print(found.table())
+    value = float(gp.at(found.best.values).log_likelihood())
+    print(f"best log likelihood {value:.2f}, {time.perf_counter() - began:.0f} s for the search")
+    return found
+
+
+def sampled(gp: GPSolver, found: Search, settings) -> Samples:
+    """Draws of the posterior, with all that was said on the way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        samples = sample(
+            gp.posterior,
+            jax.random.key(settings.seed),
+            method=settings.method,
+            start=list(found.fits),
+            chains=settings.chains,
+            warmup=settings.warmup,
+            draws=settings.draws,
+            target_acceptance=0.95,
+            max_depth=5,
+            jumps=8,
+        )
+    for warning in caught:
+        print(f"warning: {warning.message}")
+    print(samples)
+    if samples.importance is not None:
+        print(samples.importance.modes())
+    return samples
+
+
+def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
+    """The star's period in several ways, printed: draws of it, or a value and its error."""
+    models: Any = samples.models().get("model")
+    effective = np.asarray(jax.jit(jax.vmap(lambda star: star.effective_period()))(models))
+    equator = np.ravel(np.asarray(models.peq))
+    lomb_scargle, acf = data.lomb_scargle(), data.autocorrelation()
+    found = {
+        "effective": effective,
+        "equator": equator,
+        "Lomb-Scargle": (lomb_scargle.period, lomb_scargle.uncertainty),
+        "autocorrelation": (acf.period, acf.uncertainty),
+    }
+    rows = []
+    for name, value in found.items():
+        pair = value if isinstance(value, tuple) else (np.median(value), np.std(value))
+        rows.append((name, *(f"{x:.3f}" for x in pair)))
+    print(Table(("period", "days", "+-"), rows))
+    return found
+
+
+def run(settings) -> None:
+    """Fit, sample, check, and write figures and draws into a folder."""
+    paths = _model().paths
+    for name in settings.priors:  # before minutes of work
+        one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
+    (path,) = settings.files
+    data = read(path, settings.flux, settings.quality, settings.days)
+    print(data.history[-1])
+    name = re.sub(r"[^\w.+-]+", "_", data.name or path.name.partition(".")[0]).lower()
+    folder = settings.output / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.toml").write_text(settings.config)
+
+    rotation = data.rotation_period()
+    print(rotation)
+    gp = process_of(data, rotation, settings)
+    print(gp)
+    found = found_in(gp, rotation, settings.starts)
+    samples = sampled(gp, found, settings)
+    checked = check(gp, samples)
+    print(checked)
+
+    samples.save(folder / "samples.npz")
+    best = gp.at(found.best.values)
+    kernel, lag = best.process.spot_kernel(), min(10.0 * rotation.period, 0.5 * data.span)
+    fitted = TimeSeriesData(*_points(gp))
+    figures = {
+        "light_curve": plot_light_curve(best),
+        "check": plot_check(checked),
+        "kernel": plot_kernel(kernel, data=fitted, max_lag=lag),
+        "psd": plot_psd(kernel, data=fitted),
+        "periods": plot_periods(periods(data, samples)),
+        "corner": samples.corner(),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 120)
+    print(f"figures and draws in {folder}")
+
+
+def _points(gp):
+    """The points that are fitted."""
+    data = gp.data
+    return np.asarray(data.time) + float(data.epoch), data.flux, data.flux_err
+
+
+FIT = Command(
+    "fit",
+    """Rotation of a spotted star, from a Kepler, TESS or other light curve.
+
+The periods that all points suggest are the starts of fits with the spots' Gaussian process, to
+some hundred points of a long light curve. The posterior is then sampled, with all its modes: by
+importance sampling, and by NUTS where that fails. Spots are taken to live for a rotation at least
+and to grow in a tenth of one or more, unless you give priors. At last a check says what of the
+data the model does not predict. A .npz file holds arrays time (days), flux and flux_err.""",
+    run,
+    OPTIONS,
+    files="the file of a light curve",
+    priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter",
+)

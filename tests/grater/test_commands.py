@@ -1,0 +1,73 @@
+"""The program ``grater``: a disk is simulated into a file and found in it again."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import pytreefit
+from grater.commands import main
+
+RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
+IMAGE = "--scale-height 1 --distance 60 --pixel-scale 0.06 --size 25 --fwhm 2 --noise 0.04"
+
+
+@pytest.fixture(autouse=True)
+def without_cache(monkeypatch):
+    monkeypatch.setattr("grater.commands.program.cache_programs", lambda: None)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "disk.fits"
+    assert main(["simulate", *RING.split(), *IMAGE.split(), "--output", str(path)]) == 0
+    return path
+
+
+@pytest.mark.slow  # `make examples` runs it on real data
+def test_from_a_file_to_a_posterior(image, tmp_path, capsys):
+    start = "--radius 21 --inclination 57 --position-angle 35".split()
+    seen = "--distance 60 --fwhm 2 --inner 1 --knots 2 --noise independent".split()
+    how = "--chains 1 --warmup 20 --draws 20 --acceptance 0.8".split()
+    line = ["fit", str(image), *start, *seen, *how, "--output", str(tmp_path)]
+    fixed = ("disk.offset_x", "disk.offset_y", "disk.vertical.scale_height")
+    assert main([*line, *(f"--prior={name}=fixed" for name in fixed)]) == 0
+    said = capsys.readouterr().out
+    for word in ("chi-square", "R-hat", "simulated_disk", "figures and draws in"):
+        assert word in said
+    own = tmp_path / "simulated_disk"
+    found = {path.name for path in own.iterdir()}
+    assert found == {"samples.npz", "settings.toml", "fit.png", "phase_function.png", "corner.png"}
+    samples = pytreefit.Samples.load(own / "samples.npz")
+    for name, truth in (("inclination", 60.0), ("position_angle", 40.0)):
+        draws = np.ravel(samples.draws[f"disk.{name}"])
+        assert abs(np.mean(draws) - truth) < 5.0 * np.std(draws)
+    assert not set(fixed) & set(samples.draws)
+
+
+def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
+    with fits.open(image) as hdus:
+        assert hdus["SCI"].data.shape == (25, 25)
+        assert np.allclose(hdus["ERR"].data, 0.04)
+        assert 0.8 < np.max(hdus["SCI"].data) < 1.2
+        assert hdus["SCI"].header["PSFCENTX"] == 12.0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "the distance of simulated disk is not known here: give --distance"),
+        ("--distance 60 --prior disk.incl=1:20", "disk.incl"),
+        ("--distance 60 --pixel-scale 0.03", "pixel_scale"),
+        ("--distance 60 --hdu NONE", "no image in an HDU 'NONE'"),
+        ("--distance 60 --inner 1 --psf {}", "holds no image"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(image, tmp_path, capsys, line, says):
+    cube = tmp_path / "cube.fits"
+    fits.PrimaryHDU(np.ones((3, 5, 5))).writeto(cube)
+    start = "--radius 21 --inclination 57 --position-angle 35".split()
+    line = ["fit", str(image), *start, *line.format(cube).split(), "--output", str(tmp_path)]
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("grater fit: ")
+    assert says in said

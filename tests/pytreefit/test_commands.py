@@ -1,0 +1,141 @@
+"""Console commands: settings of the line and of a file, checked before anything runs."""
+
+import tomllib
+
+import numpyro.distributions as dist
+import pytest
+
+from pytreefit.extend import (
+    Command,
+    Option,
+    number,
+    one_of,
+    prior_of,
+    run_program,
+    whole_number,
+)
+
+OPTIONS = (
+    Option("days", number(0.0), None, "use the first days only"),
+    Option("points", whole_number(10), 300, "number of points"),
+    Option("knots", whole_number(2, even=True), 6, "free values"),
+    Option("method", one_of("auto", "nuts"), "auto", "of sampling"),
+    Option("verbose_output", bool, False, "say more"),
+)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Run a program on a line; its status, and the settings of the command."""
+    file = tmp_path / "star.fits"
+    file.write_text("")
+    seen = []
+
+    def run(line, does=seen.append):
+        command = Command("fit", "Fits.", does, OPTIONS, "a file", priors="peq or inc")
+        argv = [str(file) if word == "FILE" else word for word in line.split()]
+        return run_program("prog", "About.", [command], argv)
+
+    run.seen, run.folder = seen, tmp_path
+    return run
+
+
+def test_the_line_comes_before_the_file_and_the_file_before_the_defaults(program):
+    config = program.folder / "own.toml"
+    config.write_text("points = 40\ndays = 12\nverbose_output = true\n[priors]\npeq = [1, 20]\n")
+    line = f"fit FILE --config {config} --points 50 --prior inc=normal:1.2:0.1 --no-verbose-output"
+    assert program(line) == 0
+    (settings,) = program.seen
+    assert (settings.points, settings.days, settings.method) == (50, 12.0, "auto")
+    assert settings.verbose_output is False
+    assert settings.priors["peq"] == (1.0, 20.0)
+    assert float(settings.priors["inc"].scale) == pytest.approx(0.1)
+
+
+def test_the_file_that_is_written_gives_the_same_settings(program, capsys):
+    line = "fit --days 3.5 --prior peq=log:1:20 --prior inc=fixed --prior tau=2:3 --write-config"
+    assert program(line) == 0
+    assert program.seen == []
+    config = program.folder / "written.toml"
+    config.write_text(capsys.readouterr().out)
+    assert tomllib.loads(config.read_text())["days"] == 3.5
+    assert program(f"fit FILE --config {config}") == 0
+    (settings,) = program.seen
+    assert settings.days == 3.5
+    assert settings.priors["inc"] is None
+    assert settings.priors["tau"] == (2.0, 3.0)
+    assert isinstance(settings.priors["peq"], dist.LogUniform)
+    assert settings.config == config.read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("fit FILE --points 5", "--points: 5 must be at least 10"),
+        ("fit FILE --points many", "--points: 'many' is no whole number"),
+        ("fit FILE --knots 7", "--knots: 7 must be an even number of at least 2"),
+        ("fit FILE --days -1", "--days: -1 must be above 0"),
+        ("fit FILE --days nan", "--days: nan must be above 0"),
+        ("fit FILE --method nutz", "did you mean 'nuts'?"),
+        ("fit FILE --prior peq", "'peq' is not NAME=RANGE"),
+        ("fit FILE --prior peq=5:1", "peq: '5:1' is no range"),
+        ("fit FILE --prior peq=log:0:1", "is no range"),
+        ("fit FILE --prior peq=normal:0:-1", "not positive"),
+        ("fit FILE --prior peq=1:2:3", "is no prior"),
+        ("fit none.fits", "'none.fits' is no file"),
+        ("fit FILE FILE", "takes one file, not 2"),
+        ("fit", "give a file"),
+        ("fit FILE --config none.toml", "none.toml"),
+    ],
+)
+def test_wrong_lines_are_refused_before_anything_runs(program, capsys, line, says):
+    with pytest.raises(SystemExit) as stopped:
+        program(line)
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+    assert program.seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pionts = 40", "'pionts' is no setting of fit; did you mean 'points'"),
+        ("points = [40]", "points: [40] is not one value"),
+        ("verbose_output = 1", "verbose_output: 1 is neither true nor false"),
+        ("priors = 3", "priors is no table"),
+        ("[priors]\npeq = 3", "3 is no prior"),
+        ("points 40", "is no TOML file"),
+    ],
+)
+def test_wrong_files_are_refused_before_anything_runs(program, capsys, text, says):
+    config = program.folder / "own.toml"
+    config.write_text(text)
+    with pytest.raises(SystemExit):
+        program(f"fit FILE --config {config}")
+    err = capsys.readouterr().err
+    assert says in err
+    assert "own.toml" in err
+    assert program.seen == []
+
+
+def test_the_status_says_how_it_ended(program, capsys):
+    def fails(settings):
+        raise ValueError("no light in it")
+
+    def stops(settings):
+        raise KeyboardInterrupt
+
+    assert program("fit FILE", fails) == 1
+    assert capsys.readouterr().err == "prog fit: no light in it\n"
+    with pytest.raises(ValueError, match="no light"):
+        program("fit FILE --debug", fails)
+    assert program("fit FILE", stops) == 130
+
+
+def test_priors_in_words():
+    assert prior_of("1:20") == (1.0, 20.0)
+    assert prior_of([1, 20]) == (1.0, 20.0)
+    assert prior_of("fixed") is None
+    log = prior_of("log:1:20")
+    assert isinstance(log, dist.LogUniform)
+    assert float(log.support.upper_bound) == 20.0

@@ -1,0 +1,74 @@
+"""The program ``spotgp``: a star is simulated into a file and found in it again."""
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+
+import pytreefit
+from spotgp.commands import main
+from spotgp.commands.fit import read
+
+STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4 --seed 2"
+
+
+@pytest.fixture(autouse=True)
+def without_cache(monkeypatch):
+    monkeypatch.setattr("spotgp.commands.program.cache_programs", lambda: None)
+
+
+@pytest.fixture
+def star(tmp_path):
+    path = tmp_path / "star.ecsv"
+    assert main(["simulate", *STAR.split(), "--output", str(path)]) == 0
+    return path
+
+
+@pytest.mark.slow  # `make examples` runs it on real data
+def test_from_a_file_to_a_posterior(star, tmp_path, capsys):
+    line = ["fit", str(star), "--points", "60", "--starts", "1", "--method", "mixture"]
+    folder = tmp_path / "out"
+    assert main([*line, "--output", str(folder), "--prior", "kappa=fixed"]) == 0
+    said = capsys.readouterr().out
+    for word in ("RotationPeriod", "Pareto k", "effective", "figures and draws in"):
+        assert word in said
+    own = folder / "star"
+    found = {path.name for path in own.iterdir()}
+    figures = ("light_curve", "check", "kernel", "psd", "periods", "corner")
+    assert found == {"samples.npz", "settings.toml", *(f"{name}.png" for name in figures)}
+    samples = pytreefit.Samples.load(own / "samples.npz")
+    period = np.ravel(samples.draws["model.visibility.peq"])
+    assert abs(np.median(period) - 4.0) < 4.0 * np.std(period)
+    assert "model.visibility.kappa" not in samples.draws
+    # the settings are those of the run
+    assert main(["fit", str(star), "--config", str(own / "settings.toml"), "--write-config"]) == 0
+    assert capsys.readouterr().out == (own / "settings.toml").read_text()
+
+
+def test_what_is_simulated_has_the_noise_that_it_says(star):
+    table = QTable.read(star)
+    assert len(table) == 120
+    assert np.all(table["flux_err"] == 3e-4)
+    data = read(star, None, "default", 20.0)
+    assert data.span < 20.0
+    assert abs(np.median(data.flux) - 1.0) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--prior peg=1:20", "did you mean 'peq'?"),
+        ("--flux none", "none"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(star, tmp_path, capsys, line, says):
+    assert main(["fit", str(star), "--output", str(tmp_path), *line.split()]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("spotgp fit: ")
+    assert says in said
+
+
+def test_arrays_that_are_missing_are_named(tmp_path, capsys):
+    path = tmp_path / "star.npz"
+    np.savez(path, time=np.arange(5.0), flux=np.ones(5))
+    assert main(["fit", str(path), "--output", str(tmp_path)]) == 1
+    assert "has no array flux_err" in capsys.readouterr().err
