@@ -82,6 +82,7 @@ class ChannelSolver(AbstractGP):
     Examples
     --------
     >>> import numpy as np
+    >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
     ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
