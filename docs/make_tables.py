@@ -262,6 +262,7 @@ def checks():
     columns = {
         "stars": "stars",
         "flagged": "flagged by `check`",
+        "of these flagged": "of these, searches that missed the truth",
         "band ahead by 2 errors": "band ahead by 2 errors in `compare`",
         "uniform model's inclination inside 2 errors": "uniform's inclination inside 2 errors",
         "inclination inside 68 %": "band's inside 68 %",
