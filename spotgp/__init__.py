@@ -34,6 +34,7 @@ from .periods import (
     variability_range,
 )
 from .plot import plot_kernel, plot_light_curve, plot_periods, plot_psd
+from .plot_channels import plot_channels, plot_folded
 from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
@@ -194,7 +195,9 @@ __all__ = [
     "minimum_mass",
     "photometric_activity",
     "plot_butterfly",
+    "plot_channels",
     "plot_check",
+    "plot_folded",
     "plot_kernel",
     "plot_light_curve",
     "plot_periods",

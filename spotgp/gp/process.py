@@ -24,7 +24,7 @@ from pytreefit import Model, param
 from pytreefit.extend import as_mapping, as_whole_numbers, check_kind
 
 from ..kernel.analytic import AnalyticKernel
-from ..kernel.covariance import Tables, kernel_error
+from ..kernel.covariance import AbstractTables, Tables, kernel_error
 from ..kernel.exposure import ExposureTables
 from ..kernel.terms import AbstractTerm
 from ..star.model import SpotEvolutionModel
@@ -82,14 +82,14 @@ class Process(Model):
         del instrument
         return self.jitter**2
 
-    def tables(self, data, reach: float, tolerance: float) -> Tables:
+    def tables(self, data, reach: float, tolerance: float) -> AbstractTables:
         """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
         time, flux, error = (np.asarray(array, float) for array in data.measured())
         noise = error**2 + float(self.jitter) ** 2
         fine = kernel_error(time, noise, float(np.var(flux)), reach, tolerance)
         accuracy = (jnp.asarray(x, data.time.dtype) for x in (fine, tolerance))
         tables = Tables(*accuracy, data.epoch)
-        return tables if data.exposure is None else ExposureTables.of(tables, data.exposure)
+        return tables if data.exposure is None else ExposureTables(tables, data.exposure)
 
     def spot_kernel(self) -> AnalyticKernel:
         """The covariance of the spots."""

@@ -13,41 +13,62 @@ change slowly it multiplies the n-th harmonic by
 An amplitude that changes with time is taken at the middles of exposures.
 """
 
-import dataclasses
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pytreefit.extend import gauss_legendre
 
-from .covariance import Tables
+from .covariance import AbstractTables, Tables
 from .loops import sum_at_rows
 from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
 
 _NODES = 8  # on each piece of the average
 
 
-class ExposureTables(Tables):
+class ExposureTables(AbstractTables):
     """The tables of a process that is averaged over exposures.
 
     Parameters
     ----------
+    tables
+        Those of the process itself.
     exposure
         Length of the exposures, days.
     """
 
-    exposure: Float[Array, ""] = eqx.field(kw_only=True)
+    tables: Tables
+    exposure: Float[Array, ""]
 
-    @classmethod
-    def of(cls, tables: Tables, exposure) -> "ExposureTables":
-        """From those of the process itself."""
-        own = {field.name: getattr(tables, field.name) for field in dataclasses.fields(tables)}
-        return cls(**own, exposure=jnp.asarray(exposure, tables.error.dtype))
+    @property
+    def error(self):
+        """That of the tables of the process itself."""
+        return self.tables.error
+
+    @property
+    def tolerance(self):
+        """That of the tables of the process itself."""
+        return self.tables.tolerance
+
+    @property
+    def epoch(self):
+        """That of the tables of the process itself."""
+        return self.tables.epoch
+
+    @property
+    def most(self):
+        """That of the tables of the process itself."""
+        return self.tables.most
+
+    def finer(self):
+        return ExposureTables(self.tables.finer(), self.exposure)
+
+    def rough(self):
+        return ExposureTables(self.tables.rough(), self.exposure)
 
     def covariance(self, process, reach, parts=None):
         reach = jnp.asarray(reach, self.error.dtype) + self.exposure
-        found = super().covariance(process, reach, parts)
+        found = self.tables.covariance(process, reach, parts)
         if isinstance(found, KernelTable):
             return self._averaged(found, reach)
         rest = None if found.rest is None else self._averaged(found.rest, reach)

@@ -377,3 +377,24 @@ def test_stars_without_closed_forms_are_refused():
     star = STAR.set({"visibility": spotgp.FiniteSpotVisibilityFunction(4.0, 0.1, 1.0, alpha=0.1)})
     with pytest.raises(TypeError, match="closed forms for small spots"):
         ChannelSolver({"flux": FLUX}, star, {"flux": FluxBand()})
+
+
+def test_figures_of_all_channels_and_of_a_planet(gp):
+    t = np.linspace(100.0, 130.0, 40)
+    panels = spotgp.plot_channels(gp, t=t).axes
+    assert [ax.get_ylabel() for ax in panels] == ["flux", "rv [m / s]", "s_index"]
+    labels = {text.get_text() for text in panels[1].get_legend().get_texts()}
+    assert labels == {"prediction", "rotation", "convection", "mean", "HARPS", "HIRES"}
+    # what is drawn is the prediction of an instrument without its offset
+    drawn = next(line for line in panels[1].lines if line.get_label() == "prediction")
+    whole = gp.predict(t, "rv", instrument="HARPS").mean
+    offset, _ = gp.offsets()["HARPS"]
+    np.testing.assert_allclose(drawn.get_ydata(), whole - offset, atol=1e-6)
+
+    (ax,) = spotgp.plot_folded(gp, "rv", 7.0).axes
+    assert "period 7 d" in ax.get_xlabel()
+    for given, sentence in ((("flux", 7.0), "'flux'"), (("rv", 0.0), "period = 0 must be > 0")):
+        with pytest.raises(ValueError, match=sentence):
+            spotgp.plot_folded(gp, *given)
+    with pytest.raises(TypeError, match="plot_channels: gp"):
+        spotgp.plot_channels(STAR)
