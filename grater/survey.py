@@ -18,10 +18,10 @@ from .data.observation import Observation
 from .scene import Scene
 from .starts.search import (
     DiskSearch,
-    _default_scene,
     _limits,
     _one_view,
     _priors,
+    default_scene,
     search as find_disk,
 )
 from .starts.templates import RADIUS, levels_of
@@ -131,7 +131,7 @@ class _Work:
         """What the search finds: also the scene, the observation in its view, and the priors."""
         found = find_disk(observation, scene, priors=own, number=self.number, progress=False)
         best = found.best.model
-        seen, start = _one_view(observation, scene or _default_scene(observation))
+        seen, start = _one_view(observation, scene or default_scene(observation))
         limits = _limits(start, own, RADIUS) if RADIUS in own else (0.0, math.inf)
         priors = _priors(best, levels_of(seen, start, limits), own)
         return found, best, seen, priors

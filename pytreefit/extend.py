@@ -36,10 +36,13 @@ from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
 from .results.pareto import pareto_smoothed
+from .survey.commands import SHOW, STORING, by_name, deciding, finish, storing
 from .threads import in_threads
 
 __all__ = [
     "KEY",
+    "SHOW",
+    "STORING",
     "Command",
     "Option",
     "Reporter",
@@ -54,13 +57,16 @@ __all__ = [
     "as_prior",
     "as_whole_number",
     "as_whole_numbers",
+    "by_name",
     "check_choice",
     "check_kind",
     "check_shape",
     "computed_once",
+    "deciding",
     "duration",
     "existing_file",
     "fast_log",
+    "finish",
     "fused_sum",
     "gauss_legendre",
     "in_threads",
@@ -79,6 +85,7 @@ __all__ = [
     "run_program",
     "sinh_cosh",
     "stopped",
+    "storing",
     "unit_of",
     "walk",
     "whole_number",

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from pytreefit import cache_programs
-from pytreefit.extend import run_program
+from pytreefit.extend import SHOW, run_program
 
 from .fit import FIT
 from .simulate import SIMULATE
+from .survey import SURVEY
 
 _ABOUT = "Geometry, dust and phase function of debris disks from their images, with error bars."
 
@@ -20,4 +21,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         What stands on the line after its name; by default that of this process.
     """
     cache_programs()  # the next run need not compile again
-    return run_program("grater", _ABOUT, (FIT, SIMULATE), argv)
+    return run_program("grater", _ABOUT, (FIT, SURVEY, SHOW, SIMULATE), argv)

@@ -187,7 +187,7 @@ def search(
     check_kind("observation", observation, Observation)
     number = as_whole_number("number", number, 1)
     own, tell = as_mapping("priors", priors), Reporter(progress)
-    seen = _one_view(observation, _default_scene(observation) if scene is None else scene)
+    seen = _one_view(observation, default_scene(observation) if scene is None else scene)
     return _searched(*seen, own, number, scene is not None, tell)
 
 
@@ -216,7 +216,8 @@ def _searched(
     return found
 
 
-def _default_scene(observation: Observation) -> Scene:
+def default_scene(observation: Observation) -> Scene:
+    """A ring of a quarter of the image, whose size the search replaces, under a Gaussian PSF."""
     radius = 0.25 * min(observation.shape) * float(observation.grid.pixel_size)
     disk = Disk(
         radius,

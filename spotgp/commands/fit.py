@@ -43,7 +43,7 @@ OPTIONS = (
 )
 
 
-def _model() -> SpotEvolutionModel:
+def model() -> SpotEvolutionModel:
     """A star whose values are replaced by first guesses."""
     return SpotEvolutionModel(
         envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
@@ -72,8 +72,8 @@ def read(path: Path, flux: str | None, quality: str, days: float | None) -> Time
 def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
     """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
     fitted = data.thin(settings.points)
-    model = first_guess(data, _model(), rotation.period)
-    period = model.param_dict["peq"]
+    star = first_guess(data, model(), rotation.period)
+    period = star.param_dict["peq"]
     priors = {
         "peq": (0.3 * period, 3.0 * period),
         "kappa": (0.0, 0.7),
@@ -83,7 +83,7 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
     }
     jitter = float(np.median(fitted.flux_err))
     priors |= settings.priors
-    return GPSolver.from_data(fitted, model, jitter=jitter, priors=priors)
+    return GPSolver.from_data(fitted, star, jitter=jitter, priors=priors)
 
 
 def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
@@ -144,7 +144,7 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
 
 def run(settings) -> None:
     """Fit, sample, check, and write figures and draws into a folder."""
-    paths = _model().paths
+    paths = model().paths
     for name in settings.priors:  # before minutes of work
         one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
     (path,) = settings.files

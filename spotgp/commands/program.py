@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import jax
 
 from pytreefit import cache_programs
-from pytreefit.extend import run_program
+from pytreefit.extend import SHOW, run_program
 
 from .fit import FIT
 from .simulate import SIMULATE
+from .survey import SURVEY
 
 _ABOUT = "Rotation, inclination and spots of stars from their light curves, with error bars."
 
@@ -24,4 +25,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a Gaussian process in single precision loses digits
     jax.config.update("jax_enable_x64", True)
     cache_programs()  # the next run need not compile again
-    return run_program("spotgp", _ABOUT, (FIT, SIMULATE), argv)
+    return run_program("spotgp", _ABOUT, (FIT, SURVEY, SHOW, SIMULATE), argv)

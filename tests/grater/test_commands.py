@@ -71,3 +71,11 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, tmp_path, capsys, line
     said = capsys.readouterr().err
     assert said.startswith("grater fit: ")
     assert says in said
+
+
+def test_a_survey_keeps_what_failed(image, tmp_path, capsys):
+    store = str(tmp_path / "store")
+    assert main(["survey", str(image), "--store", store]) == 1  # without a distance
+    assert "1 have no fit (disk)" in capsys.readouterr().err
+    assert main(["show", "--store", store, "--target", "disk"]) == 0
+    assert "give --distance" in capsys.readouterr().out

@@ -72,3 +72,26 @@ def test_arrays_that_are_missing_are_named(tmp_path, capsys):
     np.savez(path, time=np.arange(5.0), flux=np.ones(5))
     assert main(["fit", str(path), "--output", str(tmp_path)]) == 1
     assert "has no array flux_err" in capsys.readouterr().err
+
+
+def test_a_survey_keeps_what_failed_and_show_tells(tmp_path, capsys):
+    broken = tmp_path / "broken.fits"
+    broken.write_bytes(b"no FITS file")
+    store = str(tmp_path / "store")
+    line = ["survey", str(broken), "--store", store]
+    assert main(line) == 1
+    assert "1 have no fit (broken)" in capsys.readouterr().err
+    assert main(["show", "--store", store]) == 0
+    assert "1 failed" in capsys.readouterr().out
+    assert main(["show", "--store", store, "--target", "broken"]) == 0
+    assert "broken failed: " in capsys.readouterr().out
+    assert main(["show", "--store", store, "--target", "other"]) == 1
+    # other settings are other rows
+    assert main([*line, "--points", "50"]) == 1
+    assert "points" in capsys.readouterr().err
+    assert main(["show", "--store", str(tmp_path / "none")]) == 1
+    twice = tmp_path / "other"
+    twice.mkdir()
+    (twice / "broken.fits").write_bytes(b"")
+    assert main(["survey", str(broken), str(twice / "broken.fits"), "--store", store]) == 1
+    assert "same name" in capsys.readouterr().err

@@ -1,0 +1,49 @@
+"""``grater survey``: the disks in many images, a row for each in a store."""
+
+import functools
+
+from pytreefit.extend import STORING, Command, by_name, deciding, finish, storing
+
+from ..data.observation import Observation
+from ..scene import Scene
+from ..starts.search import default_scene
+from ..survey import fit_many
+from ..view.psf import AbstractPSF
+from .reading import READING, psf_of, read
+
+OPTIONS = (*READING, *STORING)
+
+
+def seen(psf: AbstractPSF, data: Observation) -> Scene:
+    """A ring of any size, as the telescope sees it."""
+    return default_scene(data).set({"psf": psf})
+
+
+def run(settings) -> None:
+    """Search and fit the disks of the images that have no row yet."""
+    images = {
+        name: functools.partial(read, path, settings)
+        for name, path in by_name(settings.files).items()
+    }
+    found = fit_many(
+        images,
+        functools.partial(seen, psf_of(settings)),
+        configuration=deciding(settings, OPTIONS),
+        **storing(settings),
+    )
+    print(found)
+    finish(settings, found.table(), found.failed, found.left)
+
+
+SURVEY = Command(
+    "survey",
+    """The debris disks in many images, a row for each in a folder.
+
+Each disk is searched for and fitted, with the errors of independent pixels. A run that was killed
+or stopped goes on where it was. Images that cannot be read or fitted are rows that say why.
+Several processes share the work by --shard, also as tasks of a SLURM array.""",
+    run,
+    OPTIONS,
+    files="the FITS files of images",
+    many=True,
+)

@@ -1,0 +1,81 @@
+"""What programs that do surveys have in common: options of stores, and a look into one."""
+
+from pathlib import Path
+from typing import Any
+
+from ..commands import Command, Option, one_of
+from .store import Store
+
+#: Options of a command that writes into a store, see `storing`.
+STORING = (
+    Option("store", Path, Path("survey"), "folder for the rows; a run that ended goes on there"),
+    Option("shard", str, None, "part of the targets, such as 0/8, or slurm"),
+    Option("retry", bool, False, "try again what failed before"),
+    Option("engine", one_of("threads", "processes", "dask"), "threads", "what does the work"),
+    Option("table", Path, None, "file for the table at the end, such as survey.ecsv"),
+)
+
+
+def storing(settings) -> dict[str, Any]:
+    """The arguments of a survey that `STORING` stands for."""
+    engine = None if settings.engine == "threads" else settings.engine
+    place = {name: getattr(settings, name) for name in ("store", "shard", "retry")}
+    return {**place, "engine": engine}
+
+
+def deciding(settings, options) -> dict[str, Any]:
+    """The values of all options that decide the rows, for a store's configuration."""
+    own = {option.name for option in STORING}
+    return {o.name: str(getattr(settings, o.name)) for o in options if o.name not in own}
+
+
+def by_name(files) -> dict[str, Path]:
+    """Files by their names without endings; ValueError where two are alike."""
+    found = {}
+    for file in files:
+        name = file.name.partition(".")[0]
+        if name in found:
+            raise ValueError(f"{file} and {found[name]} have the same name: targets need their own")
+        found[name] = file
+    return found
+
+
+def finish(settings, table, failed, left) -> None:
+    """Write the table; KeyboardInterrupt or ValueError where not all is done."""
+    if settings.table is not None:
+        table.write(settings.table, overwrite=True)
+        print(f"table in {settings.table}")
+    print(f"rows in {settings.store}")
+    if left:
+        raise KeyboardInterrupt
+    if failed:
+        raise ValueError(f"{len(failed)} have no fit ({', '.join(failed)}): see show, use --retry")
+
+
+def _show(settings) -> None:
+    """Print a store, or one target of it."""
+    store = Store(settings.store)
+    if settings.target is None:
+        print(store)
+        store.table().pprint_all()
+        for name, reason in store.failed.items():
+            print(f"{name}: {reason}")
+        return
+    if settings.target not in store:
+        raise ValueError(f"{settings.store} has no target {settings.target!r}: {store}")
+    if settings.target in store.failed:
+        print(f"{settings.target} failed: {store.failed[settings.target]}")
+        return
+    for name, value in store.row(settings.target).items():
+        print(f"{name:40s} {value}")
+
+
+SHOW = Command(
+    "show",
+    """What is in the store of a survey: all rows, or one target.""",
+    _show,
+    (
+        Option("store", Path, Path("survey"), "the folder"),
+        Option("target", str, None, "one of the targets"),
+    ),
+)

@@ -1,0 +1,78 @@
+"""``spotgp survey``: the rotation of many stars, a row for each in a store."""
+
+import functools
+
+import numpy as np
+import numpyro.distributions as dist
+
+from pytreefit.extend import (
+    STORING,
+    Command,
+    Option,
+    by_name,
+    deciding,
+    finish,
+    storing,
+    whole_number,
+)
+
+from ..survey import fit_many
+from .fit import READING, model, read
+
+OPTIONS = (
+    *READING,
+    Option("points", whole_number(10), 200, "points of each star to fit, at most"),
+    Option("starts", whole_number(1), 4, "number of fits of each star"),
+    *STORING,
+)
+
+
+def priors(data, rotation):
+    """Spots live for a rotation at least and grow in a tenth of one or more."""
+    period, factor = rotation.period, 1.5 if rotation.good else 3.0
+    return {
+        "peq": (period / factor, factor * period),
+        "kappa": (0.0, 0.7),
+        "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
+        "tau_spot": dist.LogUniform(0.1 * period, data.span),
+    }
+
+
+def jitter(data):
+    """White noise of about the stated errors, to start from."""
+    return float(np.median(data.flux_err))
+
+
+def run(settings) -> None:
+    """Fit the stars that have no row yet."""
+    how = settings.flux, settings.quality, settings.days
+    stars = {
+        name: functools.partial(read, path, *how) for name, path in by_name(settings.files).items()
+    }
+    found = fit_many(
+        stars,
+        model(),
+        priors=priors,
+        jitter=jitter,
+        points=settings.points,
+        starts=settings.starts,
+        configuration=deciding(settings, OPTIONS),
+        **storing(settings),
+    )
+    print(found)
+    names = list(stars)
+    own = [names[k] for k in found.failed if k not in found.left]
+    finish(settings, found.to_astropy(), own, found.left)
+
+
+SURVEY = Command(
+    "survey",
+    """Rotation of many stars, from their light curves, a row for each in a folder.
+
+A run that was killed or stopped goes on where it was. Stars that fail are rows that say why.
+Several processes share the work by --shard, also as tasks of a SLURM array.""",
+    run,
+    OPTIONS,
+    files="the files of light curves",
+    many=True,
+)
