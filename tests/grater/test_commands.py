@@ -24,10 +24,11 @@ def image(tmp_path):
 
 
 @pytest.mark.slow  # `make examples` runs it on real data
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of so few draws
 def test_from_a_file_to_a_posterior(image, tmp_path, capsys):
     start = "--radius 21 --inclination 57 --position-angle 35".split()
     seen = "--distance 60 --fwhm 2 --inner 1 --knots 2 --noise independent".split()
-    how = "--chains 1 --warmup 20 --draws 20 --acceptance 0.8".split()
+    how = "--chains 1 --warmup 60 --draws 40 --acceptance 0.8".split()
     line = ["fit", str(image), *start, *seen, *how, "--output", str(tmp_path)]
     fixed = ("disk.offset_x", "disk.offset_y", "disk.vertical.scale_height")
     assert main([*line, *(f"--prior={name}=fixed" for name in fixed)]) == 0
