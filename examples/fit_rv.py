@@ -24,7 +24,7 @@ from pytreefit import Table, cache_programs, fit, sample  # noqa: E402
 parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
 parser.add_argument("--points", type=int, default=120, help="of the light curve")
 parser.add_argument("--velocities", type=int, default=40)
-parser.add_argument("--method", default="auto", help="of sampling: auto, mixture or nuts")
+parser.add_argument("--method", default="mixture", help="of sampling: mixture or nuts")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
 args = parser.parse_args()
