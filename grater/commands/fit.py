@@ -101,9 +101,8 @@ def priors_about(scene: Scene) -> dict[str, Any]:
     }
 
 
-def best_fit(scene: Scene, data: Observation, priors) -> tuple[Posterior, Any]:
+def best_fit(posterior: Posterior, scene: Scene, data: Observation) -> Any:
     """The best model with independent pixels, printed with how well it fits."""
-    posterior = Posterior(scene, data.log_likelihood, priors)
     began = time.perf_counter()
     best = fit(posterior)
     null = float(data.chi_square(scene.set({"disk.flux": 0.0})))
@@ -113,7 +112,7 @@ def best_fit(scene: Scene, data: Observation, priors) -> tuple[Posterior, Any]:
         f"{data.reduced_chi_square(best.model, posterior.dim):.3f}; no disk: {null:.0f}); "
         f"{best.evaluations} evaluations, {time.perf_counter() - began:.1f} s with compilation"
     )
-    return posterior, best
+    return best
 
 
 def with_correlation(best, data: Observation, priors):
@@ -161,9 +160,10 @@ def run(settings) -> None:
     scene = start(data, settings)
     priors = priors_about(scene) | settings.priors
     priors = {name: prior for name, prior in priors.items() if prior is not None}
-    posterior, best = best_fit(scene, data, priors)
+    posterior = Posterior(scene, data.log_likelihood, priors)
     if settings.chains * settings.draws <= posterior.dim:
         raise ValueError(f"chains times draws must be more than the {posterior.dim} parameters")
+    best = best_fit(posterior, scene, data)
     tables = {}
     if settings.noise == "correlated":
         posterior, best, tables = with_correlation(best, data, priors)
