@@ -73,7 +73,8 @@ def sample(
         or not (``"none"``); most doublings of a trajectory; Metropolis steps after each trajectory
         between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state of one NUTS run, which then goes on from there.
+        As for :func:`fit`; a file for the state of one NUTS run, which then goes on from there
+        (the mixture has none).
         Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises
@@ -84,7 +85,7 @@ def sample(
     """
     settings: dict[str, Any] = dict(chains=chains, warmup=warmup, draws=draws, dense=dense)
     settings |= dict(target_acceptance=target_acceptance, max_depth=max_depth, jumps=jumps)
-    _check(posterior, settings, precondition, method)
+    _check(posterior, settings, precondition, method, checkpoint)
     how = precondition, Reporter(progress), checkpoint
     samples = _drawn(posterior, _typed(key), method, start, settings, how)
     samples.warn(stacklevel=3)
@@ -115,7 +116,7 @@ def _medians(samples: Samples) -> dict[str, np.ndarray]:
     return {name: np.median(samples.draws[name], axis=(0, 1)) for name in samples.names}
 
 
-def _check(posterior, settings: dict[str, Any], precondition: str, method: str) -> None:
+def _check(posterior, settings: dict[str, Any], precondition: str, method: str, path) -> None:
     refuse_fork()
     check_kind("posterior", posterior, Posterior)
     least = {"chains": 1, "warmup": _LEAST_WARMUP, "draws": 4, "max_depth": 1, "jumps": 0}
@@ -127,6 +128,11 @@ def _check(posterior, settings: dict[str, Any], precondition: str, method: str) 
         )
     check_choice("precondition", precondition, ("auto", "none"))
     check_choice("method", method, ("nuts", "mixture", "auto"))
+    if method == "mixture" and path is not None:
+        raise ValueError(
+            f"checkpoint = {os.fspath(path)} is for NUTS: importance sampling keeps none. Leave it "
+            "out, or use method='nuts'."
+        )
 
 
 def _typed(key):

@@ -103,7 +103,8 @@ def lomb_scargle(
     Raises
     ------
     ValueError
-        If the range of periods is empty or exceeds the data, or the flux is constant.
+        If the range of periods is empty or exceeds the data, the flux is constant, or the terms
+        are too many for the times.
 
     References
     ----------
@@ -126,7 +127,14 @@ def lomb_scargle(
     frequency = np.linspace(low, high, max(count, 2) + 1)
     # without the offsets, which cost the FFT-based sums digits
     search = LombScargle(time - time.min(), flux - np.mean(flux), flux_err, nterms=n_terms)
-    power = np.asarray(search.power(frequency, assume_regular_frequency=True))
+    try:
+        power = np.asarray(search.power(frequency, assume_regular_frequency=True))
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"n_terms = {n_terms}: at these {time.size} times the harmonics of some period between "
+            f"{1 / high:.3g} and {1 / low:.3g} d can't be told apart. Use fewer terms, or a longer "
+            "min_period."
+        ) from None
     return _with_period(search, frequency, power)
 
 

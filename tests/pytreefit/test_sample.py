@@ -323,6 +323,8 @@ def test_other_data_inside_a_function_are_noticed(tmp_path):
 
 
 def test_a_checkpoint_needs_a_plain_file_in_a_folder(posterior, tmp_path):
+    with pytest.raises(ValueError, match="is for NUTS"):
+        short(posterior, checkpoint=tmp_path / "run.npz", method="mixture")
     with pytest.raises(FileNotFoundError, match=r"run.npz: there is no folder .*no.*Make it first"):
         short(posterior, checkpoint=tmp_path / "no" / "run.npz")
     with pytest.raises(ValueError, match=r"is a folder: give the name of a plain file"):

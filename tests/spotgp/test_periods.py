@@ -120,6 +120,7 @@ def test_false_alarms_of_noise_and_harmonics():
         (dict(min_period=5.0, max_period=4.0), r"min_period = 5 d is not below max_period = 4 d"),
         (dict(min_period=-1.0), r"min_period = -1.0 must be a finite number above 0"),
         (dict(oversampling=1.0), r"oversampling = 1.0 must be 2 or more"),
+        (dict(n_terms=3), r"n_terms = 3: at these .* can't be told apart"),
     ],
 )
 def test_bad_ranges(keywords, message):
