@@ -13,7 +13,9 @@ from pytreefit import Fit, Laplace, Posterior, Status, fit, laplace
 from pytreefit.extend import as_mapping, as_whole_number, check_kind, lookup_parameter
 from pytreefit.survey import Survey, describe, run
 
+from .data.correlated import CorrelatedNoise
 from .data.likelihood import AbstractObservation
+from .data.noise import AbstractGaussianNoise
 from .data.observation import Observation
 from .scene import Scene
 from .starts.search import (
@@ -36,6 +38,7 @@ def fit_many(
     number: int = 12,
     steps: int = 500,
     errors: bool = True,
+    correlated: bool = True,
     store: str | os.PathLike | None = None,
     configuration: Mapping[str, Any] | None = None,
     keep_fits: bool = False,
@@ -46,10 +49,9 @@ def fit_many(
 ) -> Survey:
     """Find and fit the disks of many images, a row for each, as `search` and `fit` do for one.
 
-    Images of the same shape and scenes of the same kind share compiled programs. A row holds the
-    best value of each free parameter and its standard deviation (``..._error``), from the Fisher
-    matrix without those at the edges of their priors; the log posterior and the reduced
-    chi-square; how many starts of the search agree; and what to doubt (``flags``).
+    A row holds the best value of each free parameter and its standard deviation (``..._error``),
+    from the Fisher matrix without those at the edges of their priors; the log posterior and the
+    reduced chi-square; how many starts of the search agree; and what to doubt (``flags``).
 
     Parameters
     ----------
@@ -62,12 +64,13 @@ def fit_many(
         As for `search`, or for `pytreefit.Posterior` without one; or a function of the observation.
     search
         Whether to look for each disk first; otherwise fits begin at the scene's values.
-    number
-        As for `search`.
-    steps
-        Most steps of each fit.
+    number, steps
+        As for `search`, and most steps of each fit.
     errors
         Whether to estimate standard deviations.
+    correlated
+        Whether to measure how residuals of neighbouring pixels are correlated, and to fit again:
+        without that errors are too small in most real images. Only for one image's Gaussian noise.
     store, configuration, keep_fits, engine, shard, retry
         As for :func:`pytreefit.survey.run`: ``configuration`` says how images are read. And whether
         a store keeps each `Fit` and `Laplace` (``Store.result(name)["fit"]``, ``["laplace"]``).
@@ -75,13 +78,13 @@ def fit_many(
         True writes lines to standard error, False nothing; a function gets each line.
     """
     check_kind("observations", observations, Mapping)
-    if scene is not None and not callable(scene):
-        check_kind("scene", scene, Scene)
+    if not callable(scene):
+        check_kind("scene", scene, Scene | None)
     if not search and scene is None:
         raise ValueError("scene is None, and search is False: give one of them, where to start.")
     priors = priors if callable(priors) else as_mapping("priors", priors)
     number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)
-    work = _Work(scene, priors, search, number, steps, errors, keep_fits)
+    work = _Work(scene, priors, search, number, steps, errors, correlated, keep_fits)
     place = {"store": store, "engine": engine, "shard": shard, "retry": retry}
     own = as_mapping("configuration", configuration)
     own |= {"rows": "grater.fit_many", **work.configuration()}
@@ -98,6 +101,7 @@ class _Work:
     number: int
     steps: int
     errors: bool
+    correlated: bool
     keep: bool
 
     def configuration(self) -> dict[str, str]:
@@ -115,9 +119,13 @@ class _Work:
         if self.search:
             found, scene, observation, priors = self.found(observation, scene, priors)
         posterior = Posterior(scene, observation.log_likelihood, priors)
-        best = fit(posterior, steps=self.steps, progress=False)
-        if best.status is Status.INTERRUPTED:
-            raise KeyboardInterrupt
+        best = _fitted(posterior, self.steps)
+        if self.correlated and _independent(best.model, observation):
+            noise = CorrelatedNoise.of_residuals(best.model, observation)
+            posterior = Posterior(
+                best.model.set({"noise": noise}), observation.log_likelihood, priors
+            )
+            best = _fitted(posterior, self.steps, start=best)
         width, problem = None, ""
         if self.errors:
             try:
@@ -135,6 +143,20 @@ class _Work:
         limits = _limits(start, own, RADIUS) if RADIUS in own else (0.0, math.inf)
         priors = _priors(best, levels_of(seen, start, limits), own)
         return found, best, seen, priors
+
+
+def _fitted(posterior: Posterior, steps: int, start: Fit | None = None) -> Fit:
+    best = fit(posterior, start=start, steps=steps, progress=False)
+    if best.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return best
+
+
+def _independent(scene: Scene, observation: AbstractObservation) -> bool:
+    """Whether the noise is that of one image, Gaussian, and of independent pixels."""
+    if not isinstance(observation, Observation):
+        return False
+    return isinstance(observation.seen(scene).noise, AbstractGaussianNoise)
 
 
 def _row(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from pytreefit import Posterior, Samples, fit, sample
-from pytreefit.extend import Command, Option, lookup_parameter, number, one_of, whole_number
+from pytreefit.extend import Command, Option, lookup_parameter, number, whole_number
 
 from ..data.correlated import CorrelatedNoise
 from ..data.correlation import residual_correlation
@@ -23,7 +23,7 @@ from ..plot.noise import plot_correlation
 from ..scene import Scene
 from ..starts.search import search
 from ..view.view import Grid
-from .reading import READING, psf_of, read, target_of
+from .reading import NOISE, READING, psf_of, read, target_of
 
 OPTIONS = (
     *READING,
@@ -31,7 +31,7 @@ OPTIONS = (
     Option("inclination", number(1.0, 179.0), None, "rough, deg; above 90 the other side is near"),
     Option("position_angle", number(), None, "rough, deg"),
     Option("knots", whole_number(2, even=True), 6, "free values of the phase function"),
-    Option("noise", one_of("correlated", "independent"), "correlated", "what pixels are"),
+    NOISE,
     Option("chains", whole_number(1), 4, "of NUTS"),
     Option("warmup", whole_number(20), 300, "transitions of NUTS before its draws"),
     Option("draws", whole_number(4), 500, "of each chain"),
@@ -117,8 +117,7 @@ def best_fit(posterior: Posterior, scene: Scene, data: Observation) -> Any:
 
 def with_correlation(best, data: Observation, priors):
     """The fit again, with the correlation that the residuals have; and both correlations."""
-    rest = data.image - best.model.image()
-    noise = CorrelatedNoise.measured(rest, data.error, data.used)
+    noise = CorrelatedNoise.of_residuals(best.model, data)
     tables = {"independent": residual_correlation(best.model, data)}
     posterior = Posterior(best.model.set({"noise": noise}), data.log_likelihood, priors)
     best = fit(posterior, start=best)

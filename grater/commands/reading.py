@@ -39,6 +39,8 @@ READING = (
     Option("fwhm", number(0.0), 3.8, "of a Gaussian in its place, pixels"),
 )
 
+NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what pixels are")
+
 
 def target_of(path: Path) -> str:
     """The name of the star, or of the file."""

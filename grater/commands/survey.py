@@ -9,9 +9,9 @@ from ..scene import Scene
 from ..starts.search import default_scene
 from ..survey import fit_many
 from ..view.psf import AbstractPSF
-from .reading import READING, psf_of, read
+from .reading import NOISE, READING, psf_of, read
 
-OPTIONS = (*READING, *STORING)
+OPTIONS = (*READING, NOISE, *STORING)
 
 
 def seen(psf: AbstractPSF, data: Observation) -> Scene:
@@ -28,6 +28,7 @@ def run(settings) -> None:
     found = fit_many(
         images,
         functools.partial(seen, psf_of(settings)),
+        correlated=settings.noise == "correlated",
         configuration=deciding(settings, OPTIONS),
         **storing(settings),
     )
@@ -39,9 +40,9 @@ SURVEY = Command(
     "survey",
     """The debris disks in many images, a row for each in a folder.
 
-Each disk is searched for and fitted, with the errors of independent pixels. A run that was killed
-or stopped goes on where it was. Images that cannot be read or fitted are rows that say why.
-Several processes share the work by --shard, also as tasks of a SLURM array.""",
+Each disk is searched for and fitted. Errors are those of noise that is correlated as the residuals
+are. A run that was killed or stopped goes on where it was. Images that cannot be read or fitted are
+rows that say why. Several processes share the work by --shard, also as tasks of a SLURM array.""",
     run,
     OPTIONS,
     files="the FITS files of images",

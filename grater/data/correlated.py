@@ -1,7 +1,7 @@
 """Gaussian noise of correlated pixels, through a sparse inverse Cholesky factor."""
 
 import functools
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from pytreefit.extend import as_whole_number, check_kind, inline
 
 from .correlation import AbstractCorrelation, MaternCorrelation, noise_image
 from .noise import AbstractGaussianNoise, AbstractNoise, GaussianNoise
+from .observation import Observation
 
 _ROUND = 512
 _ERROR = 3.0  # of a log-likelihood, from which a fit says so
@@ -269,7 +270,7 @@ class CorrelatedNoise(AbstractNoise):
         *,
         correlation: AbstractCorrelation | None = None,
         reach: int = 5,
-    ) -> "CorrelatedNoise":
+    ) -> Self:
         r"""Return the noise that an image without a disk has most probably.
 
         Length, white part and scale of the errors are fitted together, by maximum likelihood.
@@ -298,6 +299,33 @@ class CorrelatedNoise(AbstractNoise):
         only = _NoiseAlone(jnp.asarray(z, float), jnp.asarray(used), None)
         posterior = Posterior(noise, only.log_likelihood, start.default_priors() | priors)
         return fit(posterior, progress=False).model
+
+    @classmethod
+    def of_residuals(cls, scene: Any, observation: Observation, reach: int = 5) -> Self:
+        """Return the scene's noise with the correlation that the residuals of a fit have.
+
+        For a second fit, from where the first one with independent noise ended. The widths are
+        those of the scene's noise.
+
+        Parameters
+        ----------
+        scene, observation
+            The best model, and the data of one image.
+        reach : int
+            As for `CorrelatedNoise`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For noise that is not an `AbstractGaussianNoise`, and as `measured`.
+        """
+        check_kind("of_residuals: observation", observation, Observation)
+        noise = observation.seen(scene).noise
+        check_kind("of_residuals: scene.noise", noise, AbstractGaussianNoise)
+        rest = np.asarray(observation.residuals(scene))[: observation.image.size]
+        z = rest.reshape(observation.shape)
+        found = cls.measured(z, 1.0, observation.used, reach=reach)
+        return cls(found.correlation, found.white, noise, reach)
 
     normalization_needs_model: ClassVar[bool] = True
 

@@ -73,8 +73,7 @@ def sample(
         or not (``"none"``); most doublings of a trajectory; Metropolis steps after each trajectory
         between modes that the warm-up has found.
     progress, checkpoint
-        As for :func:`fit`; a file for the state of one NUTS run, which then goes on from there
-        (the mixture has none).
+        As for :func:`fit`; a file for the state of one NUTS run, which then goes on from there.
         Compiled programs are kept meanwhile as by :func:`cache_programs`.
 
     Raises

@@ -127,15 +127,18 @@ def lomb_scargle(
     frequency = np.linspace(low, high, max(count, 2) + 1)
     # without the offsets, which cost the FFT-based sums digits
     search = LombScargle(time - time.min(), flux - np.mean(flux), flux_err, nterms=n_terms)
+    return _with_period(search, frequency, _power(search, frequency))
+
+
+def _power(search: Any, frequency: np.ndarray) -> np.ndarray:
     try:
-        power = np.asarray(search.power(frequency, assume_regular_frequency=True))
+        return np.asarray(search.power(frequency, assume_regular_frequency=True))
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"n_terms = {n_terms}: at these {time.size} times the harmonics of some period between "
-            f"{1 / high:.3g} and {1 / low:.3g} d can't be told apart. Use fewer terms, or a longer "
-            "min_period."
+            f"n_terms = {search.nterms}: at these times the harmonics of some period between "
+            f"{1 / frequency[-1]:.3g} and {1 / frequency[0]:.3g} d can't be told apart. Use fewer "
+            "terms, or a longer min_period."
         ) from None
-    return _with_period(search, frequency, power)
 
 
 def _with_period(search: Any, frequency: np.ndarray, power: np.ndarray) -> Periodogram:

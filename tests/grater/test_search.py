@@ -255,7 +255,7 @@ def test_a_part_of_the_image_has_its_part_of_the_optics(kind):
 
 START = scene_of(inclination=50.0, angle=10.0, radius=7.0).set({"disk.flux": 1.0})
 TRUTHS = {"one": (60.0, 30.0, 9.0), "two": (50.0, 100.0, 7.5)}
-QUIET = {"steps": 60, "progress": False}
+QUIET = {"steps": 60, "progress": False, "correlated": False}
 
 
 def broken():
@@ -290,6 +290,25 @@ def test_many_disks_are_found_and_fitted(folder):
     table = found.table()
     assert str(table[RADIUS].unit) == "AU"
     assert np.isnan(table[RADIUS][0])
+
+
+def test_errors_know_that_pixels_are_correlated():
+    scene = scene_of(*TRUTHS["one"])
+    noise = grater.CorrelatedNoise(grater.MaternCorrelation(1.5), 0.1)
+    image = image_of(scene.set({"noise": noise}))
+    start, error = scene.set({"disk.flux": 0.9 * scene.disk.flux}), f"{INCLINATION}_error"
+    priors = _priors(start, templates.levels_of(image, start, (0.0, np.inf)), {})
+    rows = [
+        grater.fit_many({"one": image}, start, priors, search=False, **options).rows["one"]
+        for options in (QUIET, {**QUIET, "correlated": True})
+    ]
+    assert rows[1][error] > 1.3 * rows[0][error]
+    assert all(abs(row[INCLINATION] - 60.0) < 4.0 * rows[1][error] for row in rows)
+    # the widths are those of the scene's own noise
+    again = grater.CorrelatedNoise.of_residuals(scene.set({"noise.scale": 1.2}), image)
+    assert float(again.get("scale")) == pytest.approx(1.2)
+    with pytest.raises(TypeError, match="AbstractGaussianNoise"):
+        grater.CorrelatedNoise.of_residuals(scene.set({"noise": noise}), image)
 
 
 def test_a_row_depends_on_no_other_disk(folder, tmp_path):
