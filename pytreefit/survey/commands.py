@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..commands import Command, Option, one_of
+from .report import report
 from .store import Store
 
 #: Options of a command that writes into a store, see `storing`.
@@ -55,6 +56,9 @@ def finish(settings, table, failed, left) -> None:
 def _show(settings) -> None:
     """Print a store, or one target of it."""
     store = Store(settings.store)
+    if settings.report is not None:
+        print(f"page in {report(store, settings.report, settings.target)}")
+        return
     if settings.target is None:
         print(store)
         store.table().pprint_all()
@@ -72,10 +76,13 @@ def _show(settings) -> None:
 
 SHOW = Command(
     "show",
-    """What is in the store of a survey: all rows, or one target.""",
+    """What is in the store of a survey: all rows, or one target.
+
+It is printed, or written as a page for the browser, with histograms of all values.""",
     _show,
     (
         Option("store", Path, Path("survey"), "the folder"),
         Option("target", str, None, "one of the targets"),
+        Option("report", Path, None, "file for a page, such as survey.html"),
     ),
 )
