@@ -88,9 +88,11 @@ ifdef GRATER_DATA
 	MPLBACKEND=Agg $(RUN)python examples/fit_rotation.py \
 		$(GRATER_DATA)/lightcurves/kplr001430163-2010355172524_llc.fits.gz \
 		--days 60 --points 150 --starts 2
-	MPLBACKEND=Agg $(RUN)python examples/fit_many.py $(GRATER_DATA)/lightcurves/*.fits.gz \
-		$(GRATER_DATA)/lightcurves/kepler63.npz --days 60 --points 80 --starts 1 \
-		--output examples/output/rotation.ecsv
+	rm -rf examples/output/rotation
+	$(RUN)spotgp survey $(GRATER_DATA)/lightcurves/*.fits.gz $(GRATER_DATA)/lightcurves/kepler63.npz \
+		--days 60 --points 80 --starts 1 --store examples/output/rotation \
+		--table examples/output/rotation.ecsv
+	$(RUN)spotgp show --store examples/output/rotation --report examples/output/rotation.html
 endif
 
 clean:
