@@ -74,6 +74,9 @@ class Scene(Model):
                 f"Scene.source = {self.source!r} is not a PointSource, nor a dictionary or a "
                 "sequence of them."
             )
+        for path, source in zip(self.source_paths, self.sources, strict=True):
+            if source.curve is not None:
+                _check_curve(f"Scene.{path}", source.curve, self.disks)
         views = self.view.values() if isinstance(self.view, Mapping) else (self.view,)
         if self.view is not None and not all(isinstance(view, View) for view in views):
             raise TypeError(f"Scene.view = {self.view!r} is not a View, nor a dictionary of them.")
@@ -94,10 +97,14 @@ class Scene(Model):
         return _paths_of("disk", self.disk)
 
     @property
+    def source_paths(self) -> list[str]:
+        """Paths of all point sources, such as ``source.companion``."""
+        return [] if self.source is None else _paths_of("source", self.source)
+
+    @property
     def flux_paths(self) -> list[str]:
         """Paths of the fluxes of all disks and sources, in which the image is linear."""
-        sources = [] if self.source is None else _paths_of("source", self.source)
-        return [f"{path}.flux" for path in (*self.disk_paths, *sources)]
+        return [f"{path}.flux" for path in (*self.disk_paths, *self.source_paths)]
 
     def of(self, name: str | None) -> "Scene":
         """The same disks and sources in one of several views, or in one channel of the view.
@@ -160,6 +167,19 @@ class Scene(Model):
     def integration_error(self) -> Float[Array, " disks"]:
         """How exact the view's images are, see `View.integration_error`."""
         return self._only_view.integration_error(self)
+
+
+def _check_curve(where: str, curve: str, disks: Sequence[Disk]) -> None:
+    """ValueError where no disk has a curve, so that no channel can show the source."""
+    said = ""
+    for disk in disks:
+        try:
+            disk.phase.curves((curve,))
+        except (ValueError, TypeError) as error:
+            said = str(error)
+        else:
+            return
+    raise ValueError(f"{where}.curve = {curve!r}, which no disk has: {said}")
 
 
 def _paths_of(field: str, held) -> list[str]:

@@ -42,6 +42,7 @@ class Model(eqx.Module):
             if info is not None:
                 where = f"{type(self).__name__}.{field.name}"
                 check_value(where, getattr(self, field.name), info)
+        _check_inlined(self)
 
     def get(self, path: str) -> Any:
         """The value at a path: a parameter's array, or a whole sub-model."""
@@ -124,6 +125,19 @@ def _inlined(node: eqx.Module) -> dict[str, eqx.Module]:
         name: getattr(node, name, None) for name, _, inlined in _fields(type(node)) if inlined
     }
     return {name: value for name, value in values.items() if isinstance(value, eqx.Module)}
+
+
+def _check_inlined(node: eqx.Module) -> None:
+    """ValueError where what is inside of an inlined field has the path of something else."""
+    if parts := _inlined(node):
+        names = [name for name, *_ in _children(node)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            kinds = ", ".join(type(part).__name__ for part in parts.values())
+            raise ValueError(
+                f"{type(node).__name__} and its {kinds} both have {', '.join(twice)}: a path must "
+                "name one of them only."
+            )
 
 
 def _children(node) -> Iterator[tuple[str, Any, ParamInfo | None]]:

@@ -223,3 +223,5 @@ def test_in_bands_frames_and_finer_psfs():
     assert float(jnp.max(jnp.abs(images["H"]))) < 1e-9
     with pytest.raises(TypeError, match=r"PointSource\.curve"):
         grater.PointSource(east=0.0, north=0.0, flux=1.0, curve=3)
+    with pytest.raises(ValueError, match=r"Scene.source.b.curve = 'Hk', which no disk has: .*'Hk'"):
+        scene_of({"b": grater.PointSource(0.2, 0.3, 2.0, curve="Hk")}, banded)

@@ -33,6 +33,15 @@ def test_what_is_inside_is_at_the_owners_paths():
         sky.get("camera.gain")
 
 
+def test_a_path_names_one_thing_only():
+    class Twice(Model):
+        power: jax.Array = param(default=1.0)
+        lens: Lens = inline(default_factory=Lens)
+
+    with pytest.raises(ValueError, match="Twice and its Lens both have power"):
+        Twice()
+
+
 def test_a_dictionary_keeps_its_name():
     sky = Sky(camera={"left": Camera(), "right": Camera()})
     assert float(sky.set({"camera.left.power": 4.0}).camera["left"].lens.power) == 4.0
