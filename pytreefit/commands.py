@@ -202,8 +202,14 @@ def run_program(
     parser = argparse.ArgumentParser(program, description=about)
     several = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     by_name = {command.name: _add(several, command) for command in commands}
-    given = vars(parser.parse_args(argv))
-    command, own = by_name[given.pop("command")]
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
+    if argv[0] not in by_name:
+        parser.parse_args(argv[:1])  # exits, with what there is
+    command, own = by_name[argv[0]]
+    given = vars(own.parse_intermixed_args(argv[1:]))  # options also between files
     try:
         settings = _settings(command, given)
     except (ValueError, OSError) as error:

@@ -118,6 +118,28 @@ def test_wrong_files_are_refused_before_anything_runs(program, capsys, text, say
     assert program.seen == []
 
 
+def test_options_may_stand_between_files(tmp_path):
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    for file in files:
+        file.touch()
+    seen, (a, b, c) = [], map(str, files)
+    command = Command("survey", "Fits all.", seen.append, OPTIONS, "files", many=True)
+    for line in ([a, b, c, "--days", "2"], ["--days", "2", a, b, c], [a, "--days", "2", b, c]):
+        assert run_program("prog", "About.", [command], ["survey", *line]) == 0
+        assert seen[-1].files == files
+        assert seen[-1].days == 2.0
+
+
+def test_what_there_is_is_shown_without_a_command(program, capsys):
+    assert program("") == 2
+    assert "Fits." in capsys.readouterr().err
+    for word, status in (("fot", 2), ("--help", 0)):
+        with pytest.raises(SystemExit) as stopped:
+            program(word)
+        assert stopped.value.code == status
+    assert "Fits." in capsys.readouterr().out
+
+
 def test_the_status_says_how_it_ended(program, capsys):
     def fails(settings):
         raise ValueError("no light in it")
