@@ -69,7 +69,7 @@ def star(path):
     fits = list(spotgp.search(gp, progress=False).fits)
     draws = sample(gp.posterior, jax.random.key(0), method="auto", start=fits, progress=False)
     models = draws.models(400, jax.random.key(1)).model
-    periods = np.asarray(eqx.filter_vmap(lambda model: model.effective_period)(models))
+    periods = np.asarray(eqx.filter_vmap(lambda model: model.effective_period())(models))
     row = {"name": "KIC 1430163", "quantity": "rotation period, d"}
     row |= {"here": float(np.median(periods)), "error": float(np.std(periods))}
     return [row | {"published": p, "source": source} for source, p in PERIODS.items()]
