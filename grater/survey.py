@@ -62,17 +62,18 @@ def fit_many(
         As for `search`, or for `pytreefit.Posterior` without one; or a function of the observation.
     search
         Whether to look for each disk first; otherwise fits begin at the scene's values.
-    number
-        As for `search`.
-    steps
-        Most steps of each fit.
-    errors
-        Whether to estimate standard deviations.
+    number, steps, errors
+        As for `search`; most steps of each fit; whether to estimate standard deviations.
     store, configuration, keep_fits, engine, shard, retry
         As for :func:`pytreefit.survey.run`: ``configuration`` says how images are read. And whether
         a store keeps each `Fit` and `Laplace` (``Store.result(name)["fit"]``, ``["laplace"]``).
     progress
         True writes lines to standard error, False nothing; a function gets each line.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Without a scene and a search, and for arguments of another kind.
     """
     check_kind("observations", observations, Mapping)
     if scene is not None and not callable(scene):

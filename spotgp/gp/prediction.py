@@ -17,7 +17,15 @@ from .process import Process
 
 
 class Prediction(NamedTuple):
-    """Mean of the process at the times asked for, and its variance or covariance matrix."""
+    """The process at the times asked for, given the data.
+
+    Parameters
+    ----------
+    mean
+        Shape (m,).
+    variance
+        Shape (m,), or the covariance matrix, (m, m).
+    """
 
     mean: Float[Array, "m"]
     variance: Float[Array, "m *m"]
