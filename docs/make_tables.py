@@ -187,6 +187,8 @@ def kepler63():
 
 def published():
     """Published numbers of real disks and stars beside ours."""
+    if not (RESULTS / "published.json").exists():
+        return "*Not measured yet.*\n"
     found = result("published")
     rows = []
     for row in found["rows"]:

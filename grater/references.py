@@ -15,7 +15,8 @@ from .view.psf import MoffatPSF
 
 _MODEL = Paper(
     "Augereau1999",
-    "Augereau, J. C. and Lagrange, A. M. and Mouillet, D. and Papaloizou, J. C. B. and Grorod, P. A.",
+    "Augereau, J. C. and Lagrange, A. M. and Mouillet, D. and Papaloizou, J. C. B. and "
+    "Grorod, P. A.",
     "On the HR 4796 A circumstellar disk",
     "A&A",
     1999,

@@ -22,7 +22,7 @@ _CELERITE = Paper(
 )
 _KALMAN = Paper(
     "Hartikainen2010",
-    "Hartikainen, J. and S\\\"arkk\\\"a, S.",
+    'Hartikainen, J. and S\\"arkk\\"a, S.',
     "Kalman filtering and smoothing solutions to temporal Gaussian process regression models",
     "IEEE Int. Workshop on Machine Learning for Signal Processing",
     2010,

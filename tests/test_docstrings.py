@@ -1,4 +1,4 @@
-"""Docstrings of public objects say what a reader needs: parameters, units, results, errors, examples."""
+"""Docstrings of public objects name parameters, units and errors; the main ones have an example."""
 
 import ast
 import dataclasses

@@ -28,7 +28,8 @@ def test_a_component_brings_its_paper():
 
 def test_a_posterior_brings_those_of_its_data():
     light = grater.Starlight(np.ones((1, 9, 9)))
-    data = grater.Observation(np.zeros((9, 9)), 1.0, pixel_scale=0.2, distance=60.0, starlight=light)
+    options = {"pixel_scale": 0.2, "distance": 60.0, "starlight": light}
+    data = grater.Observation(np.zeros((9, 9)), 1.0, **options)
     posterior = Posterior(scene(), data.log_likelihood, {"disk.flux": (0.1, 9.0)})
     assert {"Augereau1999", "Lafreniere2007"} <= set(keys(cite(posterior)))
 

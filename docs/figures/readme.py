@@ -13,13 +13,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-
 ROOT = pathlib.Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 
 
 def examples():
-    """What the README's two blocks of Python define, the light curve first: it sets the precision."""
+    """What the README's examples define, the light curve first: it sets the precision."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     for code in reversed(blocks[:2]):
         names = {}
