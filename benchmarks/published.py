@@ -21,7 +21,7 @@ import spotgp
 from pytreefit import sample
 
 jax.config.update("jax_enable_x64", True)
-ESPOSITO = "geometry that was distributed with the data of Esposito et al. 2020, AJ 160, 24"
+ESPOSITO = "literature, with the data of Esposito et al. 2020, AJ 160, 24"
 # inclination and position angle in degrees
 DISKS = {
     "hr4796a": ("HR 4796 A", 76.5, 26.1),
