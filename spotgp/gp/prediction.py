@@ -21,10 +21,10 @@ class Prediction(NamedTuple):
 
     Parameters
     ----------
-    mean
-        Shape (m,).
-    variance
-        Shape (m,), or the covariance matrix, (m, m).
+    mean : array (m,)
+        Of the process.
+    variance : array (m,) or (m, m)
+        Or the covariance matrix.
     """
 
     mean: Float[Array, "m"]
