@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN := $(VENV)/bin/
 
-.PHONY: help demo test test-as-users smoke smoke-lowest smoke-newest lint pyright format docs examples clean
+.PHONY: help demo test test-as-users dist smoke smoke-lowest smoke-newest lint pyright format docs examples clean
 
 help:
 	@echo "make demo      fit and sample a simulated debris-disk image; figures in examples/output/"
 	@echo "make test      run the tests"
 	@echo "make test-as-users  some of them compiled as for users, and without any workaround"
-	@echo "make smoke     what users do first, with the lowest and the newest dependencies"
+	@echo "make dist      wheel and sdist in dist/, checked"
+	@echo "make smoke     what users do first, from the wheel, with the lowest and the newest dependencies"
 	@echo "make lint      ruff and pyright"
 	@echo "make docs      build the documentation into docs/_build/html"
 	@echo "make examples  run the examples at small size"
@@ -50,20 +51,33 @@ PYTHON_NEWEST ?= $(shell for p in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/p
 DECLARED := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	every = [*p["dependencies"], *p["optional-dependencies"]["plots"]]; \
 	print("\n".join(every).replace(">=", "=="))
+BUILD := .venv-build
+WHEEL = "$$(ls dist/*.whl)[plots]"
 smoke: smoke-lowest smoke-newest
 
-smoke-lowest:
+dist:
+	rm -rf dist
+	$(PYTHON) -m venv $(BUILD)
+	$(BUILD)/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	$(BUILD)/bin/python -m build
+	$(BUILD)/bin/twine check --strict dist/*
+
+smoke-lowest: dist
 	$(PYTHON_LOWEST) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -c '$(DECLARED)' > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint $(LOWEST)/lowest.txt '.[plots]'
-	$(LOWEST)/bin/python tests/smoke.py
+		--constraint $(LOWEST)/lowest.txt --force-reinstall --no-deps dist/*.whl
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(LOWEST)/lowest.txt $(WHEEL)
+	$(LOWEST)/bin/python -P tests/smoke.py
 
-smoke-newest:
+smoke-newest: dist
 	$(PYTHON_NEWEST) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--upgrade --upgrade-strategy eager '.[plots]'
-	$(NEWEST)/bin/python tests/smoke.py
+		--force-reinstall --no-deps dist/*.whl
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--upgrade --upgrade-strategy eager $(WHEEL)
+	$(NEWEST)/bin/python -P tests/smoke.py
 
 lint: $(VENV)/.extra-dev pyright
 	$(RUN)ruff check .
@@ -96,4 +110,4 @@ ifdef GRATER_DATA
 endif
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(BUILD) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis

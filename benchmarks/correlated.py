@@ -107,8 +107,8 @@ def board(shape, odd):
     return (x + y) % 2 == odd
 
 
-def real(folder, name):
-    """One disk of the Gemini Planet Imager: widths, and how much halves of the pixels differ."""
+def disk_of(folder, name):
+    """Data of one disk of the Gemini Planet Imager, where its fit starts, and the priors."""
     distance, radius, inclination, angle = GPI[name]
     data = grater.Observation.from_gpi(folder / f"{name}_H_pol.fits.gz", distance, crop=141)
     disk = grater.Disk(
@@ -137,7 +137,13 @@ def real(folder, name):
         "disk.flux": dist.LogUniform(flux / 100.0, flux * 100.0),
         "disk.phase.values": dist.LogNormal(0.0, 1.5),
     }
-    rows, start = [], scene
+    return data, scene, priors
+
+
+def real(folder, name):
+    """One disk of the Gemini Planet Imager: widths, and how much halves of the pixels differ."""
+    data, start, priors = disk_of(folder, name)
+    rows = []
     for kind, (noise, more) in noises().items():
         began = time.perf_counter()
         with_noise = start.set({"noise": noise})

@@ -185,6 +185,33 @@ def kepler63():
     return table(["", "mean and standard deviation"], rows, found)
 
 
+def published():
+    """Published numbers of real disks and stars beside ours."""
+    if not (RESULTS / "published.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("published")
+    rows = []
+    for row in found["rows"]:
+        digits = max(0, 1 - int(np.floor(np.log10(row["error"]))))
+        here = f"{row['here']:.{digits}f} ± {row['error']:.{digits}f}"
+        rows.append([row["name"], row["quantity"], here, row["published"], row["source"]])
+    return table(["", "", "here", "published", "source"], rows, found)
+
+
+def channels():
+    """Covariances of simulated channels beside the kernels, in Monte-Carlo errors."""
+    found, rows = result("channels"), {}
+    for row in found["rows"]:
+        rows.setdefault(row["channels"].replace(" | ", ", "), []).append(row)
+    angles = list(dict.fromkeys(row["inclination"] for row in found["rows"]))
+    cells = [
+        [pair, *(f"{row['largest, Monte-Carlo errors']:.1f}" for row in each)]
+        for pair, each in rows.items()
+    ]
+    head = [f"inclination {np.rad2deg(angle):.0f}°" for angle in angles]
+    return table(["largest deviation, Monte-Carlo errors", *head], cells, found)
+
+
 def agreement():
     """Differences to images of other codes, those of VIP with its cut-off farthest out."""
     found = result("agreement")
@@ -400,6 +427,8 @@ TABLES = (
     accuracy,
     coverage,
     kepler63,
+    published,
+    channels,
     agreement,
     side_by_side,
 )

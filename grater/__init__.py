@@ -2,6 +2,7 @@
 
 import pytreefit
 
+from . import references as references
 from .data.brightness import convert_brightness as convert_brightness
 from .data.correlated import CorrelatedNoise as CorrelatedNoise
 from .data.correlation import (

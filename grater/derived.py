@@ -39,7 +39,12 @@ def surface_density(disk: Disk, q: Float[Array, "..."]) -> Float[Array, "..."]:
 
     .. math:: \Sigma(q) \propto \rho(q)\, h(q)
 
-    with q > 0 in units of the disk's ``semi_major_axis``, any shape.
+    Parameters
+    ----------
+    disk
+        Of one ring.
+    q
+        Elliptic radii > 0 in units of the disk's ``semi_major_axis``, any shape.
     """
     check_kind("disk", disk, Disk)
     q = as_floats(as_data("q", q))
@@ -113,6 +118,11 @@ def peak_radius(disk: Disk) -> Float[Array, ""]:
     for any profile it is found numerically. This, not the reference radius, is the number to
     compare between papers. NaN if there is no maximum between 1e-4 and 1e4 reference radii.
 
+    Parameters
+    ----------
+    disk
+        Of one ring.
+
     References
     ----------
     Augereau et al. 1999, A&A 348, 557.
@@ -132,6 +142,11 @@ def ring_center(disk: Disk) -> Float[Array, "2"]:
     one focus of which is at the disk's offset :math:`(x_0, y_0)`. The x axis is the major axis in
     the direction of the position angle; the y axis points to the near side for inclinations below
     90 deg and to the far side above.
+
+    Parameters
+    ----------
+    disk
+        Of one ring.
     """
     check_kind("disk", disk, Disk)
     return _center(disk, peak_radius(disk))
@@ -166,6 +181,11 @@ def scattering_angles(disk: Disk) -> tuple[Float[Array, ""], Float[Array, ""]]:
 
     They are 90 deg minus and plus the tilt from face-on, for dust in the midplane; the disk's
     thickness widens them by about its opening angle.
+
+    Parameters
+    ----------
+    disk
+        Only its inclination matters.
     """
     check_kind("disk", disk, Disk)
     tilt = jnp.minimum(disk.inclination, 180.0 - disk.inclination)
@@ -209,6 +229,11 @@ def scattering_angle_map(disk: Disk, view: View | Grid) -> Float[Array, "ny nx"]
 
 def derived(disk: Disk) -> dict[str, Float[Array, ""]]:
     r"""Return what papers quote about a disk; differentiable, for ``jit`` and ``vmap``.
+
+    Parameters
+    ----------
+    disk
+        Of one ring.
 
     Returns
     -------
@@ -278,6 +303,11 @@ def near_side(position_angles) -> tuple[float, float]:
         Mean position angle of the near side, where draws on the other side count turned by 180 deg.
     probability : float
         Fraction of the draws on that side, at least 0.5.
+
+    Raises
+    ------
+    ValueError
+        Without draws, and for angles that are not finite.
 
     Examples
     --------

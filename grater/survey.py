@@ -64,10 +64,8 @@ def fit_many(
         As for `search`, or for `pytreefit.Posterior` without one; or a function of the observation.
     search
         Whether to look for each disk first; otherwise fits begin at the scene's values.
-    number, steps
-        As for `search`, and most steps of each fit.
-    errors
-        Whether to estimate standard deviations.
+    number, steps, errors
+        As for `search`; most steps of each fit; whether to estimate standard deviations.
     correlated
         Whether to measure how residuals of neighbouring pixels are correlated, and to fit again:
         without that errors are too small in most real images. Only for one image's Gaussian noise.
@@ -76,6 +74,11 @@ def fit_many(
         a store keeps each `Fit` and `Laplace` (``Store.result(name)["fit"]``, ``["laplace"]``).
     progress
         True writes lines to standard error, False nothing; a function gets each line.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Without a scene and a search, and for arguments of another kind.
     """
     check_kind("observations", observations, Mapping)
     if not callable(scene):

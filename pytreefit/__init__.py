@@ -11,6 +11,7 @@ from .model import Model
 from .optimize import Fit, Laplace, Status, fit, laplace
 from .parameter import ParamInfo, param
 from .posterior import Posterior
+from .references import Citations, cite
 from .results import Corrected, Importance, Limit, Samples, load, save
 from .sampling import sample
 from .table import Table
@@ -18,6 +19,7 @@ from .table import Table
 __version__ = "0.1.0"
 
 __all__ = [
+    "Citations",
     "Corrected",
     "Fit",
     "Importance",
@@ -31,6 +33,7 @@ __all__ = [
     "Status",
     "Table",
     "cache_programs",
+    "cite",
     "fit",
     "grid",
     "jit",

@@ -117,8 +117,9 @@ def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = No
 
     Raises
     ------
-    ValueError
-        If the arrays of ``models`` have no leading axis of one common length.
+    ValueError, TypeError
+        If the arrays of ``models`` have no leading axis of one common length, or ``f`` is no
+        function.
 
     Examples
     --------

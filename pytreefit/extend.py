@@ -35,6 +35,7 @@ from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
 from .prior import as_prior, prior_limits
 from .progress import Reporter, duration
+from .references import Paper, sources
 from .results.pareto import pareto_smoothed
 from .survey.commands import SHOW, STORING, by_name, deciding, finish, storing
 from .threads import in_threads
@@ -45,6 +46,7 @@ __all__ = [
     "STORING",
     "Command",
     "Option",
+    "Paper",
     "Reporter",
     "arcsinh",
     "arctan",
@@ -84,6 +86,7 @@ __all__ = [
     "rebuild",
     "run_program",
     "sinh_cosh",
+    "sources",
     "stopped",
     "storing",
     "unit_of",

@@ -27,6 +27,14 @@ class Model(eqx.Module):
 
     Every concrete value is checked when a model is built: finite, inside its bounds, of the right
     shape. Values traced by ``jax.jit``, ``jax.grad`` or ``jax.vmap`` are checked for shape only.
+
+    Examples
+    --------
+    >>> from pytreefit import Model, param
+    >>> class Line(Model):
+    ...     slope: jax.Array = param(bounds="[0, inf)")
+    >>> float(Line(slope=2.0).set({"slope": 3.0}).get("slope"))
+    3.0
     """
 
     def __init_subclass__(cls, **kwargs):

@@ -22,8 +22,25 @@ _INTERVAL = re.compile(r"\s*([\[(])\s*([^,\s]+)\s*,\s*([^,\s]+)\s*([\])])\s*")
 class ParamInfo:
     """What is known about a parameter besides its value, as told to :func:`pytreefit.param`.
 
-    Whether the bounds themselves are excluded, ``lower_open`` and ``upper_open`` say. ``mirror`` is
-    the value about which the parameter is mirrored, or None.
+    Parameters
+    ----------
+    unit
+        Unit of the stored number.
+    lower, upper
+        Bounds.
+    lower_open, upper_open
+        Whether the bounds themselves are excluded.
+    label, doc
+        For plots, None for the path; and what the parameter is.
+    shape
+        Of the value; None is any one-dimensional array.
+    mirror
+        The value about which the parameter is mirrored, or None.
+
+    Raises
+    ------
+    ValueError
+        If ``mirror`` is not inside the bounds.
     """
 
     unit: str = ""

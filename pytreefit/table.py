@@ -9,7 +9,12 @@ import numpy as np
 class Table(Sequence):
     """Rows of text under named columns, with a plain and an HTML representation.
 
-    Each row has as many entries as there are columns; they are printed with ``str``.
+    Parameters
+    ----------
+    columns
+        Their names.
+    rows
+        Each with as many entries as there are columns; they are printed with ``str``.
     """
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]):

@@ -2,6 +2,7 @@
 
 import pytreefit
 
+from . import references as references
 from .checks.check import Check, check
 from .checks.compare import Comparison, Score, compare
 from .checks.fisher import FisherInformation, fisher_information

@@ -46,7 +46,17 @@ _CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log
 
 
 class Search(NamedTuple):
-    """The best fit of many starts, and all of them."""
+    """The best fit of many starts, and all of them.
+
+    Parameters
+    ----------
+    best
+        The fit.
+    fits
+        From all starts, in their order.
+    log_density
+        Of each.
+    """
 
     best: Fit
     fits: tuple[Fit, ...]
@@ -226,6 +236,11 @@ def first_guess(data, model: SpotEvolutionModel, period: float | None = None) ->
         amplitude are set (`SpotEvolutionModel.start`).
     period
         Days, in place of that of `rotation_period`.
+
+    Raises
+    ------
+    TypeError
+        For other data or another model.
     """
     check_kind("model", model, SpotEvolutionModel)
     if not hasattr(data, "rotation_period"):
@@ -264,6 +279,8 @@ def search(
     ------
     ValueError
         If no start has a finite log posterior.
+    TypeError
+        If ``gp`` is no GPSolver, or ``starts`` no list of dictionaries.
     """
     check_kind("gp", gp, GPSolver)
     number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)

@@ -75,6 +75,9 @@ def star():
 def main():
     jax.config.update("jax_enable_x64", True)
     matplotlib.use("Agg")
+    where = pathlib.Path(grater.__file__)
+    if "site-packages" not in where.parts:
+        raise SystemExit(f"The package is {where.parent}, not the one that was installed.")
     print(
         f"Python {platform.python_version()},",
         ", ".join(f"{name} {version(name)}" for name in USED),

@@ -1,4 +1,4 @@
-"""Draw docs/line_of_sight.svg: where a line of sight through a disk gets its nodes.
+"""Draw docs/images/line_of_sight.svg: where a line of sight through a disk gets its nodes.
 
 python docs/figures/line_of_sight.py
 """
@@ -98,7 +98,7 @@ def main():
     figure, axes = plt.subplots(2, 1, figsize=(7.5, 6.0), sharex=True, layout="constrained")
     draw_segments(axes[0])
     draw_surfaces(axes[1])
-    figure.savefig(pathlib.Path(__file__).parents[1] / "line_of_sight.svg")
+    figure.savefig(pathlib.Path(__file__).parents[1] / "images" / "line_of_sight.svg")
     return figure
 
 

@@ -80,6 +80,8 @@ class Disk(Model):
     ------
     ValueError
         Where a value is outside its bounds, or where a profile is given twice or not at all.
+    TypeError
+        For a profile or a phase function of another kind.
 
     References
     ----------

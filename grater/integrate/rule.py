@@ -26,11 +26,17 @@ class Rule:
     nodes_on
         Where the nodes lie: "surfaces" of equal height, "segments" of the lines of sight, or
         "auto", which goes by what is accurate enough.
+    or_none
+        Whether the image is NaN, without any samples, where surfaces are not accurate enough.
+
+    Raises
+    ------
+    ValueError
+        For another accuracy or another place of the nodes.
     """
 
     accuracy: float
     nodes_on: NodesOn = "auto"
-    # an image of NaN, without any samples, where surfaces are not accurate enough
     or_none: bool = dataclasses.field(default=False, repr=False)
 
     def __post_init__(self):

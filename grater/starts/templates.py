@@ -58,10 +58,18 @@ class Level(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """A ring: its values by path, where it was found, its gain, and the coordinates of it.
+    """A ring that a search looked at.
 
-    These are the logarithm of the radius, the cosine of the inclination, the position angle in half
-    turns, and the asymmetry.
+    Parameters
+    ----------
+    values
+        By path.
+    level
+        The coarse image in which it was found.
+    gain
+        In log-likelihood.
+    coordinates
+        Logarithm of the radius, cosine of the inclination, position angle in half turns, asymmetry.
     """
 
     values: dict[str, float]

@@ -91,8 +91,9 @@ class View(Model):
     ----------
     grid
         Pixels of the image and the star's place on them, from `Observation.grid` or by `Grid`.
-    psf, transmission, throughput, noise, curve, stokes, flux_scale
-        A short way to write ``channel=Channel(psf, transmission, ...)``, see `Channel`.
+    **optics
+        ``psf``, ``transmission``, ``throughput``, ``noise``, ``curve``, ``stokes``,
+        ``flux_scale``: a short way to write ``channel=Channel(...)``, see `Channel`.
     channel
         A `Channel`, or a dictionary of several that share the pixels: one integration serves them
         all, and `images` returns them.

@@ -158,9 +158,9 @@ def fit(
     start
         A dictionary of values (the model's for those not named), or an earlier :class:`Fit`; None
         starts at the model's values.
-    starts
+    starts, key
         Number of starts: the first as above, the others drawn from the prior, or around ``start``
-        if it is given. They need a random ``key``.
+        if it is given. They need a random key.
     tolerance
         Gain in log density that is not worth a further step.
     polish

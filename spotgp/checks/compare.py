@@ -21,15 +21,31 @@ _CLEAR = 2.0  # errors, beyond which a difference is called one
 
 
 class Score(NamedTuple):
-    """How well one of several models predicts each point from all the others."""
+    """How well one of several models predicts each point from all the others.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    log_density
+        Of each point, shape (n,).
+    difference, error
+        Of the sum, from that of the best model, and its standard error.
+    free
+        Number of free parameters.
+    pareto_k
+        The largest of all points; NaN for a single set of parameters.
+    origin
+        Where the parameters come from.
+    """
 
     name: str
-    log_density: np.ndarray  # of each point, (n,)
-    difference: float  # of the sum, from the best model's
-    error: float  # of the difference
-    free: int  # parameters
-    pareto_k: float  # the largest of all points; NaN for a single set of parameters
-    origin: str  # where the parameters come from
+    log_density: np.ndarray
+    difference: float
+    error: float
+    free: int
+    pareto_k: float
+    origin: str
 
     @property
     def total(self) -> float:

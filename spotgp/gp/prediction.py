@@ -17,7 +17,15 @@ from .process import Process
 
 
 class Prediction(NamedTuple):
-    """Mean of the process at the times asked for, and its variance or covariance matrix."""
+    """The process at the times asked for, given the data.
+
+    Parameters
+    ----------
+    mean : array (m,)
+        Of the process.
+    variance : array (m,) or (m, m)
+        Or the covariance matrix.
+    """
 
     mean: Float[Array, "m"]
     variance: Float[Array, "m *m"]

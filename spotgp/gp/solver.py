@@ -92,6 +92,17 @@ class GPSolver(AbstractGP):
         For data of unequal lengths, without two finite points, with errors that are not positive,
         segments without points, a prior for no parameter, a band that saves nothing, or a solver
         that is not for this star.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import SpotEvolutionModel, TrapezoidSymmetricEnvelope, VisibilityFunction
+    >>> envelope = TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0)
+    >>> visibility = VisibilityFunction(peq=5.0, kappa=0.1, inc=1.2)
+    >>> star = SpotEvolutionModel(envelope, visibility, sigma_k=0.003)
+    >>> gp = GPSolver(np.arange(9.0), np.ones(9), 1e-3, star, priors={"peq": (2.0, 20.0)})
+    >>> bool(gp.log_likelihood({"peq": 4.0}) > 0.0)
+    True
     """
 
     data: LightCurve

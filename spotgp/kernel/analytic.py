@@ -149,6 +149,15 @@ class AnalyticKernel(tinygp.kernels.Kernel):
         If ``model`` is not a SpotEvolutionModel.
     ValueError
         For orders that are negative or repeated.
+
+    Examples
+    --------
+    >>> from spotgp import SpotEvolutionModel, TrapezoidSymmetricEnvelope, VisibilityFunction
+    >>> envelope = TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0)
+    >>> visibility = VisibilityFunction(peq=5.0, kappa=0.1, inc=1.2)
+    >>> star = SpotEvolutionModel(envelope, visibility, sigma_k=0.003)
+    >>> float(AnalyticKernel(star).kernel(19.0))  # two spots' lives apart
+    0.0
     """
 
     model: SpotEvolutionModel

@@ -144,8 +144,16 @@ def light_curve(
 ) -> Float[Array, " ntime"]:
     """Flux of a star with given spots at times in days, relative to the star without spots.
 
-    Differentiable in the model, the spots and the times, which may be in any order. Only envelope
-    and visibility of the model are used: ``spots`` has the size and the contrast.
+    Differentiable in all of these.
+
+    Parameters
+    ----------
+    model
+        Only its envelope and visibility are used.
+    spots
+        Where and when each spot is, how large and of what contrast.
+    t
+        Days, shape (ntime,), in any order.
 
     Examples
     --------

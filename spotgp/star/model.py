@@ -139,6 +139,17 @@ class SpotEvolutionModel(Model):
         If the amplitude is given in both ways, in none, or in part.
     TypeError
         If a component is of the wrong kind.
+
+    Examples
+    --------
+    >>> from spotgp import TrapezoidSymmetricEnvelope, VisibilityFunction
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.1, inc=1.2),
+    ...     sigma_k=0.003,
+    ... )
+    >>> float(star.set({"visibility.peq": 6.0}).peq)
+    6.0
     """
 
     envelope: AbstractEnvelope

@@ -43,7 +43,7 @@ class SkewedGaussianEnvelope(AbstractEnvelope):
 
     References
     ----------
-    Baranyi et al. 2021, A&A 653, A59.
+    Forgács-Dajka, Dobos & Ballai 2021, A&A 653, A50.
     """
 
     sigma_sn: Float[Array, ""] = time_scale(r"$\sigma_\mathrm{sn}$", "width")

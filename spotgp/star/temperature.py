@@ -150,7 +150,15 @@ class Passband(Model):
 def blackbody(
     wavelength: Float[Array, "..."], temperature: Float[Array, ""]
 ) -> Float[Array, "..."]:
-    """Planck's law per wavelength, in units of its own; wavelengths in nm, temperatures in K."""
+    """Planck's law per wavelength, in units of its own.
+
+    Parameters
+    ----------
+    wavelength
+        nm, any shape.
+    temperature
+        K.
+    """
     return (wavelength / 500.0) ** -5 / jnp.expm1(SECOND_RADIATION / (wavelength * temperature))
 
 
