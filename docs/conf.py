@@ -11,9 +11,9 @@ import gallery
 
 gallery.compile_quickly()  # before anything imports JAX
 
-import make_tables
+import make_tables  # noqa: E402
 
-import spotgp
+import spotgp  # noqa: E402
 
 make_tables.make()
 

@@ -5,7 +5,7 @@ A FITS image to a posterior
 At the end you will have this from a FITS file: a model of the disk in it, what the model leaves, a
 table with error bars, and how the parameters depend on each other.
 
-.. image:: /tutorials/images/sphx_glr_plot_02_fits_image_003.png
+.. image:: /tutorials/images/sphx_glr_plot_02_fits_image_002.png
    :alt: data, model and residuals of a disk
 
 The image here is simulated, so that you can see whether the right values come out. The last section
@@ -48,7 +48,7 @@ truth = grater.Scene(disk, grid=grater.Grid((SIZE, SIZE), PIXEL, DISTANCE), psf=
 
 rng = np.random.default_rng(4)
 radius = np.hypot(*(np.mgrid[:SIZE, :SIZE] - SIZE // 2))
-error = 0.02 + 0.15 * np.exp(-radius / 5.0)
+error = 0.01 + 0.1 * np.exp(-radius / 4.0)
 smooth = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 1.0, mode="wrap")
 noise = error * (0.9 * smooth / smooth.std() + 0.45 * rng.normal(size=(SIZE, SIZE)))
 
@@ -76,8 +76,8 @@ grater.plot_image(data, view=grater.View(data.grid))
 # Find the disk
 # -------------
 #
-# ``search`` needs no first guess. It takes the PSF from the scene, and compares rings of all sizes
-# and orientations with the image.
+# ``search`` needs no first guess. It compares rings of all sizes and orientations with the image,
+# and fits the best of them. The scene says what the disk is made of, and how it is seen.
 
 rough = grater.Scene(
     grater.Disk(
@@ -95,14 +95,29 @@ rough = grater.Scene(
 )
 found = grater.search(data, rough, number=4, progress=False)  # more are safer: 12 by default
 print(found.table())
-print(found.flags)
+print(found.flags or "nothing to doubt")
+grater.plot_fit(found.best.model, data)
+
+# %%
+# Is the noise what the fit takes it for?
+# ---------------------------------------
+#
+# The residuals have no structure that looks like a disk. But this fit took each pixel for
+# independent of its neighbours, and they are not: the correlation off the centre should be 0. Error
+# bars would be too small. So the noise gets a correlation, as measured in these residuals.
+
+before = grater.residual_correlation(found.best.model, data)
+rest = data.image - found.best.model.image()
+noise = grater.CorrelatedNoise.measured(rest, data.error, data.used)
+print(noise)
+grater.plot_correlation(before)
 
 # %%
 # Fit it
 # ------
 #
-# What has a prior is fitted; a pair is (lowest, highest). All else stays as it is in the start. With
-# ``noise.scale`` the noise map may be wrong by a factor, as it often is.
+# What has a prior is fitted; a pair is (lowest, highest). All else stays as it is in the start.
+# With ``noise.scale`` the noise map may be wrong by a factor, as it often is.
 
 priors = {
     "disk.semi_major_axis": (30.0, 60.0),
@@ -115,28 +130,10 @@ priors = {
     "disk.flux": dist.LogUniform(90.0, 9000.0),
     "noise.scale": dist.LogUniform(0.2, 5.0),
 }
-posterior = Posterior(found.best.model, data.log_likelihood, priors)
+start = found.best.model.set({"noise": noise})
+posterior = Posterior(start, data.log_likelihood, priors)
 best = fit(posterior, progress=False)
 print(best.summary())
-grater.plot_fit(best.model, data)
-
-# %%
-# Is the noise what the fit takes it for?
-# ---------------------------------------
-#
-# The residuals have no structure that looks like a disk. But the likelihood took each pixel for
-# independent of its neighbours, and they are not: the correlation off the centre should be 0.
-
-before = grater.residual_correlation(best.model, data)
-grater.plot_correlation(before)
-
-# %%
-# So the noise gets a correlation, as measured in these residuals, and the fit goes on with it.
-
-rest = data.image - best.model.image()
-noise = grater.CorrelatedNoise.measured(rest, data.error, data.used)
-posterior = Posterior(best.model.set({"noise": noise}), data.log_likelihood, priors)
-best = fit(posterior, start=best, progress=False)
 after = grater.residual_correlation(best.model, data)
 grater.plot_correlation({"independent pixels": before, "correlated pixels": after})
 
@@ -158,9 +155,9 @@ print(samples.summary())
 print({name: round(float(truth.get(name)), 3) for name in posterior.names})
 
 # %%
-# Radii that can be compared between papers, and a picture of how the parameters depend on each other:
+# How the parameters depend on each other. ``grater.derived_table(samples)`` has radii that can be
+# compared between papers, and where the near side is.
 
-print(grater.derived_table(samples))
 samples.corner(["disk.semi_major_axis", "disk.inclination", "disk.position_angle", "disk.phase.g"])
 
 # %%
@@ -188,8 +185,8 @@ print(again.draws["disk.inclination"].mean())
 # - The noise: ``error_hdu="ERR"``, ``error="noise.fits"``, an array, or ``error="annular"``, the
 #   scatter in rings about the star. The last one counts the disk as noise where it is bright;
 #   U_phi, where you have it, is better (:func:`~grater.noise_map`).
-# - The PSF: ``grater.ImagePSF(array)`` with an odd number of pixels and the star in the middle. With
-#   no PSF the disk comes out too wide.
+# - The PSF: ``grater.ImagePSF(array)`` with an odd number of pixels and the star in the middle.
+#   Without a PSF the disk comes out too wide.
 # - Starlight that is left in the image biases every fit: see :doc:`/quickstart`.
 #
 # ``grater fit image.fits --distance 70`` does all of this from the command line (:doc:`/commands`).

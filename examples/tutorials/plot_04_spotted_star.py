@@ -26,8 +26,8 @@ import spotgp
 # -------------
 #
 # An envelope is the radius of a spot over time, in units of its largest one: it grows, stays, and
-# decays. The trapezoid is the simplest, and there are smooth ones. On the right is how much a spot's
-# area resembles itself after some time: this goes into the kernel.
+# decays. The trapezoid is the simplest, and there are smooth ones. On the right is how much a
+# spot's area resembles itself after some time: this goes into the kernel.
 
 envelopes = {
     "trapezoid": spotgp.TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0),
@@ -61,7 +61,8 @@ for axis, inclination in zip(axes, (30.0, 60.0, 90.0), strict=True):
         axis.plot(np.degrees(phase), np.clip(mu, 0.0, None), label=f"latitude {latitude:g}°")
     axis.set(title=f"inclination {inclination:g}°", xlabel="longitude from the centre [deg]")
 axes[0].set_ylabel("foreshortening")
-axes[0].legend(frameon=False, fontsize=8)
+axes[0].set_ylim(0.0, 1.4)
+axes[0].legend(frameon=False, fontsize=8, loc="upper left")
 plt.show()
 
 # %%

@@ -171,10 +171,11 @@ for name, value, variance in zip(
 # With your own exposures
 # -----------------------
 #
-# ``exposure = grater.Exposure.from_jwst("..._calints.fits", transmission="..._psfmask.fits")`` reads
-# image, errors, flags, roll and star of one exposure; ``exposure.crop(181)``,
-# ``exposure.observation(distance, starlight=light)`` and ``exposure.view(distance, psf=psf)`` make
-# data and view (:doc:`/quickstart`). PSFs of JWST that depend on the place are in :doc:`/optics`.
+# ``grater.Exposure.from_jwst("..._calints.fits", transmission="..._psfmask.fits")`` reads image,
+# errors, flags, roll and star of one exposure. Its ``crop(181)`` cuts out the middle,
+# ``observation(distance, starlight=light)`` and ``view(distance, psf=psf)`` make data and view
+# (:doc:`/quickstart`). PSFs of JWST that depend on the place are in :doc:`/optics`.
+#
 # ``sample(posterior, key, start=best)`` goes on from the best model as in
 # :doc:`/tutorials/plot_02_fits_image`; look at the correlation of the residuals first.
 #
