@@ -53,7 +53,7 @@ print(scene.parameters())
 # was. Values that cannot be, and names that do not exist, are refused:
 
 edge_on = scene.set({"disk.inclination": 90.0, "psf.fwhm": 1.5})
-print(edge_on.disk.inclination, scene.disk.inclination)
+print(edge_on.get("disk.inclination"), scene.get("disk.inclination"))
 try:
     scene.set({"disk.inclinaton": 90.0})
 except (ValueError, KeyError, AttributeError) as error:

@@ -52,14 +52,14 @@ error = 0.01 + 0.1 * np.exp(-radius / 4.0)
 smooth = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 1.0, mode="wrap")
 noise = error * (0.9 * smooth / smooth.std() + 0.45 * rng.normal(size=(SIZE, SIZE)))
 
-hdus = fits.HDUList([fits.PrimaryHDU(truth.image() + noise), fits.ImageHDU(error, name="ERR")])
-hdus[0].header.update(
+primary = fits.PrimaryHDU(np.asarray(truth.image() + noise))
+primary.header.update(
     CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CUNIT1="deg", CUNIT2="deg", BUNIT="mJy/arcsec2",
     CDELT1=-PIXEL / 3600, CDELT2=PIXEL / 3600,  # East is left, North is up
     PSFCENTX=SIZE // 2, PSFCENTY=SIZE // 2,  # the star, zero-based
 )  # fmt: skip
 folder = Path(tempfile.mkdtemp())
-hdus.writeto(folder / "disk.fits")
+fits.HDUList([primary, fits.ImageHDU(error, name="ERR")]).writeto(folder / "disk.fits")
 
 # %%
 # Read it
