@@ -110,4 +110,4 @@ ifdef GRATER_DATA
 endif
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(BUILD) build dist docs/_build docs/gallery examples/output .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(BUILD) build dist docs/_build docs/tutorials examples/output .pytest_cache .ruff_cache .hypothesis

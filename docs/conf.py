@@ -7,9 +7,13 @@ import sys
 os.environ.setdefault("MPLBACKEND", "Agg")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import make_tables
+import gallery
 
-import spotgp
+gallery.compile_quickly()  # before anything imports JAX
+
+import make_tables  # noqa: E402
+
+import spotgp  # noqa: E402
 
 make_tables.make()
 
@@ -27,7 +31,8 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build", "_generated/*.md", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
+exclude_patterns = ["_build", "_generated/*.md"]
+exclude_patterns += [f"tutorials/*.{kind}" for kind in ("ipynb", "py", "zip", "json")]
 default_role = "py:obj"
 nitpicky = False
 
@@ -43,11 +48,14 @@ autodoc_default_options = {"members": True, "show-inheritance": False}
 add_module_names = False
 
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",
-    "gallery_dirs": "gallery",
-    # the scripts that take a file, or minutes, are not run here
+    "examples_dirs": "../examples/tutorials",
+    "gallery_dirs": "tutorials",
+    "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"(^|/)plot_",
-    "ignore_pattern": r"(^|/)(?!plot_)[^/]+\.py$",
+    "image_scrapers": ("gallery.figures",),
+    "reset_modules": ("matplotlib", "gallery.single_precision"),
+    "ignore_repr_types": r"matplotlib",
+    "notebook_images": True,
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

@@ -57,18 +57,15 @@ def fit_many(
     ----------
     observations
         By name: an `Observation` each, or a function without arguments that returns one.
-    scene
-        What and how is seen, as for `search`; or a function of the observation that returns it. By
-        default that of `search`.
-    priors
-        As for `search`, or for `pytreefit.Posterior` without one; or a function of the observation.
+    scene, priors
+        As for `search`, or for `pytreefit.Posterior` without one; or functions of the observation.
     search
         Whether to look for each disk first; otherwise fits begin at the scene's values.
     number, steps, errors
         As for `search`; most steps of each fit; whether to estimate standard deviations.
     correlated
-        Whether to measure how residuals of neighbouring pixels are correlated, and to fit again:
-        without that errors are too small in most real images. Only for one image's Gaussian noise.
+        Whether to measure the correlation of pixels in the residuals and to fit again, without
+        which most errors are too small. Only for one image's Gaussian noise.
     store, configuration, keep_fits, engine, shard, retry
         As for :func:`pytreefit.survey.run`: ``configuration`` says how images are read. And whether
         a store keeps each `Fit` and `Laplace` (``Store.result(name)["fit"]``, ``["laplace"]``).

@@ -322,12 +322,13 @@ def _label_brightness(bar, norm, unit):
     if type(norm) is Normalize:
         return
     low, high = norm.vmin, norm.vmax
+    apart = 0.16 if bar.orientation == "horizontal" else 0.09
     powers = range(math.floor(math.log10(high)) - 8, math.floor(math.log10(high)) + 1)
     round_numbers = np.array([m * 10.0**p for p in powers for m in (1, 2, 5)])
     kept = [0.0] if low <= 0 else []
     for tick in [sign * x for x in round_numbers[::-1] for sign in (1, -1)]:
         spread = np.abs(norm(np.array([*kept, tick])) - norm(tick))[:-1]
-        if low <= tick <= high and (spread > 0.09).all():
+        if low <= tick <= high and (spread > apart).all():
             kept.append(float(tick))
     bar.set_ticks(kept, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in kept])
     bar.minorticks_off()

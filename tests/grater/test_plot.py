@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -142,6 +143,10 @@ def test_colour_bar_ticks_are_round_and_apart(scene, observation):
     assert 3 <= len(ticks) < 12
     assert np.diff(np.sort(norm(ticks))).min() > 0.09
     assert 0.0 in ticks
+    boxes = sorted(
+        tuple(text.get_window_extent().extents[[0, 2]]) for text in bar.get_xticklabels()
+    )
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
 def test_image_of_an_observation_a_scene_and_an_array(scene, observation):

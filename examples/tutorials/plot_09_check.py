@@ -2,19 +2,24 @@
 Is the model right?
 ===================
 
+At the end you will have this: what the data say against a fitted model, and which of two models is
+the better one.
+
+.. image:: /tutorials/images/sphx_glr_plot_09_check_001.png
+   :alt: light curve and statistics beside draws from the model
+
 An error bar is worth as much as the model behind it. This fits a star whose spots are in two belts
-with the default model, whose spots are everywhere, and lets the data say that something is wrong.
+with the default model, whose spots are everywhere. What is compared, and how, is in :doc:`/checks`.
 """
 
 import jax
 
 jax.config.update("jax_enable_x64", True)
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import numpyro.distributions as dist  # noqa: E402
+import numpy as np
+import numpyro.distributions as dist
 
-import spotgp  # noqa: E402
+import spotgp
 
 # %%
 # The star is inclined by 42 degrees, and its spots emerge between 20 and 40 degrees on either side
@@ -58,7 +63,7 @@ checked = spotgp.check(gp, found)
 print(checked)
 
 # %%
-spotgp.plot_check(checked, figure=plt.figure(figsize=(9, 8.5), layout="constrained"))
+spotgp.plot_check(checked)
 
 # %%
 # A model with a band of latitudes, whose edges are free, has nothing to gain from a band. What is
