@@ -39,6 +39,7 @@ from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
+from .star.abstract import AbstractStar
 from .star.channels import (
     AbstractChannel,
     AbstractLimbDarkening,
@@ -60,7 +61,7 @@ from .star.exponential import (
 )
 from .star.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
 from .star.geometry import projected_cap_area
-from .star.inclination import IsotropicInclination, SinInclination
+from .star.inclination import InclinationLaw, IsotropicInclination, SinInclination
 from .star.latitude import (
     AbstractLatitudeDistribution,
     CallableLatitude,
@@ -76,6 +77,7 @@ from .star.limb_darkening import (
 )
 from .star.model import SpotEvolutionModel
 from .star.population import PopulationEnvelope
+from .star.several import Population, SpottedStar
 from .star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
@@ -106,6 +108,7 @@ __all__ = [
     "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
     "AbstractRotationSpeed",
+    "AbstractStar",
     "AbstractTerm",
     "AbstractVisibility",
     "ActivityIndicator",
@@ -134,6 +137,7 @@ __all__ = [
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
+    "InclinationLaw",
     "IsotropicInclination",
     "Keplerian",
     "LatitudeBand",
@@ -151,6 +155,7 @@ __all__ = [
     "Passband",
     "Periodogram",
     "PhotometricActivity",
+    "Population",
     "PopulationEnvelope",
     "Prediction",
     "Process",
@@ -166,6 +171,7 @@ __all__ = [
     "SpectrumTable",
     "SpotEvolutionModel",
     "Spots",
+    "SpottedStar",
     "StarFit",
     "StellarRadius",
     "SumMean",

@@ -323,6 +323,14 @@ CASES = {
     "ProjectedSpeed": every(spotgp.ProjectedSpeed, vsini=2000.0),
     "StellarRadius": every(spotgp.StellarRadius, radius=1.0),
     "WhiteNoise": every(spotgp.WhiteNoise, jitter=1.0),
+    "Population": (
+        spotgp.Population, {"envelope": model().envelope, "sigma_k": 0.01},
+        ("envelope", "sigma_k", "latitude", "limb", "magnetic"),
+    ),
+    "SpottedStar": every(
+        spotgp.SpottedStar, visibility=model().visibility,
+        populations={"spots": spotgp.Population(model().envelope, 0.01)},
+    ),
     "ChannelKernel": every(
         spotgp.ChannelKernel, model=model(), channels={"flux": spotgp.FluxBand()}
     ),

@@ -150,5 +150,5 @@ def with_latitude(gp: GPSolver, series: Series, values, latitude) -> np.ndarray:
 @jit
 def _with_latitude(posterior, solver, time, values, latitude):
     process = posterior.model_at(values)
-    process = eqx.tree_at(lambda p: p.model.latitude, process, latitude)
+    process = eqx.tree_at(lambda p: p.model, process, process.model.with_latitude(latitude))
     return solver.tables.covariance(process, time[-1] - time[0]).block(time, time)

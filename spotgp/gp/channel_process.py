@@ -25,8 +25,8 @@ from ..component import AbstractComponent
 from ..kernel.channels import ChannelTables, check_star, hardness
 from ..kernel.covariance import kernel_error
 from ..kernel.place import Place
+from ..star.abstract import AbstractStar
 from ..star.channels import AbstractChannel
-from ..star.model import SpotEvolutionModel
 
 
 class WhiteNoise(AbstractComponent):
@@ -60,7 +60,7 @@ class ChannelProcess(Model):
         White noise by instrument.
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     channels: dict[str, AbstractChannel]
     means: dict[str, Callable] = eqx.field(default_factory=dict)
     noise: dict[str, WhiteNoise] = eqx.field(default_factory=dict)
@@ -99,7 +99,7 @@ class ChannelProcess(Model):
 
     def support(self) -> Float[Array, ""]:
         """Days beyond which two spots' light is not correlated."""
-        return jnp.asarray(self.model.envelope.kernel_support(), jnp.result_type(float))
+        return jnp.asarray(self.model.kernel_support(), jnp.result_type(float))
 
     def tables(self, data, reach: float, tolerance: float) -> ChannelTables:
         """Makers of tables for the lags up to ``reach`` days, see `kernel_error`.

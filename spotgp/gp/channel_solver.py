@@ -50,8 +50,8 @@ class ChannelSolver(AbstractGP):
         a `TimeSeriesData` is one, too.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
-        The star, a `SpotEvolutionModel` with a polynomial law of limb darkening; its `sigma_k` is
-        that of a band of contrast 1.
+        The star, a `SpotEvolutionModel` or `SpottedStar` with a polynomial law of limb darkening;
+        its `sigma_k` is that of a band of contrast 1.
     channels
         What each is: a `FluxBand`, `RadialVelocity`, `ActivityIndicator` or your own
         `AbstractChannel`, by name.

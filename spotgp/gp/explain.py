@@ -19,11 +19,12 @@ def explain(solver: AbstractSolver, process: Process, data: LightCurve) -> str:
     covariance = solver.tables.covariance(process, data.span)
     values = np.linalg.eigvalsh(np.asarray(covariance.block(some, some), float))
     if values[0] < -1e-6 * values[-1]:
-        envelope = process.model.envelope
+        kinds = [one.envelope for one in process.model.members]
+        shown = ", ".join(f"{type(one).__name__}({one.param_dict})" for one in kinds)
         return (
             "The kernel is not positive definite: its smallest eigenvalue is "
             f"{values[0] / values[-1]:.1e} of the largest. The autocorrelation R_Gamma of "
-            f"{type(envelope).__name__}({envelope.param_dict}) is not that of any envelope."
+            f"{shown} is not that of any envelope."
         )
     return (
         "The covariance is not positive definite to rounding: sigma_k = "

@@ -27,7 +27,7 @@ from ..kernel.analytic import AnalyticKernel
 from ..kernel.covariance import AbstractTables, Tables, kernel_error
 from ..kernel.exposure import ExposureTables
 from ..kernel.terms import AbstractTerm
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
 
 
 def _orders(orders) -> tuple[int, ...] | None:
@@ -53,7 +53,7 @@ class Process(Model):
         Harmonics of the rotation to include; None is all.
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     mean: Callable | None = None
     terms: dict[str, AbstractTerm] = eqx.field(default_factory=dict)
     amplitude: Callable | None = None
@@ -64,7 +64,7 @@ class Process(Model):
     compiles_quickly: ClassVar[bool] = True
 
     def __check_init__(self):
-        check_kind("Process.model", self.model, SpotEvolutionModel)
+        check_kind("Process.model", self.model, AbstractStar)
         for name in ("mean", "amplitude"):
             function = getattr(self, name)
             if function is not None and not callable(function):
@@ -97,7 +97,7 @@ class Process(Model):
 
     def support(self) -> Float[Array, ""]:
         """Days beyond which two spots' light is not correlated."""
-        return jnp.asarray(self.model.envelope.kernel_support(), self.jitter.dtype)
+        return jnp.asarray(self.model.kernel_support(), self.jitter.dtype)
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pytreefit.extend import as_data, as_mapping, as_number, is_traced
 from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
 from ..solvers import AbstractSolver, prepared
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
 from .abstract import AbstractGP
 from .data import LightCurve, warn_of_float32
 from .explain import explain
@@ -39,8 +39,8 @@ class GPSolver(AbstractGP):
         Shape (n,): days, relative flux and its standard deviation. Points that are not finite are
         left out, unsorted ones sorted, each with a warning. ``flux_err`` may be one number.
     model
-        A `SpotEvolutionModel`; an `AnalyticKernel` chooses harmonics too, and with a
-        `NonstationaryAnalyticKernel` the amplitude changes with time.
+        A `SpotEvolutionModel` or `SpottedStar`; an `AnalyticKernel` chooses harmonics too, and with
+        a `NonstationaryAnalyticKernel` the amplitude changes with time.
     mean
         None integrates a constant out, with a flat prior. A number is a fixed constant; a function
         of time such as `ConstantMean` or `LinearMean` has parameters to fit.
@@ -124,9 +124,10 @@ class GPSolver(AbstractGP):
         if isinstance(model, AnalyticKernel):
             orders, amplitude = model.orders, getattr(model, "amplitude", None)
             model = model.model
-        if not isinstance(model, SpotEvolutionModel):
+        if not isinstance(model, AbstractStar):
             raise TypeError(
-                f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
+                f"model = {model!r} is not a SpotEvolutionModel or SpottedStar, nor an "
+                "AnalyticKernel of one."
             )
         process = Process(
             model=model,

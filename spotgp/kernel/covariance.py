@@ -120,7 +120,7 @@ class AbstractTables(eqx.Module):
     def _reaches(self, process, reach):
         """The lag that is asked for, rounded up, the kernel's support, and the smaller of both."""
         reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
-        support = jnp.asarray(process.model.envelope.kernel_support(), reach.dtype)
+        support = jnp.asarray(process.model.kernel_support(), reach.dtype)
         return reach, support, _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
 
 
@@ -168,10 +168,11 @@ class Tables(AbstractTables):
         scale, number, rows = self._knots(model, reach)
         values = jnp.zeros_like(rows)
         if spots:
-            latitudes = latitude_parts(model, reach, self.error)
-            values = average_at_rows(model, process.orders, latitudes, number, rows)
-            values = values * sum_at_rows(of_envelope, model.envelope, 1, number, rows)
-            values = values if unit else model.variance * values
+            for one in model.members:
+                latitudes = latitude_parts(one, reach, self.error)
+                own = average_at_rows(one, process.orders, latitudes, number, rows)
+                own = own * sum_at_rows(of_envelope, one.envelope, 1, number, rows)
+                values = values + (one.variance / model.variance if unit else one.variance) * own
         if terms:
             values = values + sum_at_rows(_of_terms, terms, 1, number, rows)
         return tabulate(values, scale, cut)

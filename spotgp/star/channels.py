@@ -4,6 +4,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -109,6 +110,15 @@ class AbstractChannel(AbstractComponent):
         ``visibility`` is the star's: its ``polynomial()`` is limb darkening in the band of the
         light curve.
         """
+
+    def of_population(self, magnetic) -> Self:
+        """The channel of spots with other magnetic fields, see `Population`.
+
+        ``magnetic`` is a factor of what follows from the fields and not from the light; here
+        nothing does.
+        """
+        del magnetic
+        return self
 
     def only(self, cause: str) -> Self:
         """The same channel with one of its `causes` alone."""
@@ -322,6 +332,9 @@ class RadialVelocity(AbstractChannel):
             0: [jnp.zeros(()), *(self.convective * b for b in law)],
         }
 
+    def of_population(self, magnetic):
+        return eqx.tree_at(lambda rv: rv.convective, self, self.convective * magnetic)
+
     def only(self, cause):
         other = {"rotation": "convective", "convection": "contrast"}
         return self.set({other[cause]: 0.0}) if cause in other else super().only(cause)
@@ -368,6 +381,9 @@ class ActivityIndicator(AbstractChannel):
 
     def weight(self, visibility):
         return {0: [self.scale * b for b in darkened(self.limb, visibility)]}
+
+    def of_population(self, magnetic):
+        return eqx.tree_at(lambda indicator: indicator.scale, self, self.scale * magnetic)
 
     def size(self, visibility):
         return abs(float(self.scale))

@@ -49,6 +49,11 @@ COMPONENTS = (
     spotgp.StellarRadius(0.9),
     spotgp.WhiteNoise(1.0),
     spotgp.ChannelKernel(make_star(), {"flux": spotgp.FluxBand()}),
+    spotgp.SpottedStar(
+        spotgp.VisibilityFunction(**TURN),
+        {"spots": spotgp.Population(spotgp.ExponentialEnvelope(3.0), 0.01)},
+    ),
+    spotgp.InclinationLaw(2.0, 1.5),
     spotgp.UniformLatitude(),
     spotgp.UniformOnSphere(),
     spotgp.LatitudeBand(0.1, 0.5),
@@ -78,11 +83,13 @@ OTHER = {
     "parts": {"level": spotgp.ConstantMean(2.0)},
     "limb": spotgp.QuadraticLimbDarkening(0.3, 0.1),
     "channels": {"flux": spotgp.FluxBand(0.5)},
+    "visibility": spotgp.EdgeOnVisibilityFunction(4.0, 0.2),
+    "populations": {"faculae": spotgp.Population(spotgp.ExponentialEnvelope(4.0), 0.01)},
 }
 # those of a process have a test of their own
 PROCESS = {spotgp.LightCurve, spotgp.Process, spotgp.ChannelData, spotgp.ChannelProcess}
 # those whose constructors take what their fields do not
-MADE = {spotgp.SpotEvolutionModel, spotgp.RadialVelocity}
+MADE = {spotgp.SpotEvolutionModel, spotgp.RadialVelocity, spotgp.Population}
 
 
 def test_every_public_component_is_here():

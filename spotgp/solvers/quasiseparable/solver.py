@@ -171,6 +171,9 @@ def obstacle(process, priors, exposure=None) -> str | None:
     if exposure is not None:
         return "averages over exposures are no sum of exponentials"
     model = process.model
+    if len(model.members) > 1:
+        return "it takes a single population of spots"
+    (model,) = model.members
     if not isinstance(model.envelope, ExponentialEnvelope | ExponentialAsymmetricEnvelope):
         return (
             f"the autocorrelation of a {type(model.envelope).__name__} is no sum of exponentials: "
