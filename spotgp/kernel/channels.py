@@ -182,6 +182,24 @@ class ChannelKernel(Model):
         names = list(enumerate(self.channels))
         return {(a, b): found[i, j].reshape(lag.shape) for i, a in names for j, b in names}
 
+    def get_sympy(self) -> dict:
+        """Show the weights of all channels and the covariance of two, and return them.
+
+        They are SymPy expressions, those of each channel in a dictionary by its name.
+        """
+        import sympy as sp
+
+        from .symbolic import show
+
+        found: dict = {name: one.get_sympy() for name, one in self.channels.items()}
+        sigma, envelope, lag = sp.Symbol("sigma_k"), sp.Function("R_Gamma"), sp.Symbol("tau")
+        phi, theta, density = sp.Symbol("phi"), sp.Symbol("theta"), sp.Function("p")
+        first, second = sp.Function("w_c"), sp.Function("w_c'")
+        product = first(theta, phi) * second(theta + sp.Function("omega_0")(phi) * lag, phi)
+        mean = sp.Integral(product, (theta, -sp.pi, sp.pi)) / (2 * sp.pi)
+        average = sp.Integral(density(phi) * mean, (phi, -sp.pi / 2, sp.pi / 2))
+        return found | show("ChannelKernel", {"k(tau)": sigma**2 * envelope(lag) * average})
+
     def matrix(self, t: Mapping[str, Any]) -> Float[Array, "n n"]:
         """The joint covariance matrix of several channels at times, such as to simulate data.
 

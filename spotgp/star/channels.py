@@ -111,6 +111,20 @@ class AbstractChannel(AbstractComponent):
         light curve.
         """
 
+    def get_sympy(self) -> dict:
+        """Show the equations (LaTeX in a terminal, rendered in Jupyter) and return them.
+
+        They are SymPy expressions by name, the weight "w" as a function of the rotation phase
+        theta among them; None where a quantity is numerical.
+        """
+        from ..kernel.symbolic import show
+
+        return show(type(self).__name__, self._equations())
+
+    def _equations(self) -> dict:
+        """SymPy expressions by their left sides."""
+        return {"w(theta)": None}
+
     def of_population(self, magnetic) -> Self:
         """The channel of spots with other magnetic fields, see `Population`.
 
@@ -171,6 +185,11 @@ class FluxBand(AbstractChannel):
 
     def size(self, visibility):
         return float(self.contrast)
+
+    def _equations(self):
+        from . import channel_equations as equations
+
+        return equations.flux()
 
 
 class AbstractRotationSpeed(AbstractComponent):
@@ -339,6 +358,12 @@ class RadialVelocity(AbstractChannel):
         other = {"rotation": "convective", "convection": "contrast"}
         return self.set({other[cause]: 0.0}) if cause in other else super().only(cause)
 
+    def _equations(self):
+        from . import channel_equations as equations
+
+        known = [name for name in self.rotation.param_keys if name in equations.PROJECTED]
+        return equations.velocity(equations.PROJECTED[known[0] if known else "vsini"])
+
     def size(self, visibility):
         speed = float(self.contrast * self.rotation.projected(visibility))
         return float(np.hypot(0.5 * speed, float(self.convective)))
@@ -387,3 +412,8 @@ class ActivityIndicator(AbstractChannel):
 
     def size(self, visibility):
         return abs(float(self.scale))
+
+    def _equations(self):
+        from . import channel_equations as equations
+
+        return equations.indicator()
