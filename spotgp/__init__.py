@@ -8,11 +8,12 @@ from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.channel_data import ChannelData
-from .gp.channel_process import ChannelProcess, WhiteNoise
+from .gp.channel_process import ChannelProcess
 from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean, SumMean
+from .gp.noise import WhiteNoise
 from .gp.orbit import Keplerian, minimum_mass
 from .gp.prediction import Prediction
 from .gp.process import Process

@@ -18,31 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import Model
 from pytreefit.extend import as_mapping, check_choice, check_kind
 
-from ..component import AbstractComponent
 from ..kernel.channels import ChannelTables, check_star, hardness
 from ..kernel.covariance import kernel_error
 from ..kernel.place import Place
 from ..star.abstract import AbstractStar
 from ..star.channels import AbstractChannel
-
-
-class WhiteNoise(AbstractComponent):
-    """White noise of one instrument beyond its stated errors.
-
-    Parameters
-    ----------
-    jitter
-        Its standard deviation, added in quadrature, in the unit of the channel.
-    """
-
-    jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise", default=0.0)
-
-    def default_priors(self, data):
-        """Half-Cauchy with the median error as its scale."""
-        return {"jitter": data.jitter}
+from .noise import WhiteNoise, white_variances
 
 
 class ChannelProcess(Model):
@@ -94,8 +78,7 @@ class ChannelProcess(Model):
 
     def white_variance(self, instrument) -> Float[Array, "n"]:
         """Variance of the white noise beyond the stated errors, by the number of instruments."""
-        jitter = jnp.stack([self.noise[name].jitter for name in sorted(self.noise)])
-        return jitter[instrument] ** 2
+        return white_variances(self.noise, instrument)
 
     def support(self) -> Float[Array, ""]:
         """Days beyond which two spots' light is not correlated."""

@@ -21,8 +21,9 @@ from ..solvers.points import rounded_up
 from ..star.channels import AbstractChannel
 from .abstract import AbstractGP
 from .channel_data import ChannelData
-from .channel_process import ChannelProcess, WhiteNoise
+from .channel_process import ChannelProcess
 from .data import warn_of_float32
+from .noise import WhiteNoise
 from .prediction import Prediction, draw, first_of
 from .priors import choose_priors, declared_priors, priors_by_path
 

@@ -29,6 +29,7 @@ def explain(solver: AbstractSolver, process: Process, data: LightCurve) -> str:
     return (
         "The covariance is not positive definite to rounding: sigma_k = "
         f"{math.sqrt(float(process.model.variance)):.3g} is too far above flux_err = "
-        f"{float(jnp.min(data.flux_err)):.3g} and jitter = {float(process.jitter):.3g}. "
+        f"{float(jnp.min(data.flux_err)):.3g} and jitter = "
+        f"{math.sqrt(float(jnp.max(process.white_variance(data.instrument)))):.3g}. "
         "Use double precision, or give a larger jitter."
     )

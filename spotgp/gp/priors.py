@@ -20,6 +20,7 @@ def default_priors(process, data, fixed_mean: bool) -> dict:
     scales = DataScales.of(data.time, data.flux, data.flux_err)
     parts = {"model": process.model}
     parts |= {f"terms.{name}": term for name, term in process.terms.items()}
+    parts |= {f"noise.{name}": noise for name, noise in process.noise.items()}
     if not fixed_mean:
         parts["mean"] = process.mean
     priors = {"jitter": scales.jitter}

@@ -18,6 +18,7 @@ from .abstract import AbstractGP
 from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .mean import ConstantMean
+from .noise import WhiteNoise
 from .prediction import Prediction, draw, predict, prior_moments
 from .priors import choose_priors, default_priors, priors_by_path
 from .process import Process, checked_terms
@@ -46,7 +47,8 @@ class GPSolver(AbstractGP):
         of time such as `ConstantMean` or `LinearMean` has parameters to fit.
     jitter
         Standard deviation of white noise beyond the errors: free from this value on if positive,
-        absent if 0.
+        absent if 0. A list of these, one for each segment of ``offsets``, gives each its own, with
+        the paths ``"noise.0.jitter"`` and so on; not with the solver ``"bins"``.
     offsets
         Label of each point's segment, shape (n,), integers 0, 1, 2 ...: each segment gets an offset
         of its own, integrated out with a flat prior, in the likelihood and in predictions alike.
@@ -106,7 +108,7 @@ class GPSolver(AbstractGP):
         model,
         *,
         mean: Any = None,
-        jitter: float = 0.0,
+        jitter: Any = 0.0,
         offsets=None,
         trend: int = 0,
         terms: Mapping[str, Any] | None = None,
@@ -119,7 +121,9 @@ class GPSolver(AbstractGP):
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
         options = {"constant": mean is None, "trend": trend, "exposure": exposure_time}
+        options["several_noises"] = isinstance(jitter, list | tuple) or np.ndim(jitter) > 0
         data = LightCurve.of(t, flux, flux_err, offsets, **options)
+        jitter, noise = _noises(jitter, data)
         orders, amplitude = None, None
         if isinstance(model, AnalyticKernel):
             orders, amplitude = model.orders, getattr(model, "amplitude", None)
@@ -136,6 +140,7 @@ class GPSolver(AbstractGP):
             amplitude=amplitude,
             jitter=jitter,
             orders=orders,
+            noise=noise,
         )
         given = as_mapping("priors", priors)
         wide = default_priors(process, data, fixed_mean=not callable(mean))
@@ -205,6 +210,23 @@ class GPSolver(AbstractGP):
 
     def _explain(self, process):
         return explain(self.solver, process, self.data)
+
+
+def _noises(jitter: Any, data: LightCurve) -> tuple[Any, dict[str, WhiteNoise]]:
+    """The white noise of all points, and that of each segment by its number."""
+    if not data.several_noises:
+        return jitter, {}
+    values = as_data("jitter", jitter, "", ndim=1)
+    if data.segment is None:
+        raise ValueError(
+            f"jitter = {jitter!r} has a value for each segment, but there are no segments: label "
+            "the points by offsets=, as GPSolver.from_data does, or give one number."
+        )
+    number = int(np.max(data.segment)) + 1
+    if values.size != number:
+        raise ValueError(f"jitter has {values.size} values for {number} segments.")
+    digits = len(str(number - 1))  # so that their order is that of their names
+    return 0.0, {f"{k:0{digits}d}": WhiteNoise(value) for k, value in enumerate(values)}
 
 
 def _as_mean(mean: Any) -> Any:

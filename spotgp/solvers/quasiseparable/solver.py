@@ -197,7 +197,7 @@ def harmonics_for(data, process, tolerance: float) -> tuple[int, ...] | None:
     """The harmonics that were asked for, or that a tolerance asks for; None if too many."""
     if process.orders is not None:
         return tuple(sorted(process.orders))
-    weight = 1.0 / (data.flux_err**2 + process.jitter**2)
+    weight = 1.0 / (data.flux_err**2 + process.white_variance(data.instrument))
     return harmonics_needed(process.model, data.time, weight, tolerance)
 
 
@@ -217,5 +217,6 @@ def _with_times(points: Points, times):
         real=merged(points.real, 0.0),
         columns=merged(points.columns, 0.0),
         epoch=points.epoch,
+        instrument=None if points.instrument is None else merged(points.instrument, 0),
     )
     return everywhere, jnp.argsort(order)[number:]
