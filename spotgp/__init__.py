@@ -18,6 +18,7 @@ from .gp.orbit import Keplerian, minimum_mass
 from .gp.prediction import Prediction
 from .gp.process import Process
 from .gp.solver import GPSolver
+from .gp.transit import Transit
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
 from .kernel.channels import ChannelKernel
@@ -178,6 +179,7 @@ __all__ = [
     "SumMean",
     "TemperatureBand",
     "TimeSeriesData",
+    "Transit",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
     "TripleTrapezoidAsymmetricEnvelope",

@@ -397,6 +397,10 @@ CASES = {
         spotgp.SpectrumTable, temperature=[4000.0, 5000.0], wavelength=[400.0, 500.0],
         flux=np.ones((2, 2)),
     ),
+    "Transit": every(
+        spotgp.Transit, "exposure_time", period=4.0, conjunction=0.0, radius_ratio=0.1, impact=0.2,
+        scaled_axis=9.0, u1=0.4, u2=0.2, level=1.0,
+    ),
     "Keplerian": every(
         spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,
         omega=0.0,

@@ -60,6 +60,11 @@ class ChannelProcess(Model):
             check_choice("means: channel", name, tuple(self.channels))
             if not callable(mean) or isinstance(mean, type):
                 raise TypeError(f"means[{name!r}] = {mean!r} is no function of times.")
+            if getattr(mean, "multiplies", False):
+                raise ValueError(
+                    f"means[{name!r}] is a {type(mean).__name__}, which multiplies the star's "
+                    "light: use it in a GPSolver, or leave the transits out of the light curve."
+                )
         for name, noise in as_mapping("noise", self.noise).items():
             check_kind(f"noise[{name!r}]", noise, WhiteNoise)
 

@@ -83,6 +83,11 @@ class Process(Model):
             return jnp.zeros_like(time)
         return jnp.broadcast_to(jnp.asarray(self.mean(time), time.dtype), time.shape)
 
+    @property
+    def multiplier(self) -> Callable | None:
+        """What multiplies all processes of the star: a mean such as `Transit`, or None."""
+        return self.mean if getattr(self.mean, "multiplies", False) else None
+
     def white_variance(self, instrument=None) -> Float[Array, ""]:
         """Variance of the white noise beyond the stated errors: one, or by label of segments."""
         common = self.jitter**2

@@ -24,9 +24,9 @@ _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _E
 
 
 class ScaledTable(eqx.Module):
-    """A stationary covariance whose amplitude changes with time, plus a stationary rest."""
+    """A covariance, such as a table, whose amplitude changes with time, plus a stationary rest."""
 
-    table: KernelTable
+    table: "KernelTable | ScaledTable"
     rest: KernelTable | None
     amplitude: Any
     epoch: Float[Array, ""]
@@ -151,6 +151,12 @@ class Tables(AbstractTables):
         It is a `KernelTable` or a `ScaledTable`: its ``block(t1, t2)`` is the covariance matrix of
         two sets of times. With ``parts`` only these are included, ``"spots"`` and the terms' names.
         """
+        found = self._of_star(process, reach, parts)
+        if process.multiplier is None:
+            return found
+        return ScaledTable(found, None, process.multiplier, self.epoch)
+
+    def _of_star(self, process, reach, parts):
         terms = {k: v for k, v in process.terms.items() if parts is None or k in parts}
         reach, support, inner = self._reaches(process, reach)
         if parts is not None and "spots" not in parts:

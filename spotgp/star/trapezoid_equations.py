@@ -1,5 +1,7 @@
 """Equations of the trapezoids in SymPy, imported only when they are asked for."""
 
+from typing import Any
+
 import sympy as sp
 
 from ..kernel.symbolic import symbols
@@ -57,7 +59,7 @@ def _autocorrelation(corners):
 def _pieces(corners, l, tau):
     """R_Gamma(tau) of a symmetric trapezoid in pieces, for either order of plateau and ramps."""
     ends, s, u = _ends(corners), sp.Symbol("s"), sp.Symbol("u")
-    total = sp.S.Zero
+    total: Any = sp.S.Zero
     reached = {}  # by the distance up to which the sum of these holds
     for distance in (l + 2 * tau, l + tau, l, tau):
         total = total + ends[distance].subs(_BEFORE, distance - s)

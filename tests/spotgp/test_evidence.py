@@ -40,6 +40,7 @@ def test_the_evidence_of_a_process_is_the_mean_over_its_prior():
     expected = np.max(found) + np.log(np.mean(np.exp(found - np.max(found))))
     draws = sample(posterior, jax.random.key(0), method="mixture", draws=100, progress=False)
     evidence = draws.importance
+    assert evidence is not None
     assert abs(evidence.log_evidence - expected) < 0.03 + 4.0 * evidence.log_evidence_error < 0.3
 
 

@@ -80,7 +80,7 @@ class Bins(AbstractSolver):
 
     @classmethod
     def cost(cls, data, process, priors, tolerance):
-        fits = data.time.size > _EXACT_UP_TO and not process.noise
+        fits = data.time.size > _EXACT_UP_TO and not process.noise and process.multiplier is None
         return _LEAST_COST if fits else math.inf
 
     def _kernel(self, process):
@@ -168,6 +168,11 @@ def _largest_noise(process, priors, reach: float) -> float:
         raise ValueError(
             "solver = 'bins' takes one jitter for all segments, as a bin holds points of several: "
             "give one number, or use 'dense', 'banded' or 'quasiseparable'."
+        )
+    if process.multiplier is not None:
+        raise ValueError(
+            "solver = 'bins' takes no mean that multiplies the star's light, such as a Transit: "
+            "use 'dense' or 'banded'."
         )
     if process.terms or process.amplitude is not None:
         raise ValueError(

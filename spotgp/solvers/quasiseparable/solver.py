@@ -185,6 +185,8 @@ def obstacle(process, priors, exposure=None) -> str | None:
         return f"kappa = {float(model.visibility.kappa):g}, but it takes stars without shear"
     if type(model.visibility).omega0 is not AbstractVisibility.omega0:
         return f"{type(model.visibility).__name__} has a law of rotation of its own"
+    if process.multiplier is not None:
+        return "it takes no mean that multiplies the star's light, such as a Transit"
     if process.amplitude is not None:
         return "it takes a constant amplitude, no NonstationaryAnalyticKernel"
     for name, term in process.terms.items():
