@@ -6,6 +6,14 @@ Models are immutable Equinox modules; a parameter is a field declared with :func
 from ._jit import jit
 from .batch import grid, map_models, vary
 from .cache import cache_programs
+from .ensemble import (
+    AbstractLaw,
+    AbstractSingleLaw,
+    Ensemble,
+    IndependentLaws,
+    LogNormalLaw,
+    NormalLaw,
+)
 from .joint import Joint
 from .model import Model
 from .optimize import Fit, Laplace, Status, fit, laplace
@@ -20,13 +28,19 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Citations",
+    "AbstractLaw",
+    "AbstractSingleLaw",
     "Corrected",
+    "Ensemble",
     "Fit",
     "Importance",
+    "IndependentLaws",
     "Joint",
     "Laplace",
     "Limit",
+    "LogNormalLaw",
     "Model",
+    "NormalLaw",
     "ParamInfo",
     "Posterior",
     "Samples",

@@ -9,15 +9,17 @@ from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
 from .gp.channel_data import ChannelData
-from .gp.channel_process import ChannelProcess, WhiteNoise
+from .gp.channel_process import ChannelProcess
 from .gp.channel_solver import ChannelSolver
 from .gp.data import LightCurve
 from .gp.leave_one_out import LeaveOneOut
 from .gp.mean import AbstractMean, ConstantMean, LinearMean, SumMean
+from .gp.noise import WhiteNoise
 from .gp.orbit import Keplerian, minimum_mass
 from .gp.prediction import Prediction
 from .gp.process import Process
 from .gp.solver import GPSolver
+from .gp.transit import Transit
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel, NonstationaryAnalyticKernel
 from .kernel.channels import ChannelKernel
@@ -40,6 +42,7 @@ from .plot_spots import animate, plot_butterfly, plot_spot_map
 from .simulation.channels import channel_curves, simulate_channels
 from .simulation.simulate import LightcurveModel, light_curve, simulate
 from .simulation.spots import Spots, draw_spots
+from .star.abstract import AbstractStar
 from .star.channels import (
     AbstractChannel,
     AbstractLimbDarkening,
@@ -61,7 +64,7 @@ from .star.exponential import (
 )
 from .star.finite_spots import FiniteLimbDarkenedVisibilityFunction, FiniteSpotVisibilityFunction
 from .star.geometry import projected_cap_area
-from .star.inclination import IsotropicInclination, SinInclination
+from .star.inclination import InclinationLaw, IsotropicInclination, SinInclination
 from .star.latitude import (
     AbstractLatitudeDistribution,
     CallableLatitude,
@@ -77,6 +80,7 @@ from .star.limb_darkening import (
 )
 from .star.model import SpotEvolutionModel
 from .star.population import PopulationEnvelope
+from .star.several import Population, SpottedStar
 from .star.smooth_envelopes import (
     LogisticPlateauEnvelope,
     ModulatedGammaEnvelope,
@@ -107,6 +111,7 @@ __all__ = [
     "AbstractPlateauEnvelope",
     "AbstractProfileVisibility",
     "AbstractRotationSpeed",
+    "AbstractStar",
     "AbstractTerm",
     "AbstractVisibility",
     "ActivityIndicator",
@@ -135,6 +140,7 @@ __all__ = [
     "FourParameterVisibilityFunction",
     "GPSolver",
     "GaussianBand",
+    "InclinationLaw",
     "IsotropicInclination",
     "Keplerian",
     "LatitudeBand",
@@ -152,6 +158,7 @@ __all__ = [
     "Passband",
     "Periodogram",
     "PhotometricActivity",
+    "Population",
     "PopulationEnvelope",
     "Prediction",
     "Process",
@@ -167,11 +174,13 @@ __all__ = [
     "SpectrumTable",
     "SpotEvolutionModel",
     "Spots",
+    "SpottedStar",
     "StarFit",
     "StellarRadius",
     "SumMean",
     "TemperatureBand",
     "TimeSeriesData",
+    "Transit",
     "TrapezoidAsymmetricEnvelope",
     "TrapezoidSymmetricEnvelope",
     "TripleTrapezoidAsymmetricEnvelope",

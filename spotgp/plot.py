@@ -108,7 +108,7 @@ def plot_kernel(
     figure
         Where to draw; by default a new figure.
     """
-    reach = float(kernel.model.envelope.kernel_support()) if max_lag is None else float(max_lag)
+    reach = float(kernel.model.kernel_support()) if max_lag is None else float(max_lag)
     lag = np.linspace(0.0, reach, 800)
     value = np.asarray(kernel.kernel(lag))
     figure = new_figure(figure, (8.0, 4.0))

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,10 @@ from .gp.abstract import density
 from .gp.priors import inside, short_names
 from .gp.solver import GPSolver
 from .periods import RotationPeriod, autocorrelation, rotation_period
-from .star.model import SpotEvolutionModel
+from .star.abstract import AbstractStar
 
-_AMPLITUDE, _ENVELOPE = "model.amplitude.", "model.envelope."
+_AMPLITUDE, _ENVELOPE = ".amplitude.", ".envelope."
+_Star = TypeVar("_Star", bound=AbstractStar)
 _APART = 0.02  # periods closer than this, in their logarithm, are one
 _UNLIKELY = 0.02  # probability below which a candidate is no start
 _MOST_PERIODS = 6
@@ -139,7 +140,7 @@ def suggest_starts(
             values = _inside(gp, initial | _values(initial, "model.", model))
             if values not in starts:
                 starts.append(values)
-    if any(name.startswith(_AMPLITUDE) for name in initial):
+    if any(_AMPLITUDE in name for name in initial):
         ratios = np.var(flux) / _in_chunks(_variance, gp, starts)
         pairs = zip(starts, np.sqrt(ratios), strict=True)
         starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
@@ -188,10 +189,9 @@ def _values(names, prefix: str, component) -> dict[str, float]:
 
 def _rescaled(gp: GPSolver, values, factor: float) -> dict[str, float]:
     """Values with the kernel's amplitude multiplied by a factor."""
-    own = {p.removeprefix(_AMPLITUDE): v for p, v in values.items() if p.startswith(_AMPLITUDE)}
-    amplitude = gp.process.model.amplitude.set(own)
-    scaled = amplitude.start(float(factor * amplitude.sigma_k))
-    return _values(values, _AMPLITUDE, scaled)
+    own = {path.removeprefix("model."): v for path, v in values.items() if _AMPLITUDE in path}
+    scaled = _values(values, "model.", gp.process.model.set(own).scaled(factor))
+    return {path: value for path, value in scaled.items() if _AMPLITUDE in path}
 
 
 def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
@@ -221,7 +221,7 @@ def _variance(values, posterior):
     return posterior.model_at(values).spot_kernel().kernel(jnp.zeros(()))
 
 
-def first_guess(data, model: SpotEvolutionModel, period: float | None = None) -> SpotEvolutionModel:
+def first_guess(data, model: _Star, period: float | None = None) -> _Star:
     """A model with period, life times and amplitude estimated from the light curve.
 
     The period is the most probable one of `rotation_period`; spots live as long as the
@@ -233,7 +233,8 @@ def first_guess(data, model: SpotEvolutionModel, period: float | None = None) ->
         A `TimeSeriesData`.
     model
         What to start from: the period of its visibility, the times of its envelope and its
-        amplitude are set (`SpotEvolutionModel.start`).
+        amplitude are set (`SpotEvolutionModel.start`). Several populations keep the ratios of their
+        life times and amplitudes.
     period
         Days, in place of that of `rotation_period`.
 
@@ -242,7 +243,7 @@ def first_guess(data, model: SpotEvolutionModel, period: float | None = None) ->
     TypeError
         For other data or another model.
     """
-    check_kind("model", model, SpotEvolutionModel)
+    check_kind("model", model, AbstractStar)
     if not hasattr(data, "rotation_period"):
         raise TypeError(f"data is a {type(data).__name__} but must be a TimeSeriesData.")
     acf = data.autocorrelation()
@@ -363,7 +364,7 @@ def _spread(starts, number: int):
         return round(math.log(values.get("model.visibility.peq", 1.0)), 2)
 
     def lives(values):
-        return tuple(value for path, value in values.items() if path.startswith(_ENVELOPE))
+        return tuple(value for path, value in values.items() if _ENVELOPE in path)
 
     groups = [(period(values), lives(values)) for values in starts]
     most = [math.ceil(number / min(3, len(set(kind)))) for kind in zip(*groups, strict=True)]

@@ -323,6 +323,14 @@ CASES = {
     "ProjectedSpeed": every(spotgp.ProjectedSpeed, vsini=2000.0),
     "StellarRadius": every(spotgp.StellarRadius, radius=1.0),
     "WhiteNoise": every(spotgp.WhiteNoise, jitter=1.0),
+    "Population": (
+        spotgp.Population, {"envelope": model().envelope, "sigma_k": 0.01},
+        ("envelope", "sigma_k", "latitude", "limb", "magnetic"),
+    ),
+    "SpottedStar": every(
+        spotgp.SpottedStar, visibility=model().visibility,
+        populations={"spots": spotgp.Population(model().envelope, 0.01)},
+    ),
     "ChannelKernel": every(
         spotgp.ChannelKernel, model=model(), channels={"flux": spotgp.FluxBand()}
     ),
@@ -388,6 +396,10 @@ CASES = {
     "SpectrumTable": every(
         spotgp.SpectrumTable, temperature=[4000.0, 5000.0], wavelength=[400.0, 500.0],
         flux=np.ones((2, 2)),
+    ),
+    "Transit": every(
+        spotgp.Transit, "exposure_time", period=4.0, conjunction=0.0, radius_ratio=0.1, impact=0.2,
+        scaled_axis=9.0, u1=0.4, u2=0.2, level=1.0,
     ),
     "Keplerian": every(
         spotgp.Keplerian, period=4.0, semi_amplitude=5.0, conjunction=0.0, eccentricity=0.1,

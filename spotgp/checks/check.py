@@ -1,6 +1,7 @@
 """Is the model right? What it predicts for light curves like the data, beside the data."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -10,11 +11,19 @@ import numpy as np
 from pytreefit import Table, jit
 from pytreefit.extend import as_whole_number, check_kind
 
-from ..gp.explain import explain
-from ..gp.solver import GPSolver
+from ..gp.abstract import AbstractGP
 from ..star.latitude import LatitudeBand
 from . import statistics
-from .gaussian import Moments, Projection, derivatives, drawn, moments_of, series_of, with_latitude
+from .gaussian import (
+    Moments,
+    Projection,
+    Series,
+    derivatives,
+    drawn,
+    moments_of,
+    series_of,
+    with_latitude,
+)
 from .score import Directions
 from .statistics import Curves, Slots
 from .values import Draws, draws_of
@@ -106,7 +115,7 @@ class Check:
 
 
 def check(
-    gp: GPSolver, fit: Any = None, *, draws: int = 1000, points: int = 1000, key=None
+    gp: AbstractGP, fit: Any = None, *, draws: int = 1000, points: int = 1000, key=None
 ) -> Check:
     r"""Compare the data with light curves drawn from the fitted model, in what the model may miss.
 
@@ -118,7 +127,9 @@ def check(
     Parameters
     ----------
     gp
-        The process.
+        The process of a light curve, or of several channels (`ChannelSolver`): then each channel
+        has its own statistics, and each two channels the strength of their covariance, a score
+        test as well.
     fit
         What a fit of it returned: a `pytreefit.Fit`, ``Samples``, ``Corrected`` or ``Laplace``, a
         `Search`, a `StarFit`, or parameters as in `GPSolver.values`; None is where ``gp`` is. Of a
@@ -147,7 +158,7 @@ def check(
     -----
     Posterior predictive checks: Gelman, Meng & Stern (1996, Statistica Sinica 6, 733).
     """
-    check_kind("gp", gp, GPSolver)
+    check_kind("gp", gp, AbstractGP)
     draws, points = as_whole_number("draws", draws, 40), as_whole_number("points", points, 10)
     keys = jax.random.split(jax.random.key(0) if key is None else key)
     values = draws_of(gp, fit, _SETS, keys[0])
@@ -155,10 +166,10 @@ def check(
         return _compared(gp, values, draws, points, keys[1])
     except np.linalg.LinAlgError:
         process = gp.process_at({name: jnp.asarray(x) for name, x in values.best.items()})
-        raise ValueError(explain(gp.solver, process, gp.data)) from None
+        raise ValueError(gp._explain(process)) from None
 
 
-def _compared(gp: GPSolver, values: Draws, draws: int, points: int, key) -> Check:
+def _compared(gp: AbstractGP, values: Draws, draws: int, points: int, key) -> Check:
     best = {name: jnp.asarray(x) for name, x in values.best.items()}
     period = float(_period(gp.posterior, best))
     series = series_of(gp, points, period)
@@ -169,13 +180,18 @@ def _compared(gp: GPSolver, values: Draws, draws: int, points: int, key) -> Chec
         """The data, and draws from the same random numbers at these parameters."""
         return np.concatenate([series.flux[None], drawn(gp, series, these, draws, key)])
 
-    rows, curves = _of_light_curves(light_curves(values.values), series, moments, period)
+    parts = _channels_of(gp, series)
+    rows, curves = _of_light_curves(light_curves(values.values), series, moments, period, parts)
     # residuals and gains are about the best parameters, whose spread the fit has taken up
     flux = light_curves({name: x[None] for name, x in values.best.items()})
-    weights = statistics.weights_of(moments)
-    residual = statistics.detrended(flux, moments.mean, series.columns, weights)
-    rows |= statistics.of_residuals(projection, flux, residual)
-    z, bands = _of_bands(gp, series, best, moments, projection, flux)
+    for prefix, index in parts.items():
+        of, seen = series.chosen(index), moments.chosen(index)
+        weights = statistics.weights_of(seen)
+        residual = statistics.detrended(flux[:, index], seen.mean, of.columns, weights)
+        found = statistics.of_residuals(projection, flux, residual, index)
+        rows |= {prefix + name: row for name, row in found.items()}
+    z, bands, ties = _of_directions(gp, series, best, moments, projection, flux)
+    rows |= ties
     highest = np.max(z, axis=1)
     rows[BAND] = 0.5 * np.sign(highest) * highest**2
     standard, _, known = statistics.left_out(projection, series.flux[None])
@@ -195,26 +211,60 @@ def _period(posterior, values):
     return posterior.model_at(values).model.effective_period()
 
 
-def _of_light_curves(flux, series, moments: Moments, period):
-    weights = statistics.weights_of(moments)
-    residual = statistics.detrended(flux, moments.mean, series.columns, weights)
-    slots = Slots.of(series, period)
-    curves = statistics.curves_of(residual, weights, slots)
-    found = statistics.of_curves(curves, period, slots.step)
-    return found | {"skewness": statistics.skewness(residual, weights)}, curves
+def _channels_of(gp, series: Series) -> dict[str, np.ndarray]:
+    """The points of each channel, by what its statistics' names begin with; the largest first."""
+    if series.channel is None:
+        return {"": np.arange(series.time.size)}
+    parts = {f"{n}: ": np.flatnonzero(series.channel == k) for k, n in enumerate(gp.data.channels)}
+    return dict(sorted(parts.items(), key=lambda part: -part[1].size))
 
 
-def _of_bands(gp, series, best, moments: Moments, projection, flux):
-    """Z of each light curve for each of some bands, and their edges in degrees."""
+def _of_light_curves(flux, series: Series, moments: Moments, period: float, parts):
+    """Statistics of each channel's curves, and the curves of the largest channel."""
+    rows, all_curves = {}, []
+    for prefix, index in parts.items():
+        of, seen = series.chosen(index), moments.chosen(index)
+        weights = statistics.weights_of(seen)
+        residual = statistics.detrended(flux[:, index], seen.mean, of.columns, weights)
+        slots = Slots.of(of, period)
+        curves = statistics.curves_of(residual, weights, slots)
+        found = statistics.of_curves(curves, period, slots.step)
+        found["skewness"] = statistics.skewness(residual, weights)
+        rows |= {prefix + n: row for n, row in found.items() if np.all(np.isfinite(row))}
+        all_curves.append(curves)
+    return rows, all_curves[0]
+
+
+def _of_directions(gp, series: Series, best, moments: Moments, projection, flux):
+    """Z of each light curve for each of some bands, their edges in degrees, and of channels.
+
+    The last is by name Z towards a stronger covariance of two channels.
+    """
     bands = [(a, b) for a in _EDGES for b in _EDGES if a < b and b - a < 90.0]
     own = moments.covariance - np.diag(moments.noise)
     others = []
     for edges in bands:
         lower, upper = np.minimum(np.radians(edges), 0.5 * np.pi)
         others.append(with_latitude(gp, series, best, LatitudeBand(lower, upper)) - own)
+    pairs = _pairs(gp, series)
+    others += [np.where(both, own, 0.0) for both in pairs.values()]
     mean, covariance = derivatives(gp, series, best)
     directions = Directions(mean, covariance, np.stack(others))
-    return directions.standardised(projection, flux), bands
+    z = directions.standardised(projection, flux)
+    ties = {name: z[:, len(bands) + k] for k, name in enumerate(pairs)}
+    return z[:, : len(bands)], bands, ties
+
+
+def _pairs(gp, series: Series) -> dict[str, np.ndarray]:
+    """Which entries of the covariance are of two channels, by what is said of them."""
+    if series.channel is None:
+        return {}
+    names, own = gp.data.channels, series.channel
+    found = {}
+    for a, b in itertools.combinations(range(len(names)), 2):
+        one = (own[:, None] == a) & (own[None, :] == b)
+        found[f"strength of the covariance of {names[a]} and {names[b]}"] = one | one.T
+    return found
 
 
 def _judged(rows: dict[str, np.ndarray], **more) -> Check:

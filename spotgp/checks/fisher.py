@@ -10,8 +10,7 @@ import numpy as np
 from pytreefit import Table
 from pytreefit.extend import check_kind, lookup_parameter
 
-from ..gp.explain import explain
-from ..gp.solver import GPSolver
+from ..gp.abstract import AbstractGP
 from .gaussian import Projection, derivatives, moments_of, series_of
 from .score import information
 
@@ -77,7 +76,7 @@ class FisherInformation:
         return self.table()._repr_html_()
 
 
-def fisher_information(gp: GPSolver, theta: Any = None) -> FisherInformation:
+def fisher_information(gp: AbstractGP, theta: Any = None) -> FisherInformation:
     r"""The expected information of a light curve's times and errors, whatever its fluxes.
 
     .. math::
@@ -91,7 +90,7 @@ def fisher_information(gp: GPSolver, theta: Any = None) -> FisherInformation:
     Parameters
     ----------
     gp
-        The process.
+        The process, of a light curve or of several channels.
     theta
         Parameters, see `GPSolver.values`.
 
@@ -110,7 +109,7 @@ def fisher_information(gp: GPSolver, theta: Any = None) -> FisherInformation:
     Kay (1993), Fundamentals of Statistical Signal Processing, equation 3.31. Derivatives are
     differences of fourth order.
     """
-    check_kind("gp", gp, GPSolver)
+    check_kind("gp", gp, AbstractGP)
     number = gp.data.time.size
     if number > _MOST:
         raise ValueError(
@@ -122,7 +121,7 @@ def fisher_information(gp: GPSolver, theta: Any = None) -> FisherInformation:
     try:
         projection = Projection.of(moments_of(gp, series, values), series.columns)
     except np.linalg.LinAlgError:
-        raise ValueError(explain(gp.solver, gp.process_at(theta), gp.data)) from None
+        raise ValueError(gp._explain(gp.process_at(theta))) from None
     found = information(projection, *derivatives(gp, series, values))
     u = posterior.unconstrain(values)
 

@@ -14,44 +14,77 @@ from scipy import linalg
 
 from pytreefit import jit
 
-from ..gp.solver import GPSolver
+from ..gp.abstract import AbstractGP
+from ..kernel.place import Place, since_zero
 
 _STEP = 0.01  # of differences, in unconstrained coordinates
 _PER_PERIOD = 10.0  # points of a light curve that is too long, at least
 
 
 class Series(NamedTuple):
-    """Points of a light curve: days since the epoch, flux, errors, free columns."""
+    """Points of a light curve: days since the epoch, flux, errors, free columns.
+
+    Of several channels also the numbers of the channel and of the instrument of each.
+    """
 
     time: np.ndarray
     flux: np.ndarray
     error: np.ndarray
     columns: np.ndarray
+    channel: np.ndarray | None = None
+    instrument: np.ndarray | None = None
 
     @property
     def span(self) -> float:
         """Days from the first to the last point."""
         return float(self.time[-1] - self.time[0])
 
+    def chosen(self, index) -> "Series":
+        """Some of the points, and the columns that they have."""
+        columns = self.columns[index]
+        some = (None if a is None else a[index] for a in (self.channel, self.instrument))
+        used = np.any(columns != 0.0, axis=0)
+        return Series(
+            self.time[index], self.flux[index], self.error[index], columns[:, used], *some
+        )
 
-def series_of(gp: GPSolver, most: int, period: float) -> Series:
+    def place(self, dtype):
+        """What the covariance is a function of."""
+        time = jnp.asarray(self.time, dtype)
+        if self.channel is None:
+            return time
+        return Place(time, jnp.asarray(self.channel, jnp.int32))
+
+
+def series_of(gp: AbstractGP, most: int, period: float) -> Series:
     """The data of a process; of more than ``most`` points as many.
 
     These are evenly chosen, as long as there are ten in a period; of longer light curves they are
-    those of a stretch in the middle.
+    those of a stretch in the middle. Of several channels the larger ones give way to the smaller.
     """
-    number = gp.data.time.size
-    index = np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
-    time, flux, error = (
-        np.asarray(x, float) for x in (gp.data.time, gp.data.flux, gp.data.flux_err)
-    )
-    coarsest = max(int(period / _PER_PERIOD / np.median(np.diff(time))), 1) if number > most else 1
+    data = gp.data
+    time, flux, error = (np.asarray(x, float) for x in data.measured())
+    labels = (None if a is None else np.asarray(a) for a in (data.channel, data.instrument))
+    whole = Series(time, flux, error, data.columns(), *labels)
+    if whole.channel is None:
+        return whole.chosen(_some(time, most, period))
+    own = [np.flatnonzero(whole.channel == k) for k in range(len(data.channels))]
+    index, left = [], most
+    for number, one in enumerate(sorted(own, key=len)):
+        index.append(one[_some(time[one], max(left // (len(own) - number), 2), period)])
+        left -= len(index[-1])
+    return whole.chosen(np.sort(np.concatenate(index)))
+
+
+def _some(time: np.ndarray, most: int, period: float) -> np.ndarray:
+    number = time.size
+    coarsest = 1
+    if number > most:
+        coarsest = max(int(period / _PER_PERIOD / np.median(np.diff(time))), 1)
     if number > most * coarsest:
         first = (number - most * coarsest) // 2
-        index = first + coarsest * np.arange(most)
-    columns = gp.data.columns()[index]
-    used = np.any(columns != 0.0, axis=0)
-    return Series(time[index], flux[index], error[index], columns[:, used])
+        return first + coarsest * np.arange(most)
+    return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
 
 
 class Moments(NamedTuple):
@@ -61,21 +94,31 @@ class Moments(NamedTuple):
     covariance: np.ndarray
     noise: np.ndarray
 
+    def chosen(self, index) -> "Moments":
+        """Those of some of the points."""
+        return Moments(self.mean[index], self.covariance[np.ix_(index, index)], self.noise[index])
 
-def moments_of(gp: GPSolver, series: Series, values) -> Moments:
+
+def moments_of(gp: AbstractGP, series: Series, values) -> Moments:
     """Of the data's points at some values of the free parameters."""
-    time = jnp.asarray(series.time, gp.data.time.dtype)
-    mean, covariance, jitter = map(np.asarray, _moments(gp.posterior, gp.solver, time, values))
-    noise = series.error**2 + float(jitter) ** 2
+    place = series.place(gp.data.time.dtype)
+    found = _moments(gp.posterior, gp.solver, place, series.instrument, values)
+    mean, covariance, white = map(np.asarray, found)
+    noise = series.error**2 + white
     return Moments(np.asarray(mean, float), np.asarray(covariance, float) + np.diag(noise), noise)
 
 
 @jit
-def _moments(posterior, solver, time, values):
+def _moments(posterior, solver, place, instrument, values):
     process = posterior.model_at(values)
-    covariance = solver.tables.covariance(process, time[-1] - time[0])
-    mean = process.mean_at(time + solver.tables.epoch)
-    return mean, covariance.block(time, time), process.jitter
+    covariance = solver.tables.covariance(process, _span(place))
+    mean = process.mean_at(since_zero(place, solver.tables.epoch))
+    return mean, covariance.block(place, place), process.white_variance(instrument)
+
+
+def _span(place):
+    time = place.time if isinstance(place, Place) else place
+    return time[-1] - time[0]
 
 
 def at(values: dict[str, np.ndarray], k: int, like) -> dict:
@@ -107,7 +150,7 @@ class Projection(NamedTuple):
         return (flux - self.mean) @ self.matrix
 
 
-def drawn(gp: GPSolver, series: Series, values, number: int, key) -> np.ndarray:
+def drawn(gp: AbstractGP, series: Series, values, number: int, key) -> np.ndarray:
     """Light curves drawn from the process with its noise, in turn at each of the values.
 
     The shape is (number, n). Free columns have amplitude 0: every statistic is to be blind to them.
@@ -122,7 +165,7 @@ def drawn(gp: GPSolver, series: Series, values, number: int, key) -> np.ndarray:
     return found
 
 
-def derivatives(gp: GPSolver, series: Series, values) -> tuple[np.ndarray, np.ndarray]:
+def derivatives(gp: AbstractGP, series: Series, values) -> tuple[np.ndarray, np.ndarray]:
     """Of the mean and of the covariance with respect to the unconstrained coordinates.
 
     Shapes (dim, n) and (dim, n, n), by central differences of fourth order.
@@ -141,14 +184,14 @@ def derivatives(gp: GPSolver, series: Series, values) -> tuple[np.ndarray, np.nd
     return np.stack(mean), np.stack(covariance)
 
 
-def with_latitude(gp: GPSolver, series: Series, values, latitude) -> np.ndarray:
+def with_latitude(gp: AbstractGP, series: Series, values, latitude) -> np.ndarray:
     """The covariance of the spots alone with another distribution of latitudes, shape (n, n)."""
-    time = jnp.asarray(series.time, gp.data.time.dtype)
-    return np.asarray(_with_latitude(gp.posterior, gp.solver, time, values, latitude), float)
+    place = series.place(gp.data.time.dtype)
+    return np.asarray(_with_latitude(gp.posterior, gp.solver, place, values, latitude), float)
 
 
 @jit
-def _with_latitude(posterior, solver, time, values, latitude):
+def _with_latitude(posterior, solver, place, values, latitude):
     process = posterior.model_at(values)
-    process = eqx.tree_at(lambda p: p.model.latitude, process, latitude)
-    return solver.tables.covariance(process, time[-1] - time[0]).block(time, time)
+    process = eqx.tree_at(lambda p: p.model, process, process.model.with_latitude(latitude))
+    return solver.tables.covariance(process, _span(place)).block(place, place)

@@ -124,14 +124,16 @@ def left_out(projection: Projection, flux):
     return weights * spread, -weights * spread**2, known
 
 
-def of_residuals(projection: Projection, flux, residual) -> dict[str, np.ndarray]:
+def of_residuals(projection: Projection, flux, residual, index) -> dict[str, np.ndarray]:
     """Size, tails, whiteness in time and dependence on the flux of leave-one-out residuals.
 
-    ``residual`` are the detrended light curves.
+    ``residual`` are the detrended light curves of the points ``index``, of which they are.
     """
     z, less, known = left_out(projection, flux)
+    inside = np.isin(np.flatnonzero(known), index)
+    z, less = z[:, inside], less[:, inside]
     square = np.mean(z**2, axis=1)
-    predicted = residual[:, known] + less
+    predicted = residual[:, known[index]] + less
     return {
         "residuals, mean square": square,
         "residuals, excess kurtosis": np.mean(z**4, axis=1) / square**2 - 3.0,

@@ -9,7 +9,7 @@ import numpy as np
 from pytreefit import Corrected, Fit, Laplace, Samples, laplace
 from pytreefit.extend import as_data
 
-from ..gp.solver import GPSolver
+from ..gp.abstract import AbstractGP
 from ..starts import Search
 from ..survey.results import StarFit
 
@@ -22,7 +22,7 @@ class Draws(NamedTuple):
     origin: str  # where the draws come from, in words
 
 
-def draws_of(gp: GPSolver, fit: Any, number: int, key) -> Draws:
+def draws_of(gp: AbstractGP, fit: Any, number: int, key) -> Draws:
     """Draws from what `pytreefit.fit`, `sample`, `search` or `fit_many` returned for a process.
 
     Of a fit they are those of its Gaussian approximation, what ran to an edge held there. Where
@@ -52,7 +52,7 @@ def draws_of(gp: GPSolver, fit: Any, number: int, key) -> Draws:
     return Draws(_arrays(fit.values), _arrays(drawn), "the Gaussian approximation")
 
 
-def _known(gp: GPSolver, fit):
+def _known(gp: AbstractGP, fit):
     """Values that `GPSolver.values` takes; an error that names the fit for what is no result."""
     if fit is None or isinstance(fit, Mapping):
         return fit
@@ -72,7 +72,7 @@ def _single(values, origin: str) -> Draws:
     return Draws(best, {name: value[None] for name, value in best.items()}, origin)
 
 
-def _of_samples(gp: GPSolver, fit, number: int, key) -> Draws:
+def _of_samples(gp: AbstractGP, fit, number: int, key) -> Draws:
     """Draws of a sampler, by their weights if they have any."""
     weighted = isinstance(fit, Corrected)
     samples = fit.samples if weighted else fit
@@ -95,7 +95,7 @@ def _of_samples(gp: GPSolver, fit, number: int, key) -> Draws:
     )
 
 
-def _check_names(gp: GPSolver, names) -> None:
+def _check_names(gp: AbstractGP, names) -> None:
     if set(names) != set(gp.posterior.names):
         raise ValueError(
             f"fit has the free parameters {', '.join(names)}, but those of gp are "

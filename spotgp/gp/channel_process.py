@@ -18,31 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import Model
 from pytreefit.extend import as_mapping, check_choice, check_kind
 
-from ..component import AbstractComponent
 from ..kernel.channels import ChannelTables, check_star, hardness
 from ..kernel.covariance import kernel_error
 from ..kernel.place import Place
+from ..star.abstract import AbstractStar
 from ..star.channels import AbstractChannel
-from ..star.model import SpotEvolutionModel
-
-
-class WhiteNoise(AbstractComponent):
-    """White noise of one instrument beyond its stated errors.
-
-    Parameters
-    ----------
-    jitter
-        Its standard deviation, added in quadrature, in the unit of the channel.
-    """
-
-    jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise", default=0.0)
-
-    def default_priors(self, data):
-        """Half-Cauchy with the median error as its scale."""
-        return {"jitter": data.jitter}
+from .noise import WhiteNoise, white_variances
 
 
 class ChannelProcess(Model):
@@ -60,7 +44,7 @@ class ChannelProcess(Model):
         White noise by instrument.
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     channels: dict[str, AbstractChannel]
     means: dict[str, Callable] = eqx.field(default_factory=dict)
     noise: dict[str, WhiteNoise] = eqx.field(default_factory=dict)
@@ -76,6 +60,11 @@ class ChannelProcess(Model):
             check_choice("means: channel", name, tuple(self.channels))
             if not callable(mean) or isinstance(mean, type):
                 raise TypeError(f"means[{name!r}] = {mean!r} is no function of times.")
+            if getattr(mean, "multiplies", False):
+                raise ValueError(
+                    f"means[{name!r}] is a {type(mean).__name__}, which multiplies the star's "
+                    "light: use it in a GPSolver, or leave the transits out of the light curve."
+                )
         for name, noise in as_mapping("noise", self.noise).items():
             check_kind(f"noise[{name!r}]", noise, WhiteNoise)
 
@@ -94,12 +83,11 @@ class ChannelProcess(Model):
 
     def white_variance(self, instrument) -> Float[Array, "n"]:
         """Variance of the white noise beyond the stated errors, by the number of instruments."""
-        jitter = jnp.stack([self.noise[name].jitter for name in sorted(self.noise)])
-        return jitter[instrument] ** 2
+        return white_variances(self.noise, instrument)
 
     def support(self) -> Float[Array, ""]:
         """Days beyond which two spots' light is not correlated."""
-        return jnp.asarray(self.model.envelope.kernel_support(), jnp.result_type(float))
+        return jnp.asarray(self.model.kernel_support(), jnp.result_type(float))
 
     def tables(self, data, reach: float, tolerance: float) -> ChannelTables:
         """Makers of tables for the lags up to ``reach`` days, see `kernel_error`.

@@ -21,8 +21,9 @@ from ..solvers.points import rounded_up
 from ..star.channels import AbstractChannel
 from .abstract import AbstractGP
 from .channel_data import ChannelData
-from .channel_process import ChannelProcess, WhiteNoise
+from .channel_process import ChannelProcess
 from .data import warn_of_float32
+from .noise import WhiteNoise
 from .prediction import Prediction, draw, first_of
 from .priors import choose_priors, declared_priors, priors_by_path
 
@@ -50,8 +51,8 @@ class ChannelSolver(AbstractGP):
         a `TimeSeriesData` is one, too.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
-        The star, a `SpotEvolutionModel` with a polynomial law of limb darkening; its `sigma_k` is
-        that of a band of contrast 1.
+        The star, a `SpotEvolutionModel` or `SpottedStar` with a polynomial law of limb darkening;
+        its `sigma_k` is that of a band of contrast 1.
     channels
         What each is: a `FluxBand`, `RadialVelocity`, `ActivityIndicator` or your own
         `AbstractChannel`, by name.

@@ -36,6 +36,8 @@ class LightCurve(Model):
         Degree of the polynomial in time whose coefficients are free.
     exposure
         Length of the exposures, days, over which the fluxes are averages; None if they are short.
+    several_noises
+        Whether each segment has white noise of its own.
     """
 
     time: Float[Array, "n"]
@@ -46,14 +48,23 @@ class LightCurve(Model):
     constant: bool = eqx.field(static=True)
     trend: int = eqx.field(static=True, converter=functools.partial(as_whole_number, "trend"))
     exposure: Float[Array, ""] | None = None
+    several_noises: bool = eqx.field(static=True, default=False)
 
     # a single channel, see `ChannelData`
     channel: ClassVar[None] = None
-    instrument: ClassVar[None] = None
 
     @classmethod
     def of(
-        cls, t, flux, flux_err, offsets=None, *, constant=True, trend: int = 0, exposure=None
+        cls,
+        t,
+        flux,
+        flux_err,
+        offsets=None,
+        *,
+        constant=True,
+        trend: int = 0,
+        exposure=None,
+        several_noises: bool = False,
     ) -> Self:
         """From arrays as users have them; parameters and errors are those of `GPSolver`."""
         time, flux, error, labels = _checked(t, flux, flux_err, offsets)
@@ -67,12 +78,18 @@ class LightCurve(Model):
             constant=constant,
             trend=trend,
             exposure=None if exposure is None else to_float(checked_exposure(exposure)),
+            several_noises=several_noises,
         )
 
     @property
     def span(self) -> float:
         """Days between the first and the last point."""
         return float(np.ptp(np.asarray(self.time)))
+
+    @property
+    def instrument(self) -> Int[Array, "n"] | None:
+        """The number of the white noise of each point; None where all have one."""
+        return self.segment if self.several_noises else None
 
     def measured(self) -> tuple[Array, Array, Array]:
         """Times, fluxes and errors."""

@@ -2,6 +2,7 @@
 
 import abc
 from functools import reduce
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,6 +17,9 @@ from ..component import AbstractComponent
 
 class AbstractMean(AbstractComponent):
     """The expected flux at times ``t`` in days."""
+
+    # whether it dims the star as a whole, what the spots do included: y = m (1 + f), not m + f
+    multiplies: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, t: Float[Array, "n"]) -> Float[Array, "n"]:

@@ -8,7 +8,8 @@ import numpy as np
 from pytreefit.extend import as_prior, lookup_parameter, prior_limits, walk
 
 from ..component import AbstractComponent, DataScales, priors_by_bounds
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
+from ..star.several import short_of
 
 
 def default_priors(process, data, fixed_mean: bool) -> dict:
@@ -19,6 +20,7 @@ def default_priors(process, data, fixed_mean: bool) -> dict:
     scales = DataScales.of(data.time, data.flux, data.flux_err)
     parts = {"model": process.model}
     parts |= {f"terms.{name}": term for name, term in process.terms.items()}
+    parts |= {f"noise.{name}": noise for name, noise in process.noise.items()}
     if not fixed_mean:
         parts["mean"] = process.mean
     priors = {"jitter": scales.jitter}
@@ -29,15 +31,16 @@ def default_priors(process, data, fixed_mean: bool) -> dict:
 
 def declared_priors(path: str, part, scales: DataScales) -> dict:
     """The default priors of what is at a path: its own, or what the bounds allow."""
-    declares = isinstance(part, AbstractComponent | SpotEvolutionModel)
+    declares = isinstance(part, AbstractComponent | AbstractStar)
     own = part.default_priors(scales) if declares else priors_by_bounds(part)
     return {f"{path}.{name}": prior for name, prior in own.items()}
 
 
 def short_names(paths) -> list[str]:
-    """The last part of each path, where that is unique."""
+    """The last part of each path, where that is unique, with its population where it is not."""
     last = [path.rpartition(".")[2] for path in paths]
-    return [name if last.count(name) == 1 else path for name, path in zip(last, paths, strict=True)]
+    names = zip(last, paths, strict=True)
+    return [name if last.count(name) == 1 else short_of(path) for name, path in names]
 
 
 def choose_priors(process, wide: Mapping, given: Mapping) -> dict:

@@ -27,7 +27,8 @@ from ..kernel.analytic import AnalyticKernel
 from ..kernel.covariance import AbstractTables, Tables, kernel_error
 from ..kernel.exposure import ExposureTables
 from ..kernel.terms import AbstractTerm
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
+from .noise import WhiteNoise, white_variances
 
 
 def _orders(orders) -> tuple[int, ...] | None:
@@ -51,25 +52,30 @@ class Process(Model):
         Standard deviation of white noise that is added to the stated errors in quadrature.
     orders
         Harmonics of the rotation to include; None is all.
+    noise
+        Further white noise of each segment, in the order of their names.
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     mean: Callable | None = None
     terms: dict[str, AbstractTerm] = eqx.field(default_factory=dict)
     amplitude: Callable | None = None
     jitter: Float[Array, ""] = param(bounds="[0, inf)", label="$s$", doc="white noise", default=0.0)
     orders: tuple[int, ...] | None = eqx.field(static=True, default=None, converter=_orders)
+    noise: dict[str, WhiteNoise] = eqx.field(default_factory=dict)
 
     # see `pytreefit.jit`
     compiles_quickly: ClassVar[bool] = True
 
     def __check_init__(self):
-        check_kind("Process.model", self.model, SpotEvolutionModel)
+        check_kind("Process.model", self.model, AbstractStar)
         for name in ("mean", "amplitude"):
             function = getattr(self, name)
             if function is not None and not callable(function):
                 raise TypeError(f"Process.{name} = {function!r} is no function of times.")
         checked_terms(self.terms)
+        for name, noise in as_mapping("Process.noise", self.noise).items():
+            check_kind(f"Process.noise[{name!r}]", noise, WhiteNoise)
 
     def mean_at(self, time) -> Float[Array, "n"]:
         """The mean function at times in days, without the free columns."""
@@ -77,15 +83,20 @@ class Process(Model):
             return jnp.zeros_like(time)
         return jnp.broadcast_to(jnp.asarray(self.mean(time), time.dtype), time.shape)
 
+    @property
+    def multiplier(self) -> Callable | None:
+        """What multiplies all processes of the star: a mean such as `Transit`, or None."""
+        return self.mean if getattr(self.mean, "multiplies", False) else None
+
     def white_variance(self, instrument=None) -> Float[Array, ""]:
-        """Variance of the white noise beyond the stated errors; a light curve has one."""
-        del instrument
-        return self.jitter**2
+        """Variance of the white noise beyond the stated errors: one, or by label of segments."""
+        common = self.jitter**2
+        return common + white_variances(self.noise, instrument) if self.noise else common
 
     def tables(self, data, reach: float, tolerance: float) -> AbstractTables:
         """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
         time, flux, error = (np.asarray(array, float) for array in data.measured())
-        noise = error**2 + float(self.jitter) ** 2
+        noise = error**2 + np.asarray(self.white_variance(data.instrument), float)
         fine = kernel_error(time, noise, float(np.var(flux)), reach, tolerance)
         accuracy = (jnp.asarray(x, data.time.dtype) for x in (fine, tolerance))
         tables = Tables(*accuracy, data.epoch)
@@ -97,7 +108,7 @@ class Process(Model):
 
     def support(self) -> Float[Array, ""]:
         """Days beyond which two spots' light is not correlated."""
-        return jnp.asarray(self.model.envelope.kernel_support(), self.jitter.dtype)
+        return jnp.asarray(self.model.kernel_support(), self.jitter.dtype)
 
     @property
     def parts(self) -> tuple[str, ...]:

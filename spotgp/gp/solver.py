@@ -13,11 +13,12 @@ from pytreefit.extend import as_data, as_mapping, as_number, is_traced
 from ..component import to_float
 from ..kernel.analytic import AnalyticKernel
 from ..solvers import AbstractSolver, prepared
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
 from .abstract import AbstractGP
 from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .mean import ConstantMean
+from .noise import WhiteNoise
 from .prediction import Prediction, draw, predict, prior_moments
 from .priors import choose_priors, default_priors, priors_by_path
 from .process import Process, checked_terms
@@ -39,14 +40,15 @@ class GPSolver(AbstractGP):
         Shape (n,): days, relative flux and its standard deviation. Points that are not finite are
         left out, unsorted ones sorted, each with a warning. ``flux_err`` may be one number.
     model
-        A `SpotEvolutionModel`; an `AnalyticKernel` chooses harmonics too, and with a
-        `NonstationaryAnalyticKernel` the amplitude changes with time.
+        A `SpotEvolutionModel` or `SpottedStar`; an `AnalyticKernel` chooses harmonics too, and with
+        a `NonstationaryAnalyticKernel` the amplitude changes with time.
     mean
         None integrates a constant out, with a flat prior. A number is a fixed constant; a function
         of time such as `ConstantMean` or `LinearMean` has parameters to fit.
     jitter
         Standard deviation of white noise beyond the errors: free from this value on if positive,
-        absent if 0.
+        absent if 0. A list of these, one for each segment of ``offsets``, gives each its own, with
+        the paths ``"noise.0.jitter"`` and so on; not with the solver ``"bins"``.
     offsets
         Label of each point's segment, shape (n,), integers 0, 1, 2 ...: each segment gets an offset
         of its own, integrated out with a flat prior, in the likelihood and in predictions alike.
@@ -117,7 +119,7 @@ class GPSolver(AbstractGP):
         model,
         *,
         mean: Any = None,
-        jitter: float = 0.0,
+        jitter: Any = 0.0,
         offsets=None,
         trend: int = 0,
         terms: Mapping[str, Any] | None = None,
@@ -130,14 +132,17 @@ class GPSolver(AbstractGP):
             raise ValueError(f"tolerance = {tolerance} must be > 0: an error of log-likelihoods.")
         warn_of_float32()
         options = {"constant": mean is None, "trend": trend, "exposure": exposure_time}
+        options["several_noises"] = isinstance(jitter, list | tuple) or np.ndim(jitter) > 0
         data = LightCurve.of(t, flux, flux_err, offsets, **options)
+        jitter, noise = _noises(jitter, data)
         orders, amplitude = None, None
         if isinstance(model, AnalyticKernel):
             orders, amplitude = model.orders, getattr(model, "amplitude", None)
             model = model.model
-        if not isinstance(model, SpotEvolutionModel):
+        if not isinstance(model, AbstractStar):
             raise TypeError(
-                f"model = {model!r} is not a SpotEvolutionModel, nor an AnalyticKernel of one."
+                f"model = {model!r} is not a SpotEvolutionModel or SpottedStar, nor an "
+                "AnalyticKernel of one."
             )
         process = Process(
             model=model,
@@ -146,6 +151,7 @@ class GPSolver(AbstractGP):
             amplitude=amplitude,
             jitter=jitter,
             orders=orders,
+            noise=noise,
         )
         given = as_mapping("priors", priors)
         wide = default_priors(process, data, fixed_mean=not callable(mean))
@@ -215,6 +221,23 @@ class GPSolver(AbstractGP):
 
     def _explain(self, process):
         return explain(self.solver, process, self.data)
+
+
+def _noises(jitter: Any, data: LightCurve) -> tuple[Any, dict[str, WhiteNoise]]:
+    """The white noise of all points, and that of each segment by its number."""
+    if not data.several_noises:
+        return jitter, {}
+    values = as_data("jitter", jitter, "", ndim=1)
+    if data.segment is None:
+        raise ValueError(
+            f"jitter = {jitter!r} has a value for each segment, but there are no segments: label "
+            "the points by offsets=, as GPSolver.from_data does, or give one number."
+        )
+    number = int(np.max(data.segment)) + 1
+    if values.size != number:
+        raise ValueError(f"jitter has {values.size} values for {number} segments.")
+    digits = len(str(number - 1))  # so that their order is that of their names
+    return 0.0, {f"{k:0{digits}d}": WhiteNoise(value) for k, value in enumerate(values)}
 
 
 def _as_mean(mean: Any) -> Any:

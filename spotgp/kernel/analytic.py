@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from pytreefit import jit
 from pytreefit.extend import as_data, as_whole_numbers, is_traced
 
+from ..star.abstract import AbstractStar
 from ..star.acf import WindowedCurve
 from ..star.latitude import latitude_rule
 from ..star.model import SpotEvolutionModel
@@ -33,7 +34,7 @@ ACCURACY = 5e-8  # of a kernel that chooses its nodes, relative to the variance
 _HIGHEST_ORDER = 40
 
 
-def rotation_range(model: SpotEvolutionModel):
+def rotation_range(model: AbstractStar):
     """Slowest and fastest angular velocity of all latitudes, radians per day; constants."""
     edge = 0.5 * math.pi
     omega = model.visibility.omega0(jnp.linspace(-edge, edge, _LATITUDES))
@@ -136,7 +137,7 @@ class AnalyticKernel(tinygp.kernels.Kernel):
     Parameters
     ----------
     model
-        The star.
+        The star, a `SpotEvolutionModel` or a `SpottedStar`, whose populations' kernels add up.
     orders
         Harmonics to include, such as ``(0, 1, 2)``; None is all of them, at the cost of two.
     nodes
@@ -146,7 +147,7 @@ class AnalyticKernel(tinygp.kernels.Kernel):
     Raises
     ------
     TypeError
-        If ``model`` is not a SpotEvolutionModel.
+        If ``model`` is no star.
     ValueError
         For orders that are negative or repeated.
 
@@ -160,7 +161,7 @@ class AnalyticKernel(tinygp.kernels.Kernel):
     0.0
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     orders: tuple[int, ...] | None = eqx.field(static=True)
     nodes: int | None = eqx.field(static=True)
 
@@ -170,10 +171,10 @@ class AnalyticKernel(tinygp.kernels.Kernel):
         self.nodes = None if nodes is None else as_whole_numbers("nodes", nodes, 2)[0]
 
     def __check_init__(self):
-        if not isinstance(self.model, SpotEvolutionModel):
+        if not isinstance(self.model, AbstractStar):
             raise TypeError(
-                f"AnalyticKernel.model = {self.model!r} is not a SpotEvolutionModel: build one "
-                "from an envelope and a visibility function."
+                f"AnalyticKernel.model = {self.model!r} is not a SpotEvolutionModel or a "
+                "SpottedStar: build one from an envelope and a visibility function."
             )
         if self.orders is not None and (
             not self.orders or min(self.orders) < 0 or len(set(self.orders)) < len(self.orders)
@@ -240,15 +241,22 @@ class AnalyticKernel(tinygp.kernels.Kernel):
 
 
 def _stationary(kernel: AnalyticKernel, lag):
-    model = kernel.model
     lag = jnp.abs(lag)
-    average = latitude_average(model, lag, kernel.orders, kernel.nodes)
-    return model.variance * model.envelope.R_Gamma(lag) * average
+    total = jnp.zeros_like(lag)
+    for one in kernel.model.members:
+        average = latitude_average(one, lag, kernel.orders, kernel.nodes)
+        total = total + one.variance * one.envelope.R_Gamma(lag) * average
+    return total
 
 
 def _at_latitude(kernel: AnalyticKernel, lag, phi):
-    model, visibility = kernel.model, kernel.model.visibility
     lag = jnp.abs(lag)
+    parts = (_member_at_latitude(kernel, one, lag, phi) for one in kernel.model.members)
+    return sum(parts, jnp.zeros_like(lag))
+
+
+def _member_at_latitude(kernel: AnalyticKernel, model: SpotEvolutionModel, lag, phi):
+    visibility = model.visibility
     angle = visibility.omega0(phi) * lag
     if kernel.orders is None:
         correlation = visibility.autocorrelation(phi[None], angle)
@@ -281,8 +289,15 @@ def _on_lags(function, kernel, lag):
 
 @jit
 def _psd(kernel: AnalyticKernel, omega, orders: tuple[int, ...]):
-    model, visibility = kernel.model, kernel.model.visibility
     nodes = kernel.nodes or _SPECTRAL_NODES
+    return sum(
+        (_member_psd(one, omega, orders, nodes) for one in kernel.model.members),
+        jnp.zeros((len(orders), *omega.shape)),
+    )
+
+
+def _member_psd(model: SpotEvolutionModel, omega, orders, nodes: int):
+    visibility = model.visibility
     phi, weight = latitude_rule(model.latitude, visibility.panels(), nodes)
     rotation = visibility.omega0(phi)
     squared = visibility.cn_squared(orders, phi) * weight[:, None]

@@ -19,6 +19,7 @@ from pytreefit.extend import (
     is_traced,
 )
 
+from ..star.abstract import AbstractStar
 from ..star.acf import visible_window
 from ..star.channels import AbstractChannel
 from ..star.cross import cross_correlation, weight_of
@@ -66,7 +67,7 @@ def correlations_at_rows(model: SpotEvolutionModel, channels, parts, number, row
     return sum_at_rows(prepare, (model, tuple(channels), parts), parts, number, rows, several)
 
 
-def hardness(model: SpotEvolutionModel, channel: AbstractChannel) -> float:
+def hardness(model: AbstractStar, channel: AbstractChannel) -> float:
     """How much larger the error of a channel is than that of a light curve, for the same nodes.
 
     Velocities have more power in high harmonics: about five times for each power of them.
@@ -76,7 +77,7 @@ def hardness(model: SpotEvolutionModel, channel: AbstractChannel) -> float:
 
 def check_star(owner: str, model, channels: Mapping[str, AbstractChannel]) -> None:
     """TypeError or ValueError unless these are a star and channels of it that have closed forms."""
-    check_kind(f"{owner}.model", model, SpotEvolutionModel)
+    check_kind(f"{owner}.model", model, AbstractStar)
     if not channels:
         raise ValueError(f"{owner}.channels is empty: name at least one, as in 'flux': FluxBand().")
     for name, channel in channels.items():
@@ -121,7 +122,8 @@ class ChannelKernel(Model):
     Parameters
     ----------
     model
-        The star, of small spots and a polynomial law of limb darkening.
+        The star, of small spots and a polynomial law of limb darkening; its populations' kernels
+        add up.
     channels
         The channels by name.
 
@@ -143,7 +145,7 @@ class ChannelKernel(Model):
     True
     """
 
-    model: SpotEvolutionModel
+    model: AbstractStar
     channels: dict[str, AbstractChannel] = eqx.field(
         converter=lambda given: as_mapping("ChannelKernel.channels", given)
     )
@@ -180,6 +182,24 @@ class ChannelKernel(Model):
         names = list(enumerate(self.channels))
         return {(a, b): found[i, j].reshape(lag.shape) for i, a in names for j, b in names}
 
+    def get_sympy(self) -> dict:
+        """Show the weights of all channels and the covariance of two, and return them.
+
+        They are SymPy expressions, those of each channel in a dictionary by its name.
+        """
+        import sympy as sp
+
+        from .symbolic import show
+
+        found: dict = {name: one.get_sympy() for name, one in self.channels.items()}
+        sigma, envelope, lag = sp.Symbol("sigma_k"), sp.Function("R_Gamma"), sp.Symbol("tau")
+        phi, theta, density = sp.Symbol("phi"), sp.Symbol("theta"), sp.Function("p")
+        first, second = sp.Function("w_c"), sp.Function("w_c'")
+        product = first(theta, phi) * second(theta + sp.Function("omega_0")(phi) * lag, phi)
+        mean = sp.Integral(product, (theta, -sp.pi, sp.pi)) / (2 * sp.pi)
+        average = sp.Integral(density(phi) * mean, (phi, -sp.pi / 2, sp.pi / 2))
+        return found | show("ChannelKernel", {"k(tau)": sigma**2 * envelope(lag) * average})
+
     def matrix(self, t: Mapping[str, Any]) -> Float[Array, "n n"]:
         """The joint covariance matrix of several channels at times, such as to simulate data.
 
@@ -206,17 +226,20 @@ class ChannelKernel(Model):
 
 
 @jit
-def _pairs(model: SpotEvolutionModel, channels, lag):
+def _pairs(model: AbstractStar, channels, lag):
     """All ordered pairs at lags of shape (n,), whose sign is left out."""
     lag = jnp.abs(lag)
     size = min(max(lag.size, 1), CHUNK)
     chunks = -(-lag.size // size)
     rows = jnp.pad(lag, (0, chunks * size - lag.size)).reshape(chunks, size)
     hardest = max(hardness(model, channel) for channel in channels)
-    parts = latitude_parts(model, jnp.max(lag, initial=0.0), ACCURACY / hardest)
-    found = correlations_at_rows(model, channels, parts, chunks, rows)
-    found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)[:, : lag.size]
-    return model.variance * model.envelope.R_Gamma(lag)[None, :] * found
+    total = jnp.zeros((len(channels) ** 2, lag.size), lag.dtype)
+    for one, seen in model.seen_in(channels):
+        parts = latitude_parts(one, jnp.max(lag, initial=0.0), ACCURACY / hardest)
+        found = correlations_at_rows(one, seen, parts, chunks, rows)
+        found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)[:, : lag.size]
+        total = total + one.variance * one.envelope.R_Gamma(lag)[None, :] * found
+    return total
 
 
 class ChannelTable(eqx.Module):
@@ -289,10 +312,12 @@ class ChannelTables(AbstractTables):
         model = process.model
         channels = (*process.ordered(), *(parts or ()))
         scale, number, rows = self._knots(model, inner)
-        latitudes = latitude_parts(model, inner, self.error)
-        values = correlations_at_rows(model, channels, latitudes, number, rows)
-        envelope = sum_at_rows(of_envelope, model.envelope, 1, number, rows)
-        values = model.variance * values * envelope[:, None, :]
+        values = jnp.zeros((rows.shape[0], len(channels) ** 2, rows.shape[1]), rows.dtype)
+        for one, seen in model.seen_in(channels):
+            latitudes = latitude_parts(one, inner, self.error)
+            own = correlations_at_rows(one, seen, latitudes, number, rows)
+            envelope = sum_at_rows(of_envelope, one.envelope, 1, number, rows)
+            values = values + one.variance * own * envelope[:, None, :]
         values = jnp.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
         c = spline_coefficients(values)
         cut = jax.lax.stop_gradient(jnp.asarray(support, scale.dtype))

@@ -24,9 +24,9 @@ _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _E
 
 
 class ScaledTable(eqx.Module):
-    """A stationary covariance whose amplitude changes with time, plus a stationary rest."""
+    """A covariance, such as a table, whose amplitude changes with time, plus a stationary rest."""
 
-    table: KernelTable
+    table: "KernelTable | ScaledTable"
     rest: KernelTable | None
     amplitude: Any
     epoch: Float[Array, ""]
@@ -120,7 +120,7 @@ class AbstractTables(eqx.Module):
     def _reaches(self, process, reach):
         """The lag that is asked for, rounded up, the kernel's support, and the smaller of both."""
         reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
-        support = jnp.asarray(process.model.envelope.kernel_support(), reach.dtype)
+        support = jnp.asarray(process.model.kernel_support(), reach.dtype)
         return reach, support, _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
 
 
@@ -151,6 +151,12 @@ class Tables(AbstractTables):
         It is a `KernelTable` or a `ScaledTable`: its ``block(t1, t2)`` is the covariance matrix of
         two sets of times. With ``parts`` only these are included, ``"spots"`` and the terms' names.
         """
+        found = self._of_star(process, reach, parts)
+        if process.multiplier is None:
+            return found
+        return ScaledTable(found, None, process.multiplier, self.epoch)
+
+    def _of_star(self, process, reach, parts):
         terms = {k: v for k, v in process.terms.items() if parts is None or k in parts}
         reach, support, inner = self._reaches(process, reach)
         if parts is not None and "spots" not in parts:
@@ -168,10 +174,11 @@ class Tables(AbstractTables):
         scale, number, rows = self._knots(model, reach)
         values = jnp.zeros_like(rows)
         if spots:
-            latitudes = latitude_parts(model, reach, self.error)
-            values = average_at_rows(model, process.orders, latitudes, number, rows)
-            values = values * sum_at_rows(of_envelope, model.envelope, 1, number, rows)
-            values = values if unit else model.variance * values
+            for one in model.members:
+                latitudes = latitude_parts(one, reach, self.error)
+                own = average_at_rows(one, process.orders, latitudes, number, rows)
+                own = own * sum_at_rows(of_envelope, one.envelope, 1, number, rows)
+                values = values + (one.variance / model.variance if unit else one.variance) * own
         if terms:
             values = values + sum_at_rows(_of_terms, terms, 1, number, rows)
         return tabulate(values, scale, cut)

@@ -68,11 +68,13 @@ class ExposureTables(AbstractTables):
 
     def covariance(self, process, reach, parts=None):
         reach = jnp.asarray(reach, self.error.dtype) + self.exposure
-        found = self.tables.covariance(process, reach, parts)
+        return self._averages(self.tables.covariance(process, reach, parts), reach)
+
+    def _averages(self, found, reach):
         if isinstance(found, KernelTable):
             return self._averaged(found, reach)
         rest = None if found.rest is None else self._averaged(found.rest, reach)
-        table = self._averaged(found.table, reach)
+        table = self._averages(found.table, reach)
         return eqx.tree_at(
             lambda f: (f.table, f.rest), found, (table, rest), is_leaf=lambda x: x is None
         )

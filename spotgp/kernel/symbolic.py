@@ -66,12 +66,21 @@ def show(class_name: str, equations: Mapping[str, Any]) -> dict[str, Any]:
     return expressions
 
 
+def symbol_name(parameter: str) -> str:
+    """The name of a parameter's symbol, that of the papers: ``lspot1`` is ell_1."""
+    match = re.fullmatch(r"(lspot|tau_spot|t_gap)(\d*)", parameter)
+    if match is None:
+        return parameter
+    stem = {"lspot": "ell"}.get(match[1], match[1])
+    return f"{stem}_{match[2]}" if match[2] else stem
+
+
 def symbols(*names: str):
     """The SymPy symbols of time, frequency and lag, and those of the parameters."""
     import sympy as sp
 
     arguments = tuple(sp.Symbol(name, real=True) for name in ("t", "omega", "tau"))
-    return arguments, tuple(sp.Symbol(name, positive=True) for name in names)
+    return arguments, tuple(sp.Symbol(symbol_name(name), positive=True) for name in names)
 
 
 def _in_jupyter() -> bool:

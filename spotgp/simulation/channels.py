@@ -26,12 +26,13 @@ from pytreefit import jit
 from pytreefit.extend import as_mapping, as_whole_number, check_kind
 
 from ..kernel.trig import cos_sin
+from ..star.abstract import AbstractStar
 from ..star.channels import AbstractChannel
 from ..star.model import SpotEvolutionModel
 from ..star.visibility import AbstractPolynomialVisibility
 from .cap_integral import cap_integral, direction
 from .simulate import radii, summed_over_spots
-from .spots import Spots, finite_times, recipe_for, support
+from .spots import Spots, finite_times, of_each, recipe_for, support
 
 Weight = Callable[[Float[Array, "..."], Float[Array, "..."]], Float[Array, "..."]]
 
@@ -153,7 +154,7 @@ def channel_curves(
 
 
 def simulate_channels(
-    model: SpotEvolutionModel,
+    model: AbstractStar,
     key: Array,
     t: Float[Array, " ntime"],
     channels: Mapping[str, AbstractChannel | Weight],
@@ -176,12 +177,15 @@ def simulate_channels(
         As for `draw_spots`, which says what errors there are: number, size and places of the spots.
     """
     t = finite_times(t, "t")
-    recipe = recipe_for(model, t, **options)
+    each = of_each(model, key, options)
     channels = _checked(channels, model)
-    keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
-    ages = support(model.envelope.of_one_spot())
-    parts = model.envelope, model.visibility, tuple(channels.values())
-    total = _simulate(recipe, *parts, ages, keys, t)
+    number = as_whole_number("n_realizations", n_realizations, 1)
+    total = jnp.zeros((number, len(channels), t.size))
+    seen_in = model.seen_in(tuple(channels.values()))
+    for (one, own_key, own), (_, seen) in zip(each, seen_in, strict=True):
+        recipe, ages = recipe_for(one, t, **own), support(one.envelope.of_one_spot())
+        keys = jax.random.split(own_key, number)
+        total = total + _simulate(recipe, one.envelope, one.visibility, seen, ages, keys, t)
     return {name: total[:, k] for k, name in enumerate(channels)}
 
 

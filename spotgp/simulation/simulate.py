@@ -29,10 +29,11 @@ from pytreefit import Model, jit
 from pytreefit.extend import as_whole_number, check_kind, is_traced
 
 from ..kernel.trig import cos_sin
+from ..star.abstract import AbstractStar
 from ..star.cap_light import cap_light
 from ..star.model import SpotEvolutionModel
 from ..star.visibility import AbstractVisibility
-from .spots import Spots, draw, finite_times, recipe_for, support
+from .spots import Spots, draw, finite_times, of_each, recipe_for, support
 
 
 def blocked_light(
@@ -274,7 +275,7 @@ def sampling(tsim: float, tsamp: float) -> np.ndarray:
 
 
 def simulate(
-    model: SpotEvolutionModel,
+    model: AbstractStar,
     key: Array,
     t: Float[Array, " ntime"],
     n_realizations: int = 1,
@@ -287,22 +288,27 @@ def simulate(
     Parameters
     ----------
     model
-        The model.
+        The model; of a `SpottedStar` the spots of all populations add up.
     key
         JAX random key. Realisation ``k`` has the spots of ``draw_spots`` with
-        ``jax.random.split(key, n_realizations)[k]``.
+        ``jax.random.split(key, n_realizations)[k]``, where there is one population.
     t
         Times, shape (ntime,), days.
     n_realizations
         How many light curves.
     **options
-        As for `draw_spots`, which says what errors there are: number, size and places of the spots.
+        As for `draw_spots`, which says what errors there are: number, size and places of the
+        spots. Of several populations they may differ, ``nspot={"spots": 30, "faculae": 200}``.
     """
     t = finite_times(t, "t")
-    recipe = recipe_for(model, t, **options)
-    keys = jax.random.split(key, as_whole_number("n_realizations", n_realizations, 1))
-    ages = support(model.envelope.of_one_spot())
-    return _simulate(recipe, model.envelope, model.visibility, ages, keys, t)
+    number = as_whole_number("n_realizations", n_realizations, 1)
+    total = jnp.ones((number, t.size))
+    for one, own_key, own in of_each(model, key, options):
+        recipe = recipe_for(one, t, **own)
+        ages = support(one.envelope.of_one_spot())
+        keys = jax.random.split(own_key, number)
+        total += _simulate(recipe, one.envelope, one.visibility, ages, keys, t) - 1.0
+    return total
 
 
 @jit

@@ -1,6 +1,7 @@
 """Random spots: where, when and how large they are on a star."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,11 +12,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model, jit, param
-from pytreefit.extend import as_data, as_floats, as_number, as_whole_number, check_kind, is_traced
+from pytreefit.extend import (
+    as_data,
+    as_floats,
+    as_number,
+    as_whole_number,
+    check_choice,
+    check_kind,
+    is_traced,
+)
 
+from ..star.abstract import AbstractStar
 from ..star.envelope import AbstractEnvelope
 from ..star.latitude import AbstractLatitudeDistribution
 from ..star.model import SpotEvolutionModel
+from ..star.several import SpottedStar
 
 _HALF_PI = "1.5707963267948966"
 
@@ -264,6 +275,28 @@ def draw_spots(
 def draw(recipe: Recipe, key: Array) -> tuple[Spots, Any]:
     """`Recipe.draw`, compiled."""
     return recipe.draw(key)
+
+
+def of_each(model: AbstractStar, key: Array, options: dict) -> list[tuple]:
+    """Member, key and options of each population, for spots that are drawn independently.
+
+    An option of several populations may be given by their names.
+    """
+    check_kind("model", model, AbstractStar)
+    if not isinstance(model, SpottedStar):
+        return [(model, key, options)]
+    names = tuple(model.populations)
+    for option, value in options.items():
+        for name in value if isinstance(value, Mapping) else ():
+            check_choice(f"{option}: population", name, names)
+    return [
+        (
+            member,
+            jax.random.fold_in(key, k),
+            {o: v.get(name) if isinstance(v, Mapping) else v for o, v in options.items()},
+        )
+        for k, (name, member) in enumerate(zip(names, model.members, strict=True))
+    ]
 
 
 def recipe_for(

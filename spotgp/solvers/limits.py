@@ -14,18 +14,20 @@ def limits_of(priors) -> dict[str, tuple[float, float]]:
 
 
 def largest_support(process, priors) -> float:
-    """Support of the kernel at the corners of the envelope's priors, days; infinite with terms."""
-    limits = limits_of(priors)
-    corners = {p: v for p, v in limits.items() if p.startswith("model.envelope.")}
-    if process.terms or not all(math.isfinite(high) for _, high in corners.values()):
+    """Support of the kernel at the corners of the envelopes' priors, days; infinite with terms."""
+    limits = {p: v for p, v in limits_of(priors).items() if ".envelope." in p}
+    if process.terms or not all(math.isfinite(high) for _, high in limits.values()):
         return math.inf
     supports = []
-    for values in itertools.product(*corners.values()):
-        try:
-            corner = process.set(dict(zip(corners, values, strict=True)))
-        except ValueError:
-            continue  # a corner of open bounds
-        supports.append(float(corner.support()))
+    # each population by itself: the support is the largest of them
+    for envelope in {p.partition(".envelope.")[0] for p in limits} or {""}:
+        corners = {p: v for p, v in limits.items() if p.startswith(envelope + ".envelope.")}
+        for values in itertools.product(*corners.values()):
+            try:
+                corner = process.set(dict(zip(corners, values, strict=True)))
+            except ValueError:
+                continue  # a corner of open bounds
+            supports.append(float(corner.support()))
     return max(supports, default=math.inf)
 
 

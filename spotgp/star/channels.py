@@ -4,6 +4,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -110,6 +111,29 @@ class AbstractChannel(AbstractComponent):
         light curve.
         """
 
+    def get_sympy(self) -> dict:
+        """Show the equations (LaTeX in a terminal, rendered in Jupyter) and return them.
+
+        They are SymPy expressions by name, the weight "w" as a function of the rotation phase
+        theta among them; None where a quantity is numerical.
+        """
+        from ..kernel.symbolic import show
+
+        return show(type(self).__name__, self._equations())
+
+    def _equations(self) -> dict:
+        """SymPy expressions by their left sides."""
+        return {"w(theta)": None}
+
+    def of_population(self, magnetic) -> Self:
+        """The channel of spots with other magnetic fields, see `Population`.
+
+        ``magnetic`` is a factor of what follows from the fields and not from the light; here
+        nothing does.
+        """
+        del magnetic
+        return self
+
     def only(self, cause: str) -> Self:
         """The same channel with one of its `causes` alone."""
         raise ValueError(f"{type(self).__name__} has no part {cause!r}.")
@@ -161,6 +185,11 @@ class FluxBand(AbstractChannel):
 
     def size(self, visibility):
         return float(self.contrast)
+
+    def _equations(self):
+        from . import channel_equations as equations
+
+        return equations.flux()
 
 
 class AbstractRotationSpeed(AbstractComponent):
@@ -322,9 +351,18 @@ class RadialVelocity(AbstractChannel):
             0: [jnp.zeros(()), *(self.convective * b for b in law)],
         }
 
+    def of_population(self, magnetic):
+        return eqx.tree_at(lambda rv: rv.convective, self, self.convective * magnetic)
+
     def only(self, cause):
         other = {"rotation": "convective", "convection": "contrast"}
         return self.set({other[cause]: 0.0}) if cause in other else super().only(cause)
+
+    def _equations(self):
+        from . import channel_equations as equations
+
+        known = [name for name in self.rotation.param_keys if name in equations.PROJECTED]
+        return equations.velocity(equations.PROJECTED[known[0] if known else "vsini"])
 
     def size(self, visibility):
         speed = float(self.contrast * self.rotation.projected(visibility))
@@ -369,5 +407,13 @@ class ActivityIndicator(AbstractChannel):
     def weight(self, visibility):
         return {0: [self.scale * b for b in darkened(self.limb, visibility)]}
 
+    def of_population(self, magnetic):
+        return eqx.tree_at(lambda indicator: indicator.scale, self, self.scale * magnetic)
+
     def size(self, visibility):
         return abs(float(self.scale))
+
+    def _equations(self):
+        from . import channel_equations as equations
+
+        return equations.indicator()

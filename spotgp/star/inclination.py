@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.scipy.special import betaln
+from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 
+from pytreefit import AbstractSingleLaw, param
 from pytreefit.extend import as_data, as_floats, is_traced, lenient
 
 HALF_PI = 0.5 * math.pi
@@ -180,3 +183,28 @@ class SinInclination(dist.Distribution):
             start = self.distribution.sample(now, sample_shape)
             sine, _ = jax.lax.while_loop(outside, redraw, (start, key))
         return jnp.arcsin(sine)
+
+
+class InclinationLaw(AbstractSingleLaw):
+    r"""The inclinations of many stars, for a `pytreefit.Ensemble` of them.
+
+    .. math:: p(i) = \frac{x^{a - 1} (1 - x)^{b - 1}}{B(a, b)} \sin i, \qquad x = |\cos i|
+
+    With a = b = 1, the default, axes are random; they are aligned with the line of sight for a > 1,
+    and across it for b > 1. Stars seen from the south count as their mirror images.
+
+    Parameters
+    ----------
+    a, b
+        Exponents of the beta distribution of |cos i|, > 0.
+    """
+
+    a: Float[Array, ""] = param(bounds="(0, inf)", default=1.0, label="$a$", doc="towards pole-on")
+    b: Float[Array, ""] = param(bounds="(0, inf)", default=1.0, label="$b$", doc="towards edge-on")
+
+    def log_prob(self, value):
+        tiny = float(jnp.finfo(value.dtype).eps)
+        x = jnp.clip(jnp.abs(jnp.cos(value)), tiny, 1.0 - tiny)
+        beta = (self.a - 1.0) * jnp.log(x) + (self.b - 1.0) * jnp.log1p(-x)
+        beta = beta - betaln(self.a, self.b)
+        return beta + IsotropicInclination().log_prob(value)

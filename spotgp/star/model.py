@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Model, param
+from pytreefit import param
 
 from ..component import AbstractComponent, short_value
+from .abstract import AbstractStar
 from .envelope import AbstractEnvelope
 from .latitude import AbstractLatitudeDistribution, UniformLatitude, latitude_rule
 from .visibility import AbstractVisibility
@@ -103,7 +104,7 @@ class SpotPopulation(AbstractAmplitude):
         return jnp.sqrt(self.nspot_rate) * jnp.abs(1.0 - self.fspot) * self.alpha_max**2
 
 
-class SpotEvolutionModel(Model):
+class SpotEvolutionModel(AbstractStar):
     r"""A star whose spots emerge at random, grow, decay and rotate in and out of view.
 
     Its light curve is a Gaussian process in the limit of many spots, with the kernel
@@ -170,7 +171,9 @@ class SpotEvolutionModel(Model):
     ):
         self.envelope = envelope
         self.visibility = visibility
-        self.amplitude = _amplitude(sigma_k, nspot_rate, fspot, alpha_max)
+        self.amplitude = chosen_amplitude(
+            "SpotEvolutionModel", sigma_k, nspot_rate, fspot, alpha_max
+        )
         self.latitude = UniformLatitude() if latitude is None else latitude
 
     def __check_init__(self):
@@ -188,19 +191,8 @@ class SpotEvolutionModel(Model):
                 )
 
     @property
-    def peq(self) -> Float[Array, ""]:
-        """Rotation period at the equator, days."""
-        return self.visibility.peq
-
-    @property
-    def kappa(self) -> Float[Array, ""]:
-        """Differential rotation."""
-        return self.visibility.kappa
-
-    @property
-    def inc(self) -> Float[Array, ""]:
-        """Inclination, radians."""
-        return self.visibility.inc
+    def members(self):
+        return (self,)
 
     @property
     def variance(self) -> Float[Array, ""]:
@@ -225,16 +217,6 @@ class SpotEvolutionModel(Model):
         ]
         count = Counter(name for name, _ in found)
         return {(name if count[name] == 1 else path): path for name, path in found}
-
-    @property
-    def param_keys(self) -> tuple[str, ...]:
-        """Names of the parameters: visibility's, envelope's, amplitude's, latitude's."""
-        return tuple(self.paths)
-
-    @property
-    def param_dict(self) -> dict[str, float]:
-        """Values of the parameters by name, plain floats."""
-        return {name: float(self.get(path)) for name, path in self.paths.items()}
 
     def default_priors(self, data) -> dict:
         """Default priors of the free parameters of all components, by path."""
@@ -261,16 +243,15 @@ class SpotEvolutionModel(Model):
         )
         return [self.set({"envelope": e, "visibility": v}) for e, v in pairs]
 
-    def mean_flux(self) -> Float[Array, ""]:
-        r"""Mean of the light curve, relative to the star without spots.
+    def scaled(self, factor):
+        amplitude = self.amplitude.start(float(factor * self.amplitude.sigma_k))
+        return self.set({"amplitude": amplitude})
 
-        .. math:: 1 - \dot N (1 - f) \alpha_{max}^2 \hat\Gamma(0) \langle c_0 \rangle_\phi
+    def with_latitude(self, latitude):
+        return eqx.tree_at(lambda star: star.latitude, self, latitude)
 
-        Raises
-        ------
-        ValueError
-            If the model has `sigma_k` only, which does not fix the mean.
-        """
+    def dimming(self) -> Float[Array, ""]:
+        """By how much the spots darken the star on average; see `mean_flux`."""
         spots = self.amplitude.population
         if spots is None:
             raise ValueError(
@@ -280,24 +261,15 @@ class SpotEvolutionModel(Model):
         phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
         seen = jnp.sum(weight * self.visibility.mean_visibility(phi))
         area = jnp.real(self.envelope.Gamma_hat(jnp.zeros_like(spots.fspot)))
-        return 1.0 - spots.nspot_rate * (1.0 - spots.fspot) * spots.alpha_max**2 * area * seen
+        return spots.nspot_rate * (1.0 - spots.fspot) * spots.alpha_max**2 * area * seen
 
-    def effective_period(self) -> Float[Array, ""]:
-        r"""The period in days that dominates the light curve, to compare with other methods.
-
-        .. math:: P_{eff} = 2\pi / \langle\omega_0\rangle, \quad
-                  \langle\omega_0\rangle = \frac{\langle c_1^2 \omega_0 \rangle_\phi}
-                                                {\langle c_1^2 \rangle_\phi}
-
-        P_eq and kappa are degenerate in a fit; this combination is not. Seen from the pole, where
-        nothing varies, it is the limit for small inclinations of a uniform disk.
-        """
+    def rotation(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Power of the first harmonic, and the mean angular velocity weighted by it, rad / d."""
         phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
         power = weight * self.visibility.cn_squared((1,), phi)[:, 0]
-        varies = jnp.sum(power) > 0.0
-        power = jnp.where(varies, power, weight * jnp.cos(phi) ** 2)
-        omega = jnp.sum(power * self.visibility.omega0(phi)) / jnp.sum(power)
-        return 2.0 * jnp.pi / omega
+        total = jnp.sum(power)
+        power = jnp.where(total > 0.0, power, weight * jnp.cos(phi) ** 2)
+        return total, jnp.sum(power * self.visibility.omega0(phi)) / jnp.sum(power)
 
     def get_sympy(self) -> dict:
         """Show all equations of the model and its components, and return them.
@@ -333,7 +305,8 @@ class SpotEvolutionModel(Model):
         return "SpotEvolutionModel(\n  " + ",\n  ".join(lines) + "\n)"
 
 
-def _amplitude(sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:
+def chosen_amplitude(owner: str, sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:
+    """The amplitude by itself or of three parameters; ValueError for both, none or a part."""
     spots = {"nspot_rate": nspot_rate, "fspot": fspot, "alpha_max": alpha_max}
     given = [name for name, value in spots.items() if value is not None]
     missing = [name for name, value in spots.items() if value is None]
@@ -348,6 +321,6 @@ def _amplitude(sigma_k, nspot_rate, fspot, alpha_max) -> AbstractAmplitude:
     else:
         problem = "got neither"
     raise ValueError(
-        "SpotEvolutionModel needs its amplitude either as sigma_k or as nspot_rate, fspot and "
+        f"{owner} needs its amplitude either as sigma_k or as nspot_rate, fspot and "
         f"alpha_max, but {problem}. Pass exactly one of the two."
     )

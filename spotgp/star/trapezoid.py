@@ -75,10 +75,14 @@ def _autocorrelation(corners, lag):
     i, j = np.triu_indices(low.size)
     # by symmetry the slope at lag 0 is 0, which |lag| does not know
     s = jnp.where(lag == 0, 0.0, jnp.abs(jnp.where(lag == 0, 1.0, lag))).ravel()[None, :]
-    start = jnp.maximum(low[i][:, None], low[j][:, None] - s)
-    stop = jnp.minimum(high[i][:, None], high[j][:, None] - s)
-    # >=: what has no length yet grows with a plateau; at lag 0 no piece meets another one
-    meet = (stop >= start) & ((i == j)[:, None] | (s > 0))
+    here, there = (low[i][:, None], high[i][:, None]), (low[j][:, None] - s, high[j][:, None] - s)
+    # where ends meet, all derivatives are those of a slightly longer lag: R_Gamma has one slope
+    start = jnp.where(here[0] >= there[0], here[0], there[0])
+    stop = jnp.where(here[1] < there[1], here[1], there[1])
+    # >=: what has no length yet grows with the lag or a plateau; at lag 0 no piece meets another
+    same = (i == j)[:, None]
+    meet = (stop >= start) & jnp.where(same, (s == 0) | (there[1] > here[0]), there[1] > here[0])
+    meet = meet & (same | (s > 0))
     width = jnp.where(meet, stop - start, 0.0)
 
     # a piece without length is a plateau, on which the profile is 1
@@ -88,7 +92,7 @@ def _autocorrelation(corners, lag):
 
     def value(piece, t):
         line = first[piece][:, None] + slope[piece][:, None] * (t - low[piece][:, None])
-        return jnp.clip(line, 0.0, 1.0)
+        return jnp.where(line < 0.0, 0.0, jnp.where(line > 1.0, 1.0, line))
 
     a, b = value(i, start), value(i, stop)
     c, d = value(j, start + s), value(j, stop + s)

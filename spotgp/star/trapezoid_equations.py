@@ -1,10 +1,13 @@
 """Equations of the trapezoids in SymPy, imported only when they are asked for."""
 
+from typing import Any
+
 import sympy as sp
 
 from ..kernel.symbolic import symbols
 
 (_T, _OMEGA, _LAG), _ = symbols()
+_BEFORE = sp.Symbol("x")  # by how much a lag is shorter than a distance of two knots
 
 
 def _profile(corners):
@@ -30,18 +33,49 @@ def _truncated_powers(corners):
     return powers
 
 
-def _autocorrelation(corners):
-    """R_Gamma(tau) as a sum of powers of |tau - distance of two knots|, in any order of these."""
-    factors = {}
+def _ends(corners):
+    """What of R_Gamma(s) ends at each distance d of two knots: a polynomial of d - s, by d > 0."""
+    ends = {}
     for c1, knot1, n1 in _truncated_powers(corners):
         for c2, knot2, n2 in _truncated_powers(corners):
-            degree = n1 + n2 + 1
-            factor = sp.Rational((-1) ** (n1 + 1), 2 * sp.factorial(degree)) * c1 * c2
-            key = sp.expand(_LAG - knot2 + knot1), degree
-            factors[key] = factors.get(key, sp.S.Zero) + factor
+            distance, degree = sp.expand(knot2 - knot1), n1 + n2 + 1
+            # distances are sums of positive times, or minus these
+            if distance.subs(dict.fromkeys(distance.free_symbols, 1)) > 0:
+                factor = sp.Rational((-1) ** (n1 + degree), sp.factorial(degree)) * c1 * c2
+                ends[distance] = ends.get(distance, sp.S.Zero) + factor * _BEFORE**degree
+    order = sorted(ends, key=lambda distance: (-len(distance.free_symbols), str(distance)))
+    return {distance: sp.factor(ends[distance]) for distance in order}
+
+
+def _autocorrelation(corners):
+    """R_Gamma(tau) as a sum of what ends at each distance of two knots, in any order of these."""
+    s = sp.Abs(_LAG)
     return sum(
-        sp.factor(factor) * sp.Abs(x) * x ** (degree - 1) for (x, degree), factor in factors.items()
+        sp.Piecewise((end.subs(_BEFORE, distance - s), s < distance), (sp.S.Zero, True))
+        for distance, end in _ends(corners).items()
     )
+
+
+def _pieces(corners, l, tau):
+    """R_Gamma(tau) of a symmetric trapezoid in pieces, for either order of plateau and ramps."""
+    ends, s, u = _ends(corners), sp.Symbol("s"), sp.Symbol("u")
+    total: Any = sp.S.Zero
+    reached = {}  # by the distance up to which the sum of these holds
+    for distance in (l + 2 * tau, l + tau, l, tau):
+        total = total + ends[distance].subs(_BEFORE, distance - s)
+        reached[distance] = sp.expand(total)
+    lag = sp.Abs(_LAG)
+    ramp = sp.expand(reached[l + tau].subs(s, l + u)).subs(u, lag - l)
+    short = ramp + ends[tau].subs(_BEFORE, tau - lag)
+    pieces = [
+        (reached[tau], sp.And(s <= l, s <= tau)),
+        (reached[l], s <= l),
+        (short, s <= tau),
+        (ramp, s <= l + tau),
+        (ends[l + 2 * tau].subs(_BEFORE, l + 2 * tau - s), s <= l + 2 * tau),
+    ]
+    pieces = [(value.subs(s, lag), where.subs(s, lag)) for value, where in pieces]
+    return sp.Piecewise(*pieces, (sp.S.Zero, True))
 
 
 def _transform(corners):
@@ -63,7 +97,7 @@ def symmetric():
     transform = sp.Piecewise(
         (l + 2 * tau / 3, sp.Eq(_OMEGA, 0)), (4 * away / (_OMEGA**3 * tau**2), True)
     )
-    return _profile(corners), transform, _autocorrelation(corners)
+    return _profile(corners), transform, _pieces(corners, l, tau)
 
 
 def asymmetric():

@@ -13,7 +13,7 @@ from pytreefit.extend import Reporter, as_whole_number, check_kind, duration, in
 
 from ..io.observations import TimeSeriesData
 from ..periods import RotationPeriod
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
 from .one import Star, data_of, fitted, process_of, said
 from .results import NOT_DONE, ManyFits, StarFit
 from .stored import Work, as_stars, by_name, surveyed
@@ -24,7 +24,7 @@ _OfStar = Callable[[TimeSeriesData, RotationPeriod], _T]
 
 def fit_many(
     stars: Sequence[Any] | Mapping[str, Any],
-    model: SpotEvolutionModel | _OfStar[SpotEvolutionModel],
+    model: AbstractStar | _OfStar[AbstractStar],
     *,
     priors: Mapping[str, Any] | _OfStar[Mapping[str, Any]] | None = None,
     jitter: float | Callable[[TimeSeriesData], float] = 0.0,
@@ -74,7 +74,7 @@ def fit_many(
         programs; without a ``solver`` it is an exact one.
     """
     if not callable(model):
-        check_kind("model", model, SpotEvolutionModel)
+        check_kind("model", model, AbstractStar)
     points = None if points is None else as_whole_number("points", points, 10)
     starts, steps = as_whole_number("starts", starts, 1), as_whole_number("steps", steps, 1)
     process, how = (model, priors, jitter, points, kwargs), (starts, steps, errors)

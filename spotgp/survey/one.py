@@ -15,7 +15,7 @@ from ..gp.priors import as_tied, inside
 from ..gp.solver import GPSolver
 from ..io.observations import TimeSeriesData
 from ..periods import RotationPeriod
-from ..star.model import SpotEvolutionModel
+from ..star.abstract import AbstractStar
 from ..starts import first_guess, search, suggest_starts
 from .results import StarFit
 
@@ -47,7 +47,7 @@ def process_of(data, model, priors, jitter, points, kwargs) -> tuple[GPSolver, R
     data = fewer(data, points, rotation)
     priors = dict((priors(data, rotation) if callable(priors) else priors) or {})
     scales = DataScales.of(whole.time, whole.flux, whole.flux_err)
-    if isinstance(model, SpotEvolutionModel):
+    if isinstance(model, AbstractStar):
         chosen = guess_of(whole, model, priors, rotation.period, scales)
     else:
         chosen = model(data, rotation)
@@ -60,7 +60,7 @@ def process_of(data, model, priors, jitter, points, kwargs) -> tuple[GPSolver, R
     return GPSolver.from_data(data, chosen, priors=priors, jitter=noise, **options), rotation
 
 
-def _default_priors(model: SpotEvolutionModel, scales: DataScales, given) -> dict[str, Any]:
+def _default_priors(model: AbstractStar, scales: DataScales, given) -> dict[str, Any]:
     """The default priors, by path, of parameters inside of them that are given none."""
     named = {model.paths.get(n, n.removeprefix("model.")) for key in given for n in as_tied(key)}
     found = {}
@@ -88,8 +88,8 @@ def fewer(data: TimeSeriesData, points: int | None, rotation: RotationPeriod) ->
 
 
 def guess_of(
-    data: TimeSeriesData, model: SpotEvolutionModel, priors, period: float, scales: DataScales
-) -> SpotEvolutionModel:
+    data: TimeSeriesData, model: AbstractStar, priors, period: float, scales: DataScales
+) -> AbstractStar:
     """The first guess, moved into the priors; what they fix stays as it is in the model."""
     guess, changes = first_guess(data, model, period), {}
     wide = guess.default_priors(scales).items()

@@ -299,3 +299,23 @@ def test_envelope_without_profile():
 def test_bad_values(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "times", [(6.0, 2.0), (2.0, 6.0), (4.0, 4.0), (0.0, 3.0)], ids=lambda x: str(x)
+)
+def test_slopes_where_pieces_of_the_trapezoid_meet(times):
+    """R_Gamma has one slope everywhere: that of differences from either side."""
+
+    def correlation(x):
+        return spotgp.TrapezoidSymmetricEnvelope(x[0], x[1]).R_Gamma(x[2])
+
+    value, slope = jax.jit(correlation), jax.jit(jax.grad(correlation))
+    plateau, ramp = times
+    for lag in {ramp, plateau, plateau + ramp, plateau + 2.0 * ramp} - {0.0}:
+        at = np.array([plateau, ramp, lag])
+        for k, step in enumerate(1e-5 * np.eye(3)):
+            sides = [(value(at + step) - value(at)) / 1e-5]
+            if at[k] > 0.0:  # no plateau is shorter than none
+                sides.append((value(at) - value(at - step)) / 1e-5)
+            np.testing.assert_allclose(sides, slope(at)[k], atol=3e-5, err_msg=f"{lag}, {k}")

@@ -49,6 +49,11 @@ COMPONENTS = (
     spotgp.StellarRadius(0.9),
     spotgp.WhiteNoise(1.0),
     spotgp.ChannelKernel(make_star(), {"flux": spotgp.FluxBand()}),
+    spotgp.SpottedStar(
+        spotgp.VisibilityFunction(**TURN),
+        {"spots": spotgp.Population(spotgp.ExponentialEnvelope(3.0), 0.01)},
+    ),
+    spotgp.InclinationLaw(2.0, 1.5),
     spotgp.UniformLatitude(),
     spotgp.UniformOnSphere(),
     spotgp.LatitudeBand(0.1, 0.5),
@@ -59,6 +64,7 @@ COMPONENTS = (
     spotgp.NumericalKernel.from_light_curves(np.random.default_rng(0).normal(size=(3, 4)), 0.5),
     spotgp.SumMean({"level": spotgp.ConstantMean(1.0)}),
     spotgp.Keplerian(4.0, 50.0, 1.0, 0.3, 0.5),
+    spotgp.Transit(4.0, 1.0, 0.1, 0.3, 9.0, 0.4, 0.2),
     spotgp.PopulationEnvelope(spotgp.TrapezoidSymmetricEnvelope(6.0, 2.0), 0.4, 1.0, 4),
     spotgp.Passband.named("V"),
     spotgp.SpectrumTable([4000.0, 6000.0], [400.0, 600.0, 800.0], np.ones((2, 3))),
@@ -74,15 +80,18 @@ OTHER = {
     "function": jnp.abs,
     "breakpoints": (0.1, 0.2),
     "band": "TESS",
+    "exposure_time": 0.02,
     "spectrum": jnp.multiply,
     "parts": {"level": spotgp.ConstantMean(2.0)},
     "limb": spotgp.QuadraticLimbDarkening(0.3, 0.1),
     "channels": {"flux": spotgp.FluxBand(0.5)},
+    "visibility": spotgp.EdgeOnVisibilityFunction(4.0, 0.2),
+    "populations": {"faculae": spotgp.Population(spotgp.ExponentialEnvelope(4.0), 0.01)},
 }
 # those of a process have a test of their own
 PROCESS = {spotgp.LightCurve, spotgp.Process, spotgp.ChannelData, spotgp.ChannelProcess}
 # those whose constructors take what their fields do not
-MADE = {spotgp.SpotEvolutionModel, spotgp.RadialVelocity}
+MADE = {spotgp.SpotEvolutionModel, spotgp.RadialVelocity, spotgp.Population}
 
 
 def test_every_public_component_is_here():

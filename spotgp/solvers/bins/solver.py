@@ -80,7 +80,8 @@ class Bins(AbstractSolver):
 
     @classmethod
     def cost(cls, data, process, priors, tolerance):
-        return _LEAST_COST if data.time.size > _EXACT_UP_TO else math.inf
+        fits = data.time.size > _EXACT_UP_TO and not process.noise and process.multiplier is None
+        return _LEAST_COST if fits else math.inf
 
     def _kernel(self, process):
         return self.tables.covariance(process, self.points.span)
@@ -163,6 +164,16 @@ class Bins(AbstractSolver):
 
 def _largest_noise(process, priors, reach: float) -> float:
     """Largest variance of the jitter; ValueError for what bins cannot take."""
+    if process.noise:
+        raise ValueError(
+            "solver = 'bins' takes one jitter for all segments, as a bin holds points of several: "
+            "give one number, or use 'dense', 'banded' or 'quasiseparable'."
+        )
+    if process.multiplier is not None:
+        raise ValueError(
+            "solver = 'bins' takes no mean that multiplies the star's light, such as a Transit: "
+            "use 'dense' or 'banded'."
+        )
     if process.terms or process.amplitude is not None:
         raise ValueError(
             "solver = 'bins' is for spots alone, with a constant amplitude: use 'dense' or "

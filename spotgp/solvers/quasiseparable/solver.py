@@ -171,6 +171,9 @@ def obstacle(process, priors, exposure=None) -> str | None:
     if exposure is not None:
         return "averages over exposures are no sum of exponentials"
     model = process.model
+    if len(model.members) > 1:
+        return "it takes a single population of spots"
+    (model,) = model.members
     if not isinstance(model.envelope, ExponentialEnvelope | ExponentialAsymmetricEnvelope):
         return (
             f"the autocorrelation of a {type(model.envelope).__name__} is no sum of exponentials: "
@@ -182,6 +185,8 @@ def obstacle(process, priors, exposure=None) -> str | None:
         return f"kappa = {float(model.visibility.kappa):g}, but it takes stars without shear"
     if type(model.visibility).omega0 is not AbstractVisibility.omega0:
         return f"{type(model.visibility).__name__} has a law of rotation of its own"
+    if process.multiplier is not None:
+        return "it takes no mean that multiplies the star's light, such as a Transit"
     if process.amplitude is not None:
         return "it takes a constant amplitude, no NonstationaryAnalyticKernel"
     for name, term in process.terms.items():
@@ -194,7 +199,7 @@ def harmonics_for(data, process, tolerance: float) -> tuple[int, ...] | None:
     """The harmonics that were asked for, or that a tolerance asks for; None if too many."""
     if process.orders is not None:
         return tuple(sorted(process.orders))
-    weight = 1.0 / (data.flux_err**2 + process.jitter**2)
+    weight = 1.0 / (data.flux_err**2 + process.white_variance(data.instrument))
     return harmonics_needed(process.model, data.time, weight, tolerance)
 
 
@@ -214,5 +219,6 @@ def _with_times(points: Points, times):
         real=merged(points.real, 0.0),
         columns=merged(points.columns, 0.0),
         epoch=points.epoch,
+        instrument=None if points.instrument is None else merged(points.instrument, 0),
     )
     return everywhere, jnp.argsort(order)[number:]
