@@ -6,6 +6,9 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
+from .app.code import number_code
+from .app.server import SERVING, open_page, require_app
+from .app.state import Explorer
 from .arrays import (
     as_booleans,
     as_data,
@@ -41,9 +44,11 @@ from .threads import in_threads
 
 __all__ = [
     "KEY",
+    "SERVING",
     "SHOW",
     "STORING",
     "Command",
+    "Explorer",
     "Option",
     "Reporter",
     "arcsinh",
@@ -75,13 +80,16 @@ __all__ = [
     "lenient",
     "lookup_parameter",
     "number",
+    "number_code",
     "one_of",
+    "open_page",
     "outermost",
     "pareto_smoothed",
     "plain",
     "prior_limits",
     "prior_of",
     "rebuild",
+    "require_app",
     "run_program",
     "sinh_cosh",
     "stopped",
