@@ -9,7 +9,6 @@ from bokeh.models import (
     BoxAnnotation,
     ColorBar,
     ColumnDataSource,
-    CustomJSTickFormatter,
     FixedTicker,
     HoverTool,
     LinearColorMapper,
@@ -26,7 +25,7 @@ from ..plot.images import norm_of, turn_of
 from .state import DiskExplorer
 
 _STRETCHES = ("asinh", "log", "linear")
-_SIDE = 330  # pixels of the screen
+_SIDE = 310  # pixels of the screen
 _SIGMA = 5.0  # at the ends of the residuals' colours
 _GREY = "#b8b8b8"  # of masked pixels
 _COLORS = ("#1f5fa8", "#c2571a", "#2d7d46", "#7a3b8f")
@@ -54,17 +53,14 @@ class DiskDrawings:
         )
         self._brightness = LinearColorMapper(palette, low=0.0, high=1.0, nan_color=_GREY)
         self._sigmas = LinearColorMapper(spread, low=-_SIGMA, high=_SIGMA, nan_color=_GREY)
-        self._ticks, self._labels = FixedTicker(ticks=[]), CustomJSTickFormatter(code="")
-        self._sources = {}
-        bright = {"ticker": self._ticks, "formatter": self._labels}
+        self._sources, self._bars = {}, {}
         panels = [
-            self._panel("data", self._brightness, ranges, bright),
-            self._panel("model", self._brightness, ranges, bright),
-            self._panel("residual", self._sigmas, ranges, {"ticker": BasicTicker()}),
+            self._panel("data", self._brightness, ranges),
+            self._panel("model", self._brightness, ranges),
+            self._panel("residual", self._sigmas, ranges),
         ]
         self._stretch = RadioButtonGroup(labels=list(_STRETCHES), active=0, name="stretch")
         self._stretch.on_change("active", lambda _, old, new: self._show_images(again=True))
-        self.controls: list[Any] = []
         self.layout = column(
             row(self._stretch, margin=(0, 0, 0, 50)), row(*panels), row(*self._curves())
         )
@@ -88,7 +84,7 @@ class DiskDrawings:
             "ln L": f"{float(arrays['log_likelihood']):.7g}",
         }
 
-    def _panel(self, title, mapper, ranges, bar):
+    def _panel(self, title, mapper, ranges):
         source = ColumnDataSource({"image": [], "value": []})
         own = figure(
             title=title if title != "residual" else "residual / noise",
@@ -100,16 +96,16 @@ class DiskDrawings:
         own.xaxis.axis_label = "ΔRA [arcsec]" if north else "offset to the left [arcsec]"
         own.yaxis.axis_label = "ΔDec [arcsec]" if north else "offset upwards [arcsec]"
         own.yaxis.visible = title == "data"
-        if title == "data":
-            own.width = _SIDE + 55
+        # beside two of them are the axis and the tools
+        own.width = _SIDE + {"data": 55, "model": 0, "residual": 34}[title]
         own.grid.visible = False
         own.image(image="image", source=source, color_mapper=mapper, **self._place)
         own.scatter([0.0], [0.0], marker="star", size=9, color="white", line_color="black")
         own.add_tools(HoverTool(tooltips=[("offset", "$x{0.00}, $y{0.00}"), ("value", "@value")]))
-        own.add_layout(
-            ColorBar(color_mapper=mapper, height=10, padding=4, label_standoff=4, **bar), "below"
-        )
-        self._sources[title] = source
+        bar = ColorBar(color_mapper=mapper, height=10, padding=4, label_standoff=4)
+        bar.ticker = BasicTicker()
+        own.add_layout(bar, "below")
+        self._sources[title], self._bars[title] = source, bar
         return own
 
     def _show_images(self, again: bool) -> None:
@@ -128,10 +124,9 @@ class DiskDrawings:
         stretch = _STRETCHES[self._stretch.active or 0]
         self._norm: Any = norm_of(stretch, arrays["data"][used], arrays["noise"][used], None)
         ticks = ticks_of(self._norm)
-        self._ticks.ticks = list(ticks)
-        # JavaScript writes 1.0 as "1"
-        self._labels.args = {"labels": list(ticks.values()), "places": list(ticks)}
-        self._labels.code = "return labels[places.findIndex(p => Math.abs(p - tick) < 1e-9)]"
+        for name in ("data", "model"):
+            self._bars[name].major_label_overrides = ticks
+            self._bars[name].ticker = FixedTicker(ticks=list(ticks))
 
     def _scaled(self, image):
         return np.where(np.isfinite(image), np.ma.filled(self._norm(image), 0.0), np.nan)
@@ -173,7 +168,7 @@ def ticks_of(norm) -> dict[float, str]:
             place = float(norm(value))
             if all(abs(place - other) > 0.13 for other in found):
                 found[place] = f"{value:g}"
-    return found
+    return dict(sorted(found.items()))  # Bokeh leaves out labels that are out of order
 
 
 def build(document, explorer: DiskExplorer, title: str) -> None:

@@ -24,7 +24,7 @@ from .state import Explorer
 
 _STEPS = 1000  # of a slider
 _LOOK = 250  # milliseconds between two looks at a fit
-_WIDTH = 370
+_WIDTH, _CODE_WIDTH = 370, 970
 _FONT = "font-family: system-ui, sans-serif; color: #222;"
 _SMALL = InlineStyleSheet(css=".noUi-handle { cursor: grab; } :host { margin: 0; }")
 _CODE = InlineStyleSheet(css="textarea { font: 11px monospace; white-space: pre; }")
@@ -35,8 +35,6 @@ class Drawings(Protocol):
 
     #: what is laid out to the right of the sliders
     layout: Any
-    #: and below them
-    controls: list[Any]
 
     def update(self, arrays: dict[str, Any]) -> None:
         """Draw the arrays of an explorer."""
@@ -72,8 +70,9 @@ class Page:
         self._drawing = self._wanted = self._quiet = False
         self._fit: BackgroundFit | None = None
         self._poll: Any = None
-        self.facts = Div(width=_WIDTH, styles={"font-variant-numeric": "tabular-nums"})
-        self.said = Div(width=_WIDTH, min_height=36, name="said")
+        # of fixed size: whatever changes its own makes the browser lay out everything again
+        self.facts = Div(width=_WIDTH, height=24, styles={"font-variant-numeric": "tabular-nums"})
+        self.said = Div(width=_WIDTH, height=72, name="said")
         self.rows = {slider.name: self._row(slider) for slider in explorer.sliders}
         heading = Div(
             text=f'<div style="{_FONT} font-size: 19px; font-weight: 600">{html.escape(title)}</div>'
@@ -82,11 +81,11 @@ class Page:
             heading,
             self.facts,
             *(widgets[0] for widgets in self.rows.values()),
-            *drawings.controls,
             *self._actions(),
             width=_WIDTH + 20,
         )
-        document.add_root(row(left, drawings.layout, styles={"padding": "12px"}))
+        right = column(drawings.layout, *self._code())
+        document.add_root(row(left, right, styles={"padding": "12px"}))
         document.title = title
         document.on_session_destroyed(self._closed)
         self.redraw()
@@ -121,12 +120,14 @@ class Page:
         except (ValueError, TypeError) as error:
             self.say(str(error), bad=True)
         else:
+            self.document.hold("combine")  # one message, one picture
             self.drawings.update(arrays)
             facts = self.drawings.facts(arrays).items()
             self.facts.text = f'<div style="{_FONT} font-size: 14px">' + "".join(
                 f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
                 for name, text in facts
             )
+            self.document.unhold()
         if self._wanted:
             self._begin()
 
@@ -190,28 +191,26 @@ class Page:
     def _actions(self) -> list[Any]:
         """Buttons, and what belongs to them."""
 
-        def button(label, done, kind="default", width=85):
-            made = Button(label=label, button_type=kind, width=width, name=label)
-            made.on_click(done)
-            return made
-
-        self.fit_button = button("fit from here", self._begin_fit, "primary", 125)
-        self.stop_button = button("stop", self._stop_fit)
+        self.fit_button = _button("fit from here", self._begin_fit, "primary", 125)
+        self.stop_button = _button("stop", self._stop_fit)
         self.stop_button.disabled = True
         self.file = TextInput(value=f"{self.explorer.model_name}.npz", width=170, name="file")
+        return [
+            row(self.fit_button, self.stop_button, _button("reset", self._reset)),
+            self.said,
+            row(self.file, _button("save", self._save), _button("load", self._load)),
+        ]
+
+    def _code(self) -> list[Any]:
+        """The button for code, and the place for it."""
+        copy = _button("copy as Python", self._copy, width=125)
         self.python = TextAreaInput(
-            rows=7, width=_WIDTH, max_length=None, stylesheets=[_CODE], name="code"
+            rows=8, width=_CODE_WIDTH, max_length=None, stylesheets=[_CODE], name="code"
         )
         self.python.js_on_change(
             "value", CustomJS(code="navigator.clipboard?.writeText(cb_obj.value)")
         )
-        return [
-            row(self.fit_button, self.stop_button, button("reset", self._reset)),
-            self.said,
-            row(self.file, button("save", self._save), button("load", self._load)),
-            button("copy as Python", self._copy, width=125),
-            self.python,
-        ]
+        return [copy, self.python]
 
     def _begin_fit(self) -> None:
         if self._fit is not None:
@@ -275,6 +274,12 @@ class Page:
         if self._fit is not None:
             self._fit.stop()
         self._pool.shutdown(wait=False)
+
+
+def _button(label: str, done, kind="default", width=85) -> Button:
+    made = Button(label=label, button_type=kind, width=width, name=label)
+    made.on_click(done)
+    return made
 
 
 def _rounded(value: float) -> float:

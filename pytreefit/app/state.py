@@ -18,6 +18,8 @@ from ..results.files import load, save
 from .code import python_of
 from .sliders import Slider, sliders_of
 
+_VAGUE = ("scale", "values")  # names that say nothing without their owner's
+
 
 class Explorer(abc.ABC):
     """The parameters of a posterior, moved by hand, and the arrays that follow from them.
@@ -57,7 +59,10 @@ class Explorer(abc.ABC):
 
     def label(self, slider: Slider) -> str:
         """What is written beside a slider."""
-        return slider.name.rpartition(".")[2].replace("_", " ")
+        owner, _, last = slider.name.rpartition(".")
+        alike = [s for s in self.sliders if s.name.rpartition(".")[2] == last]
+        short = f"{owner.rpartition('.')[2]} {last}" if len(alike) > 1 or last in _VAGUE else last
+        return short.replace("_", " ")
 
     @property
     def values(self) -> dict[str, np.ndarray]:
