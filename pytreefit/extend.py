@@ -6,7 +6,7 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
-from .app.code import number_code
+from .app.code import number_code, priors_code, values_code
 from .app.server import SERVING, open_page, require_app
 from .app.state import Explorer
 from .arrays import (
@@ -88,6 +88,7 @@ __all__ = [
     "plain",
     "prior_limits",
     "prior_of",
+    "priors_code",
     "rebuild",
     "require_app",
     "run_program",
@@ -95,6 +96,7 @@ __all__ = [
     "stopped",
     "storing",
     "unit_of",
+    "values_code",
     "walk",
     "whole_number",
 ]

@@ -1,13 +1,15 @@
 """A disk whose parameters are moved by hand: its images and curves, without any page."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from astropy.io import fits
 
 from pytreefit import Posterior, jit
-from pytreefit.extend import Explorer, check_kind
+from pytreefit.extend import Explorer, check_kind, priors_code, values_code
 
 from ..data.observation import Observation
 from ..derived import scattering_angles, surface_density
@@ -51,7 +53,7 @@ class DiskExplorer(Explorer):
     ['angle', 'chi_square', 'data', 'density']
     """
 
-    model_name = "scene"
+    exported = ".fits"
 
     def __init__(self, scene: Scene, data: Observation, priors: Mapping[Any, Any], recipe=""):
         check_kind("scene", scene, Scene)
@@ -88,13 +90,29 @@ class DiskExplorer(Explorer):
             return f"phase at {np.rad2deg(np.arccos(float(curve.knots[slider.index]))):.0f}°"
         return super().label(slider)
 
-    def ending(self) -> str:
-        """The last lines of `code`."""
-        return (
-            "posterior = pytreefit.Posterior(scene, data.log_likelihood, priors)\n"
-            "image = scene.image()\n"
-            'print(f"chi-square {float(data.chi_square(scene)):.6g} of {data.n_used} pixels")'
+    def code(self) -> str:
+        """Python that makes the same scene, with its priors, and evaluates it."""
+        parts = (
+            self.recipe,
+            f"scene = scene.set({values_code(self.posterior, self.model)})",
+            f"priors = {priors_code(self.posterior)}",
+            "posterior = pytreefit.Posterior(scene, data.log_likelihood, priors)",
+            "image = scene.image()",
+            'print(f"chi-square {float(data.chi_square(scene)):.6g} of {data.n_used} pixels")',
         )
+        return "\n".join(parts) + "\n"
+
+    def export(self, path: str | os.PathLike) -> None:
+        """Write data, model, residual (in units of the noise) and noise into a FITS file."""
+        arrays = self.arrays()
+        images = [
+            fits.ImageHDU(np.asarray(arrays[name], np.float32), name=name.upper())
+            for name in ("data", "model", "residual", "noise")
+        ]
+        header = fits.Header({"CHISQ": float(arrays["chi_square"])})
+        for slider in self.sliders:
+            header.add_history(f"{slider.name} = {self.get(slider.name):.7g} {slider.unit}")
+        fits.HDUList([fits.PrimaryHDU(header=header), *images]).writeto(path, overwrite=True)
 
 
 @jit

@@ -96,11 +96,13 @@ class Page:
         if not self._drawing:
             self._begin()
 
-    def move_to(self, values) -> None:
-        """Take over values by path, show them, and draw them."""
-        self._try(self.explorer.move_to, values)
+    def change(self, function, *arguments) -> bool:
+        """Let a function change the explorer, show and draw its values; False where it refuses."""
+        self._latest()
+        good = self._try(function, *arguments)
         self._show_values()
         self.redraw()
+        return good
 
     def say(self, text: str, bad: bool = False) -> None:
         """Write a line under the buttons."""
@@ -150,7 +152,7 @@ class Page:
         box = NumericInput(value=_rounded(value), mode="float", width=80, margin=(0, 0, 0, 0))
         box.name = f"number {name}"
         bar.on_change("value", lambda _, old, new: self._slid(slider, box, new))
-        box.on_change("value", lambda _, old, new: self._typed(slider, bar, new))
+        box.on_change("value", lambda _, old, new: self._typed(slider, new))
         return row(label, bar, box, margin=(1, 0, 1, 5)), bar, box
 
     def _slid(self, slider: Slider, box, position: float) -> None:
@@ -159,12 +161,10 @@ class Page:
             self._quietly(box, _rounded(self._moved[slider.name]))
             self.redraw()
 
-    def _typed(self, slider: Slider, bar, value: float | None) -> None:
+    def _typed(self, slider: Slider, value: float | None) -> None:
         if self._quiet or value is None:
             return
-        self._try(self.explorer.set, slider.name, value)
-        self._show_values()
-        self.redraw()
+        self.change(self.explorer.set, slider.name, value)
 
     def _show_values(self) -> None:
         self._moved = {}
@@ -194,11 +194,16 @@ class Page:
         self.fit_button = _button("fit from here", self._begin_fit, "primary", 125)
         self.stop_button = _button("stop", self._stop_fit)
         self.stop_button.disabled = True
-        self.file = TextInput(value=f"{self.explorer.model_name}.npz", width=170, name="file")
+        self.file = TextInput(value="explorer.npz", width=100, name="file")
         return [
             row(self.fit_button, self.stop_button, _button("reset", self._reset)),
             self.said,
-            row(self.file, _button("save", self._save), _button("load", self._load)),
+            row(
+                self.file,
+                _button("save", self._save, width=65),
+                _button("load", self._load, width=65),
+                _button("export", self._export, width=75),
+            ),
         ]
 
     def _code(self) -> list[Any]:
@@ -244,7 +249,7 @@ class Page:
             self.say(str(error), bad=True)
             return
         self.say(found.message)
-        self.move_to(found.values)
+        self.change(self.explorer.move_to, found.values)
 
     def _stop_fit(self) -> None:
         if self._fit is not None:
@@ -252,9 +257,7 @@ class Page:
             self.say("fit: it ends after these steps")
 
     def _reset(self) -> None:
-        self.explorer.reset()
-        self._show_values()
-        self.redraw()
+        self.change(self.explorer.reset)
 
     def _save(self) -> None:
         path = Path(self.file.value)
@@ -262,10 +265,13 @@ class Page:
             self.say(f"saved as {path.resolve()}")
 
     def _load(self) -> None:
-        if self._try(self.explorer.load, Path(self.file.value)):
+        if self.change(self.explorer.load, Path(self.file.value)):
             self.say(f"values of {self.file.value}")
-        self._show_values()
-        self.redraw()
+
+    def _export(self) -> None:
+        path = Path(self.file.value).with_suffix(self.explorer.exported)
+        if self._try(self._latest().export, path):
+            self.say(f"exported as {path.resolve()}")
 
     def _copy(self) -> None:
         self.python.value = self._latest().code()

@@ -12,6 +12,7 @@ from ..prior import quantiles, support_limits
 
 _TAIL = 0.02  # of a prior without ends, that is beyond the slider on either side
 _EDGE = 1e-4  # of a slider, by which it stays inside of a prior with ends
+_FAR = 2.0  # distance of a prior's end from what is likely, in units of that range
 _WIDE = 100.0  # ratio of the ends from which a positive parameter is moved by its logarithm
 
 
@@ -95,8 +96,11 @@ def _ends(name: str, prior, start: float, index) -> tuple[float, float]:
     except ValueError:
         width = abs(start) or 1.0
         tails = [start - width, start + width]
+    inside = tails[1] - tails[0]
+    # ends far beyond all that is likely would leave no room on the slider
     low, high = (
-        end if math.isfinite(end) else tail for end, tail in zip(limits, tails, strict=True)
+        end if abs(end - tail) < _FAR * inside else tail
+        for end, tail in zip(limits, tails, strict=True)
     )
     if low == 0.0 and isinstance(plain_prior(prior), dist.LogNormal):
         low = tails[0]

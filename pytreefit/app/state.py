@@ -15,7 +15,6 @@ from ..optimize.fit import Fit
 from ..posterior import Posterior
 from ..prior import prior_limits
 from ..results.files import load, save
-from .code import python_of
 from .sliders import Slider, sliders_of
 
 _VAGUE = ("scale", "values")  # names that say nothing without their owner's
@@ -29,12 +28,11 @@ class Explorer(abc.ABC):
     posterior
         Its free parameters can be moved, from the values of its model.
     recipe
-        Python that makes a model of the same structure, with the name `model_name`, and the data;
-        `code` begins with it.
+        Python that makes the data and a model of the same structure, with which `code` begins.
     """
 
-    #: what the recipe calls the model
-    model_name: str = "model"
+    #: ending of the names of the files that `export` writes
+    exported: str
 
     def __init__(self, posterior: Posterior, recipe: str = ""):
         check_kind("posterior", posterior, Posterior)
@@ -54,8 +52,12 @@ class Explorer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def ending(self) -> str:
-        """The last lines of `code`: what evaluates the model."""
+    def code(self) -> str:
+        """Python that makes the same model, with its priors, and evaluates it."""
+
+    @abc.abstractmethod
+    def export(self, path: str | os.PathLike) -> None:
+        """Write what is drawn into a file for other programs; `exported` says of which kind."""
 
     def label(self, slider: Slider) -> str:
         """What is written beside a slider."""
@@ -118,11 +120,6 @@ class Explorer(abc.ABC):
     def reset(self) -> None:
         """Go back to the values of the posterior's own model."""
         self._values = _arrays(self.posterior.initial)
-
-    def code(self) -> str:
-        """Python that makes the same model, with its priors, and evaluates it."""
-        own = python_of(self.model_name, self.posterior, self.model)
-        return "\n".join(filter(None, (self.recipe.strip(), own, self.ending().strip()))) + "\n"
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model at the present values, for :func:`pytreefit.load`."""
