@@ -7,6 +7,7 @@ from .checks.compare import Comparison, Score, compare
 from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
+from .explore.state import StarExplorer
 from .gp.channel_data import ChannelData
 from .gp.channel_process import ChannelProcess, WhiteNoise
 from .gp.channel_solver import ChannelSolver
@@ -166,6 +167,7 @@ __all__ = [
     "SpectrumTable",
     "SpotEvolutionModel",
     "Spots",
+    "StarExplorer",
     "StarFit",
     "StellarRadius",
     "SumMean",

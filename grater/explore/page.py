@@ -40,10 +40,8 @@ class DiskDrawings:
         scale, (ny, nx) = float(grid.pixel_scale), grid.shape
         x, y = (float(c) for c in grid.center)
         # East is to the left: columns are turned round, on an axis that falls
-        self._place = {
-            "x": -(nx - 0.5 - x) * scale, "y": -(y + 0.5) * scale, "dw": nx * scale, "dh": ny * scale
-        }  # fmt: skip
-        place = self._place
+        place = {"x": -(nx - 0.5 - x) * scale, "y": -(y + 0.5) * scale}
+        self._place = place = {**place, "dw": nx * scale, "dh": ny * scale}
         ranges = {
             "x_range": Range1d(place["x"] + place["dw"], place["x"]),
             "y_range": Range1d(place["y"], place["y"] + place["dh"]),

@@ -71,11 +71,11 @@ class Page:
         self._fit: BackgroundFit | None = None
         self._poll: Any = None
         # of fixed size: whatever changes its own makes the browser lay out everything again
-        self.facts = Div(width=_WIDTH, height=24, styles={"font-variant-numeric": "tabular-nums"})
-        self.said = Div(width=_WIDTH, height=72, name="said")
+        self.facts = Div(width=_WIDTH, height=24, name="facts")
+        self.said = Div(width=_WIDTH, height=60, name="said")
         self.rows = {slider.name: self._row(slider) for slider in explorer.sliders}
         heading = Div(
-            text=f'<div style="{_FONT} font-size: 19px; font-weight: 600">{html.escape(title)}</div>'
+            text=f'<div style="{_FONT} font-size: 19px"><b>{html.escape(title)}</b></div>'
         )
         left = column(
             heading,
@@ -125,9 +125,12 @@ class Page:
             self.document.hold("combine")  # one message, one picture
             self.drawings.update(arrays)
             facts = self.drawings.facts(arrays).items()
-            self.facts.text = f'<div style="{_FONT} font-size: 14px">' + "".join(
-                f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
-                for name, text in facts
+            self.facts.text = (
+                f'<div style="{_FONT} font-size: 14px; font-variant-numeric: tabular-nums">'
+                + "".join(
+                    f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
+                    for name, text in facts
+                )
             )
             self.document.unhold()
         if self._wanted:
@@ -190,19 +193,18 @@ class Page:
 
     def _actions(self) -> list[Any]:
         """Buttons, and what belongs to them."""
-
         self.fit_button = _button("fit from here", self._begin_fit, "primary", 125)
         self.stop_button = _button("stop", self._stop_fit)
         self.stop_button.disabled = True
-        self.file = TextInput(value="explorer.npz", width=100, name="file")
+        self.file = TextInput(value="explorer.npz", width=125, name="file")
         return [
             row(self.fit_button, self.stop_button, _button("reset", self._reset)),
             self.said,
             row(
                 self.file,
-                _button("save", self._save, width=65),
-                _button("load", self._load, width=65),
-                _button("export", self._export, width=75),
+                _button("save", self._save, width=60),
+                _button("load", self._load, width=60),
+                _button("export", self._export, width=70),
             ),
         ]
 

@@ -104,6 +104,8 @@ def _ends(name: str, prior, start: float, index) -> tuple[float, float]:
     )
     if low == 0.0 and isinstance(plain_prior(prior), dist.LogNormal):
         low = tails[0]
+    if low == 0.0 and 0.0 < start < high / _WIDE:
+        low = start / _WIDE
     return low, high
 
 

@@ -84,8 +84,9 @@ EXPLORE = Command(
 The page shows the light curve with the prediction, the autocorrelation and the spectrum of the data
 against the kernel's, and a turning star with such spots, drawn at random: no map of this star.
 Sliders and number boxes move the parameters between the ends of their priors; candidates of the
-period can be clicked. A fit can begin at what is shown, and the process can be saved, or copied as
-Python. It starts at first guesses. The page is for this computer alone: its address has a token.""",
+period can be clicked. A fit can begin at what is shown, and the process can be saved, or copied
+as Python. It starts at first guesses. The page is for this computer alone: its address has a
+token.""",
     run,
     OPTIONS,
     files="the file of a light curve",

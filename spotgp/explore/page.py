@@ -88,7 +88,9 @@ class StarDrawings:
         return own
 
     def _correlation(self):
-        own = figure(title="autocorrelation", name="autocorrelation", width=370, height=280, **_LOOK)
+        own = figure(
+            title="autocorrelation", name="autocorrelation", width=370, height=280, **_LOOK
+        )
         own.xaxis.axis_label, own.yaxis.axis_label = "lag [d]", "correlation"
         own.y_range = Range1d(-1.05, 1.05)
         own.x_range = Range1d(0, float(self.explorer.arrays()["lag"][-1]))
@@ -123,15 +125,13 @@ class StarDrawings:
         )  # fmt: skip
         own.axis.visible = own.grid.visible = False
         own.outline_line_color = None
-        # darker to the limb
-        for radius in np.linspace(1.0, 0.05, 20):
-            shade = int(255 * (0.55 + 0.45 * np.sqrt(1.0 - 0.98 * radius**2)))
-            color = (shade, int(0.87 * shade), int(0.55 * shade))
-            own.circle(0.0, 0.0, radius=float(radius), fill_color=color, line_color=None)
+        own.image_rgba([_disk(160)], x=-1.0, y=-1.0, dw=2.0, dh=2.0)
         self._lines = ColumnDataSource({"x": [], "y": []})
         self._spots = ColumnDataSource({"x": [], "y": []})
         own.multi_line("x", "y", source=self._lines, color="black", alpha=0.2, line_width=0.7)
-        own.patches("x", "y", source=self._spots, fill_color="#3b1d05", fill_alpha=0.8, line_width=0)
+        own.patches(
+            "x", "y", source=self._spots, fill_color="#3b1d05", fill_alpha=0.8, line_width=0
+        )
         play = Toggle(label="turn", width=80, name="turn")
         play.on_change("active", lambda _, old, new: self._play(new))
         return column(own, play)
@@ -169,6 +169,16 @@ class StarDrawings:
 
     def _choose(self, period: float) -> None:
         self.page.change(self.explorer.set_period, period)
+
+
+def _disk(pixels: int) -> np.ndarray:
+    """A bright disk, darker to its limb, as red, green, blue and opacity of each pixel."""
+    x = (np.arange(pixels) + 0.5) * 2.0 / pixels - 1.0
+    r = np.hypot(x[:, None], x[None, :])
+    light = 255.0 * (0.5 + 0.5 * np.sqrt(np.maximum(1.0 - r**2, 0.0)))
+    opacity = 255.0 * np.clip(0.5 * pixels * (1.0 - r) + 0.5, 0.0, 1.0)
+    colors = np.stack([light, 0.86 * light, 0.55 * light, opacity], axis=-1)
+    return colors.astype(np.uint8).view(np.uint32)[..., 0]
 
 
 def build(document, explorer: StarExplorer, title: str) -> None:
