@@ -7,7 +7,7 @@ from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
 from .app.code import number_code, priors_code, values_code
-from .app.server import SERVING, open_page, require_app
+from .app.server import SERVING, require_app
 from .app.state import Explorer
 from .arrays import (
     as_booleans,
@@ -82,7 +82,6 @@ __all__ = [
     "number",
     "number_code",
     "one_of",
-    "open_page",
     "outermost",
     "pareto_smoothed",
     "plain",

@@ -1,6 +1,6 @@
 """``grater explore``: a disk whose parameters are moved by hand, in the browser."""
 
-from pytreefit.extend import SERVING, Command, number_code, open_page, require_app
+from pytreefit.extend import SERVING, Command, number_code, require_app
 
 from ..dust.disk import Disk
 from ..explore.state import DiskExplorer
@@ -68,10 +68,7 @@ def run(settings) -> None:
     require_app()
     disk, target = explorer(settings)
     print("compiling the image")
-    disk.arrays()
-    from ..explore.page import build  # with Bokeh
-
-    open_page(disk, lambda document, own: build(document, own, target), settings)
+    disk.open(target, settings.port, settings.browser)
 
 
 EXPLORE = Command(

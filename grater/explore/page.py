@@ -25,7 +25,7 @@ from ..plot.images import norm_of, turn_of
 from .state import DiskExplorer
 
 _STRETCHES = ("asinh", "log", "linear")
-_SIDE = 310  # pixels of the screen
+_SIDE = 300  # pixels of the screen
 _SIGMA = 5.0  # at the ends of the residuals' colours
 _GREY = "#b8b8b8"  # of masked pixels
 _COLORS = ("#1f5fa8", "#c2571a", "#2d7d46", "#7a3b8f")

@@ -90,6 +90,12 @@ class DiskExplorer(Explorer):
             return f"phase at {np.rad2deg(np.arccos(float(curve.knots[slider.index]))):.0f}°"
         return super().label(slider)
 
+    def draw(self, document: Any, title: str) -> None:
+        """Fill a document of Bokeh with the page."""
+        from .page import build  # with Bokeh
+
+        build(document, self, title)
+
     def code(self) -> str:
         """Python that makes the same scene, with its priors, and evaluates it."""
         parts = (

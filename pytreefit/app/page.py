@@ -12,7 +12,6 @@ from bokeh.models import (
     CustomJS,
     Div,
     InlineStyleSheet,
-    NumericInput,
     Slider as SliderWidget,
     TextAreaInput,
     TextInput,
@@ -125,13 +124,11 @@ class Page:
             self.document.hold("combine")  # one message, one picture
             self.drawings.update(arrays)
             facts = self.drawings.facts(arrays).items()
-            self.facts.text = (
-                f'<div style="{_FONT} font-size: 14px; font-variant-numeric: tabular-nums">'
-                + "".join(
-                    f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
-                    for name, text in facts
-                )
+            numbers = "".join(
+                f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
+                for name, text in facts
             )
+            self.facts.text = f'<div style="{_FONT} font-size: 14px">{numbers}</div>'
             self.document.unhold()
         if self._wanted:
             self._begin()
@@ -146,13 +143,13 @@ class Page:
             width=130,
             margin=(7, 0, 0, 0),
         )
-        look = {"title": None, "show_value": False, "tooltips": False, "margin": (8, 12, 0, 4)}
+        look = {"title": None, "show_value": False, "tooltips": False, "margin": (11, 12, 0, 4)}
         bar = SliderWidget(
             start=0, end=_STEPS, step=1, value=_STEPS * slider.position(value), width=130, **look
         )
         bar.stylesheets = [_SMALL]
         bar.name = f"slider {name}"
-        box = NumericInput(value=_rounded(value), mode="float", width=80, margin=(0, 0, 0, 0))
+        box = TextInput(value=_written(value), width=80, margin=(0, 0, 0, 0))
         box.name = f"number {name}"
         bar.on_change("value", lambda _, old, new: self._slid(slider, box, new))
         box.on_change("value", lambda _, old, new: self._typed(slider, new))
@@ -161,13 +158,19 @@ class Page:
     def _slid(self, slider: Slider, box, position: float) -> None:
         if not self._quiet:
             self._moved[slider.name] = slider.value(position / _STEPS)
-            self._quietly(box, _rounded(self._moved[slider.name]))
+            self._quietly(box, _written(self._moved[slider.name]))
             self.redraw()
 
-    def _typed(self, slider: Slider, value: float | None) -> None:
-        if self._quiet or value is None:
-            return
-        self.change(self.explorer.set, slider.name, value)
+    def _typed(self, slider: Slider, text: str) -> None:
+        if not self._quiet:
+            self.change(self._set_text, slider.name, text)
+
+    def _set_text(self, name: str, text: str) -> None:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{name} = {text!r} is no number.") from None
+        self.explorer.set(name, value)
 
     def _show_values(self) -> None:
         self._moved = {}
@@ -175,7 +178,7 @@ class Page:
             _, bar, box = self.rows[slider.name]
             value = self.explorer.get(slider.name)
             self._quietly(bar, _STEPS * slider.position(value))
-            self._quietly(box, _rounded(value))
+            self._quietly(box, _written(value))
 
     def _quietly(self, widget, value) -> None:
         """Change a widget without an answer to it."""
@@ -290,5 +293,5 @@ def _button(label: str, done, kind="default", width=85) -> Button:
     return made
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+def _written(value: float) -> str:
+    return f"{value:.5g}"

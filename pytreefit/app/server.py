@@ -4,15 +4,13 @@ import importlib.util
 import secrets
 import threading
 import webbrowser
-from collections.abc import Callable
 from typing import Any
 
 from ..commands import Option, whole_number
-from .state import Explorer
 
 _HOST = "127.0.0.1"
 
-#: Options of a command that opens a page, see `open_page`.
+#: Options of a command that opens a page, see `Explorer.open`.
 SERVING = (
     Option("port", whole_number(0), 0, "of the page; 0 takes a free one"),
     Option("browser", bool, True, "open the page in the browser"),
@@ -27,7 +25,7 @@ def require_app() -> None:
         )
 
 
-def start_server(explorer: Explorer, build: Callable[[Any, Explorer], None], port: int = 0):
+def start_server(explorer: Any, title: str, port: int = 0):
     """Start to serve a page, and return Bokeh's server and the address with its token.
 
     The address has an identifier of a session that is signed with a key which only this process
@@ -37,9 +35,9 @@ def start_server(explorer: Explorer, build: Callable[[Any, Explorer], None], por
     Parameters
     ----------
     explorer
-        What the page shows. Each session has a copy.
-    build
-        Function of Bokeh's document and the copy that fills the page.
+        The `Explorer` that draws the page. Each session has a copy.
+    title
+        Of the page.
     port
         Of 127.0.0.1; 0 is any that is free.
     """
@@ -49,7 +47,9 @@ def start_server(explorer: Explorer, build: Callable[[Any, Explorer], None], por
     from bokeh.util.token import generate_session_id
 
     key = secrets.token_urlsafe(32)
-    application = Application(FunctionHandler(lambda document: build(document, explorer.copy())))
+    application = Application(
+        FunctionHandler(lambda document: explorer.copy().draw(document, title))
+    )
     server = Server(
         {"/": application},
         port=port,
@@ -65,15 +65,15 @@ def start_server(explorer: Explorer, build: Callable[[Any, Explorer], None], por
     return server, f"http://{_HOST}:{server.port}/?bokeh-session-id={token}"
 
 
-def open_page(explorer: Explorer, build: Callable[[Any, Explorer], None], settings) -> None:
+def open_page(explorer: Any, title: str, port: int, browser: bool) -> None:
     """Serve a page until Ctrl-C; its address is printed, and opened in the browser."""
     try:
-        server, address = start_server(explorer, build, settings.port)
+        server, address = start_server(explorer, title, port)
     except (OSError, OverflowError) as error:
-        raise ValueError(f"port {settings.port} cannot be used: {error}") from None
+        raise ValueError(f"port {port} cannot be used: {error}") from None
     print(f"the page, for whoever has this address: {address}", flush=True)
     print("Ctrl-C ends it", flush=True)
-    if settings.browser:
+    if browser:
         # some browsers return only when they are closed
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server.run_until_shutdown()

@@ -9,12 +9,13 @@ from typing import Any, Self
 import equinox as eqx
 import numpy as np
 
-from ..arrays import as_number, check_kind
+from ..arrays import as_number, as_whole_number, check_kind
 from ..model import Model, lookup_parameter
 from ..optimize.fit import Fit
 from ..posterior import Posterior
 from ..prior import prior_limits
 from ..results.files import load, save
+from .server import open_page, require_app
 from .sliders import Slider, sliders_of
 
 _VAGUE = ("scale", "values")  # names that say nothing without their owner's
@@ -58,6 +59,33 @@ class Explorer(abc.ABC):
     @abc.abstractmethod
     def export(self, path: str | os.PathLike) -> None:
         """Write what is drawn into a file for other programs; `exported` says of which kind."""
+
+    @abc.abstractmethod
+    def draw(self, document: Any, title: str) -> None:
+        """Fill a document of Bokeh with the page."""
+
+    def open(self, title: str = "explorer", port: int = 0, browser: bool = True) -> None:
+        """Serve the page until Ctrl-C.
+
+        It is for this computer alone, at an address with a token, which is printed.
+
+        Parameters
+        ----------
+        title
+            Of the page.
+        port
+            Of 127.0.0.1; 0 takes a free one.
+        browser
+            Whether to open the page in the browser.
+
+        Raises
+        ------
+        ValueError
+            Where Bokeh is not installed, or the port cannot be used.
+        """
+        require_app()
+        self.arrays()  # compiled before anybody waits
+        open_page(self, title, as_whole_number("port", port, 0), browser)
 
     def label(self, slider: Slider) -> str:
         """What is written beside a slider."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pytreefit.extend import SERVING, Command, number_code, open_page, require_app
+from pytreefit.extend import SERVING, Command, number_code, require_app
 
 from ..explore.state import StarExplorer
 from ..gp.process import Process
@@ -71,10 +71,7 @@ def run(settings) -> None:
     require_app()
     star, name = explorer(settings)
     print("compiling the process")
-    star.arrays()
-    from ..explore.page import build  # with Bokeh
-
-    open_page(star, lambda document, own: build(document, own, name), settings)
+    star.open(name, settings.port, settings.browser)
 
 
 EXPLORE = Command(

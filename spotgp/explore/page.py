@@ -125,7 +125,7 @@ class StarDrawings:
         )  # fmt: skip
         own.axis.visible = own.grid.visible = False
         own.outline_line_color = None
-        own.image_rgba([_disk(160)], x=-1.0, y=-1.0, dw=2.0, dh=2.0)
+        own.image_rgba([_disk(300)], x=-1.0, y=-1.0, dw=2.0, dh=2.0)
         self._lines = ColumnDataSource({"x": [], "y": []})
         self._spots = ColumnDataSource({"x": [], "y": []})
         own.multi_line("x", "y", source=self._lines, color="black", alpha=0.2, line_width=0.7)

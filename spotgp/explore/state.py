@@ -152,6 +152,12 @@ class StarExplorer(Explorer):
         """The short name, as in ``param_keys``."""
         return self.gp.param_keys[self.posterior.names.index(slider.path)]
 
+    def draw(self, document: Any, title: str) -> None:
+        """Fill a document of Bokeh with the page."""
+        from .page import build  # with Bokeh
+
+        build(document, self, title)
+
     def code(self) -> str:
         """Python that makes the same process, with its priors, and evaluates it."""
         fixed = ["model." + path for path in self.gp.process.model.paths.values()]

@@ -45,6 +45,7 @@ def first_of(number: int, *arrays):
 
 @jit
 def predict_at(solver, process, times, columns, parts, full):
+    """Mean and variance, or covariance, at times since the epoch with their free columns."""
     found = solver.condition(process, times, parts, full)
     if columns is not None:
         missing = found.through.shape[1] - 1 - columns.shape[1]

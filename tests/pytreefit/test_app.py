@@ -52,6 +52,11 @@ class Sums(Explorer):
     def code(self):
         return f"{self.recipe}curve = curve.set({values_code(self.posterior, self.model)})\n"
 
+    def draw(self, document, title):
+        from bokeh.models import Div
+
+        document.add_root(Div(text=title))
+
     def export(self, path):
         raise OSError("no place")
 
@@ -183,16 +188,13 @@ def test_a_fit_that_is_refused_says_so(explorer):
 def served(explorer):
     """A server in a thread of its own, and the address with its token."""
     pytest.importorskip("bokeh")
-    from bokeh.models import Div
-
     from pytreefit.app.server import start_server
 
     ready, own = threading.Event(), {}
 
     def serve():
         asyncio.set_event_loop(asyncio.new_event_loop())
-        build = lambda document, explorer: document.add_root(Div(text="disk"))  # noqa: E731
-        own["server"], own["address"] = start_server(explorer, build)
+        own["server"], own["address"] = start_server(explorer, "disk")
         ready.set()
         own["server"].io_loop.start()
 
@@ -281,14 +283,9 @@ def test_without_bokeh_a_sentence_says_what_to_install(monkeypatch):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_port_that_is_taken(explorer):
     pytest.importorskip("bokeh")
-    import argparse
-
-    from pytreefit.app.server import open_page
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        settings = argparse.Namespace(port=port, browser=False)
         with pytest.raises(ValueError, match=f"port {port} cannot be used"):
-            open_page(explorer, lambda *_: None, settings)
+            explorer.open(port=port, browser=False)
