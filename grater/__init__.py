@@ -73,6 +73,7 @@ from .dust.polarization import (
     TabulatedPolarization as TabulatedPolarization,
 )
 from .dust.radial_spline import SplineProfile as SplineProfile
+from .explore.state import DiskExplorer as DiskExplorer
 from .frames.injection import (
     Injections as Injections,
     inject as inject,

@@ -6,6 +6,9 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
+from .app.code import number_code, priors_code, values_code
+from .app.server import SERVING, require_app
+from .app.state import Explorer
 from .arrays import (
     as_booleans,
     as_data,
@@ -42,9 +45,11 @@ from .threads import in_threads
 
 __all__ = [
     "KEY",
+    "SERVING",
     "SHOW",
     "STORING",
     "Command",
+    "Explorer",
     "Option",
     "Paper",
     "Reporter",
@@ -77,19 +82,23 @@ __all__ = [
     "lenient",
     "lookup_parameter",
     "number",
+    "number_code",
     "one_of",
     "outermost",
     "pareto_smoothed",
     "plain",
     "prior_limits",
     "prior_of",
+    "priors_code",
     "rebuild",
+    "require_app",
     "run_program",
     "sinh_cosh",
     "sources",
     "stopped",
     "storing",
     "unit_of",
+    "values_code",
     "walk",
     "whole_number",
 ]

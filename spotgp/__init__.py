@@ -8,6 +8,7 @@ from .checks.compare import Comparison, Score, compare
 from .checks.fisher import FisherInformation, fisher_information
 from .checks.plot import plot_check
 from .component import AbstractComponent, DataScales
+from .explore.state import StarExplorer
 from .gp.channel_data import ChannelData
 from .gp.channel_process import ChannelProcess
 from .gp.channel_solver import ChannelSolver
@@ -175,6 +176,7 @@ __all__ = [
     "SpotEvolutionModel",
     "Spots",
     "SpottedStar",
+    "StarExplorer",
     "StarFit",
     "StellarRadius",
     "SumMean",

@@ -159,7 +159,7 @@ def plot_psd(
     figure = new_figure(figure, (8.0, 4.0))
     ax = figure.subplots()
     if data is not None:
-        f, p = _periodogram(data, top)
+        f, p = periodogram_of(data, top)
         ax.plot(f, p, color="0.75", lw=0.6, label="data", zorder=0)
     orders = range(components) if kernel.orders is None else kernel.orders[:components]
     _, parts = kernel.psd_components(omega, orders)
@@ -177,7 +177,7 @@ def plot_psd(
     return figure
 
 
-def _periodogram(data: TimeSeriesData, top: float):
+def periodogram_of(data: TimeSeriesData, top: float):
     """Frequencies in 1 / d and power spectral density of a light curve, days."""
     from astropy.timeseries import LombScargle
 

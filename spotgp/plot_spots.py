@@ -217,7 +217,7 @@ class _Star:
         there = alpha > 0
         longitude = (self.longitude + self.omega * age)[there]
         latitude = self.latitude[there]
-        return _unit_vectors(latitude, longitude), alpha[there], self.weight[there]
+        return unit_vectors(latitude, longitude), alpha[there], self.weight[there]
 
     def darkness(self, directions, time, pixel: float):
         """What the spots take away at unit vectors (..., 3), their rims softened over a pixel."""
@@ -235,13 +235,19 @@ def _brightness(visibility, mu):
     return value / sum(float(b) for _, b in law)
 
 
-def _unit_vectors(latitude, longitude):
+def unit_vectors(latitude, longitude):
     """Cartesian unit vectors (..., 3) on the star: the axis is z, longitude 0 faces along x."""
     latitude, longitude = np.broadcast_arrays(latitude, longitude)
     across = np.cos(latitude)
     return np.stack(
         [across * np.cos(longitude), across * np.sin(longitude), np.sin(latitude)], axis=-1
     )
+
+
+def to_sky(inc: float) -> np.ndarray:
+    """The matrix from the star's axes to the sky's: right, up, towards us."""
+    cos_i, sin_i = np.cos(inc), np.sin(inc)
+    return np.array([[0.0, 1.0, 0.0], [-cos_i, 0.0, sin_i], [sin_i, 0.0, cos_i]])
 
 
 class _Disk:
@@ -258,7 +264,7 @@ class _Disk:
         self.bright = _brightness(star.lc.model.visibility, jnp.asarray(z))
         cos_i, sin_i = np.cos(star.inc), np.sin(star.inc)
         self.directions = np.stack([sin_i * z - cos_i * y, x, cos_i * z + sin_i * y], axis=-1)
-        self.to_sky = np.array([[0.0, 1.0, 0.0], [-cos_i, 0.0, sin_i], [sin_i, 0.0, cos_i]])
+        self.to_sky = to_sky(star.inc)
 
         self.image = ax.imshow(np.full((pixels, pixels), np.nan), extent=(-1, 1, -1, 1), **_LOOK)
         self.image.set_clip_path(Circle((0, 0), 1.0, transform=ax.transData))
@@ -273,7 +279,7 @@ class _Disk:
         ax.set_axis_off()
 
     def _visible(self, latitude, longitude):
-        x, y, z = np.moveaxis(_unit_vectors(latitude, longitude) @ self.to_sky.T, -1, 0)
+        x, y, z = np.moveaxis(unit_vectors(latitude, longitude) @ self.to_sky.T, -1, 0)
         return np.where(z > 0, x, np.nan), np.where(z > 0, y, np.nan)
 
     def update(self, time):
@@ -290,7 +296,7 @@ class _Disk:
 def _draw_surface(ax, star: _Star, time):
     latitude = np.radians(np.arange(-89.75, 90.0, 0.5))
     longitude = np.radians(np.arange(-179.75, 180.0, 0.5))
-    directions = _unit_vectors(latitude[:, None], longitude[None, :])
+    directions = unit_vectors(latitude[:, None], longitude[None, :])
     dark = star.darkness(directions, time, np.radians(0.5))
     shown = _LIGHT * np.clip(1.0 - dark, 0.0, 1.0 / _LIGHT)
     ax.imshow(shown, extent=(-180, 180, -90, 90), **_LOOK)

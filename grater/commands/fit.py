@@ -143,12 +143,17 @@ def tell(samples: Samples) -> None:
     )
 
 
+def check_priors(settings) -> None:
+    """ValueError for a prior of something that the scene has not."""
+    scene = Scene(_ring(settings.knots, 1.0, 45.0, 0.0), grid=Grid((5, 5), 1.0, 1.0))
+    for name in settings.priors:
+        lookup_parameter(scene, name)
+
+
 def run(settings) -> None:
     """Search, fit, sample, and write figures and draws into a folder."""
     (path,) = settings.files
-    for name in settings.priors:  # before minutes of work
-        grid = Grid((5, 5), 1.0, 1.0)
-        lookup_parameter(Scene(_ring(settings.knots, 1.0, 45.0, 0.0), grid=grid), name)
+    check_priors(settings)  # before minutes of work
     data = read(path, settings)
     target = target_of(path)
     folder = settings.output / re.sub(r"[^\w.+-]+", "_", target).lower()

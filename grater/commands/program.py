@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pytreefit import cache_programs
 from pytreefit.extend import SHOW, run_program
 
+from .explore import EXPLORE
 from .fit import FIT
 from .simulate import SIMULATE
 from .survey import SURVEY
@@ -21,4 +22,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         What stands on the line after its name; by default that of this process.
     """
     cache_programs()  # the next run need not compile again
-    return run_program("grater", _ABOUT, (FIT, SURVEY, SHOW, SIMULATE), argv)
+    return run_program("grater", _ABOUT, (FIT, EXPLORE, SURVEY, SHOW, SIMULATE), argv)

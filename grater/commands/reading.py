@@ -50,25 +50,42 @@ def target_of(path: Path) -> str:
 
 def read(path: Path, settings) -> Observation:
     """The observation in a file; ValueError where its distance is not known."""
+    data: Any = Observation
+    for name, given, named in _steps(path, settings):
+        data = getattr(data, name)(*given, **named)
+    return data
+
+
+def python_of_reading(path: Path, settings) -> str:
+    """Python that does what `read` does."""
+    called = [
+        f"{name}({', '.join([*map(repr, given), *(f'{k}={v!r}' for k, v in named.items())])})"
+        for name, given, named in _steps(path, settings)
+    ]
+    return f"data = grater.Observation.{'.'.join(called)}"
+
+
+def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
+    """Methods that are called one after the other, with their arguments."""
     target = target_of(path)
     distance = settings.distance or DISTANCES.get(target)
     if distance is None:
         raise ValueError(f"the distance of {target} is not known here: give --distance")
     where = {"distance": distance, "pixel_scale": settings.pixel_scale, "center": settings.center}
+    file = (str(path.resolve()),)
     if _is_radial(path):
         crop = settings.crop or 141
         edges = {"inner": settings.inner, "outer": settings.outer}
-        return Observation.from_gpi(path, stokes=settings.stokes, crop=crop, **edges, **where)
+        return [("from_gpi", file, {"stokes": settings.stokes, "crop": crop, **edges, **where})]
     hdu = settings.hdu
-    data = Observation.from_fits(
-        path,
-        image_hdu=int(hdu) if hdu and hdu.isdigit() else hdu,
-        image_plane=settings.plane,
-        error=settings.error,
-        **where,
-    )
-    data = data if settings.crop is None else data.crop(settings.crop)
-    return data.mask_radius(settings.inner, settings.outer)
+    what = {
+        "image_hdu": int(hdu) if hdu and hdu.isdigit() else hdu,
+        "image_plane": settings.plane,
+        "error": settings.error,
+    }
+    cut = [] if settings.crop is None else [("crop", (settings.crop,), {})]
+    mask = ("mask_radius", (settings.inner, settings.outer), {})
+    return [("from_fits", file, {**what, **where}), *cut, mask]
 
 
 def psf_of(settings) -> AbstractPSF:

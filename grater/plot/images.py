@@ -83,7 +83,7 @@ def draw_fit(
     from matplotlib.colors import Normalize
 
     data, model, residual, error = images
-    norm = _norm(stretch, data[np.isfinite(data)], error[np.isfinite(data)], limits)
+    norm = norm_of(stretch, data[np.isfinite(data)], error[np.isfinite(data)], limits)
 
     figure = new_figure(figure, (10.2, 4.3))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
@@ -107,13 +107,18 @@ def draw_fit(
 def residual_of(scene, observation):
     """Data, model, residual in units of the noise, and noise; NaN where pixels are masked."""
     check_kind("plot_fit: observation", observation, Observation)
+    return tuple(map(np.asarray, compared(scene, observation)))
+
+
+def compared(scene, observation):
+    """What `residual_of` returns, of traced scenes too."""
     observation = observation.without_starlight(scene)
     seen = observation.seen(scene)
     image = seen.image()
     data, model, error, used = observation.compared(image)
     width = seen.noise.width(model, error)
     data = jnp.where(used, data, jnp.nan)
-    return tuple(np.asarray(a) for a in (data, image, (data - model) / width, width))
+    return data, image, (data - model) / width, width
 
 
 def plot_image(
@@ -158,7 +163,7 @@ def plot_image(
     image, noise, grid, turn = _pixels_of(source, grid, view)
     if isinstance(source, Observation):
         unit = unit or source.unit
-    norm = _norm(stretch, image[np.isfinite(image)], noise, limits)
+    norm = norm_of(stretch, image[np.isfinite(image)], noise, limits)
     figure = new_figure(figure, (5.0, 4.4))
     ax = figure.subplots()
     shown = _panel(ax, image, grid, norm, cmap, turn)
@@ -291,7 +296,7 @@ def new_figure(figure, size, layout="compressed"):
     return Figure(figsize=size, layout=layout) if figure is None else figure
 
 
-def _norm(stretch, values, noise, limits):
+def norm_of(stretch, values, noise, limits):
     """Brightness scale from the values in use and, where it is known, their noise."""
     from matplotlib.colors import AsinhNorm, LogNorm, Normalize
 

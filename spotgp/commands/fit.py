@@ -142,11 +142,16 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
     return found
 
 
+def check_priors(settings) -> None:
+    """ValueError for a prior of something that the star has not."""
+    paths = model().paths
+    for name in settings.priors:
+        one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
+
+
 def run(settings) -> None:
     """Fit, sample, check, and write figures and draws into a folder."""
-    paths = model().paths
-    for name in settings.priors:  # before minutes of work
-        one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
+    check_priors(settings)  # before minutes of work
     (path,) = settings.files
     data = read(path, settings.flux, settings.quality, settings.days)
     print(data.history[-1])

@@ -7,6 +7,7 @@ import jax
 from pytreefit import cache_programs
 from pytreefit.extend import SHOW, run_program
 
+from .explore import EXPLORE
 from .fit import FIT
 from .simulate import SIMULATE
 from .survey import SURVEY
@@ -25,4 +26,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a Gaussian process in single precision loses digits
     jax.config.update("jax_enable_x64", True)
     cache_programs()  # the next run need not compile again
-    return run_program("spotgp", _ABOUT, (FIT, SURVEY, SHOW, SIMULATE), argv)
+    return run_program("spotgp", _ABOUT, (FIT, EXPLORE, SURVEY, SHOW, SIMULATE), argv)

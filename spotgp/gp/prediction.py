@@ -40,7 +40,7 @@ def predict(
     times = np.pad(wanted, (0, rounded_up(number) - number), mode="edge")
     columns = None if parts else jnp.asarray(data.columns_at(times), data.time.dtype)
     times = jnp.asarray(times, data.time.dtype)
-    mean, variance = _predict(solver, process, times, columns, parts, full)
+    mean, variance = predict_at(solver, process, times, columns, parts, full)
     return Prediction(*first_of(number, mean, variance))
 
 
@@ -52,7 +52,8 @@ def first_of(number: int, *arrays):
 
 
 @jit
-def _predict(solver, process, times, columns, parts, full):
+def predict_at(solver, process, times, columns, parts, full):
+    """Mean and variance, or covariance, at times since the epoch with their free columns."""
     found = solver.condition(process, times, parts, full)
     if columns is not None:
         missing = found.through.shape[1] - 1 - columns.shape[1]

@@ -1,0 +1,1 @@
+"""A disk whose parameters are moved by hand."""

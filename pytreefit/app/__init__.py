@@ -1,0 +1,1 @@
+"""Pages in the browser on which parameters are moved by hand; `state` knows nothing of browsers."""

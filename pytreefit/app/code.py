@@ -1,0 +1,61 @@
+"""Values and priors as Python."""
+
+from typing import Any
+
+import numpy as np
+import numpyro.distributions as dist
+
+from ..model import Model
+from ..posterior import Posterior
+from .sliders import plain_prior
+
+_TRUNCATED = (
+    dist.LeftTruncatedDistribution,
+    dist.RightTruncatedDistribution,
+    dist.TwoSidedTruncatedDistribution,
+)
+
+
+def values_code(posterior: Posterior, model: Model) -> str:
+    """The values of all that is free or follows from it, by path, as a dictionary in Python."""
+    paths = [path for tied in posterior.paths for path in tied] + list(posterior.links)
+    lines = [f"    {path!r}: {number_code(model.get(path))}," for path in paths]
+    return "\n".join(["{", *lines, "}"])
+
+
+def priors_code(posterior: Posterior) -> str:
+    """The priors as a dictionary in Python; commented out where it is not known what makes one."""
+    lines = []
+    for tied, prior in zip(posterior.paths, posterior.priors.values(), strict=True):
+        code = prior_code(prior)
+        key = repr(tied[0]) if len(tied) == 1 else repr(tied)
+        lines.append(f"    {'# ' * (code is None)}{key}: {prior if code is None else code},")
+    return "\n".join(["{", *lines, "}"])
+
+
+def number_code(value: Any) -> str:
+    """A number or an array with just the digits that make it again."""
+    value = np.asarray(value)
+    if value.ndim == 0:
+        return str(value[()])
+    return f"[{', '.join(number_code(entry) for entry in value)}]"
+
+
+def prior_code(prior: dist.Distribution) -> str | None:
+    """What makes a prior again; None where that is not known."""
+    prior = plain_prior(prior)
+    kind = type(prior)
+    names = list(kind.arg_constraints)
+    if not names or not all(hasattr(prior, name) for name in names):
+        return None
+    arguments = {name: number_code(getattr(prior, name)) for name in names}
+    if isinstance(prior, _TRUNCATED):
+        base = prior_code(prior.base_dist)
+        ends = "".join(f", {name}={value}" for name, value in arguments.items())
+        return None if base is None else f"dist.TruncatedDistribution({base}{ends})"
+    if kind is dist.Uniform:
+        return f"({arguments['low']}, {arguments['high']})"
+    package = kind.__module__.partition(".")[0]
+    package = "dist" if package == "numpyro" else package
+    said = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return f"{package}.{kind.__name__}({said})"

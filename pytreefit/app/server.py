@@ -1,0 +1,79 @@
+"""A page for this computer alone: the server is bound to it, and asks for a token."""
+
+import importlib.util
+import secrets
+import threading
+import webbrowser
+from typing import Any
+
+from ..commands import Option, whole_number
+
+_HOST = "127.0.0.1"
+
+#: Options of a command that opens a page, see `Explorer.open`.
+SERVING = (
+    Option("port", whole_number(0), 0, "of the page; 0 takes a free one"),
+    Option("browser", bool, True, "open the page in the browser"),
+)
+
+
+def require_app() -> None:
+    """ValueError where the packages for pages are not installed."""
+    if importlib.util.find_spec("bokeh") is None:
+        raise ValueError(
+            "the explorer needs bokeh, which is not installed: pip install 'grater-spotgp[app]'"
+        )
+
+
+def start_server(explorer: Any, title: str, port: int = 0):
+    """Start to serve a page, and return Bokeh's server and the address with its token.
+
+    The address has an identifier of a session that is signed with a key which only this process
+    knows. The server makes none itself: without one of its own, or with another signature, nobody
+    gets a page, and no messages are taken.
+
+    Parameters
+    ----------
+    explorer
+        The `Explorer` that draws the page. Each session has a copy.
+    title
+        Of the page.
+    port
+        Of 127.0.0.1; 0 is any that is free.
+    """
+    from bokeh.application import Application
+    from bokeh.application.handlers.function import FunctionHandler
+    from bokeh.server.server import Server
+    from bokeh.util.token import generate_session_id
+
+    key = secrets.token_urlsafe(32)
+    application = Application(
+        FunctionHandler(lambda document: explorer.copy().draw(document, title))
+    )
+    server = Server(
+        {"/": application},
+        port=port,
+        address=_HOST,
+        secret_key=key,
+        sign_sessions=True,
+        generate_session_ids=False,
+        check_unused_sessions_milliseconds=10_000,
+        unused_session_lifetime_milliseconds=60_000,
+    )
+    server.start()
+    token = generate_session_id(secret_key=key, signed=True)
+    return server, f"http://{_HOST}:{server.port}/?bokeh-session-id={token}"
+
+
+def open_page(explorer: Any, title: str, port: int, browser: bool) -> None:
+    """Serve a page until Ctrl-C; its address is printed, and opened in the browser."""
+    try:
+        server, address = start_server(explorer, title, port)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"port {port} cannot be used: {error}") from None
+    print(f"the page, for whoever has this address: {address}", flush=True)
+    print("Ctrl-C ends it", flush=True)
+    if browser:
+        # some browsers return only when they are closed
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    server.run_until_shutdown()

@@ -1,0 +1,1 @@
+"""A spotted star whose parameters are moved by hand."""
