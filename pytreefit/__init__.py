@@ -27,9 +27,9 @@ from .table import Table
 __version__ = "0.1.0"
 
 __all__ = [
-    "Citations",
     "AbstractLaw",
     "AbstractSingleLaw",
+    "Citations",
     "Corrected",
     "Ensemble",
     "Fit",
