@@ -24,3 +24,14 @@ def test_every_public_name_is_documented(package):
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
     assert sorted(documented) == sorted(public)
+
+
+@pytest.mark.parametrize("page", sorted((API.parent / "theory").glob("*.md")), ids=lambda p: p.stem)
+def test_files_that_a_theory_page_names_exist(page):
+    root, folder = API.parents[1], None
+    named = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", page.read_text())
+    assert named
+    for name in named:
+        path = root / name if "/" in name else folder / name
+        assert path.exists(), name
+        folder = path.parent
