@@ -92,6 +92,7 @@ rough = grater.Scene(
     ),
     grid=data.grid,
     psf=psf,
+    nodes_on="surfaces",  # this page compiles sooner with it; leave it out for your own file
 )
 found = grater.search(data, rough, number=4, progress=False)  # more are safer: 12 by default
 print(found.table())
@@ -109,7 +110,7 @@ grater.plot_fit(found.best.model, data)
 before = grater.residual_correlation(found.best.model, data)
 rest = data.image - found.best.model.image()
 noise = grater.CorrelatedNoise.measured(rest, data.error, data.used)
-print(noise)
+print(noise.parameters())
 grater.plot_correlation(before)
 
 # %%

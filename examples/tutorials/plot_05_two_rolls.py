@@ -106,10 +106,10 @@ real = truth.of("roll 1").image()
 shown = {"subtracted": subtracted["roll 1"], "the disk": real, "lost": subtracted["roll 1"] - real}
 for axis, (name, image) in zip(axes, shown.items(), strict=True):
     drawn = axis.imshow(np.where(radius > 4.0, image, np.nan), origin="lower", cmap="RdBu_r",
-                        vmin=-0.5, vmax=0.5)  # fmt: skip
+                        vmin=-0.1, vmax=0.1)  # fmt: skip
     axis.set_title(name)
     axis.set_axis_off()
-figure.colorbar(drawn, ax=axes)
+figure.colorbar(drawn, ax=axes, shrink=0.8)
 plt.show()
 
 # %%

@@ -114,7 +114,7 @@ for axis, (name, image) in zip(axes, shown.items(), strict=True):
     drawn = axis.imshow(image, origin="lower", cmap="RdBu_r", vmin=-1.0, vmax=1.0)
     axis.set_title(name)
     axis.set_axis_off()
-figure.colorbar(drawn, ax=axes)
+figure.colorbar(drawn, ax=axes, shrink=0.8)
 plt.show()
 
 # %%
