@@ -282,11 +282,21 @@ class SpottedStar(AbstractStar):
         )
 
     def get_sympy(self) -> dict:
-        """Show the equations of each population, and return them by its name."""
-        return {
-            name: member.get_sympy()
-            for name, member in zip(self.populations, self.members, strict=True)
-        }
+        """Show the equations of the star and of each population, and return them.
+
+        They are SymPy expressions by name, those of each population's envelope in a dictionary by
+        its name. In the kernel A is the average of the visibility's autocorrelation over latitude.
+        """
+        import sympy as sp
+
+        from ..kernel.symbolic import show
+
+        found, lag, total = self.visibility.get_sympy(), sp.Symbol("tau"), sp.S.Zero
+        for name, one in self.populations.items():
+            found[name] = one.envelope.get_sympy()
+            envelope, average = (sp.Function(f"{letter}_{name}") for letter in ("R", "A"))
+            total += sp.Symbol(f"sigma_{name}") ** 2 * envelope(lag) * average(lag)
+        return found | show(type(self).__name__, {"k(tau)": total})
 
     def __repr__(self):
         lines = [repr(self.visibility), *(f"{k}={v!r}" for k, v in self.populations.items())]
