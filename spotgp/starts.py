@@ -79,7 +79,8 @@ class Search(NamedTuple):
         best, flags = self.best, []
         chosen = [name for name in best.at_edge if name not in best.at_bound]
         if chosen:
-            flags.append(f"at the edge of the prior: {', '.join(short_names(chosen))}")
+            short = dict(zip(best.names, short_names(best.names), strict=True))
+            flags.append(f"at the edge of the prior: {', '.join(short[n] for n in chosen)}")
         elif best.status not in (Status.CONVERGED, Status.AT_EDGE):
             flags.append("not converged")
         if self.agreeing == 1 < len(self.fits):
@@ -97,7 +98,7 @@ class Search(NamedTuple):
             )
             for k in order
         ]
-        return Table(("log posterior", *(name.rpartition(".")[2] for name in names)), rows)
+        return Table(("log posterior", *short_names(names)), rows)
 
 
 def suggest_starts(

@@ -12,6 +12,8 @@ from pytreefit import Table, jit
 from pytreefit.extend import as_whole_number, check_kind
 
 from ..gp.abstract import AbstractGP
+from ..gp.channel_solver import ChannelSolver
+from ..gp.solver import GPSolver
 from ..star.latitude import LatitudeBand
 from . import statistics
 from .gaussian import (
@@ -158,7 +160,7 @@ def check(
     -----
     Posterior predictive checks: Gelman, Meng & Stern (1996, Statistica Sinica 6, 733).
     """
-    check_kind("gp", gp, AbstractGP)
+    check_kind("gp", gp, GPSolver | ChannelSolver)
     draws, points = as_whole_number("draws", draws, 40), as_whole_number("points", points, 10)
     keys = jax.random.split(jax.random.key(0) if key is None else key)
     values = draws_of(gp, fit, _SETS, keys[0])

@@ -11,6 +11,8 @@ from pytreefit import Table
 from pytreefit.extend import check_kind, lookup_parameter
 
 from ..gp.abstract import AbstractGP
+from ..gp.channel_solver import ChannelSolver
+from ..gp.solver import GPSolver
 from .gaussian import Projection, derivatives, moments_of, series_of
 from .score import information
 
@@ -109,7 +111,7 @@ def fisher_information(gp: AbstractGP, theta: Any = None) -> FisherInformation:
     Kay (1993), Fundamentals of Statistical Signal Processing, equation 3.31. Derivatives are
     differences of fourth order.
     """
-    check_kind("gp", gp, AbstractGP)
+    check_kind("gp", gp, GPSolver | ChannelSolver)
     number = gp.data.time.size
     if number > _MOST:
         raise ValueError(

@@ -305,6 +305,7 @@ def _wide(process: ChannelProcess, data: ChannelData) -> dict:
     base = _largest(data, found or data.channels)
     star = scales[base]._replace(scatter=found.get(base, scales[base].scatter))
     priors = declared_priors("model", process.model, star)
+    priors |= {f"model.{path}": prior for path, prior in process.model.channel_priors().items()}
     for name, channel in process.channels.items():
         priors |= declared_priors(f"channels.{name}", channel, scales[name])
     for name, mean in process.means.items():

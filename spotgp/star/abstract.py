@@ -45,6 +45,10 @@ class AbstractStar(Model):
     def default_priors(self, data) -> dict:
         """Default priors of the free parameters of all components, by path."""
 
+    def channel_priors(self) -> dict:
+        """Default priors of those that count in several channels only, by path."""
+        return {}
+
     @abc.abstractmethod
     def start(self, period: float, lifetime: float, sigma_k: float) -> Self:
         """The same star with another rotation period, life time of spots (days) and amplitude."""

@@ -6,12 +6,14 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 from pytreefit.extend import as_mapping, check_kind, walk
 
+from ..component import short_value
 from .abstract import AbstractStar
 from .channels import AbstractChannel, AbstractLimbDarkening
 from .envelope import AbstractEnvelope
@@ -40,7 +42,7 @@ class Population(Model):
     magnetic
         Suppressed convection and indicators of activity per light that they take away, relative
         to what the channels' `convective` and `scale` say. Negative for faculae, which are bright.
-        It is free by default unless it is 1.
+        In a `ChannelSolver` it is free by default unless it is 1.
 
     Raises
     ------
@@ -87,8 +89,18 @@ class Population(Model):
             component = getattr(self, part)
             own = {} if component is None else component.default_priors(data)
             found |= {f"{part}.{name}": prior for name, prior in own.items()}
-        value = float(self.magnetic)
-        return found if value == 1.0 else found | {"magnetic": dist.Normal(0.0, 10.0 + abs(value))}
+        return found
+
+    def __repr__(self):
+        shown = [f"{type(self.envelope).__name__}({self.envelope.param_dict})"]
+        shown += [
+            f"{n}={short_value(getattr(self.amplitude, n))}" for n in self.amplitude.param_keys
+        ]
+        if not isinstance(self.latitude, UniformLatitude):
+            shown.append(f"latitude={self.latitude!r}")
+        if self.limb is not None:
+            shown.append(f"limb={self.limb!r}")
+        return f"Population({', '.join(shown)}, magnetic={short_value(self.magnetic)})"
 
 
 class _OwnLaw(AbstractPolynomialVisibility):
@@ -213,6 +225,15 @@ class SpottedStar(AbstractStar):
             found |= {f"populations.{name}.{path}": prior for path, prior in own}
         return found
 
+    def channel_priors(self):
+        found = {}
+        for name, one in self.populations.items():
+            value = np.asarray(one.magnetic)
+            if value != 1.0:
+                prior = dist.Normal(0.0, 10.0 + abs(float(value)))
+                found[f"populations.{name}.magnetic"] = prior
+        return found
+
     def _changed(self, of_each: Mapping[str, Mapping[str, Any]]) -> "SpottedStar":
         return self.set(
             {f"populations.{n}.{part}": x for n, own in of_each.items() for part, x in own.items()}
@@ -261,11 +282,25 @@ class SpottedStar(AbstractStar):
         )
 
     def get_sympy(self) -> dict:
-        """Show the equations of each population, and return them by its name."""
-        return {
-            name: member.get_sympy()
-            for name, member in zip(self.populations, self.members, strict=True)
-        }
+        """Show the equations of the star and of each population, and return them.
+
+        They are SymPy expressions by name, those of each population's envelope in a dictionary by
+        its name. In the kernel A is the average of the visibility's autocorrelation over latitude.
+        """
+        import sympy as sp
+
+        from ..kernel.symbolic import show
+
+        found, lag, total = self.visibility.get_sympy(), sp.Symbol("tau"), sp.S.Zero
+        for name, one in self.populations.items():
+            found[name] = one.envelope.get_sympy()
+            envelope, average = (sp.Function(f"{letter}_{name}") for letter in ("R", "A"))
+            total += sp.Symbol(f"sigma_{name}") ** 2 * envelope(lag) * average(lag)
+        return found | show(type(self).__name__, {"k(tau)": total})
+
+    def __repr__(self):
+        lines = [repr(self.visibility), *(f"{k}={v!r}" for k, v in self.populations.items())]
+        return "SpottedStar(\n  " + ",\n  ".join(lines) + "\n)"
 
 
 def short_of(path: str) -> str:

@@ -271,3 +271,12 @@ def test_simulated_channels_have_these_covariances():
 def test_bad_input(build, match):
     with pytest.raises((ValueError, TypeError), match=match):
         build()
+
+
+def test_what_no_light_curve_knows_is_fixed_there():
+    gp = GPSolver(T, FLUX, 1e-3, STAR, solver="dense")
+    assert not any("magnetic" in name for name in gp.param_keys)
+    data = {"flux": (T, FLUX, 1e-3)}
+    joint = ChannelSolver(data, STAR, {"flux": FluxBand()}, solver="dense")
+    assert "magnetic" in joint.param_keys  # of the faculae; the spots' own is 1
+    assert "faculae=Population(TrapezoidSymmetricEnvelope({'lspot': 9.0" in repr(STAR)

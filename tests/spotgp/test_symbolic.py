@@ -188,3 +188,13 @@ def test_covariances_of_channels(capsys):
     out = capsys.readouterr().out
     assert "ChannelKernel" in out
     assert "R_{\\Gamma}" in out
+
+
+def test_equations_of_populations(capsys):
+    spots = spotgp.Population(spotgp.ExponentialEnvelope(4.0), 0.01)
+    star = spotgp.SpottedStar(spotgp.VisibilityFunction(5.0, 0.1, 1.0), {"a": spots, "b": spots})
+    found = star.get_sympy()
+    assert {"a_0", "a", "b", "k"} <= set(found)
+    assert found["a"]["Gamma_hat"] == found["b"]["Gamma_hat"]
+    assert len(found["k"].args) == 2
+    assert "SpottedStar" in capsys.readouterr().out
