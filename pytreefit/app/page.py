@@ -27,7 +27,7 @@ _WIDTH, _CODE_WIDTH = 370, 970
 _FONT = "font-family: system-ui, sans-serif; color: #222;"
 _SMALL = InlineStyleSheet(css=".noUi-handle { cursor: grab; } :host { margin: 0; }")
 _BOX = InlineStyleSheet(
-    css=".bk-input.bk-input { padding: 3px 7px; height: 27px; font-size: 13px; }"
+    css=".bk-input.bk-input { padding: 3px 7px; height: 27px; }"
 )
 _CODE = InlineStyleSheet(css="textarea { font: 11px monospace; white-space: pre; }")
 
