@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN := $(VENV)/bin/
 
-.PHONY: help demo test test-as-users dist smoke smoke-lowest smoke-newest lint pyright format docs examples clean
+.PHONY: help demo test test-as-users browser dist smoke smoke-lowest smoke-newest lint pyright format docs examples clean
 
 help:
 	@echo "make demo      fit and sample a simulated debris-disk image; figures in examples/output/"
 	@echo "make test      run the tests"
 	@echo "make test-as-users  some of them compiled as for users, and without any workaround"
+	@echo "make browser   the explorers in a real browser, where there is a chromium"
 	@echo "make dist      wheel and sdist in dist/, checked"
 	@echo "make smoke     what users do first, from the wheel, with the lowest and the newest dependencies"
 	@echo "make lint      ruff and pyright"
@@ -39,6 +40,10 @@ PLAIN := tests/grater/test_render.py tests/spotgp/test_kernel.py tests/spotgp/te
 test-as-users: $(VENV)/.extra-test
 	XLA_FLAGS= $(RUN)python -m pytest $(AS_USERS) $(ARGS)
 	XLA_FLAGS= PYTREEFIT_PLAIN_XLA=1 $(RUN)python -m pytest $(PLAIN) $(ARGS)
+
+# 5 is the exit status of pytest where everything skips. SCREENSHOTS=docs/images makes the docs' pictures anew.
+browser: $(VENV)/.extra-browser
+	$(RUN)python -m pytest --numprocesses=0 tests/test_browser.py $(ARGS) || [ $$? -eq 5 ]
 
 # The package as users install it, with the lowest versions that pyproject.toml declares and with the
 # newest ones, in environments of their own.

@@ -152,15 +152,15 @@ def fact(page, name):
     return float(re.search(rf"{name} <b>([-\d.]+)", text).group(1))
 
 
-def wait(page, condition):
-    page.wait_for_function(condition, timeout=1e3 * PATIENCE)
+def wait(page, condition, seconds=60.0):
+    page.wait_for_function(condition, timeout=1e3 * seconds)
 
 
 def fitted(page):
     """Start a fit, see progress, and return what it says at its end."""
     click(page, "fit from here")
-    wait(page, f"{model(page, 'said')}.text.includes('step')")
-    wait(page, f"!{model(page, 'fit from here')}.disabled")
+    wait(page, f"{model(page, 'said')}.text.includes('step')", PATIENCE)
+    wait(page, f"!{model(page, 'fit from here')}.disabled", PATIENCE)
     return page.evaluate(f"{model(page, 'said')}.text")
 
 
@@ -177,8 +177,10 @@ def picture(page, name):
     if folder := os.environ.get("SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.mouse.move(5, 850)
+        end = "area => { area.scrollTop = area.scrollHeight }"
+        figure(page, "code").locator("textarea").evaluate(end)
         seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        seen.quantize(96).save(Path(folder) / f"{name}.png", optimize=True)
+        seen.quantize(160).save(Path(folder) / f"{name}.png", optimize=True)
 
 
 def ready(page, name):
@@ -244,4 +246,10 @@ def test_a_value_that_is_not_possible_is_refused_in_a_sentence(disk):
     box.fill("123")
     box.press("Enter")
     wait(disk, f"{model(disk, 'said')}.text.includes('must be between')")
-    assert number(disk, "disk.inclination") < 90.0
+    box.fill("many")
+    box.press("Enter")
+    wait(disk, f"{model(disk, 'said')}.text.includes('is no number')")
+    box.fill("74.25")
+    box.press("Enter")
+    wait(disk, f"Math.abs({model(disk, 'slider disk.inclination')}.value - 672) < 10")
+    assert number(disk, "disk.inclination") == 74.25

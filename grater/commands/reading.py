@@ -58,11 +58,11 @@ def read(path: Path, settings) -> Observation:
 
 def python_of_reading(path: Path, settings) -> str:
     """Python that does what `read` does."""
-    called = [
-        f"{name}({', '.join([*map(repr, given), *(f'{k}={v!r}' for k, v in named.items())])})"
-        for name, given, named in _steps(path, settings)
-    ]
-    return f"data = grater.Observation.{'.'.join(called)}"
+    called = []
+    for name, given, named in _steps(path, settings):
+        said = [f"{key}={value!r}" for key, value in named.items() if value is not None]
+        called.append(f"    .{name}({', '.join([*map(repr, given), *said])})")
+    return "\n".join(["data = (", "    grater.Observation", *called, ")"])
 
 
 def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:

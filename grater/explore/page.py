@@ -1,6 +1,6 @@
 """What the page of a disk draws: three images, the phase function and the surface density."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.layouts import column, row
@@ -22,7 +22,9 @@ from matplotlib.colors import to_hex
 from pytreefit.app.page import Page
 
 from ..plot.images import norm_of, turn_of
-from .state import DiskExplorer
+
+if TYPE_CHECKING:
+    from .state import DiskExplorer
 
 _STRETCHES = ("asinh", "log", "linear")
 _SIDE = 300  # pixels of the screen
@@ -34,7 +36,7 @@ _COLORS = ("#1f5fa8", "#c2571a", "#2d7d46", "#7a3b8f")
 class DiskDrawings:
     """Images and curves of a disk, see `pytreefit.app.page.Drawings`."""
 
-    def __init__(self, explorer: DiskExplorer):
+    def __init__(self, explorer: "DiskExplorer"):
         self.explorer, self._arrays = explorer, None
         grid = explorer.data.grid
         scale, (ny, nx) = float(grid.pixel_scale), grid.shape
@@ -169,6 +171,6 @@ def ticks_of(norm) -> dict[float, str]:
     return dict(sorted(found.items()))  # Bokeh leaves out labels that are out of order
 
 
-def build(document, explorer: DiskExplorer, title: str) -> None:
+def build(document, explorer: "DiskExplorer", title: str) -> None:
     """Fill a document with the page of a disk."""
     Page(document, explorer, title, DiskDrawings(explorer))

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from astropy.io import fits
 
 from pytreefit import Posterior, jit
 from pytreefit.extend import Explorer, check_kind, priors_code, values_code
@@ -110,6 +109,8 @@ class DiskExplorer(Explorer):
 
     def export(self, path: str | os.PathLike) -> None:
         """Write data, model, residual (in units of the noise) and noise into a FITS file."""
+        from astropy.io import fits  # slow, and reads files
+
         arrays = self.arrays()
         images = [
             fits.ImageHDU(np.asarray(arrays[name], np.float32), name=name.upper())

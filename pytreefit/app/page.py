@@ -26,6 +26,9 @@ _LOOK = 250  # milliseconds between two looks at a fit
 _WIDTH, _CODE_WIDTH = 370, 970
 _FONT = "font-family: system-ui, sans-serif; color: #222;"
 _SMALL = InlineStyleSheet(css=".noUi-handle { cursor: grab; } :host { margin: 0; }")
+_BOX = InlineStyleSheet(
+    css=".bk-input.bk-input { padding: 3px 7px; height: 27px; }"
+)
 _CODE = InlineStyleSheet(css="textarea { font: 11px monospace; white-space: pre; }")
 
 
@@ -149,7 +152,7 @@ class Page:
         )
         bar.stylesheets = [_SMALL]
         bar.name = f"slider {name}"
-        box = TextInput(value=_written(value), width=80, margin=(0, 0, 0, 0))
+        box = TextInput(value=_written(value), width=84, margin=(2, 0, 0, 0), stylesheets=[_BOX])
         box.name = f"number {name}"
         bar.on_change("value", lambda _, old, new: self._slid(slider, box, new))
         box.on_change("value", lambda _, old, new: self._typed(slider, new))

@@ -1,6 +1,6 @@
 """What the page of a star draws: the light curve, correlation, spectrum, and a turning sphere."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bokeh.layouts import column, row
@@ -10,7 +10,9 @@ from bokeh.plotting import figure
 from pytreefit.app.page import Page
 
 from .sphere import graticule, outlines
-from .state import StarExplorer
+
+if TYPE_CHECKING:
+    from .state import StarExplorer
 
 _WIDTH = 970
 _BLUE, _ORANGE, _GREY = "#1f5fa8", "#c2571a", "#9a9a9a"
@@ -21,7 +23,7 @@ _LOOK: dict[str, Any] = {"toolbar_location": None, "tools": "pan,wheel_zoom,rese
 class StarDrawings:
     """Curves and spots of a star, see `pytreefit.app.page.Drawings`."""
 
-    def __init__(self, document, explorer: StarExplorer):
+    def __init__(self, document, explorer: "StarExplorer"):
         self.explorer, self._document = explorer, document
         self._arrays: dict[str, Any] = {}
         self._frame, self._turning = 0, None
@@ -152,9 +154,8 @@ class StarDrawings:
         inc = float(arrays["inc"])
         shown = outlines(arrays["latitude"], arrays["longitude"][k], arrays["radius"][k], inc)
         lines = graticule(float(arrays["equator"][k]), inc)
-        self._spots.data, self._lines.data = (
-            dict(zip(("x", "y"), pair, strict=True)) for pair in (shown, lines)
-        )
+        for source, (x, y) in ((self._spots, shown), (self._lines, lines)):
+            source.data = {"x": x, "y": y}
 
     def _candidates(self):
         """A button for each period that the data suggest."""
@@ -181,7 +182,7 @@ def _disk(pixels: int) -> np.ndarray:
     return colors.astype(np.uint8).view(np.uint32)[..., 0]
 
 
-def build(document, explorer: StarExplorer, title: str) -> None:
+def build(document, explorer: "StarExplorer", title: str) -> None:
     """Fill a document with the page of a star."""
     drawings = StarDrawings(document, explorer)
     drawings.page = Page(document, explorer, title, drawings)

@@ -5,11 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import astropy.units as u
 import jax
 import jax.numpy as jnp
 import numpy as np
-from astropy.table import QTable
 
 from pytreefit import jit
 from pytreefit.extend import Explorer, check_kind, priors_code, values_code
@@ -174,6 +172,9 @@ class StarExplorer(Explorer):
 
     def export(self, path: str | os.PathLike) -> None:
         """Write the prediction and its standard deviation into a table of astropy, as ECSV."""
+        import astropy.units as u
+        from astropy.table import QTable  # slow, and reads files
+
         arrays = self.arrays()
         table = QTable(
             {"time": arrays["curve_time"] * u.d, "mean": arrays["mean"], "sd": arrays["sd"]}
