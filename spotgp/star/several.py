@@ -32,7 +32,9 @@ class Population(Model):
     envelope
         How a spot's size evolves, an `AbstractEnvelope`.
     sigma_k
-        Amplitude of their kernel, > 0; or else ``nspot_rate``, ``fspot`` and ``alpha_max``, as for
+        Amplitude of their kernel, > 0, relative flux.
+    nspot_rate, fspot, alpha_max
+        In its place, spots per day, their contrast and their largest radius in rad, as for
         `SpotEvolutionModel`. With ``fspot`` above 1 they are faculae.
     latitude
         Where they emerge, an `AbstractLatitudeDistribution`; uniform in latitude by default.
