@@ -108,8 +108,7 @@ grater.plot_fit(found.best.model, data)
 # bars would be too small. So the noise gets a correlation, as measured in these residuals.
 
 before = grater.residual_correlation(found.best.model, data)
-rest = data.image - found.best.model.image()
-noise = grater.CorrelatedNoise.measured(rest, data.error, data.used)
+noise = grater.CorrelatedNoise.of_residuals(found.best.model, data)
 print(noise.parameters())
 grater.plot_correlation(before)
 
