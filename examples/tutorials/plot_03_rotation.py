@@ -5,7 +5,7 @@ Rotation from a light curve
 At the end you will have this from two light-curve files: the rotation period of a star with its
 error bar, its inclination, how long its spots live, and a check of whether the model is right.
 
-.. image:: /tutorials/images/sphx_glr_plot_03_rotation_003.png
+.. image:: /tutorials/images/sphx_glr_plot_03_rotation_002.png
    :alt: light curve with the Gaussian process
 
 The light curve here is simulated, in the layout of two sectors of TESS. With files of your own only
@@ -115,7 +115,8 @@ gp = spotgp.GPSolver.from_data(data.thin(150), model, jitter=1e-4, priors=priors
 print(gp)
 
 # %%
-# Several starts, from all likely periods. How many of them agree?
+# Several starts, from all likely periods. How many of them agree? The likelihood is ragged in the
+# spots' life times: where few agree, more starts are safer, and the posterior weighs them all.
 
 found = spotgp.search(gp, spotgp.suggest_starts(gp, rotation), number=4, progress=False)
 print(found.agreeing, "agree;", "; ".join(found.flags) or "nothing to doubt")

@@ -5,7 +5,7 @@ A spotted star from nothing
 At the end you will have this: a star with spots, its light curve, and the covariance of all light
 curves that such a star can have.
 
-.. image:: /tutorials/images/sphx_glr_plot_04_spotted_star_004.png
+.. image:: /tutorials/images/sphx_glr_plot_04_spotted_star_005.png
    :alt: kernel of a spotted star
 
 Times are in days, angles in radians here. An inclination of 0 is a star seen from its pole. The
