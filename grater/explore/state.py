@@ -48,8 +48,8 @@ class DiskExplorer(Explorer):
     >>> data = grater.Observation.simulate(scene, 0.01, jax.random.key(0))
     >>> explorer = DiskExplorer(scene, data, {"disk.inclination": (20, 80)})
     >>> explorer.set("disk.inclination", 55.0)
-    >>> sorted(explorer.arrays())[:4]
-    ['angle', 'chi_square', 'data', 'density']
+    >>> float(explorer.model.get("disk.inclination"))
+    55.0
     """
 
     exported = ".fits"

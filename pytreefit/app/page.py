@@ -26,9 +26,7 @@ _LOOK = 250  # milliseconds between two looks at a fit
 _WIDTH, _CODE_WIDTH = 370, 970
 _FONT = "font-family: system-ui, sans-serif; color: #222;"
 _SMALL = InlineStyleSheet(css=".noUi-handle { cursor: grab; } :host { margin: 0; }")
-_BOX = InlineStyleSheet(
-    css=".bk-input.bk-input { padding: 3px 7px; height: 27px; }"
-)
+_BOX = InlineStyleSheet(css=".bk-input.bk-input { padding: 3px 7px; height: 27px; }")
 _CODE = InlineStyleSheet(css="textarea { font: 11px monospace; white-space: pre; }")
 
 

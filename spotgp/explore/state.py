@@ -50,18 +50,11 @@ class StarExplorer(Explorer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from spotgp import *
-    >>> t = np.arange(0.0, 30.0, 0.5)
-    >>> data = TimeSeriesData(t, 1.0 + 0.01 * np.sin(2 * np.pi * t / 6.0), 1e-3)
-    >>> star = SpotEvolutionModel(
-    ...     envelope=TrapezoidSymmetricEnvelope(lspot=10.0, tau_spot=4.0),
-    ...     visibility=VisibilityFunction(peq=6.0, kappa=0.1, inc=1.0),
-    ...     sigma_k=0.01,
-    ... )
-    >>> explorer = StarExplorer(GPSolver.from_data(data, star), data)
-    >>> explorer.label(explorer.sliders[0])
-    'peq'
+    The page of a star, from a `GPSolver` of its light curve::
+
+        explorer = spotgp.StarExplorer(gp, data)
+        explorer.set("model.visibility.peq", 11.5)
+        explorer.open()
     """
 
     exported = ".ecsv"
