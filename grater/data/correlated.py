@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.scipy.linalg import cho_solve, cholesky
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from pytreefit import Posterior, fit, param
+from pytreefit import Posterior, fit, jit, param
 from pytreefit.extend import as_whole_number, check_kind, inline
 
 from .correlation import AbstractCorrelation, MaternCorrelation, noise_image
@@ -44,12 +44,18 @@ class Whitening(NamedTuple):
 
     def __call__(self, z: Float[Array, "ny nx"], reach: int) -> Float[Array, "ny nx"]:
         """Independent values from correlated ones, which are 0 in masked pixels."""
-        ny, nx = z.shape
-        padded = jnp.pad(z, ((reach, 0), (reach, reach)))
-        found = self.inverse * z
-        for weight, x, y in zip(self.weights, *_neighbours(reach), strict=True):
-            found = found - weight * padded[reach + y : reach + y + ny, reach + x : reach + x + nx]
-        return found
+        return _whitened(self, z, reach)
+
+
+# compiled, for one by one each neighbour's part of the image would be a program of its own
+@jit
+def _whitened(whitening: Whitening, z, reach: int):
+    ny, nx = z.shape
+    padded = jnp.pad(z, ((reach, 0), (reach, reach)))
+    found = whitening.inverse * z
+    for weight, x, y in zip(whitening.weights, *_neighbours(reach), strict=True):
+        found = found - weight * padded[reach + y : reach + y + ny, reach + x : reach + x + nx]
+    return found
 
 
 class Patterns(NamedTuple):
@@ -215,12 +221,7 @@ class CorrelatedNoise(AbstractNoise):
 
     def whitening(self, patterns: Patterns) -> Whitening:
         """The sparse factor for the pixels in use."""
-        solve = functools.partial(_predict, *self._covariances(self.reach))
-        # one after the other: batches of LAPACK's calls may wait for each other for ever (jaxlib
-        # 0.10 on few cores)
-        weights, inverse = jax.lax.map(solve, patterns.kinds)
-        weights = (weights * inverse[:, None])[patterns.kind]
-        return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
+        return _whitening(self, patterns)
 
     def error(self, mask: Bool[Array, "ny nx"]) -> Float[Array, ""]:
         r"""How far the log-likelihood may be from that of the correlation itself.
@@ -352,6 +353,16 @@ class CorrelatedNoise(AbstractNoise):
         return among + white * jnp.eye(len(x), dtype=dtype), (
             1.0 - self.white
         ) * self.correlation.at(x, y)
+
+
+@jit
+def _whitening(noise: CorrelatedNoise, patterns: Patterns) -> Whitening:
+    solve = functools.partial(_predict, *noise._covariances(noise.reach))
+    # one after the other: batches of LAPACK's calls may wait for each other for ever (jaxlib
+    # 0.10 on few cores)
+    weights, inverse = jax.lax.map(solve, patterns.kinds)
+    weights = (weights * inverse[:, None])[patterns.kind]
+    return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
 
 
 def _predict(among, towards, used):
