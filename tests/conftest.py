@@ -29,6 +29,32 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# what takes longest begins first: a worker that had it left over would keep the other one waiting
+LONGEST = (
+    "test_readme.py",
+    "test_search.py",
+    "test_gradients.py",
+    "test_solver_ladder.py",
+    "test_quasiseparable.py",
+    "test_bins.py",
+    "test_write_your_own_envelope.py",
+    "test_write_your_own_solver.py",
+    "test_many.py",
+    "test_gp.py",
+    "test_fresh.py",
+    "test_render.py",
+    "test_polarimetry.py",
+    "test_correlated.py",
+    "test_fit.py",
+    "test_sample.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 def resident():
     """GB of memory that this process holds; 0 where the system does not tell."""
     try:

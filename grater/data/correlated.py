@@ -232,12 +232,7 @@ class CorrelatedNoise(AbstractNoise):
         from twice the reach in a field without masked pixels. It falls with a larger ``reach`` or
         ``white``.
         """
-        variances = []
-        for reach in (self.reach, 2 * self.reach):
-            covariances = self._covariances(reach)
-            every = jnp.ones(len(covariances[1]), bool)
-            variances.append(-2.0 * jnp.log(_predict(*covariances, every)[1]))
-        loss = 0.5 * jnp.sum(mask, dtype=float) * jnp.maximum(variances[0] - variances[1], 0.0)
+        loss = jnp.sum(mask, dtype=float) * _loss(self)
         return loss + 3.0 * jnp.sqrt(2.0 * loss)
 
     def plan(self, mask, varied: Any) -> Plan | None:
@@ -363,6 +358,17 @@ def _whitening(noise: CorrelatedNoise, patterns: Patterns) -> Whitening:
     weights, inverse = jax.lax.map(solve, patterns.kinds)
     weights = (weights * inverse[:, None])[patterns.kind]
     return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
+
+
+@jit
+def _loss(noise: CorrelatedNoise) -> Float[Array, ""]:
+    """Of log-likelihood for each pixel, by the neighbours that are left out."""
+    variances = []
+    for reach in (noise.reach, 2 * noise.reach):
+        covariances = noise._covariances(reach)
+        every = jnp.ones(len(covariances[1]), bool)
+        variances.append(-2.0 * jnp.log(_predict(*covariances, every)[1]))
+    return 0.5 * jnp.maximum(variances[0] - variances[1], 0.0)
 
 
 def _predict(among, towards, used):
