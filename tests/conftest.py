@@ -14,7 +14,8 @@ import jax
 import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-much = 1.3  # GB that a process may hold between two tests
+# GB that a process may hold between two files of tests, and between two tests
+most = {"files": 1.3, "tests": 3.0}
 
 if "XLA_FLAGS" not in os.environ:
     # a version of XLA that does not know a flag ends the process
@@ -28,6 +29,32 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# what takes longest begins first: a worker that had it left over would keep the other one waiting
+LONGEST = (
+    "test_readme.py",
+    "test_search.py",
+    "test_gradients.py",
+    "test_solver_ladder.py",
+    "test_quasiseparable.py",
+    "test_bins.py",
+    "test_write_your_own_envelope.py",
+    "test_write_your_own_solver.py",
+    "test_many.py",
+    "test_gp.py",
+    "test_fresh.py",
+    "test_render.py",
+    "test_polarimetry.py",
+    "test_correlated.py",
+    "test_fit.py",
+    "test_sample.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 def resident():
     """GB of memory that this process holds; 0 where the system does not tell."""
     try:
@@ -37,14 +64,26 @@ def resident():
         return 0.0
 
 
-@pytest.fixture(autouse=True)
-def forget_programs():
-    """Forget compiled programs once they take much memory."""
-    global much
-    yield
-    if resident() > much:
+def forget_programs(between):
+    """Forget compiled programs if they take much memory."""
+    if resident() > most[between]:
         jax.clear_caches()
         with contextlib.suppress(AttributeError, OSError):
             # the C library of Linux keeps most of what is freed until it is told not to
             ctypes.CDLL(None).malloc_trim(0)
-        much = max(much, resident() + 0.4)  # what is left is no program
+        most[between] = max(most[between], resident() + 0.4)  # what is left is no program
+
+
+# within a file much less often: its tests share programs
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs_of_the_file():
+    yield
+    forget_programs("files")
+
+
+@pytest.fixture(autouse=True)
+def forget_programs_of_the_test():
+    yield
+    forget_programs("tests")

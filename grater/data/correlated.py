@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.scipy.linalg import cho_solve, cholesky
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from pytreefit import Posterior, fit, param
+from pytreefit import Posterior, fit, jit, param
 from pytreefit.extend import as_whole_number, check_kind, inline
 
 from .correlation import AbstractCorrelation, MaternCorrelation, noise_image
@@ -45,12 +45,18 @@ class Whitening(NamedTuple):
 
     def __call__(self, z: Float[Array, "ny nx"], reach: int) -> Float[Array, "ny nx"]:
         """Independent values from correlated ones, which are 0 in masked pixels."""
-        ny, nx = z.shape
-        padded = jnp.pad(z, ((reach, 0), (reach, reach)))
-        found = self.inverse * z
-        for weight, x, y in zip(self.weights, *_neighbours(reach), strict=True):
-            found = found - weight * padded[reach + y : reach + y + ny, reach + x : reach + x + nx]
-        return found
+        return _whitened(self, z, reach)
+
+
+# compiled, for one by one each neighbour's part of the image would be a program of its own
+@jit
+def _whitened(whitening: Whitening, z, reach: int):
+    ny, nx = z.shape
+    padded = jnp.pad(z, ((reach, 0), (reach, reach)))
+    found = whitening.inverse * z
+    for weight, x, y in zip(whitening.weights, *_neighbours(reach), strict=True):
+        found = found - weight * padded[reach + y : reach + y + ny, reach + x : reach + x + nx]
+    return found
 
 
 class Patterns(NamedTuple):
@@ -216,12 +222,7 @@ class CorrelatedNoise(AbstractNoise):
 
     def whitening(self, patterns: Patterns) -> Whitening:
         """The sparse factor for the pixels in use."""
-        solve = functools.partial(_predict, *self._covariances(self.reach))
-        # one after the other: batches of LAPACK's calls may wait for each other for ever (jaxlib
-        # 0.10 on few cores)
-        weights, inverse = jax.lax.map(solve, patterns.kinds)
-        weights = (weights * inverse[:, None])[patterns.kind]
-        return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
+        return _whitening(self, patterns)
 
     def error(self, mask: Bool[Array, "ny nx"]) -> Float[Array, ""]:
         r"""How far the log-likelihood may be from that of the correlation itself.
@@ -232,12 +233,7 @@ class CorrelatedNoise(AbstractNoise):
         from twice the reach in a field without masked pixels. It falls with a larger ``reach`` or
         ``white``.
         """
-        variances = []
-        for reach in (self.reach, 2 * self.reach):
-            covariances = self._covariances(reach)
-            every = jnp.ones(len(covariances[1]), bool)
-            variances.append(-2.0 * jnp.log(_predict(*covariances, every)[1]))
-        loss = 0.5 * jnp.sum(mask, dtype=float) * jnp.maximum(variances[0] - variances[1], 0.0)
+        loss = jnp.sum(mask, dtype=float) * _loss(self)
         return loss + 3.0 * jnp.sqrt(2.0 * loss)
 
     def plan(self, mask, varied: Any) -> Plan | None:
@@ -380,6 +376,27 @@ class CorrelatedNoise(AbstractNoise):
         return among + white * jnp.eye(len(x), dtype=dtype), (
             1.0 - self.white
         ) * self.correlation.at(x, y)
+
+
+@jit
+def _whitening(noise: CorrelatedNoise, patterns: Patterns) -> Whitening:
+    solve = functools.partial(_predict, *noise._covariances(noise.reach))
+    # one after the other: batches of LAPACK's calls may wait for each other for ever (jaxlib
+    # 0.10 on few cores)
+    weights, inverse = jax.lax.map(solve, patterns.kinds)
+    weights = (weights * inverse[:, None])[patterns.kind]
+    return Whitening(jnp.moveaxis(weights, -1, 0), inverse[patterns.kind])
+
+
+@jit
+def _loss(noise: CorrelatedNoise) -> Float[Array, ""]:
+    """Of log-likelihood for each pixel, by the neighbours that are left out."""
+    variances = []
+    for reach in (noise.reach, 2 * noise.reach):
+        covariances = noise._covariances(reach)
+        every = jnp.ones(len(covariances[1]), bool)
+        variances.append(-2.0 * jnp.log(_predict(*covariances, every)[1]))
+    return 0.5 * jnp.maximum(variances[0] - variances[1], 0.0)
 
 
 def _predict(among, towards, used):

@@ -142,8 +142,7 @@ class AbstractSolver(eqx.Module):
 
     def table_error(self, process: Process) -> Float[Array, ""]:
         """What a table of twice as many knots and nodes changes in `log_likelihood`."""
-        finer = eqx.tree_at(lambda solver: solver.tables, self, self.tables.finer())
-        return jnp.abs(finer.log_likelihood(process) - self.log_likelihood(process))
+        return _table_error(self, process)
 
     def rough(self) -> Self:
         """The same with a coarser table: cheaper where spots live long and the star is sheared."""
@@ -196,6 +195,12 @@ def with_columns(found: Conditional, columns):
     if found.variance.ndim == 2:
         return mean, found.variance + left @ spread
     return mean, jnp.maximum(found.variance + jnp.sum(left.T * spread, axis=0), 0.0)
+
+
+@jit
+def _table_error(solver, process):
+    finer = eqx.tree_at(lambda solver: solver.tables, solver, solver.tables.finer())
+    return jnp.abs(finer.log_likelihood(process) - solver.log_likelihood(process))
 
 
 @jit

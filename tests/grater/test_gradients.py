@@ -53,7 +53,7 @@ def check_gradient(scene, error, tolerance=1e-5):
     failed, moving = [], 0
     for index, slope in enumerate(jax.tree.leaves(gradient(observation, scene))):
         shape = values[index].shape
-        for entry in np.ndindex(shape) if len(shape) < 2 else [(11, 20), (20, 12)]:
+        for entry in np.ndindex(shape) if len(shape) < 2 else [(5, 10), (10, 6)]:
             step = 1e-4 * (abs(values[index][entry]) or 1.0)
             coarse = (at(index, entry, step) - at(index, entry, -step)) / (2 * step)
             fine = (at(index, entry, step / 2) - at(index, entry, -step / 2)) / step
@@ -86,7 +86,7 @@ def spline(reach=1.0):
 
 disk = functools.partial(general_disk, gamma=2.0)
 
-GRID = grater.Grid((32, 32), 0.0566, 72.8)
+GRID = grater.Grid((16, 16), 0.1132, 72.8)
 
 
 def test_all_fields_of_a_disk_at_general_values():
@@ -114,11 +114,12 @@ def test_a_table_with_more_numbers_than_get_an_image_each():
     scene = grater.Scene(disk, grid=grater.Grid((15, 15), 0.14, 60.0), accuracy=1e-8)
 
     @eqx.filter_jit
+    @eqx.filter_value_and_grad
     def total(scene, weight):
         return jnp.sum(weight * scene.image() ** 2)
 
     weight = jnp.asarray(np.random.default_rng(3).uniform(size=(15, 15)))
-    slope = eqx.filter_jit(eqx.filter_grad(total))(scene, weight).disk
+    slope = total(scene, weight)[1].disk
     for path, index in [("phase.values", 20), ("phase.values", 33), ("inclination", None)]:
         value = np.asarray(disk.get(path))
         step = 1e-4 if index is not None else 1e-3
@@ -126,7 +127,7 @@ def test_a_table_with_more_numbers_than_get_an_image_each():
         for sign in (1.0, -1.0):
             moved = value.copy()
             moved[... if index is None else index] += sign * step
-            changes.append(float(total(scene.set({f"disk.{path}": moved}), weight)))
+            changes.append(float(total(scene.set({f"disk.{path}": moved}), weight)[0]))
         expected = (changes[0] - changes[1]) / (2.0 * step)
         got = np.asarray(slope.get(path))[... if index is None else index]
         np.testing.assert_allclose(got, expected, rtol=1e-5)
@@ -149,7 +150,7 @@ def test_everything_else_that_a_scene_may_have():
         noise=grater.StudentTNoise(1.3, 4.0),
         accuracy=ACCURACY,
     )
-    check_gradient(scene.set({"grid.center": (15.8, 16.3)}), 1e-5)
+    check_gradient(scene.set({"grid.center": (7.8, 8.3)}), 1e-5)
 
 
 PHASES = {
@@ -284,11 +285,12 @@ def test_finite_at_every_corner():
 def test_a_parameter_that_is_not_a_number_gives_a_gradient_that_is_none():
     ordinary = dict.fromkeys(sorted((*GEOMETRY, "disk.phase.g")), 0.7)
     ordinary |= {"disk.semi_major_axis": 40.0, "disk.radial.alpha_out": -2.0}
-    del ordinary["grid.center"]
+    ordinary["grid.center"] = (6.0, 6.0)
     paths = tuple(ordinary)
     names = ["disk.inclination", "disk.semi_major_axis", "disk.radial.alpha_in", "disk.phase.g"]
     for name in names:
-        flat = jnp.asarray([np.nan if path == name else ordinary[path] for path in paths])
+        values = ordinary | {name: np.nan}
+        flat = jnp.asarray(np.concatenate([np.atleast_1d(values[path]) for path in paths]))
         value, _, slopes = value_and_gradient(base("henyey_greenstein", True), flat, paths)
         assert np.isnan(value), name
         for path in ("disk.inclination", "disk.radial.alpha_in", "disk.phase.g"):

@@ -152,7 +152,9 @@ def test_gradients_are_differences(separate):
     data = joint(*(observation(0.5 * image) for image in separate))
     spline = grater.SplinePhase([-0.9, -0.3, 0.4, 0.9], [0.8, 0.9, 1.3, 2.0])
     of = disk(grater.Polarized(spline, 0.3), gamma=1.7, beta=0.8, phase_normalization="right_angle")
-    start = both(of, {"psf": grater.GaussianPSF(2.0, 5)}).set({"grid.center": (16.3, 15.8)})
+    start = both(of, {"psf": grater.GaussianPSF(2.0, 5)}, nodes_on="surfaces").set(
+        {"grid.center": (16.3, 15.8)}
+    )
     paths = [
         "disk.inclination",
         "disk.semi_major_axis",
@@ -189,7 +191,9 @@ def test_gradients_are_differences(separate):
 def test_what_is_free_in_one_of_two_disks(separate):
     """Disks alike share a program where they are differentiated alike, and give the same if not."""
     data = observation(separate[1])
-    pair = scene([disk(), disk(semi_major_axis=30.0, inclination=50.0)], accuracy=1e-6)
+    pair = scene(
+        [disk(), disk(semi_major_axis=30.0, inclination=50.0)], accuracy=1e-6, nodes_on="surfaces"
+    )
 
     @eqx.filter_jit
     def likelihood(values):
@@ -220,7 +224,7 @@ def test_many_at_once():
 def test_what_polarised_light_alone_leaves_open_is_found_together():
     """The largest degree of polarisation, with the flux and the asymmetry."""
     rng = np.random.default_rng(3)
-    truth = both(accuracy=1e-4)
+    truth = both(accuracy=1e-4, nodes_on="surfaces")
     images = np.asarray(stacked(truth))
     noise = 0.02 * images.max(axis=(1, 2))
     data = joint(

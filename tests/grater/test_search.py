@@ -45,8 +45,9 @@ def image_of(scene, seed=0):
 
 @pytest.fixture(autouse=True)
 def few_rings(monkeypatch):
-    monkeypatch.setattr(templates, "TEMPLATES", 512)
-    monkeypatch.setattr(templates, "_AROUND", 16)
+    monkeypatch.setattr(templates, "TEMPLATES", 256)
+    monkeypatch.setattr(templates, "_AROUND", 8)
+    monkeypatch.setattr(templates, "_CHUNK", 128)
     monkeypatch.setattr(sys.modules["grater.starts.search"], "_STEPS", 25)
 
 

@@ -99,18 +99,19 @@ def test_stars_of_any_noise_and_period_share_a_program(data, star, compiled):
 def test_the_same_as_one_by_one(data, many, star):
     result, programs, _ = many
     assert programs == result.compilations == 1
-    for k, one in ((0, data[0]), (3, data[2])):
+    for k, one in ((3, data[2]), (0, data[0])):
         scales = DataScales.of(one.time, one.flux, one.flux_err)
         first = guess_of(one, star, PRIORS, one.rotation_period().period, scales)
         gp = GPSolver.from_data(one, first, priors=PRIORS, solver="dense")
         best = search(gp, number=2, progress=False).best
         assert result[k].log_density == pytest.approx(float(best.log_density), abs=1e-6)
-        errors = laplace(gp.posterior, best, held=best.at_edge).std
         assert float(result[k].fit.model.model.envelope.tau_spot) == 2.0  # fixed: not guessed
         for name, value in best.values.items():
             assert result[k].values[name] == pytest.approx(float(value), rel=1e-6)
-            if name not in best.at_edge:
-                assert result[k].errors[name] == pytest.approx(float(errors[name]), rel=1e-3)
+    # the second derivatives are a large program: of the last one only
+    errors = laplace(gp.posterior, best, held=best.at_edge).std
+    for name in set(best.values) - set(best.at_edge):
+        assert result[k].errors[name] == pytest.approx(float(errors[name]), rel=1e-3)
 
 
 def test_sizes_in_common_change_no_fit_at_the_edge_of_a_prior(data, star):
@@ -198,7 +199,7 @@ def test_differences_are_as_good_as_second_derivatives():
 
 @pytest.mark.parametrize(("period", "kind"), [(0.5, "Took one in"), (9.0, "Averaged")])
 def test_fewer_points_keep_the_period_of_all(period, kind, star):
-    t = np.arange(0.0, 40.0, 0.02)
+    t = np.arange(0.0, 40.0, 0.04)
     noise = 0.2 * np.random.default_rng(0).normal(size=t.size)
     flux = 1.0 + 0.01 * (np.sin(2.0 * np.pi * t / period) + noise)
     data = TimeSeriesData(t, flux, 2e-3)

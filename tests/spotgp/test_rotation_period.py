@@ -36,7 +36,7 @@ def wave(time, period, noise, seed=0):
 
 @pytest.mark.parametrize("period", [0.2378, 1.3, 6.0, 20.0])
 def test_even_cadences(period):
-    time = np.arange(0.0, 60.0, 1.0 / 48.0)
+    time = np.arange(0.0, 60.0, 1.0 / 24.0)
     found = rotation_period(time, wave(time, period, 1e-3), 1e-3)
     assert found.period == pytest.approx(period, rel=0.03)
     assert abs(found.period - period) < 4.0 * found.uncertainty
@@ -53,7 +53,7 @@ def test_nightly_points(period):
 
 
 def test_what_the_data_cannot_say_is_said():
-    time = np.arange(0.0, 27.4, 1.0 / 48.0)
+    time = np.arange(0.0, 27.4, 1.0 / 24.0)
     long = rotation_period(time, 1.0 + 0.01 * np.sin(2.0 * np.pi * time / 20.0 + 0.4), 1e-3)
     assert long.period == pytest.approx(20.0, rel=0.2)
     assert "longer than half of the baseline" in long.flags
@@ -71,7 +71,7 @@ def test_what_the_data_cannot_say_is_said():
 
 def test_unequal_errors_count():
     rng = np.random.default_rng(3)
-    time = np.arange(0.0, 60.0, 1.0 / 48.0)
+    time = np.arange(0.0, 60.0, 1.0 / 24.0)
     error = np.where(rng.uniform(size=time.size) < 0.1, 0.1, 1e-3)
     flux = wave(time, 4.0, 0.0) + error * rng.normal(size=time.size)
     data = TimeSeriesData(time, flux, error)

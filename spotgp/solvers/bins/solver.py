@@ -139,7 +139,7 @@ class Bins(AbstractSolver):
         time, noise = (np.asarray(array, float)[real] for array in (time, noise))
         errors = _errors(time, noise, process, self.tables)(float(self.sums.width))
         stated = errors.degrees + errors.within + float(_determinant_error(self, process))
-        return jnp.asarray(stated + float(_table_error(self, process)))
+        return jnp.asarray(stated + float(self.table_error(process)))
 
     def explain(self, process):
         support, jitter = float(process.support()), float(process.jitter)
@@ -241,11 +241,6 @@ def _table_of(process, tables, span) -> KernelTable:
 def _determinant_error(solver, process):
     kernel, noise = solver._kernel(process), process.jitter**2
     return algebra.determinant_error(solver.sums, kernel, noise, solver.layout)
-
-
-@jit
-def _table_error(solver, process):
-    return solver.table_error(process)
 
 
 def _in_numpy(table: KernelTable):

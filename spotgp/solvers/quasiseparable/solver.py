@@ -7,6 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import tinygp
 
+from pytreefit import jit
+
 from ...kernel.covariance import Tables
 from ...star.exponential import ExponentialAsymmetricEnvelope, ExponentialEnvelope
 from ...star.visibility import AbstractVisibility
@@ -107,22 +109,7 @@ class Quasiseparable(AbstractSolver):
     def error(self, process):
         if self.chosen:
             return jnp.zeros_like(process.jitter)
-        model = process.model
-        orders, kept = candidates(model), len(self.harmonics)
-        more = min(2 * kept, len(orders))
-        weight = self.points.real / self.points.noise(process)
-        loss = losses(model, orders, self.points.time, weight)
-        blocks = self._blocks(process)
-        without, wider = (
-            kalman.log_likelihood(_states(process, orders[:number]), blocks)
-            for number in (kept, more)
-        )
-        change, typical = jnp.abs(wider - without), loss[0] + loss[1]
-        expected = typical[kept - 1] - typical[more - 1]
-        ratio = jnp.where(expected > 0.0, change / jnp.where(expected > 0.0, expected, 1.0), 0.0)
-        stated = loss[0, more - 1] + _OF_THE_REST * loss[1, more - 1]
-        # in proportion, where the data have not the power that the star should have there
-        return change + jnp.maximum(stated, ratio * typical[more - 1])
+        return _error(self, process)
 
     @property
     def length(self):
@@ -139,6 +126,24 @@ class Quasiseparable(AbstractSolver):
 
     def __repr__(self):
         return f"quasiseparable with {len(self.harmonics)} harmonics"
+
+
+@jit
+def _error(solver: Quasiseparable, process):
+    orders, kept = candidates(process.model), len(solver.harmonics)
+    more = min(2 * kept, len(orders))
+    weight = solver.points.real / solver.points.noise(process)
+    loss = losses(process.model, orders, solver.points.time, weight)
+    blocks = solver._blocks(process)
+    without, wider = (
+        kalman.log_likelihood(_states(process, orders[:number]), blocks) for number in (kept, more)
+    )
+    change, typical = jnp.abs(wider - without), loss[0] + loss[1]
+    expected = typical[kept - 1] - typical[more - 1]
+    ratio = jnp.where(expected > 0.0, change / jnp.where(expected > 0.0, expected, 1.0), 0.0)
+    stated = loss[0, more - 1] + _OF_THE_REST * loss[1, more - 1]
+    # in proportion, where the data have not the power that the star should have there
+    return change + jnp.maximum(stated, ratio * typical[more - 1])
 
 
 def _states(process, harmonics) -> States:
