@@ -295,4 +295,5 @@ def _button(label: str, done, kind="default", width=85) -> Button:
 
 
 def _written(value: float) -> str:
-    return f"{value:.5g}"
+    text = f"{value:.5g}"
+    return f"{value:.3g}" if len(text) > 8 else text  # as much as the box shows
