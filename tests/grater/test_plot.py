@@ -1,4 +1,3 @@
-import itertools
 import subprocess
 import sys
 
@@ -141,12 +140,8 @@ def test_colour_bar_ticks_are_round_and_apart(scene, observation):
     ticks = bar.get_xticks()
     norm = figure.axes[0].images[0].norm
     assert 3 <= len(ticks) < 12
-    assert np.diff(np.sort(norm(ticks))).min() > 0.09
+    assert np.diff(np.sort(norm(ticks))).min() > 0.16  # labels are wide
     assert 0.0 in ticks
-    boxes = sorted(
-        tuple(text.get_window_extent().extents[[0, 2]]) for text in bar.get_xticklabels()
-    )
-    assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
 def test_image_of_an_observation_a_scene_and_an_array(scene, observation):
