@@ -86,7 +86,7 @@ def spline(reach=1.0):
 
 disk = functools.partial(general_disk, gamma=2.0)
 
-GRID = grater.Grid((16, 16), 0.1132, 72.8)
+GRID = grater.Grid((32, 32), 0.0566, 72.8)  # of as many pixels as the references
 
 
 def test_all_fields_of_a_disk_at_general_values():
@@ -141,14 +141,16 @@ def test_everything_else_that_a_scene_may_have():
         phase=grater.Polarized(grater.MixedHenyeyGreenstein([0.6, -0.2], [0.7, 0.3]), peak=0.4),
         phase_normalization="right_angle",
     )
+    grid = grater.Grid((16, 16), 0.1132, 72.8)
     scene = grater.Scene(
         ring,
-        grid=GRID,
+        grid=grid,
         psf=grater.MoffatPSF(2.1, 2.5, size=13),
-        transmission=grater.radial_map(GRID, [2.0, 8.0], [0.1, 1.0]),
-        throughput=grater.radial_map(GRID, [4.0, 12.0], [0.5, 0.9]),
+        transmission=grater.radial_map(grid, [2.0, 8.0], [0.1, 1.0]),
+        throughput=grater.radial_map(grid, [4.0, 12.0], [0.5, 0.9]),
         noise=grater.StudentTNoise(1.3, 4.0),
         accuracy=ACCURACY,
+        nodes_on="surfaces",
     )
     check_gradient(scene.set({"grid.center": (7.8, 8.3)}), 1e-5)
 

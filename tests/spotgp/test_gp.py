@@ -1,6 +1,7 @@
 """Likelihood, gradients and predictions against plain linear algebra with scipy."""
 
 import dataclasses
+import sys
 import warnings
 
 import equinox as eqx
@@ -397,7 +398,9 @@ def test_support_beyond_the_band(rich):
         rich.log_likelihood({"lspot": 90.0})
 
 
-def test_single_precision_warns_once(data):
+def test_single_precision_warns_once(data, monkeypatch):
+    # other files of the same process may have been warned
+    monkeypatch.setattr(sys.modules["spotgp.gp.data"], "_warned_of_float32", False)
     t, flux, error, _ = data
     with jax.enable_x64(False), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
