@@ -15,7 +15,7 @@ import pytest
 
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 # GB that a process may hold between two files of tests, and between two tests
-most = {"files": 1.3, "tests": 3.0}
+most = {"files": 1.3, "tests": 2.0}
 
 if "XLA_FLAGS" not in os.environ:
     # a version of XLA that does not know a flag ends the process

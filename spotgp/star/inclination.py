@@ -196,7 +196,7 @@ class InclinationLaw(AbstractSingleLaw):
     Parameters
     ----------
     a, b
-        Exponents of the beta distribution of |cos i|, > 0.
+        Exponents of the beta distribution of :math:`|\cos i|`, > 0.
     """
 
     a: Float[Array, ""] = param(bounds="(0, inf)", default=1.0, label="$a$", doc="towards pole-on")
