@@ -147,6 +147,7 @@ class Lamps(Model):
     disk: Lamp | dict | tuple
     source = None
     disk_paths = grater.Scene.disk_paths
+    source_paths = grater.Scene.source_paths
     flux_paths = grater.Scene.flux_paths
     grid: Grid = Grid((40, 41), **SETUP)
     noise: Model = GaussianNoise(3.0)

@@ -103,8 +103,10 @@ def test_rows_do_not_depend_on_order_workers_shards_and_names_of_others(tmp_path
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pytreefit import survey
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 def work(name, task, key):
     time.sleep(float(sys.argv[2]))
