@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+QUICK = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
 
 
 def compile_quickly() -> None:
