@@ -153,10 +153,11 @@ def _fitted(posterior: Posterior, steps: int, start: Fit | None = None) -> Fit:
 
 
 def _independent(scene: Scene, observation: AbstractObservation) -> bool:
-    """Whether the noise is that of one image, Gaussian, and of independent pixels."""
-    if not isinstance(observation, Observation):
-        return False
-    return isinstance(observation.seen(scene).noise, AbstractGaussianNoise)
+    """Whether the noise is that of one image in one view, Gaussian, of independent pixels."""
+    if isinstance(observation, Observation):
+        with contextlib.suppress(ValueError):  # several views or channels have no such path
+            return isinstance(scene.get("noise"), AbstractGaussianNoise)
+    return False
 
 
 def _row(

@@ -13,6 +13,7 @@ import pytest
 import grater
 from grater.starts import templates
 from grater.starts.search import _priors
+from grater.survey import _independent
 from pytreefit import survey, vary
 
 SIDE = 27
@@ -310,6 +311,15 @@ def test_errors_know_that_pixels_are_correlated():
     assert float(again.get("scale")) == pytest.approx(1.2)
     with pytest.raises(TypeError, match="AbstractGaussianNoise"):
         grater.CorrelatedNoise.of_residuals(scene.set({"noise": noise}), image)
+
+
+def test_noise_of_one_of_several_views_stays_as_it_is():
+    scene = scene_of()
+    several = grater.Scene(scene.disk, view={"a": scene.view, "b": scene.view})
+    image = image_of(scene)
+    assert _independent(scene, image)
+    assert not _independent(several, image.set({"view": "a"}))
+    assert not _independent(scene.set({"noise": grater.StudentTNoise()}), image)
 
 
 def test_a_row_depends_on_no_other_disk(folder, tmp_path):
