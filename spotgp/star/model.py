@@ -267,9 +267,10 @@ class SpotEvolutionModel(AbstractStar):
         """Power of the first harmonic, and the mean angular velocity weighted by it, rad / d."""
         phi, weight = latitude_rule(self.latitude, self.visibility.panels(), MEAN_NODES)
         power = weight * self.visibility.cn_squared((1,), phi)[:, 0]
+        # seen from the pole, where nothing varies, in proportion to what a uniform disk has nearby
+        power = jnp.where(jnp.sum(power) > 0.0, power, weight * jnp.cos(phi) ** 2)
         total = jnp.sum(power)
-        power = jnp.where(total > 0.0, power, weight * jnp.cos(phi) ** 2)
-        return total, jnp.sum(power * self.visibility.omega0(phi)) / jnp.sum(power)
+        return total, jnp.sum(power * self.visibility.omega0(phi)) / total
 
     def get_sympy(self) -> dict:
         """Show all equations of the model and its components, and return them.
