@@ -11,6 +11,7 @@ import gallery
 
 gallery.compile_quickly()  # before anything imports JAX
 
+import inventories  # noqa: E402
 import make_tables  # noqa: E402
 
 import spotgp  # noqa: E402
@@ -25,6 +26,7 @@ release = version = spotgp.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -38,6 +40,8 @@ nitpicky = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+intersphinx_mapping = inventories.make(pathlib.Path(__file__).parent / "_generated")
 
 napoleon_google_docstring = False
 napoleon_use_rtype = False

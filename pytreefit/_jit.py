@@ -38,10 +38,10 @@ def _array() -> type:
 
 
 def jit(function: _F, *, threads: bool = True) -> _F:
-    """``equinox.filter_jit`` with options for the compiler of CPUs: up to twice as fast.
+    """`equinox.filter_jit` with options for the compiler of CPUs: up to twice as fast.
 
-    JAX takes such options at the outermost compilation only: within ``jax.jit``, ``jax.grad`` or
-    ``jax.vmap`` this is ``equinox.filter_jit``. So compile a function of your own, too, with
+    JAX takes such options at the outermost compilation only: within `jax.jit`, `jax.grad` or
+    `jax.vmap` this is `equinox.filter_jit`. So compile a function of your own, too, with
     ``pytreefit.jit``. Where the first argument has a true attribute ``compiles_quickly``, or is a
     `Posterior` of such a model, compilation takes half of the time: for models whose likelihood is
     matrices above all. Images would take many times longer.

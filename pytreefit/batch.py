@@ -17,7 +17,7 @@ from .threads import cores, in_threads
 
 
 def vary(model: Model, values: Mapping[str, Any]) -> Model:
-    """A batch of models that differ in some parameters, for ``equinox.filter_vmap``.
+    """A batch of models that differ in some parameters, for `equinox.filter_vmap`.
 
     It is one model with a leading axis of length ``n`` on every array.
 
@@ -99,7 +99,7 @@ def _column(model: Model, path: str, values: Any) -> jax.Array:
 def map_models(f: Callable[[Any], Any], models: Any, batch_size: int | None = None) -> Any:
     """Apply a function to each of a batch of models.
 
-    On a CPU each core takes one model after the other, which is faster than ``equinox.filter_vmap``
+    On a CPU each core takes one model after the other, which is faster than `equinox.filter_vmap`
     wherever the work adapts to the model, and needs the memory of one model per core. The function
     is compiled once for each shape.
 

@@ -26,7 +26,7 @@ class Model(eqx.Module):
     joined by dots, such as ``"disk.inner.inclination"`` or ``"disks.0.phase.g"``.
 
     Every concrete value is checked when a model is built: finite, inside its bounds, of the right
-    shape. Values traced by ``jax.jit``, ``jax.grad`` or ``jax.vmap`` are checked for shape only.
+    shape. Values traced by `jax.jit`, `jax.grad` or `jax.vmap` are checked for shape only.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def inline(**arguments) -> Any:
     """Declare a field whose module has no name in paths: what is inside is at its owner's paths.
 
     Where the field holds a dictionary or a sequence, its name is in the paths as always. Arguments
-    are those of ``equinox.field``.
+    are those of `equinox.field`.
     """
     return eqx.field(metadata={_INLINE: True}, **arguments)
 

@@ -135,7 +135,7 @@ def param(
 ) -> Any:
     """Declare a field of a :class:`pytreefit.Model` to be a parameter, one that can be fitted.
 
-    Whatever is passed for it (int, float, NumPy or JAX array, ``astropy.units.Quantity``) becomes
+    Whatever is passed for it (int, float, NumPy or JAX array, `astropy.units.Quantity`) becomes
     an array of JAX's default float type, checked against the bounds and the shape.
 
     Parameters

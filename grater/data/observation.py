@@ -274,7 +274,7 @@ class Observation(AbstractObservation):
         return self.with_mask(keep if outer is None else keep & (squared <= outer**2))
 
     def with_image(self, image: Any) -> Self:
-        """Return the same observation with another image; works under ``jax.vmap`` and ``jit``."""
+        """Return the same observation with another image; works under `jax.vmap` and ``jit``."""
         return self.set({"image": real_array("with_image: image", image, self.unit or None)})
 
     @property

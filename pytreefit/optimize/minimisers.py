@@ -104,7 +104,7 @@ class LBFGS(eqx.Module):
     """L-BFGS directions of optax with a weak Wolfe line search by bisection (Lewis & Overton 2013).
 
     A step of the search is one evaluation, not one line search: the compiled program has the
-    model's gradient once (four times with ``optax.lbfgs``), and starts do not wait for another.
+    model's gradient once (four times with `optax.lbfgs`), and starts do not wait for another.
     """
 
     memory_size: int = eqx.field(static=True, default=10)

@@ -1,4 +1,4 @@
-"""The container of a saved file: a zip archive of arrays as ``numpy.savez`` writes it."""
+"""The container of a saved file: a zip archive of arrays as `numpy.savez` writes it."""
 
 import contextlib
 import math

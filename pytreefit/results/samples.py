@@ -266,7 +266,7 @@ class Samples(eqx.Module):
             )
 
     def models(self, n: int | None = None, key: Array | None = None) -> Any:
-        """The models of the draws, for :func:`equinox.filter_vmap` or :func:`map_models`.
+        """The models of the draws, for `equinox.filter_vmap` or :func:`map_models`.
 
         They are one model with a leading batch axis on every array.
 

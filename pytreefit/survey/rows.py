@@ -97,7 +97,7 @@ def record_of(line: bytes) -> Record:
 
 
 def table_of(records: Iterable[Record]) -> Any:
-    """An ``astropy.table.QTable`` with a row per record; what a row lacks is masked, or NaN."""
+    """An `astropy.table.QTable` with a row per record; what a row lacks is masked, or NaN."""
     from astropy.table import QTable
 
     records = list(records)

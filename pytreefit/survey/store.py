@@ -111,7 +111,7 @@ class Store(Mapping[str, Record]):
         return load(file, classes)
 
     def table(self) -> Any:
-        """An ``astropy.table.QTable``, a row per target in the order of their names.
+        """An `astropy.table.QTable`, a row per target in the order of their names.
 
         Columns are name, done, reason and seconds, then those of the rows. Missing numbers are
         NaN, other missing values are masked.

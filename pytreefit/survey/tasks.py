@@ -60,7 +60,7 @@ class Survey:
         return tuple(name for name in self.names if name not in self.records)
 
     def table(self) -> Any:
-        """An ``astropy.table.QTable`` with a row per target that was done or failed."""
+        """An `astropy.table.QTable` with a row per target that was done or failed."""
         return table_of(self._known())
 
     def _known(self) -> Iterator[Record]:

@@ -154,7 +154,7 @@ class TimeSeriesData(Steps):
         reference: float | None = None,
         name: str = "",
     ) -> Self:
-        """Return the light curve in an ``astropy.timeseries.TimeSeries``.
+        """Return the light curve in an `astropy.timeseries.TimeSeries`.
 
         Parameters
         ----------
@@ -255,7 +255,7 @@ class TimeSeriesData(Steps):
         Parameters
         ----------
         path
-            Of a table that ``astropy.io.ascii`` can read.
+            Of a table that `astropy.io.ascii` can read.
         flux : str, optional
             Column of the flux or magnitude.
         band : str, optional
@@ -291,7 +291,7 @@ class TimeSeriesData(Steps):
         return one
 
     def to_timeseries(self) -> Any:
-        """Return an ``astropy.timeseries.TimeSeries`` with flux, flux_err and segment.
+        """Return an `astropy.timeseries.TimeSeries` with flux, flux_err and segment.
 
         Its times are absolute where :attr:`reference` is known, relative (``TimeDelta``) otherwise.
         """

@@ -15,7 +15,7 @@ _ZERO_POINT = {"bkjd": 2454833.0, "btjd": 2457000.0, "jd": 0.0, "mjd": 2400000.5
 def from_timeseries(
     series: Any, flux: str, flux_err: str | None, segment: str | None, reference: float | None
 ) -> dict[str, Any]:
-    """Columns of an ``astropy.timeseries.TimeSeries``; ValueError for a missing column."""
+    """Columns of an `astropy.timeseries.TimeSeries`; ValueError for a missing column."""
     wanted = [column for column in (flux, flux_err, segment) if column is not None]
     missing = [column for column in wanted if column not in series.colnames]
     if missing:
@@ -120,7 +120,7 @@ def joined(series: list[Any]) -> dict[str, Any]:
 
 
 def to_timeseries(data: Any) -> Any:
-    """An ``astropy.timeseries.TimeSeries`` of a `TimeSeriesData`."""
+    """An `astropy.timeseries.TimeSeries` of a `TimeSeriesData`."""
     from astropy import units
     from astropy.time import Time, TimeDelta
     from astropy.timeseries import TimeSeries

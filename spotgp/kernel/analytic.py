@@ -142,7 +142,7 @@ class AnalyticKernel(tinygp.kernels.Kernel):
         Harmonics to include, such as ``(0, 1, 2)``; None is all of them, at the cost of two.
     nodes
         Of the latitude average, on each panel between its kinks. None takes as many as each
-        evaluation needs, which can be differentiated in reverse mode only (``jax.grad``).
+        evaluation needs, which can be differentiated in reverse mode only (`jax.grad`).
 
     Raises
     ------

@@ -253,7 +253,7 @@ def draw_spots(
         Lowest and highest longitude at the spot's peak, rad; 0 faces the observer.
     max_spots
         Length of the arrays for a Poisson number. By default so long that a larger number has
-        probability 1e-12; needed only inside ``jax.jit``. More spots give weights of NaN.
+        probability 1e-12; needed only inside `jax.jit`. More spots give weights of NaN.
 
     Returns
     -------

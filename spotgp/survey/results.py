@@ -149,7 +149,7 @@ class ManyFits(Sequence):
         return Table(("star", "points", "P_eff", *short, "agreeing", "flags"), rows)
 
     def to_astropy(self) -> Any:
-        """An ``astropy.table.QTable`` with a row per star, which can be written to a file."""
+        """An `astropy.table.QTable` with a row per star, which can be written to a file."""
         from astropy import units
         from astropy.table import QTable
 
