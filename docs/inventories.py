@@ -61,7 +61,7 @@ def make(folder):
     mapping = {}
     for package, (address, names) in PACKAGES.items():
         lines = (
-            f"{name} py:obj 1 {page.replace('{}', name)} -\n"
+            f"{name} {_kind(name)} 1 {page.replace('{}', name)} -\n"
             for name, page in sorted(names.items())
         )
         head = f"# Sphinx inventory version 2\n# Project: {package}\n# Version: \n"
