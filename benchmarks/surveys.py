@@ -33,6 +33,7 @@ from pytreefit import cache_programs, survey
 
 jax.config.update("jax_enable_x64", True)
 WORKERS, LIMIT, SIZE = 2, "3GB", 64
+RATE = 2.0  # spots a day
 STAR = spotgp.SpotEvolutionModel(
     envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=6.0, tau_spot=2.0),
     visibility=spotgp.VisibilityFunction(peq=4.0, kappa=0.1, inc=1.0),
@@ -54,18 +55,24 @@ VIEW = grater.Scene(DISK, grid=grater.Grid((SIZE, SIZE), 1.0, 1.0), psf=grater.G
 
 
 def star(number):
-    """The light curve of a star whose parameters are drawn from the priors."""
+    """The light curve of a star whose parameters are drawn from the priors, spot by spot."""
     rng = np.random.default_rng(number)
-    *keys, spots = jax.random.split(jax.random.key(number), len(PRIORS) + 1)
-    drawn = zip(PRIORS.items(), keys, strict=True)
-    truth = {STAR.paths[name]: float(prior.sample(key)) for (name, prior), key in drawn}
+    keys = jax.random.split(jax.random.key(number), len(PRIORS))
+    true = {n: float(p.sample(key)) for (n, p), key in zip(PRIORS.items(), keys, strict=True)}
     t = np.arange(0.0, 27.0, 0.5 / 24.0)
-    t = t[(t < 12.5) | (t > 14.0)]  # the transfer of the data
-    curve = spotgp.LightcurveModel.from_spot_model(
-        STAR.set(truth), nspot_rate=2.0, fspot=0.0, t=t, key=spots
-    )
-    flux = np.asarray(curve.flux) + 3e-4 * rng.normal(size=t.size)
-    return spotgp.TimeSeriesData(t, flux, np.full(t.size, 3e-4)).normalize()
+    t = t[(t < 12.5) | (t > 14.0), None]  # the transfer of the data
+    half = 0.5 * true["lspot"] + true["tau_spot"]
+    begin, end = -half, 27.0 + half
+    spots = rng.poisson(RATE * (end - begin))
+    middle, longitude = rng.uniform(begin, end, spots), rng.uniform(0.0, 2.0 * np.pi, spots)
+    latitude = rng.uniform(-0.5 * np.pi, 0.5 * np.pi, spots)
+    size = np.clip((half - np.abs(t - middle)) / true["tau_spot"], 0.0, 1.0) ** 2
+    turn = 2.0 * np.pi / true["peq"] * (1.0 - true["kappa"] * np.sin(latitude) ** 2)
+    up, across = np.cos(true["inc"]), np.sin(true["inc"])
+    facing = up * np.sin(latitude) + across * np.cos(latitude) * np.cos(turn * t + longitude)
+    dark = true["sigma_k"] / np.sqrt(RATE) * np.sum(size * np.maximum(facing, 0.0), axis=1)
+    flux = 1.0 - dark + 3e-4 * rng.normal(size=len(t))
+    return spotgp.TimeSeriesData(t[:, 0], flux, np.full(len(t), 3e-4)).normalize()
 
 
 def disk(number):

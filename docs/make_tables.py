@@ -397,18 +397,48 @@ def colors():
 
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
-    found = result("calibration")
-    names, stars = list(found["probability"]), len(found["rows"])
+    _ranks(path, "calibration", "stars")
+
+
+def calibration_disks_figure(path):
+    """The same of simulated disks."""
+    _ranks(path, "calibration_disks", "disks")
+
+
+def _ranks(path, file, what):
+    found = result(file)
+    names, number = list(found["probability"]), len(found["rows"])
     figure, axes = plt.subplots(1, len(names), figsize=(11, 2.2), sharey=True, layout="constrained")
-    expected = stars / 10
+    expected = number / 10
     for axis, name in zip(axes, names, strict=True):
         axis.axhspan(*(expected + np.sqrt(0.9 * expected) * np.array([-2, 2])), color="0.88")
         axis.hist([row[name] for row in found["rows"]], 10, range=(0, 1), color="C0", rwidth=0.9)
-        axis.set(title=f"{name}\np = {found['probability'][name]:.2f}", xticks=(0, 1))
-    axes[0].set_ylabel("stars")
+        title = name.replace("_", " ") if len(name) > 8 else name
+        axis.set(title=f"{title}\np = {found['probability'][name]:.2f}", xticks=(0, 1))
+    axes[0].set_ylabel(what)
     figure.supxlabel("share of the posterior below the truth", fontsize="medium")
     figure.savefig(path)
     plt.close(figure)
+
+
+def surveys():
+    """Surveys whose processes were killed, and what a million targets would take."""
+    found, rows = result("surveys"), []
+    for row in found["rows"]:
+        rate, memory = row["a minute and core"], row["memory of the largest worker, GB"]
+        rows.append([
+            row["targets"],
+            row["points"],
+            row["starts"],
+            f"{row['lost']}, {row['twice']}, {row['rows that differ']}",
+            number(rate),
+            number(row["a minute and worker of dask"]),
+            f"{memory[0]:.1f} to {max(memory):.1f}",
+            number(1e6 / rate / 60.0 / 24.0),
+        ])  # fmt: skip
+    head = ["", "points", "fits from", "lost, done twice, other rows", "a minute and core"]
+    head += ["a minute and dask worker", "memory of a worker, GB", "a million, core days"]
+    return table(head, rows, found)
 
 
 TABLES = (
@@ -431,8 +461,9 @@ TABLES = (
     channels,
     agreement,
     side_by_side,
+    surveys,
 )
-FIGURES = (disks_figure, solvers_figure, calibration_figure)
+FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 
 
 def make():
