@@ -10,8 +10,10 @@ the starlight stays, with what KLIP takes of the disk as a part of the model.
 
 In angular differential imaging (ADI) the frames themselves say what is starlight: it stays on the
 detector while the disk turns. KLIP describes it by the principal components of the frames. The
-frames hold the disk too, so that some of the disk goes with the starlight. The frames here are
-simulated, few and small. Angles are position angles of the detector's +y axis (:doc:`/conventions`).
+frames hold the disk too, so that some of the disk goes with the starlight.
+
+The frames here are simulated, few and small. Their angles are position angles of the detector's +y
+axis (:doc:`/conventions`).
 """
 
 # %%
@@ -172,8 +174,8 @@ plt.show()
 #   :class:`~grater.FrameSequence` says which of them have to be flipped.
 # - The error of a pixel: photon and read noise, without the speckles.
 # - Try several numbers of ``modes``. Speckles that are too faint to be learned are left as noise
-#   that is correlated, and then the errors are too small. ``grater.inject_and_fit`` puts the disk in
-#   at other angles and fits each copy: their scatter is the error of the whole analysis.
+#   that is correlated, and then the errors are too small. ``grater.inject_and_fit`` puts the disk
+#   in at other angles and fits each copy: their scatter is the error of the whole analysis.
 # - With frames of other stars, ``FrameSequence(references=...)`` and
 #   ``KLIP(library="references")``, nothing is learned from the disk at all.
 # - Of a picture that was made elsewhere, see :class:`~grater.ReducedFrames`.
