@@ -103,7 +103,7 @@ figure, axis = plt.subplots(figsize=(4.6, 3.8), layout="constrained")
 shown = axis.pcolormesh(asymmetries, inclinations, over, vmin=-10, shading="nearest")
 axis.contour(asymmetries, inclinations, over, levels=[-3.0, -1.15], colors="white")
 axis.plot(truth.get("disk.phase.g"), truth.get("disk.inclination"), "r+", markersize=12)
-axis.set(xlabel="g", ylabel="inclination (deg)")
+axis.set(xlabel="g", ylabel="inclination (deg)", xticks=[0.25, 0.3, 0.35])
 figure.colorbar(shown, label="log-likelihood, relative to the best")
 plt.show()
 
