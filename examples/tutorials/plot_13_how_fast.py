@@ -129,7 +129,8 @@ for name, found in rows.items():
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
 left.imshow(np.sqrt(image), origin="lower", cmap="inferno")
 left.set_title("this package")
-drawn = middle.imshow((image - exact) / exact.max(), origin="lower", cmap="RdBu_r")
+difference, most = (image - exact) / exact.max(), error_of(image)
+drawn = middle.imshow(difference, origin="lower", cmap="RdBu_r", vmin=-most, vmax=most)
 middle.set_title("difference / brightest pixel")
 figure.colorbar(drawn, ax=middle, shrink=0.8)
 for axis in (left, middle):
