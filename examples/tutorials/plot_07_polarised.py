@@ -59,6 +59,7 @@ truth = grater.Scene(
     disk,
     grid=grater.Grid((41, 41), **PIXELS),
     channel=channels,
+    accuracy=1e-3,
     nodes_on="surfaces",  # this page compiles sooner with it; leave it out for your own images
 )
 
