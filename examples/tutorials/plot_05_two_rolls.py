@@ -179,6 +179,6 @@ for name, value, variance in zip(
 # ``sample(posterior, key, start=best)`` goes on from the best model as in
 # :doc:`/tutorials/plot_02_fits_image`; look at the correlation of the residuals first.
 #
-# Next: :doc:`/quickstart` has sequences of frames in which the field turns (ADI and KLIP).
+# Next: :doc:`/tutorials/plot_06_adi` is about sequences of frames in which the field turns.
 
 # sphinx_gallery_thumbnail_number = 3

@@ -55,7 +55,8 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     Raises
     ------
     ValueError
-        Where there is none, or shapes or pixel scales differ, or a detector is mirrored.
+        Where there is none, or shapes, pixel scales or units differ, or a detector is mirrored; and
+        for images of different light, as of two bands, or of total and polarised intensity.
     TypeError
         For what is no `Observation`.
     """
@@ -74,6 +75,7 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
                 "alike. Crop them, or draw them with combined=False."
             )
     parts = [residual_of(scene, observation) for observation in of]
+    _check_same_light(scene, observations)
     data, model, _, width = (jnp.stack([jnp.asarray(p[k]) for p in parts]) for k in range(4))
     used = jnp.isfinite(data)
     angles = jnp.stack([jnp.asarray(angle, data.dtype) for angle, _ in turns])
@@ -137,6 +139,21 @@ def plot_exposures(
         titles = ("all, North up", "model", "residual / noise")
         draw_fit(images, grid, (0.0, 1), unit, titles=titles, figure=parts[-1], **how)
     return figure
+
+
+def _check_same_light(scene, observations) -> None:
+    """A mean of images of different light, or in different units, is an image of nothing."""
+    (first, one), *others = observations.items()
+    for name, other in others:
+        pairs = [("unit", one.unit, other.unit)] if one.unit and other.unit else []
+        (a,), (b,) = (seen.seen(scene).channels.values() for seen in (one, other))
+        pairs += [(what, getattr(a, what), getattr(b, what)) for what in ("curve", "stokes")]
+        for what, of_one, of_other in pairs:
+            if of_one != of_other:
+                raise ValueError(
+                    f"combine: {first!r} has {what} {of_one!r}, {name!r} has {of_other!r}: only "
+                    "images of the same light have a mean. Draw them with combined=False."
+                )
 
 
 def _check(observations) -> None:

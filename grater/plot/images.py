@@ -217,7 +217,8 @@ def plot_phase_function(
         Posterior draws, for the median with its 68 % and 95 % bands, or one model, for a line.
     path : str
         Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase". Of
-        `Bands` all are drawn.
+        `Bands` all are drawn. Of `Polarized` it is that of the polarised intensity; that of the
+        total intensity is one level below, at "disk.phase.phase".
     log : bool
         Whether the vertical axis is logarithmic.
     label : str

@@ -299,8 +299,8 @@ class View(Model):
         """
         if len(self.channels) > 1:
             raise ValueError(
-                f"View has the channels {', '.join(self.channels)}: images(...) are all of them, "
-                "only(name) is the view of one."
+                f"View has the channels {', '.join(self.channels)}: scene.images() returns all of "
+                "them, scene.of(name) is the scene in one, and an Observation(view=name) is of one."
             )
         (image,) = self.images(scene).values()
         return image

@@ -62,6 +62,8 @@ def test_rows_of_the_figure(rolls):
         (lambda scene, data: (scene, {"a": 3}), r"observations\['a'\]"),
         (lambda scene, data: (scene, {**data, "roll2": data["roll2"].crop(21)}), "Crop them"),
         (lambda scene, data: (mirrored(scene), data), "mirrored"),
+        (lambda scene, data: (of_other_light(scene), data), "curve None, 'roll2' has 'polarized'"),
+        (lambda scene, data: (scene, in_units(data)), "unit 'mJy', 'roll2' has 'Jy'"),
     ],
 )
 def test_bad_input(rolls, change, says):
@@ -73,3 +75,25 @@ def test_bad_input(rolls, change, says):
 def mirrored(scene):
     view = grater.View(scene.of("roll1").grid, psf=grater.GaussianPSF(4.0), parity=-1)
     return grater.Scene(scene.disk, view={"roll1": view, "roll2": view})
+
+
+def of_other_light(scene):
+    disk = scene.disk.set({"phase": grater.Polarized(scene.disk.phase)})
+    first = scene.of("roll1").view
+    other = grater.View(first.grid, psf=grater.GaussianPSF(4.0), curve="polarized", stokes="Q_phi")
+    return grater.Scene(disk, view={"roll1": first, "roll2": other})
+
+
+def in_units(data):
+    return {
+        name: grater.Observation(
+            one.image,
+            one.error,
+            pixel_scale=one.pixel_scale,
+            distance=one.distance,
+            center=one.center,
+            unit=unit,
+            view=name,
+        )
+        for (name, one), unit in zip(data.items(), ("mJy", "Jy"), strict=True)
+    }
