@@ -206,7 +206,7 @@ def run(settings) -> None:
         figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 120)
     against = doubts(rotation, gp, samples)
     if against:
-        print(f"do not take the period for measured: {'; '.join(against)}")
+        print(f"what speaks against the period: {'; '.join(against)}")
     print(f"figures and draws in {folder}")
 
 
