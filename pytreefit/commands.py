@@ -8,8 +8,10 @@ import argparse
 import difflib
 import json
 import math
+import re
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,15 +128,21 @@ def whole_number(lowest: int, even: bool = False) -> Callable[[str], int]:
     return kind
 
 
-def one_of(*names: str) -> Callable[[str], str]:
-    """A kind of option: one of several words."""
+class _OneOf(NamedTuple):
+    """Turns text into itself where it is one of several words."""
 
-    def kind(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"{text!r} is none of {', '.join(names)}{_meant(text, names)}")
+    choices: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        if text not in self.choices:
+            known = ", ".join(self.choices)
+            raise ValueError(f"{text!r} is none of {known}{_meant(text, self.choices)}")
         return text
 
-    return kind
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """A kind of option: one of several words."""
+    return _OneOf(names)
 
 
 def existing_file(text: str) -> Path:
@@ -221,16 +229,41 @@ def run_program(
     if command.files and not settings.files:
         own.error(f"give {command.files}")
     try:
-        command.run(settings)
+        with warnings.catch_warnings():
+            warnings.showwarning = _teller(program, command, warnings.showwarning)
+            command.run(settings)
     except KeyboardInterrupt:
         print(f"{program} {command.name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except (ValueError, TypeError, OSError) as error:
         if given.get("debug"):
             raise
-        print(f"{program} {command.name}: {error}", file=sys.stderr)
+        print(f"{program} {command.name}: {_for_the_line(str(error), command)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _teller(program: str, command: Command, otherwise: Callable[..., None]):
+    """A `warnings.showwarning` that prints the sentences of this library without their place."""
+
+    def show(message, category, *place, **more):
+        if issubclass(category, UserWarning):
+            text = _for_the_line(str(message), command)
+            print(f"{program} {command.name}: warning: {text}", file=sys.stderr)
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
+
+
+def _for_the_line(text: str, command: Command) -> str:
+    """A sentence that names arguments of Python, with the options that stand for them."""
+    for option in command.options:
+        text = re.sub(rf"\b{option.name}=(?: ?(?=[\w(\"']))", f"{option.flag} ", text)
+        text = re.sub(rf"\b{option.name}=", option.flag, text)
+    if re.search(r"\b[a-z]\w*=[^=]", text):
+        text += " (What has a = here is an argument in Python; the command has no option for it.)"
+    return text
 
 
 def _add(several, command: Command):
@@ -246,8 +279,10 @@ def _add(several, command: Command):
     if command.files:
         parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=command.files)
     for option in command.options:
-        shown = "" if option.default in (None, False) else f" (default: {option.default})"
-        how = {"dest": option.name, "help": option.help + shown}
+        shown = [" or ".join(getattr(option.kind, "choices", ()))]
+        shown += [] if option.default in (None, False) else [f"default: {option.default}"]
+        shown = "; ".join(filter(None, shown))
+        how = {"dest": option.name, "help": option.help + (shown and f" ({shown})")}
         if option.kind is bool:
             parser.add_argument(option.flag, action=argparse.BooleanOptionalAction, **how)
         else:

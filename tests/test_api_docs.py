@@ -1,6 +1,7 @@
 """Every public name has its place in the documentation."""
 
 import importlib
+import inspect
 import pathlib
 import re
 import types
@@ -24,6 +25,26 @@ def test_every_public_name_is_documented(package):
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
     assert sorted(documented) == sorted(public)
+
+
+@pytest.mark.parametrize("package", ["grater", "spotgp", "pytreefit"])
+def test_methods_of_bases_without_a_page_are_documented(package):
+    page = (API / f"{package}.md").read_text()
+    own = vars(importlib.import_module(package))
+    classes = re.findall(r"autoclass:: (\w+)\n((?:   :.*\n)*)", page)
+    documented = {own[name] for name, _ in classes}
+    for name, options in classes:
+        if ":inherited-members:" in options:
+            continue
+        cls = own[name]
+        here = [base for base in cls.__mro__ if base in documented]
+        ours = [b for b in cls.__mro__ if b.__module__.split(".")[0] in ("grater", "spotgp")]
+        for base in ours:
+            for method, value in vars(base).items():
+                if method.startswith("_") or not inspect.isfunction(value):
+                    continue
+                known = any(method in vars(one) for one in here) or method in options
+                assert known, f"{name}.{method} of {base.__name__}"
 
 
 @pytest.mark.parametrize("page", sorted((API.parent / "theory").glob("*.md")), ids=lambda p: p.stem)

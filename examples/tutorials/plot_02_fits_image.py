@@ -179,8 +179,8 @@ print(again.draws["disk.inclination"].mean())
 # - ``from_fits(path, distance=..., pixel_scale=...)`` reads the first HDU that holds an image.
 #   ``image_hdu`` and ``image_plane`` choose another one, or a plane of a cube. Pixel scale, North
 #   and star are compared with the header; what disagrees is refused, with a sentence.
-# - North must be up and East left. :class:`~grater.Exposure` and :class:`~grater.View` are for
-#   images that are turned.
+# - North must be up and East left. Of an image that is turned the error says what
+#   :class:`~grater.View` needs (:doc:`/quickstart`).
 # - Where the header does not say where the star is, give ``center=(x, y)``, zero-based.
 # - The noise: ``error_hdu="ERR"``, ``error="noise.fits"``, an array, or ``error="annular"``, the
 #   scatter in rings about the star. The last one counts the disk as noise where it is bright;

@@ -171,8 +171,9 @@ draws.save(folder / "samples.npz")
 # -------------
 #
 # - ``TimeSeriesData.from_fits("kplr...llc.fits")``, or several files at once. ``from_text`` reads
-#   tables of ASAS-SN, ZTF and others, ``from_lightkurve`` takes light curves of lightkurve, and
-#   ``TimeSeriesData(time, flux, flux_err)`` takes arrays.
+#   tables of ASAS-SN, ZTF and others (one without names of its columns needs
+#   ``columns=("time", "flux", "flux_err")``), ``from_lightkurve`` takes light curves of
+#   lightkurve, and ``TimeSeriesData(time, flux, flux_err)`` takes arrays.
 # - Transits are no spots: ``mask_transits(period, epoch, duration)`` takes them out.
 # - Do not detrend: pipelines and polynomials take slow rotation away.
 # - ``spotgp fit FILE`` does all of this from the command line (:doc:`/commands`).

@@ -160,6 +160,9 @@ def run(settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.toml").write_text(settings.config)
     print(f"{target}: {data!r}")
+    if settings.inner > 0:
+        hidden = f"{settings.inner:g} pixels ({settings.inner * data.grid.pixel_scale:.2f} arcsec)"
+        print(f"what is within {hidden} of the star is left out: see --inner")
 
     scene = start(data, settings)
     priors = priors_about(scene) | settings.priors
@@ -201,12 +204,13 @@ FIT = Command(
     """The debris disk in an image, from a FITS file.
 
 A file of the Gemini Planet Imager needs nothing else; its noise map is the scatter of U_phi in
-annuli. Of others give the distance, and what the header does not say: pixel scale, star, error
-map, point spread function. North must be up and East left. The scale of the noise is fitted too,
-and how the noise of neighbouring pixels is correlated is measured in the residuals of a first
-fit: error bars that take pixels for independent would be too small. The ring is circular and may
-be offset from the star; the phase function is a smooth free curve. The fit starts where a search
-finds the disk, unless you say where.""",
+annuli. Of others give the distance, and what the header does not say: pixel scale, star, error map,
+point spread function. North must be up and East left; images that are turned are for Python, with
+View(roll=). What is closer to the star than --inner is left out. The scale of the noise is fitted
+too, and how the noise of neighbouring pixels is correlated is measured in the residuals of a first
+fit: error bars that take pixels for independent would be too small. The ring is circular and may be
+offset from the star; the phase function is a smooth free curve. The fit starts where a search finds
+the disk, unless you say where.""",
     run,
     OPTIONS,
     files="the FITS file of an image",

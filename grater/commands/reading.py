@@ -18,7 +18,7 @@ DISTANCES = {"HR 4796A": 71.9, "HD 117214": 107.6, "HD 145560": 120.4, "HD 15758
 def pixel(text: str) -> tuple[float, float]:
     """A kind of option: a position x,y in pixels."""
     try:
-        x, y = (float(part) for part in text.split(","))
+        x, y = (float(part) for part in text.strip("()").split(","))
     except ValueError:
         raise ValueError(f"{text!r} is no position X,Y") from None
     return x, y

@@ -138,7 +138,8 @@ def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | N
         problems.append(
             f"it is not oriented North up and East left: the y axis points to position angle "
             f"{roll:.4g} deg{mirrored}. Rotate the image, or render in its own frame, with "
-            f"View(roll={roll:.4g}, parity={parity}) and check_header=False"
+            f"View(roll={roll:.4g}, parity={parity}), check_header=False and "
+            f"pixel_scale={scale:.6g}"
         )
     if skew > 0.05:
         problems.append(f"its pixels are no squares (off by {100 * skew:.2g} %): resample it")

@@ -241,7 +241,10 @@ def _place_of(
     axes = check_axes(image.header, image.path, pixel_scale) if check else None
     if pixel_scale is None:
         if axes is None:
-            raise ValueError(f"No pixel scale is known for {image.path}: give pixel_scale= arcsec.")
+            unread = "" if check else ", since check_header=False reads none"
+            raise ValueError(
+                f"No pixel scale is known for {image.path}: give pixel_scale= arcsec{unread}."
+            )
         pixel_scale = axes.pixel_scale
     shape = image.values.shape
     return pixel_scale, choose_star(image.header, image.path, shape, center, check)

@@ -1,9 +1,12 @@
 """What programs that do surveys have in common: options of stores, and a look into one."""
 
+import difflib
+import math
 from pathlib import Path
 from typing import Any
 
 from ..commands import Command, Option, one_of
+from ..table import rounded
 from .report import report
 from .store import Store
 
@@ -56,21 +59,33 @@ def finish(settings, table, failed, left) -> None:
 def _show(settings) -> None:
     """Print a store, or one target of it."""
     store = Store(settings.store)
+    target = settings.target
+    if target is not None and target not in store:
+        stem = target.partition(".")[0]
+        near = [stem] if stem in store else difflib.get_close_matches(target, list(store), n=2)
+        meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"{settings.store} has no target {target!r}{meant}")
     if settings.report is not None:
         print(f"page in {report(store, settings.report, settings.target)}")
         return
     if settings.target is None:
         print(store)
-        store.table().pprint_all()
+        table = store.table()
+        for column in table.itercols():
+            if column.dtype.kind == "f":
+                column.info.format = ".6g"
+        table.pprint_all()
         for name, reason in store.failed.items():
             print(f"{name}: {reason}")
         return
-    if settings.target not in store:
-        raise ValueError(f"{settings.store} has no target {settings.target!r}: {store}")
     if settings.target in store.failed:
         print(f"{settings.target} failed: {store.failed[settings.target]}")
         return
-    for name, value in store.row(settings.target).items():
+    row = store.row(settings.target)
+    for name, value in row.items():
+        if isinstance(value, float):
+            error = value if name.endswith("_error") else row.get(f"{name}_error")
+            value = rounded(value, error if isinstance(error, float) else math.nan)
         print(f"{name:40s} {value}")
 
 

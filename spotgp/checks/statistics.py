@@ -174,8 +174,9 @@ def ranked(rows: np.ndarray, one_sided: np.ndarray, share: float) -> Ranked:
     tail = np.where(one_sided, above, np.minimum(2 * np.minimum(above, below), total)) / total
     low, middle, high = np.quantile(rows, [0.05, 0.5, 0.95], axis=0)
     tiny = np.finfo(float).tiny
-    upwards = (rows - middle) / np.maximum(high - middle, tiny)
-    downwards = (middle - rows) / np.maximum(middle - low, tiny)
+    with np.errstate(over="ignore"):  # infinitely far out where the draws are all alike
+        upwards = (rows - middle) / np.maximum(high - middle, tiny)
+        downwards = (middle - rows) / np.maximum(middle - low, tiny)
     distance = np.where(one_sided, upwards, np.maximum(upwards, downwards))
     worst = np.min(tail, axis=1)
     farthest = np.max(np.where(tail <= worst[:, None], distance, -math.inf), axis=1)

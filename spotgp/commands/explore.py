@@ -23,7 +23,8 @@ def recipe(path: Path, settings, process: Process) -> str:
         what = f"{file!r}, {settings.flux!r}, {settings.quality!r}"
         reading = f"data = spotgp.TimeSeriesData.from_fits({what})"
     else:
-        reading = f"data = spotgp.TimeSeriesData.from_text({file!r}, {settings.flux!r})"
+        what = f"{file!r}, {settings.flux!r}, columns={settings.columns!r}"
+        reading = f"data = spotgp.TimeSeriesData.from_text({what})"
     first = f".first({settings.days!r})" if settings.days else ""
     value = {name: number_code(star.get(path)) for name, path in star.paths.items()}
     return "\n".join(
@@ -56,8 +57,8 @@ def explorer(settings) -> tuple[StarExplorer, str]:
     """The star of a light curve, and its name."""
     (path,) = settings.files
     check_priors(settings)
-    data = read(path, settings.flux, settings.quality, settings.days)
-    print(data.history[-1])
+    data = read(path, settings)
+    print(*data.history, sep="\n")
     rotation = data.rotation_period()
     print(rotation)
     gp = process_of(data, rotation, settings)

@@ -25,8 +25,15 @@ from ..star.trapezoid import TrapezoidSymmetricEnvelope
 from ..star.visibility import VisibilityFunction
 from ..starts import Search, first_guess, search, suggest_starts
 
+
+def words(text: str) -> tuple[str, ...]:
+    """A kind of option: words with commas between them."""
+    return tuple(word.strip() for word in text.split(","))
+
+
 READING = (
     Option("flux", str, None, "column of the flux; by default the producer's corrected one"),
+    Option("columns", words, None, "of a text file without names, such as time,flux,flux_err"),
     Option("quality", one_of("default", "hard", "none"), "default", "points by their flags"),
     Option("days", number(0.0), None, "use the first days only"),
 )
@@ -52,8 +59,9 @@ def model() -> SpotEvolutionModel:
     )
 
 
-def read(path: Path, flux: str | None, quality: str, days: float | None) -> TimeSeriesData:
+def read(path: Path, settings) -> TimeSeriesData:
     """The light curve of a file, normalised and without outliers."""
+    flux, days = settings.flux, settings.days
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             missing = [name for name in ("time", "flux", "flux_err") if name not in arrays]
@@ -62,9 +70,9 @@ def read(path: Path, flux: str | None, quality: str, days: float | None) -> Time
             values = arrays["time"], arrays["flux"], arrays["flux_err"]
         data = TimeSeriesData(*values, name=path.stem)
     elif re.search(r"\.fits?(\.gz)?$", path.name):
-        data = TimeSeriesData.from_fits(path, flux, quality)
+        data = TimeSeriesData.from_fits(path, flux, settings.quality)
     else:
-        data = TimeSeriesData.from_text(path, flux)
+        data = TimeSeriesData.from_text(path, flux, columns=settings.columns)
     data = data.first(days) if days else data
     return data.normalize().sigma_clip(5.0)
 
@@ -142,6 +150,19 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
     return found
 
 
+def doubts(rotation: RotationPeriod, gp: GPSolver, samples: Samples) -> list[str]:
+    """What speaks against the period: flags of all points, and a posterior that is the prior."""
+    found, name = list(rotation.flags), "model.visibility.peq"
+    if name in samples.draws:
+        prior: Any = gp.posterior.priors[name]
+        known = np.asarray(prior.sample(jax.random.key(0), (4000,)))
+        drawn = np.ravel(np.asarray(samples.draws[name]))
+        before, after = (np.diff(np.quantile(x, [0.16, 0.84]))[0] for x in (known, drawn))
+        if after > 0.7 * before:
+            found.append("its posterior is hardly narrower than its prior")
+    return found
+
+
 def check_priors(settings) -> None:
     """ValueError for a prior of something that the star has not."""
     paths = model().paths
@@ -153,8 +174,8 @@ def run(settings) -> None:
     """Fit, sample, check, and write figures and draws into a folder."""
     check_priors(settings)  # before minutes of work
     (path,) = settings.files
-    data = read(path, settings.flux, settings.quality, settings.days)
-    print(data.history[-1])
+    data = read(path, settings)
+    print(*data.history, sep="\n")
     name = re.sub(r"[^\w.+-]+", "_", data.name or path.name.partition(".")[0]).lower()
     folder = settings.output / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -183,6 +204,9 @@ def run(settings) -> None:
     }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 120)
+    against = doubts(rotation, gp, samples)
+    if against:
+        print(f"what speaks against the period: {'; '.join(against)}")
     print(f"figures and draws in {folder}")
 
 

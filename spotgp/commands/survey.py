@@ -45,9 +45,9 @@ def jitter(data):
 
 def run(settings) -> None:
     """Fit the stars that have no row yet."""
-    how = settings.flux, settings.quality, settings.days
     stars = {
-        name: functools.partial(read, path, *how) for name, path in by_name(settings.files).items()
+        name: functools.partial(read, path, settings)
+        for name, path in by_name(settings.files).items()
     }
     found = fit_many(
         stars,

@@ -246,11 +246,13 @@ class TimeSeriesData(Steps):
     ) -> Self:
         """Return the light curve in a text or CSV file, such as those of ASAS-SN, ZTF and KASOC.
 
-        Columns are found by their names: time in days (or BJD, HJD, JD, MJD), flux or mag, their
-        errors, and a band. Fluxes stay in the file's unit, magnitudes become relative fluxes about
-        1; limits such as ">17.2" and points with a flag are masked. Files of KASOC, whose columns
-        have no names, are known by their comments: time, flux and error in ppm. They count from
-        what the comments say was taken off the Julian date; tested on files made for it.
+        Columns are found by their names, in capitals or not: time in days (or BJD, HJD, JD, MJD,
+        BTJD, BKJD), flux or mag, their errors, and a band. Fluxes stay in the file's unit,
+        magnitudes become relative fluxes about 1. Limits such as ">17.2" are masked, and points
+        whose ``quality`` or ``catflags`` is neither 0 nor "G"; columns that look like flags by
+        another name are not used, and the history says so. Files of KASOC, whose columns have no
+        names, are known by their comments: time, flux and error in ppm. They count from what the
+        comments say was taken off the Julian date; tested on files made for it.
 
         Parameters
         ----------
@@ -261,12 +263,14 @@ class TimeSeriesData(Steps):
         band : str, optional
             Which filter, where there are several.
         columns : sequence of str, optional
-            Names of the columns of a file without any, such as ``("time", "flux", "flux_err")``.
+            Names of all columns, of a file without any or in place of its own, such as
+            ``("time", "flux", "flux_err")``.
 
         Raises
         ------
         ValueError
-            If a column is missing, or there are several bands and none is chosen.
+            If the file is no table, a column is missing, or there are several bands and none is
+            chosen.
         """
         return cls(**text.from_text(path, flux, band, columns))
 

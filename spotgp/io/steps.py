@@ -153,7 +153,9 @@ class Steps:
             own = getattr(found, kind)
             kept = "" if leave_out else ", kept"
             if own.any():
-                counts.append(f"{outliers.number_of_events(own)} {kind} ({np.sum(own):,}{kept})")
+                events = outliers.number_of_events(own)
+                called = kind if events > 1 else kind[:-1]
+                counts.append(f"{events} {called} ({np.sum(own):,}{kept})")
             far = far | own if leave_out else far
         count = int(np.sum(far))
         limits = f"{lower:g}" if lower == upper else f"{lower:g} (below) or {upper:g} (above)"

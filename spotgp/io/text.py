@@ -10,13 +10,15 @@ import numpy as np
 from pytreefit.extend import check_kind
 
 # names in small letters, the preferred first
-_TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "time": None, "t": None}
+_TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "btjd": 2457000.0}
+_TIMES |= {"bkjd": 2454833.0, "time": None, "t": None}
 _FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
-_ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "flux_unc", "e_flux")
-_MAG_ERRORS = ("mag_err", "mag err", "magerr", "mag_error", "mag_unc", "e_mag")
+_ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "flux error", "flux_unc", "e_flux")
+_MAG_ERRORS = ("mag_err", "mag err", "magerr", "mag_error", "mag error", "mag_unc", "e_mag")
 _ANY_ERRORS = ("error", "err", "sigma", "uncertainty", "unc")
 _BANDS = ("filtercode", "filter", "phot_filter", "band")
 _FLAGS = ("catflags", "quality")
+_FLAG = re.compile("flag|qual|mask")
 _MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
 
 
@@ -24,7 +26,6 @@ def from_text(
     path: str | os.PathLike, flux: str | None, band: str | None, columns: Any
 ) -> dict[str, Any]:
     """Columns of a text file, as arguments of `TimeSeriesData`."""
-    from astropy.io import ascii
     from astropy.utils.data import get_readable_fileobj
 
     check_kind("path", path, str | os.PathLike)
@@ -35,8 +36,7 @@ def from_text(
     of_kasoc = "kasoc" in comments + os.path.basename(path).lower()
     if columns is None and of_kasoc and "ppm" in comments:
         return _kasoc(path, content, comments)
-    named = {} if columns is None else {"names": list(columns)}
-    table: Any = ascii.read(content.splitlines(), **named)
+    table = _table(path, content, columns)
     names = {name.lower().strip(): name for name in table.colnames}
     time = _first(path, names, "time", tuple(_TIMES))
     wanted = (flux.lower(),) if flux is not None else _FLUXES
@@ -59,8 +59,9 @@ def from_text(
         reasons.append("their band")
     for name in _FLAGS:
         if name in names:
-            keep &= _numbers(table[names[name]]) == 0
+            keep &= _good(table[names[name]])
             reasons.append(names[name])
+    used = {time, value, *errors, *kinds, *_FLAGS}
     light, error = _numbers(table[names[value]]), None
     if errors:
         error = _numbers(table[names[errors[0]]])
@@ -74,8 +75,32 @@ def from_text(
         "reference": _TIMES[time],
         "mask": keep if reasons else None,
         "reason": " and ".join(reasons),
-        "history": [f"Read {names[value]} from {os.path.basename(path)}."],
+        "history": [f"Read {names[value]} from {os.path.basename(path)}{_left(names, used)}."],
     }
+
+
+def _table(path: str, content: str, columns: Any) -> Any:
+    from astropy.io import ascii
+
+    named = {} if columns is None else {"names": list(columns)}
+    try:
+        return ascii.read(content.splitlines(), **named)
+    except ascii.InconsistentTableError:  # its message lists all formats that were tried
+        wanted = f" with the {len(columns)} columns {', '.join(columns)}" if columns else ""
+        raise ValueError(f"{path} holds no table{wanted} that astropy.io.ascii can read.") from None
+
+
+def _good(column: Any) -> np.ndarray:
+    """Where flags are 0, or "G" as ASAS-SN has them."""
+    if column.dtype.kind in "US":
+        return np.isin(np.ma.filled(np.ma.asarray(column), "").astype(str), ["0", "G"])
+    return _numbers(column) == 0
+
+
+def _left(names: dict[str, str], used: Any) -> str:
+    """The columns that look like flags and are not known as such."""
+    left = [own for name, own in names.items() if name not in used and _FLAG.search(name)]
+    return f"; {', '.join(left)} not used" if left else ""
 
 
 def _kasoc(path: str, content: str, comments: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
     [
         ("", "the distance of simulated disk is not known here: give --distance"),
         ("--distance 60 --prior disk.incl=1:20", "disk.incl"),
-        ("--distance 60 --pixel-scale 0.03", "pixel_scale"),
+        ("--distance 60 --pixel-scale 0.03", "give the right --pixel-scale."),
         ("--distance 60 --hdu NONE", "no image in an HDU 'NONE'"),
         ("--distance 60 --inner 1 --psf {}", "holds no image"),
     ],

@@ -344,3 +344,16 @@ def test_single_precision_reads_the_same(tmp_path):
     with jax.enable_x64(False):
         read = Observation.from_fits(path, error="annular", **SETUP)
         np.testing.assert_allclose(read.error, 1e-30 * noise_map(IMAGE), rtol=1e-6)
+
+
+def test_a_turned_image_is_read_as_the_error_says(tmp_path):
+    header = cards("CD", turned(30.0), **SKY)
+    path = write(tmp_path / "turned.fits", ("IMAGE", IMAGE), ("ERR", np.ones_like(IMAGE)), **header)
+    with pytest.raises(ValueError, match=r"View\(roll=30.*pixel_scale=0.014166"):
+        Observation.from_fits(path, distance=72.0)
+    with pytest.raises(ValueError, match="since check_header=False reads none"):
+        Observation.from_fits(path, distance=72.0, check_header=False)
+    read = Observation.from_fits(
+        path, distance=72.0, check_header=False, pixel_scale=0.014166, center=(10, 10)
+    )
+    np.testing.assert_allclose(read.image, IMAGE, rtol=1e-6)

@@ -1,6 +1,7 @@
 """Console commands: settings of the line and of a file, checked before anything runs."""
 
 import tomllib
+import warnings
 
 import numpyro.distributions as dist
 import pytest
@@ -161,3 +162,30 @@ def test_priors_in_words():
     log = prior_of("log:1:20")
     assert isinstance(log, dist.LogUniform)
     assert float(log.support.upper_bound) == 20.0
+
+
+def test_arguments_of_python_are_said_as_options(program, capsys):
+    def fails(settings):
+        raise ValueError("No days are known: give days= a number, or method='nuts'.")
+
+    assert program("fit FILE", fails) == 1
+    said = capsys.readouterr().err
+    assert said == "prog fit: No days are known: give --days a number, or --method 'nuts'.\n"
+
+    def has_none(settings):
+        raise ValueError("Give center=(x, y).")
+
+    assert program("fit FILE", has_none) == 1
+    assert "center=(x, y). (What has a = here is an argument in Python" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_sentences_without_a_line_of_code(program, capsys):
+    assert program("fit FILE", lambda settings: warnings.warn("Few points=1.", stacklevel=1)) == 0
+    assert capsys.readouterr().err == "prog fit: warning: Few --points 1.\n"
+
+
+def test_the_help_names_the_choices(program, capsys):
+    with pytest.raises(SystemExit):
+        program("fit --help")
+    assert "of sampling (auto or nuts; default: auto)" in capsys.readouterr().out

@@ -176,6 +176,15 @@ def test_what_is_far_out_ranks_first():
     assert statistics.ranked(rows, np.array([False, True, False]), 0.05).p_value > 0.5
 
 
+def test_draws_that_are_all_alike_overflow_without_a_warning():
+    rows = np.zeros((100, 2))
+    rows[:, 0] = np.arange(100.0)
+    rows[7, 1] = 1e9  # over a width of 0
+    assert statistics.ranked(rows, np.zeros(2, bool), 0.05).tail[1] == 1.0
+    rows[[0, 7], 1] = 1e9, 0.0
+    assert statistics.ranked(rows, np.zeros(2, bool), 0.05).p_value == 1 / 100
+
+
 def test_levels_of_segments_change_nothing(data, gp, star, found):
     shifted = np.asarray(gp.data.flux) + np.where(data[2] == 1, 0.3, -0.2) + 1e-3 * data[0]
     other = spotgp.check(process(data, shifted, star), draws=400)

@@ -1,12 +1,15 @@
 """The program ``spotgp``: a star is simulated into a file and found in it again."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from astropy.table import QTable
 
 import pytreefit
 from spotgp.commands import main
-from spotgp.commands.fit import read
+from spotgp.commands.fit import doubts, read
 
 STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4 --seed 2"
 
@@ -48,7 +51,7 @@ def test_what_is_simulated_has_the_noise_that_it_says(star):
     table = QTable.read(star)
     assert len(table) == 120
     assert np.all(table["flux_err"] == 3e-4)
-    data = read(star, None, "default", 20.0)
+    data = read(star, SimpleNamespace(flux=None, columns=None, days=20.0))
     assert data.span < 20.0
     assert abs(np.median(data.flux) - 1.0) < 1e-12
 
@@ -86,6 +89,10 @@ def test_a_survey_keeps_what_failed_and_show_tells(tmp_path, capsys):
     assert main(["show", "--store", store, "--target", "broken"]) == 0
     assert "broken failed: " in capsys.readouterr().out
     assert main(["show", "--store", store, "--target", "other"]) == 1
+    assert "has no target 'other'\n" in capsys.readouterr().err
+    for more in ([], ["--report", str(tmp_path / "page.html")]):
+        assert main(["show", "--store", store, "--target", "broken.fits", *more]) == 1
+        assert "did you mean 'broken'?" in capsys.readouterr().err
     # other settings are other rows
     assert main([*line, "--points", "50"]) == 1
     assert "points" in capsys.readouterr().err
@@ -95,3 +102,27 @@ def test_a_survey_keeps_what_failed_and_show_tells(tmp_path, capsys):
     (twice / "broken.fits").write_bytes(b"")
     assert main(["survey", str(broken), str(twice / "broken.fits"), "--store", store]) == 1
     assert "same name" in capsys.readouterr().err
+
+
+def test_columns_without_names_are_named_on_the_line(tmp_path, capsys):
+    path = tmp_path / "plain.txt"
+    table = np.stack([np.arange(20.0), np.linspace(0.9, 1.1, 20), np.full(20, 0.01)], axis=1)
+    np.savetxt(path, table)
+    assert main(["fit", str(path), "--output", str(tmp_path)]) == 1
+    assert "Name them with --columns" in capsys.readouterr().err
+    columns = ("time", "flux", "flux_err")
+    data = read(path, SimpleNamespace(flux=None, columns=columns, days=None))
+    np.testing.assert_allclose(data.flux, table[:, 1] / np.median(table[:, 1]))
+
+
+def test_a_posterior_that_is_the_prior_is_no_period():
+    peq, prior = np.linspace(1.0, 9.0, 200), {"model.visibility.peq": dist.Uniform(1.0, 9.0)}
+    gp = SimpleNamespace(posterior=SimpleNamespace(priors=prior))
+    rotation = SimpleNamespace(flags=("an alias of a day",))
+    wide, narrow = (
+        SimpleNamespace(draws={"model.visibility.peq": x}) for x in (peq, 5.0 + 0.1 * (peq - 5.0))
+    )
+    assert doubts(rotation, gp, narrow) == ["an alias of a day"]
+    assert doubts(rotation, gp, wide)[1] == "its posterior is hardly narrower than its prior"
+    fixed = SimpleNamespace(draws={})
+    assert doubts(SimpleNamespace(flags=()), gp, fixed) == []

@@ -31,7 +31,8 @@ def path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(path):
     """The explorer of the command, of which tests take copies."""
-    reading = {"files": [path], "flux": None, "quality": "default", "days": None, "points": 60}
+    reading = {"files": [path], "flux": None, "columns": None, "quality": "default"}
+    reading |= {"days": None, "points": 60}
     return explorer_of(argparse.Namespace(**reading, priors={"kappa": None}))[0]
 
 

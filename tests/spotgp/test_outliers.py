@@ -52,6 +52,7 @@ def test_flares_and_dips_are_kinds_of_their_own():
     assert len(clean) >= len(data) - 2 - np.sum(dips) - 24
     assert "2 single, 3 flares (" in clean.history[-1]
     assert "3 dips (21)" in clean.history[-1]
+    assert "1 dip (7)" in data.first(1100 * (time[1] - time[0])).sigma_clip().history[-1]
     kept = data.sigma_clip(flares=False)
     assert np.isin(time[flares], kept.time).all()
     assert ", kept)" in kept.history[-1]

@@ -219,3 +219,29 @@ def test_errors_by_other_names(tmp_path, name):
     path = tmp_path / "star.txt"
     path.write_text(f"time flux {name}\n1.0 1.01 0.003\n2.0 0.99 0.004\n3.0 1.0 0.005\n")
     np.testing.assert_allclose(TimeSeriesData.from_text(path).flux_err, [0.003, 0.004, 0.005])
+
+
+@pytest.mark.parametrize(("name", "zero"), [("BTJD", 2457000.0), ("BKJD", 2454833.0)])
+def test_times_of_tess_and_kepler_in_text(tmp_path, name, zero):
+    path = tmp_path / "star.csv"
+    path.write_text(f"{name},flux,error\n1.0,1.01,0.003\n2.0,0.99,0.004\n")
+    data = TimeSeriesData.from_text(path)
+    assert data.reference == zero
+    np.testing.assert_allclose(data.time, [1.0, 2.0])
+
+
+def test_flags_in_letters_and_flags_that_are_not_used(tmp_path):
+    path = tmp_path / "star.csv"
+    rows = "1.0,1.0,0.1,G,1\n2.0,1.1,0.1,B,0\n3.0,1.2,0.2,G,0\n"
+    path.write_text("jd,flux,flux error,quality,my_flag\n" + rows)
+    data = TimeSeriesData.from_text(path)
+    np.testing.assert_allclose(data.flux, [1.0, 1.2])
+    np.testing.assert_allclose(data.flux_err, [0.1, 0.2])
+    assert data.history[0] == "Read flux from star.csv; my_flag not used."
+
+
+def test_a_text_that_is_no_table_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "star.txt"
+    path.write_text("1.0 1.01 0.003\n2.0 0.99 0.004\n")
+    with pytest.raises(ValueError, match=r"no table with the 2 columns time, flux that \S+ can"):
+        TimeSeriesData.from_text(path, columns=("time", "flux"))
