@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _MATRIX = [f"{kind}{i}_{j}" for kind in ("CD", "PC") for i in (1, 2) for j in (1, 2)]
+_TURNED = 0.5  # degrees from North that are not let pass
 _KEYS = ("CTYPE", "CUNIT", "CDELT", "CROTA", "CRPIX", "CRVAL")
 
 
@@ -133,7 +134,7 @@ def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | N
         return None
     scale, roll, parity, skew, _ = axes
     problems = []
-    if parity < 0 or abs(roll) > 0.5:
+    if parity < 0 or abs(roll) > _TURNED:
         mirrored = " and East is to the right of it, mirrored" if parity < 0 else ""
         problems.append(
             f"it is not oriented North up and East left: the y axis points to position angle "
@@ -154,6 +155,22 @@ def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | N
 
 
 _OVERRIDE = "Where the header is wrong: check_header=False."
+
+
+def warn_of_turn(header: Any, path: str) -> None:
+    """Warn where a header that is not followed says that North is not up, or East to the right."""
+    try:
+        axes = sky_axes(header)
+    except ValueError:
+        return
+    if axes is not None and (axes.parity < 0 or abs(axes.roll) > _TURNED):
+        warnings.warn(
+            f"By the header of {path} the y axis points to position angle {axes.roll:.4g} deg with "
+            f"parity {axes.parity}, and check_header=False leaves that out: unless the header is "
+            f"wrong, give View(roll={axes.roll:.4g}, parity={axes.parity}) in every scene, that of "
+            "search as well.",
+            stacklevel=5,
+        )
 
 
 def choose_star(

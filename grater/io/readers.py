@@ -11,7 +11,7 @@ from pytreefit.extend import as_booleans, as_data, check_choice
 
 from .._arrays import position
 from ..data.noise import noise_map
-from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in
+from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in, warn_of_turn
 
 GPI_PIXEL_SCALE = 0.014166  # arcsec
 _ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")
@@ -239,6 +239,8 @@ def _place_of(
     """Return pixel scale and star of an image, compared with its header if ``check``."""
     pixel_scale, center = _as_numbers(pixel_scale, center)
     axes = check_axes(image.header, image.path, pixel_scale) if check else None
+    if not check:
+        warn_of_turn(image.header, image.path)
     if pixel_scale is None:
         if axes is None:
             unread = "" if check else ", since check_header=False reads none"
@@ -298,6 +300,8 @@ def read_gpi(
     pixel_scale, center = _as_numbers(pixel_scale, center)
     if check:
         check_axes(header, path, GPI_PIXEL_SCALE if pixel_scale is None else None)
+    else:
+        warn_of_turn(header, path)
     if center is None:
         center = star_in(header) or reference_pixel(header)
     if center is None:

@@ -1,5 +1,7 @@
 """Files and arrays of all kinds: what comes in is used rightly, or refused with the reason."""
 
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -131,9 +133,17 @@ def test_readers_compare_with_the_header(tmp_path, header, message):
         Observation.from_fits(path, **plane)
     with pytest.raises(ValueError, match=message + ".*check_header=False"):
         Observation.from_gpi(path, 72.0, **gpi)
-    read = Observation.from_fits(path, check_header=False, **plane)
+    turned = "View" in message or "mirrored" in message
+    said = (
+        pytest.warns(UserWarning, match=r"leaves that out: .*give View\(roll=")
+        if turned
+        else (contextlib.nullcontext())
+    )
+    with said:
+        read = Observation.from_fits(path, check_header=False, **plane)
     np.testing.assert_array_equal(read.image, IMAGE)
-    read = Observation.from_gpi(path, 72.0, check_header=False, **gpi)
+    with said:
+        read = Observation.from_gpi(path, 72.0, check_header=False, **gpi)
     assert (read.shape, read.pixel_scale) == ((21, 21), 0.014166)
 
 
@@ -351,9 +361,13 @@ def test_a_turned_image_is_read_as_the_error_says(tmp_path):
     path = write(tmp_path / "turned.fits", ("IMAGE", IMAGE), ("ERR", np.ones_like(IMAGE)), **header)
     with pytest.raises(ValueError, match=r"View\(roll=30.*pixel_scale=0.014166"):
         Observation.from_fits(path, distance=72.0)
-    with pytest.raises(ValueError, match="since check_header=False reads none"):
+    with (
+        pytest.warns(UserWarning, match="leaves that out"),
+        pytest.raises(ValueError, match="since check_header=False reads none"),
+    ):
         Observation.from_fits(path, distance=72.0, check_header=False)
-    read = Observation.from_fits(
-        path, distance=72.0, check_header=False, pixel_scale=0.014166, center=(10, 10)
-    )
+    with pytest.warns(UserWarning, match=r"give View\(roll=30, parity=1\) in every scene"):
+        read = Observation.from_fits(
+            path, distance=72.0, check_header=False, pixel_scale=0.014166, center=(10, 10)
+        )
     np.testing.assert_allclose(read.image, IMAGE, rtol=1e-6)
