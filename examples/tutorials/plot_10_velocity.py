@@ -143,7 +143,7 @@ usual = fit(white.posterior, progress=False)
 rows = [("simulated", f"{K:.2f}", "")]
 cases = {"spots and planet": (gp, best), "planet and white jitter": (white, usual)}
 for name, (process, found) in cases.items():
-    errors = laplace(process.posterior, found, method="differences", held=found.at_bound)
+    errors = laplace(process.posterior, found, method="differences", held=found.at_edge)
     value, width = (of["means.rv.semi_amplitude"] for of in (found.values, errors.std))
     rows.append((name, f"{value:.2f}", f"{width:.2f}"))
 print(Table(("K of the planet", "m/s", "+-"), rows))
