@@ -115,9 +115,9 @@ at_best = gp.at(best.values)
 spotgp.plot_channels(at_best)
 
 # %%
-# Beside the prediction, its parts are drawn: what the rotation of the spots does to the velocity, what
-# the convection does, and the planet, the mean. Without the spots the planet shows. Grey bars include
-# the error of the spots that were taken off.
+# Beside the prediction, its parts are drawn: what the rotation of the spots does to the velocity,
+# what the convection does, and the planet, the mean. Without the spots the planet shows. Grey bars
+# include the error of the spots that were taken off.
 
 found = at_best.process.means["rv"]
 spotgp.plot_folded(at_best, "rv", found.period, zero=found.conjunction)
@@ -149,20 +149,20 @@ for name, (process, found) in cases.items():
 print(Table(("K of the planet", "m/s", "+-"), rows))
 
 # %%
-# These errors are those of a Gaussian about the best fit. For a paper, draw from the posterior, as in
-# :doc:`/tutorials/plot_03_rotation`; ``examples/fit_rv.py`` does that for a star like this one, with its
-# shear free.
+# These errors are those of a Gaussian about the best fit. For a paper, draw from the posterior, as
+# in :doc:`/tutorials/plot_03_rotation`; ``examples/fit_rv.py`` does that for a star like this one,
+# with its shear free.
 #
 # With your own data
 # ------------------
 #
 # - Velocities in m / s, or with a unit; a light curve as relative flux, times of both in the same
 #   system. A :class:`~spotgp.TimeSeriesData` does for the light curve.
-# - The orbit's period comes from a transit or a periodogram: give it a narrow prior. An eccentric orbit
-#   is fitted where ``eccentricity`` and ``omega`` are not fixed.
+# - The orbit's period comes from a transit or a periodogram: give it a narrow prior. An eccentric
+#   orbit is fitted where ``eccentricity`` and ``omega`` are not fixed.
 # - Several planets are ``means={"rv": spotgp.SumMean({"b": one, "c": other})}``.
-# - The light curve should cover the nights of the velocities: what it says of the spots is forgotten
-#   after a spot's life.
+# - The light curve should cover the nights of the velocities: what it says of the spots is
+#   forgotten after a spot's life.
 # - :func:`~spotgp.minimum_mass` turns K into a mass.
 #
 # Next: :doc:`/tutorials/plot_11_long_light_curve` has light curves of thousands of points.

@@ -2,14 +2,14 @@
 Long light curves
 =================
 
-At the end you will have this: period and inclination of a faint star from all points of its light curve
-at once, beside those from a few hundred of them, and how exact the likelihood was.
+At the end you will have this: period and inclination of a faint star from all points of its light
+curve at once, beside those from a few hundred of them, and how exact the likelihood was.
 
 .. image:: /tutorials/images/sphx_glr_plot_11_long_light_curve_003.png
    :alt: period and inclination from all points and from some
 
-Computed directly, a likelihood of N points takes a time that grows as N³. ``GPSolver`` knows faster ways,
-and chooses one by itself. Which there are, and when each of them wins, is in :doc:`/solvers`.
+Computed directly, a likelihood of N points takes a time that grows as N³. ``GPSolver`` knows faster
+ways, and chooses one by itself. Which there are, and when each of them wins, is in :doc:`/solvers`.
 """
 
 # %%
@@ -48,11 +48,11 @@ data = spotgp.TimeSeriesData(time, flux, ERROR * 9000.0, segment).normalize()
 print(data)
 
 # %%
-# Dividing by the median of each segment takes out most of the difference in level, not all of it: what
-# is left is integrated out in the likelihood, as a free offset of each segment.
+# Dividing by the median of each segment takes out most of the difference in level, not all of it:
+# what is left is integrated out in the likelihood, as a free offset of each segment.
 #
-# The usual way with a long light curve is to fit some of its points. ``thin`` takes some at random and leaves
-# them as they were measured. Look for periods before, in all points.
+# The usual way with a long light curve is to fit some of its points. ``thin`` takes some at random
+# and leaves them as they were measured. Look for periods before, in all points.
 
 rotation = data.rotation_period()
 print(rotation)
@@ -69,8 +69,9 @@ plt.show()
 # Which solver?
 # -------------
 #
-# ``solver="auto"``, the default, asks each solver what it costs for this light curve. The fast ones need
-# to know how long a spot may live at most, so give upper limits to its times. ``print`` shows the choice.
+# ``solver="auto"``, the default, asks each solver what it costs for this light curve. The fast ones
+# need to know how long a spot may live at most, so give upper limits to its times. ``print`` shows
+# the choice.
 
 period = rotation.period
 priors = {
@@ -91,9 +92,9 @@ best = fit(gp.posterior, progress=False)
 print(best)
 
 # %%
-# In bins, the light curve is reduced to the coefficients of polynomials: no point is averaged away, and
-# gaps, cadence and errors are taken as they are. What that changes in the log-likelihood is stated, and
-# can be compared with an exact solver:
+# In bins, the light curve is reduced to the coefficients of polynomials: no point is averaged away,
+# and gaps, cadence and errors are taken as they are. What that changes in the log-likelihood is
+# stated, and can be compared with an exact solver:
 
 exact = spotgp.GPSolver.from_data(data, star, priors=priors, solver="exact")
 print(exact)
@@ -102,9 +103,9 @@ print(f"exact         {float(exact.log_likelihood(best.values)):.3f}")
 print(f"stated error  {float(gp.likelihood_error(best.values)):.3f}")
 
 # %%
-# A difference of a tenth is nothing in a fit: half a unit is one standard deviation. ``tolerance=`` asks
-# for less. Where a fit ends far from where it started, ``gp.remade_at(best.values)`` makes the bins anew; a
-# warning says when that is needed.
+# A difference of a tenth is nothing in a fit: half a unit is one standard deviation. ``tolerance=``
+# asks for less. Where a fit ends far from where it started, ``gp.remade_at(best.values)`` makes the
+# bins anew; a warning says when that is needed.
 #
 # Here is a part of the light curve with a gap and a new segment, whose offset is in the prediction:
 
@@ -150,9 +151,9 @@ axis.legend(frameon=False)
 plt.show()
 
 # %%
-# Ellipses are where a Gaussian about the best fit has its standard deviation. The bright stars of Kepler
-# lose less when they are thinned: their noise is small, and what limits them is how many spots they
-# show.
+# Ellipses are one standard deviation of a Gaussian about the best fit. A parameter at the edge of
+# its prior is held there, and has no error of its own. The bright stars of Kepler lose less when
+# they are thinned: their noise is small, and what limits them is how many spots they show.
 #
 # Other solvers
 # -------------
@@ -174,8 +175,8 @@ print(kalman)
 
 # %%
 # ``search`` starts from several places, and ``sample`` draws from the posterior, as in
-# :doc:`/tutorials/plot_03_rotation`. Draws of an approximate likelihood can be corrected to the exact one
-# (:doc:`/solvers`).
+# :doc:`/tutorials/plot_03_rotation`. Draws of an approximate likelihood can be corrected to the
+# exact one (:doc:`/solvers`).
 #
 # Next: :doc:`/tutorials/plot_12_many_stars` does this for many stars.
 

@@ -2,8 +2,9 @@
 Many stars on a cluster
 =======================
 
-At the end you will have this: a table with periods, lifetimes of spots, errors and doubts of a dozen
-stars, which survives that the run is killed, and the distribution of lifetimes that they share.
+At the end you will have this: a table with periods, lifetimes of spots, errors and doubts of a
+dozen stars, which is not lost when the run is killed, and the distribution of lifetimes that the
+stars share.
 
 .. image:: /tutorials/images/sphx_glr_plot_12_many_stars_001.png
    :alt: fitted against simulated periods, and the law of the spots' lifetimes
@@ -16,8 +17,8 @@ The stars here are simulated. The same script fits thousands; what it can do on 
 # A folder of light curves
 # ------------------------
 #
-# Twelve stars, whose spots live for about as long as each other's, each in a file. One of the files is
-# damaged, as happens.
+# Twelve stars, whose spots live for about as long as each other's, each in a file. One of the files
+# is damaged, as happens.
 
 import functools
 import tempfile
@@ -63,11 +64,11 @@ for number, name in enumerate(names):
 # --------
 #
 # Stars have names. A function of no arguments reads a star when its turn comes. Of each, so many
-# points are fitted, and its period is looked for in all of them first. Every star that is done is a row
-# in the store, a folder on the disk.
+# points are fitted, and its period is looked for in all of them first. Every star that is done is a
+# row in the store, a folder on the disk.
 #
-# To show what happens when a run is killed, this one is: the function that gets the lines of progress
-# presses Ctrl-C after five stars.
+# To show what happens when a run is killed, this one is: the function that gets the lines of
+# progress presses Ctrl-C after five stars.
 
 
 def read(path):
@@ -90,7 +91,7 @@ def killed(line):
         raise KeyboardInterrupt
 
 
-options = dict(priors=priors, points=150, starts=2, store=store, keep_fits=True)
+options = dict(priors=priors, points=150, starts=2, store=store)
 first = spotgp.fit_many(stars, star(5.0, 10.0), progress=killed, **options)
 print(len(first) - len(first.left), "stars have a row")
 
@@ -98,4 +99,91 @@ print(len(first) - len(first.left), "stars have a row")
 # Start the same script again: stars with a row are neither read nor fitted again.
 
 found = spotgp.fit_many(stars, star(5.0, 10.0), progress=print, **options)
-print(found.table())
+print(found)
+
+# %%
+# What to doubt
+# -------------
+#
+# A star that failed is a row with the reason. ``agreeing`` is how many of the starts ended at the
+# best fit, and flags say in words what to doubt: rivals of the period, parameters at the edge of a
+# prior, starts that ended elsewhere. Two starts are few, four are usual; they are from different
+# periods and lifetimes, and of those that do not agree the best one is in the table.
+#
+# The store can be looked at while it is being filled, also from other processes. ``report`` makes a
+# page of it for the browser, with histograms of everything; with ``target=`` it is the page of one
+# star.
+
+kept = survey.Store(store)
+print(kept)
+print(kept.failed)
+table = kept.table()  # of astropy, with units
+print(table["name", "rotation_period", "effective_period", "effective_period_error", "agreeing"])
+page = survey.report(store, folder / "survey.html")
+
+# %%
+# The lifetimes that stars share
+# ------------------------------
+#
+# Lifetimes here were drawn from one distribution. Its median and width follow from the stars'
+# posteriors, errors included. Draws of a Gaussian stand in for these; ``sample`` would make better
+# ones. The prior under which the stars were fitted has to be given.
+
+good = [one for one in found if "model.envelope.lspot" in one.errors]
+draws = {}
+for one in good:
+    value, error = (of["model.envelope.lspot"] for of in (one.values, one.errors))
+    draws[one.name] = {"lspot": rng.normal(value, error, 500)}
+ensemble = Ensemble.of(draws, {"lspot": priors["lspot"]})
+law = IndependentLaws({"lspot": LogNormalLaw(median=10.0, width=0.5)})
+edges = {"laws.lspot.median": (2.0, 50.0), "laws.lspot.width": (0.05, 2.0)}
+posterior = Posterior(law, ensemble.log_likelihood, edges)
+best = fit(posterior, progress=False)
+print(laplace(posterior, best).summary())
+
+# %%
+# The law was simulated with a median of 12 days and a width of 0.3.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+simulated = [periods[names.index(one.name)] for one in good]
+fitted = [one.effective_period for one in good]
+errors = [one.effective_period_error for one in good]
+left.errorbar(simulated, fitted, errors, fmt="o", ms=4)
+left.plot([3.0, 9.0], [3.0, 9.0], "k", lw=0.8)
+left.set(xlabel="simulated period [d]", ylabel="fitted period [d]")
+days = np.linspace(3.0, 40.0, 300)
+for one in good:
+    value, error = (of["model.envelope.lspot"] for of in (one.values, one.errors))
+    right.plot(days, np.exp(dist.Normal(value, error).log_prob(days)) / len(good), "0.7", lw=0.8)
+right.plot(days, np.exp(best.model.laws["lspot"].log_prob(days)), label="law that was found")
+true = LogNormalLaw(median=12.0, width=0.3)
+right.plot(days, np.exp(true.log_prob(days)), "k--", lw=1, label="simulated")
+right.set(xlabel="time at full size [d]", ylabel="density [1 / d]")
+right.legend(frameon=False)
+plt.show()
+
+# %%
+# On a cluster
+# ------------
+#
+# Without an ``engine``, threads on all cores of one machine do the work. Any cluster that dask
+# knows takes their place. This is one of two small workers on one machine; a ``SLURMCluster`` of
+# dask_jobqueue takes the same two lines (:doc:`/surveys`):
+#
+# .. code-block:: python
+#
+#     from dask.distributed import Client, LocalCluster
+#
+#     if __name__ == "__main__":
+#         cluster = LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="2GB")
+#         with Client(cluster) as client:
+#             spotgp.fit_many(stars, star(5.0, 10.0), engine=client, **options)
+#
+# A worker that dies, or runs out of memory, is started again, and its star is tried anew. The rows
+# are the same, however many workers there are. Without dask, job arrays share the stars by
+# ``shard="slurm"``, and ``spotgp survey *.fits --store rotation`` does it all from the command line
+# (:doc:`/commands`).
+#
+# Next: :doc:`/tutorials/plot_09_check` asks whether the model is right.
+
+# sphinx_gallery_thumbnail_number = 1

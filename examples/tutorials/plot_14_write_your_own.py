@@ -2,8 +2,8 @@ r"""
 Write your own
 ==============
 
-At the end you will have this: a belt with a gap and a phase function for disks, a spot's life and a kind
-of data for stars, each one class of a few lines that images, processes and fits can use at once.
+At the end you will have this: a belt with a gap and a phase function for disks, a spot's life and a
+kind of data for stars, each a class of a few lines that images, processes and fits can use.
 
 .. image:: /tutorials/images/sphx_glr_plot_14_write_your_own_004.png
    :alt: one star in a light curve, a velocity and the light of faculae
@@ -29,9 +29,9 @@ from pytreefit import Posterior, fit, param
 # A belt with a gap
 # -----------------
 #
-# A radial profile is the density of the dust in the midplane. The radius is in units of the belt's own
-# (its semi-major axis), so that the profile need not know about au. ``param`` says what can be fitted:
-# its unit, its bounds, and what it is.
+# A radial profile is the density of the dust in the midplane. The radius is in units of the belt's
+# own (its semi-major axis), so that the profile need not know about au. ``param`` says what can be
+# fitted: its unit, its bounds, and what it is.
 
 
 class Gapped(grater.AbstractRadialProfile):
@@ -75,9 +75,9 @@ plt.show()
 # A phase function
 # ----------------
 #
-# It is a function of the cosine of the scattering angle, in any normalisation: the disk brings all of them to the
-# same one. This is that of Cornette & Shanks (1992), forward scattering with as much light at 180 as
-# small grains have.
+# It is a function of the cosine of the scattering angle, in any normalisation: the disk brings all
+# of them to the same one. This is that of Cornette & Shanks (1992), forward scattering that rises
+# again towards 180 deg, as that of small grains does.
 
 
 class CornetteShanks(grater.AbstractPhaseFunction):
@@ -121,9 +121,10 @@ print(fit(Posterior(start, data.log_likelihood, priors), progress=False))
 # A spot's life
 # -------------
 #
-# An envelope is the radius of a spot over time, 1 at its largest. Sunspots lose their area ever more slowly, as
-# the square of the time that is left, so that the radius falls evenly (Petrovay & van
-# Driel-Gesztelyi 1997). What goes into the kernel, and where it may be cut off, is worked out from it.
+# An envelope is the radius of a spot over time, 1 at its largest. Sunspots lose their area ever
+# more slowly, as the square of the time that is left, so that the radius falls evenly (Petrovay &
+# van Driel-Gesztelyi 1997). What goes into the kernel, and where it may be cut off, is worked out
+# from it.
 
 
 class Sunspot(spotgp.AbstractEnvelope):
@@ -152,7 +153,8 @@ right.set(xlabel="lag [d]", ylabel="correlation of the flux")
 plt.show()
 
 # %%
-# Times are known by their bounds: they get wide priors in days, and starting values from the light curve.
+# Times are known by their bounds: they get wide priors in days, and starting values from the light
+# curve.
 
 days = np.arange(0.0, 60.0, 0.5)
 curves = spotgp.simulate(star, jax.random.key(1), days, nspot_rate=3.0)
@@ -165,8 +167,8 @@ print(gp)
 #
 # A channel says what a spot adds to the data as it crosses the disk: a polynomial of mu, the cosine
 # of the angle from the disk's centre, its constant term first. The key is the power of the velocity
-# that it comes with: 0 for light, 1 for a radial velocity. Bright faculae around the spots are seen best near
-# the limb.
+# that it comes with: 0 for light, 1 for a radial velocity. Bright faculae around the spots are seen
+# best near the limb.
 
 
 class Faculae(spotgp.AbstractChannel):
@@ -210,8 +212,8 @@ print(float(joint.log_likelihood()))
 # In a file of your own
 # ---------------------
 #
-# - Give a class a docstring with its equation, and test its gradient against differences: the examples in
-#   :doc:`/write_your_own` are tests of this package.
+# - Give a class a docstring with its equation, and test its gradient against differences: the
+#   examples in :doc:`/write_your_own` are tests of this package.
 # - Put it into a module: :func:`pytreefit.load` reads models of your classes once that is imported.
 # - Bounds are checked for you. What else would make no sense, ``__check_init__`` refuses by a
 #   ``ValueError``.
