@@ -178,6 +178,6 @@ draws.save(folder / "samples.npz")
 # - ``spotgp fit FILE`` does all of this from the command line (:doc:`/commands`).
 #
 # Next: :doc:`/tutorials/plot_04_spotted_star` is about what this model is made of, and
-# :doc:`/surveys` about many stars.
+# :doc:`/tutorials/plot_12_many_stars` about many stars.
 
 # sphinx_gallery_thumbnail_number = 2

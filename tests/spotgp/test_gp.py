@@ -288,6 +288,16 @@ def test_second_star_compiles_nothing(data, plain, star, compiled):
     assert compiled.count("jit(_log_posterior)") == before + 1
 
 
+def test_predictions_at_few_times_share_a_program(data, plain, compiled):
+    whole = plain.predict(data[0][:40])
+    before = compiled.count("jit(predict_at)")
+    for number in (1, 7, 23):
+        some = plain.predict(data[0][:number])
+        np.testing.assert_allclose(some.mean, whole.mean[:number], rtol=1e-12)
+        np.testing.assert_allclose(some.variance, whole.variance[:number], rtol=1e-9)
+    assert before == compiled.count("jit(predict_at)") > 0
+
+
 def test_layout_counts_true_lags():
     # a minute's cadence in between a sparse one: the typical spacing says nothing about the band
     t = np.sort(np.concatenate([np.arange(0.0, 400.0, 0.5), np.arange(100.0, 101.0, 0.01)]))
@@ -362,6 +372,8 @@ def test_messages(data, star):
         GPSolver(t, flux, error, star, terms={"more": 3.0})
     with pytest.raises(ValueError, match="trend = -1"):
         GPSolver(t, flux, error, star, trend=-1)
+    with pytest.raises(ValueError, match="t is empty"):
+        GPSolver(t, flux, error, star).predict([])
 
 
 class Wrong(spotgp.AbstractEnvelope):
