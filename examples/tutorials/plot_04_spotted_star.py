@@ -136,8 +136,8 @@ spotgp.plot_light_curve(gp, t=np.linspace(0, 150, 600))
 # Where to go from here
 # ---------------------
 #
-# :doc:`/tutorials/plot_03_rotation` goes the other way, from a light curve to the star. Envelopes of
-# your own are in :doc:`/tutorials/plot_14_write_your_own`.
+# :doc:`/tutorials/plot_03_rotation` goes the other way, from a light curve to the star. Envelopes
+# of your own are in :doc:`/tutorials/plot_14_write_your_own`.
 #
 # Next: :doc:`/tutorials/plot_10_velocity` has velocities of such a star, and a planet.
 
