@@ -116,8 +116,11 @@ spotgp.plot_channels(at_best)
 
 # %%
 # Beside the prediction, its parts are drawn: what the rotation of the spots does to the velocity,
-# what the convection does, and the planet, the mean. Without the spots the planet shows. Grey bars
-# include the error of the spots that were taken off.
+# what the convection does, and the planet, the mean. Without the spots the planet shows.
+#
+# Grey bars include the error of the spots that were taken off. The points lie nearer to the curve
+# than these errors, since the process was fitted to the same velocities and took up part of their
+# noise: what counts is the error of the semi-amplitude below.
 
 found = at_best.process.means["rv"]
 spotgp.plot_folded(at_best, "rv", found.period, zero=found.conjunction)

@@ -151,9 +151,10 @@ axis.legend(frameon=False)
 plt.show()
 
 # %%
-# Ellipses are one standard deviation of a Gaussian about the best fit. A parameter at the edge of
-# its prior is held there, and has no error of its own. The bright stars of Kepler lose less when
-# they are thinned: their noise is small, and what limits them is how many spots they show.
+# Ellipses are one standard deviation of a Gaussian about the best fit: they hold the truth in four
+# cases of ten. A parameter at the edge of its prior is held there, and has no error of its own. The
+# bright stars of Kepler lose less when they are thinned: their noise is small, and what limits them
+# is how many spots they show.
 #
 # Other solvers
 # -------------
