@@ -17,7 +17,6 @@ from pytreefit import Posterior, load, save
 from spotgp import AnalyticKernel, GPSolver
 from spotgp.solvers import Banded, points_of
 from spotgp.solvers.layout import Layout, bandwidth, fastest
-from spotgp.solvers.points import filled_up
 
 from .conftest import CASES, reference_model
 
@@ -287,16 +286,6 @@ def test_second_star_compiles_nothing(data, plain, star, compiled):
     assert compiled.count("jit(_log_posterior)") == before
     GPSolver(t[:-9], flux[:-9], error[:-9], star, mean=1.1).log_posterior()
     assert compiled.count("jit(_log_posterior)") == before + 1
-
-
-def test_predictions_at_few_times_share_a_length(data, plain):
-    lengths = {filled_up(np.arange(float(number))).size for number in (1, 7, 23, 64)}
-    assert len(lengths) == 1
-    whole = plain.predict(data[0][:40])
-    for number in (1, 7, 23):
-        some = plain.predict(data[0][:number])
-        np.testing.assert_allclose(some.mean, whole.mean[:number], rtol=1e-12)
-        np.testing.assert_allclose(some.variance, whole.variance[:number], rtol=1e-9)
 
 
 def test_layout_counts_true_lags():
