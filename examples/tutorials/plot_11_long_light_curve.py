@@ -17,7 +17,7 @@ ways, and chooses one by itself. Which there are, and when each of them wins, is
 # -----------------------
 #
 # Three segments, such as quarters or sectors, with a point every half hour, gaps, and levels that
-# differ. Each point has a third of the spots' signal as its error.
+# differ. The error of a point is about as large as the scatter that the spots make.
 
 import jax
 
@@ -161,7 +161,7 @@ plt.show()
 #
 # - ``"banded"`` is exact, and quick where spots live for a small part of the light curve.
 # - ``"quasiseparable"`` is for spots that grow and decay exponentially, on a star without shear
-#   (``kappa=0``). It takes no time to speak of, for any length, and needs no upper limits:
+#   (``kappa=0``). Its time is in proportion to the number of points, and it needs no upper limits:
 
 kalman = spotgp.GPSolver.from_data(
     data,

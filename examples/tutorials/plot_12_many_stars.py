@@ -63,9 +63,9 @@ for number, name in enumerate(names):
 # Fit them
 # --------
 #
-# Stars have names. A function of no arguments reads a star when its turn comes. Of each, so many
-# points are fitted, and its period is looked for in all of them first. Every star that is done is a
-# row in the store, a folder on the disk.
+# Stars have names here, and a function without arguments reads a star when its turn comes. Its
+# period is looked for in all points, and ``points`` of them are fitted. Every star that is done is
+# a row in the store, a folder on the disk.
 #
 # To show what happens when a run is killed, this one is: the function that gets the lines of
 # progress presses Ctrl-C after five stars.

@@ -153,8 +153,8 @@ right.set(xlabel="lag [d]", ylabel="correlation of the flux")
 plt.show()
 
 # %%
-# Times are known by their bounds: they get wide priors in days, and starting values from the light
-# curve.
+# Parameters that are times are known by their bounds, from 0 on. They get wide priors, and
+# ``search`` finds starting values for them.
 
 days = np.arange(0.0, 60.0, 0.5)
 curves = spotgp.simulate(star, jax.random.key(1), days, nspot_rate=3.0)
@@ -215,8 +215,8 @@ print(float(joint.log_likelihood()))
 # - Give a class a docstring with its equation, and test its gradient against differences: the
 #   examples in :doc:`/write_your_own` are tests of this package.
 # - Put it into a module: :func:`pytreefit.load` reads models of your classes once that is imported.
-# - Bounds are checked for you. What else would make no sense, ``__check_init__`` refuses by a
-#   ``ValueError``.
+# - Bounds are checked for you. Other values that make no sense are refused in ``__check_init__``,
+#   by a ``ValueError``.
 #
 # Next: :doc:`/api/extend` lists what helps with packages of components.
 
