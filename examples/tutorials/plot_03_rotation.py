@@ -115,14 +115,30 @@ gp = spotgp.GPSolver.from_data(data.thin(150), model, jitter=1e-4, priors=priors
 print(gp)
 
 # %%
-# Several starts, from all likely periods. How many of them agree? The likelihood is ragged in the
-# spots' life times: where few agree, more starts are safer, and the posterior weighs them all.
+# Several starts, from all likely periods and life times. Where do they end?
 
 found = spotgp.search(gp, spotgp.suggest_starts(gp, rotation), number=4, progress=False)
 print(found.agreeing, "agree;", "; ".join(found.flags) or "nothing to doubt")
 print(found.table())
 best = gp.at(found.best.values)
 spotgp.plot_light_curve(best)
+
+# %%
+# The starts agree in the period, but not in how long the spots live. That is no failure of the
+# fits: the likelihood has many maxima in the life times, about a rotation apart, and each start
+# climbs the one that it is on. Here they are along one of these times, with all else as in the best
+# fit; lines are where the starts ended. A few months of one star do not decide between them. More
+# starts are safer, and the posterior below weighs all maxima that were found.
+
+lives = np.linspace(5.0, 30.0, 150)
+path = "model.envelope.lspot"
+along = [float(best.log_posterior({path: life})) for life in lives]
+figure, axis = plt.subplots(figsize=(9, 2.8), layout="constrained")
+axis.plot(lives, np.subtract(along, max(along)))
+for one in found.fits:
+    axis.axvline(float(one.values[path]), color="C1", lw=0.8)
+axis.set(xlabel="time at full size [d]", ylabel="log posterior", ylim=(-15.0, 1.0))
+plt.show()
 
 # %%
 # In the gaps the band widens: there the spots may do more than the data say. The kernel is the
@@ -179,6 +195,6 @@ draws.save(folder / "samples.npz")
 # - ``spotgp fit FILE`` does all of this from the command line (:doc:`/commands`).
 #
 # Next: :doc:`/tutorials/plot_04_spotted_star` is about what this model is made of, and
-# :doc:`/surveys` about many stars.
+# :doc:`/tutorials/plot_12_many_stars` about many stars.
 
 # sphinx_gallery_thumbnail_number = 2

@@ -137,7 +137,8 @@ spotgp.plot_light_curve(gp, t=np.linspace(0, 150, 600))
 # ---------------------
 #
 # :doc:`/tutorials/plot_03_rotation` goes the other way, from a light curve to the star. Envelopes
-# and limb darkening of your own are in :doc:`/write_your_own`, velocities and other bands in
-# :doc:`/channels`.
+# of your own are in :doc:`/tutorials/plot_14_write_your_own`.
+#
+# Next: :doc:`/tutorials/plot_10_velocity` has velocities of such a star, and a planet.
 
 # sphinx_gallery_thumbnail_number = 3

@@ -75,3 +75,6 @@ other = spotgp.GPSolver(time, flux, 3e-4, band, priors=priors | edges)
 wide = spotgp.search(other, number=2, progress=False)
 print(spotgp.check(other, wide).sentence)
 print(spotgp.compare({"uniform": (gp, found), "band": (other, wide)}))
+
+# %%
+# Next: :doc:`/tutorials/plot_14_write_your_own` is about components of your own.

@@ -69,14 +69,18 @@ class Laplace(eqx.Module):
         return self.covariance / (width[:, None] * width[None, :])
 
     def summary(self) -> Table:
-        """The table of values and their standard deviations: parameter, value, std, unit."""
+        """The table of values and their standard deviations: parameter, value, std, unit.
+
+        Instead of a deviation, it says ``held`` of what was taken as known.
+        """
         std, rows = self.std, []
         for name in self.names:
             value = self.values[name]
             unit = lookup_parameter(self.model, name).info.unit
             entries = indexed_names({name: value.shape})
             for entry, centre, width in zip(entries, value.ravel(), std[name].ravel(), strict=True):
-                rows.append((entry, f"{float(centre):.6g}", f"{float(width):.2g}", unit))
+                deviation = f"{float(width):.2g}" if width > 0 else "held"
+                rows.append((entry, f"{float(centre):.6g}", deviation, unit))
         return Table(("parameter", "value", "std", "unit"), rows)
 
 

@@ -17,7 +17,7 @@ from ..component import DataScales
 from ..kernel.place import Place, since_zero
 from ..solvers import AbstractSolver, Banded, Dense, prepared
 from ..solvers.base import with_columns
-from ..solvers.points import rounded_up
+from ..solvers.points import filled_up
 from ..star.channels import AbstractChannel
 from .abstract import AbstractGP
 from .channel_data import ChannelData
@@ -176,7 +176,7 @@ class ChannelSolver(AbstractGP):
             wanted = process.channels[channel] if wanted is None else wanted
             check_choice("parts", parts, ("spots", *wanted.causes))
             wanted = wanted.only(parts)
-        padded = np.pad(times, (0, rounded_up(times.size) - times.size), mode="edge")
+        padded = filled_up(times)
         columns = None
         if wanted is None and parts is None:
             columns = self._columns(padded, number, instrument)

@@ -11,7 +11,7 @@ from pytreefit import jit
 from pytreefit.extend import is_traced
 
 from ..solvers.base import AbstractSolver, with_columns
-from ..solvers.points import rounded_up
+from ..solvers.points import filled_up
 from .data import LightCurve
 from .process import Process
 
@@ -37,7 +37,7 @@ def predict(
     """The process at times since the epoch, see `GPSolver.predict`."""
     number = wanted.size
     # lengths in common share a program
-    times = np.pad(wanted, (0, rounded_up(number) - number), mode="edge")
+    times = filled_up(wanted)
     columns = None if parts else jnp.asarray(data.columns_at(times), data.time.dtype)
     times = jnp.asarray(times, data.time.dtype)
     mean, variance = predict_at(solver, process, times, columns, parts, full)

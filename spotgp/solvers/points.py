@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, Int
 from ..kernel.place import Place, since_zero
 from .block import Blocks
 
+_FEW = 64  # times to predict at that cost less than a program of their own
+
 
 class Points(NamedTuple):
     """Data, filled up to a common length.
@@ -103,6 +105,13 @@ def rounded_up(number: int) -> int:
     """A length not much larger, one of a few dozen between a number and its double."""
     step = 1 << max(number.bit_length() - 6, 0)
     return -(-number // step) * step
+
+
+def filled_up(times: np.ndarray) -> np.ndarray:
+    """Times to predict at, the last one repeated up to a length that short lists share."""
+    if not times.size:
+        raise ValueError("t is empty: give one time at least.")
+    return np.pad(times, (0, rounded_up(max(times.size, _FEW)) - times.size), mode="edge")
 
 
 def points_of(data, size: int | None = None) -> Points:

@@ -233,6 +233,7 @@ def test_a_parameter_at_the_edge_of_its_prior_is_reported(optimizer):
     alone = banana({"y": (-5, 5)}, start=(result.values["x"], 0.2))
     known = laplace(alone, fit(alone, progress=False))
     assert given.std["x"] == 0.0
+    assert [row[2] == "held" for row in given.summary().rows] == [True, False]
     np.testing.assert_allclose(given.std["y"], known.std["y"], rtol=1e-3)
     np.testing.assert_allclose(given.correlation, np.diag([0.0, 1.0]), rtol=1e-12)
     with pytest.raises(ValueError, match="must be some of, but not all"):

@@ -362,6 +362,8 @@ def test_messages(data, star):
         GPSolver(t, flux, error, star, terms={"more": 3.0})
     with pytest.raises(ValueError, match="trend = -1"):
         GPSolver(t, flux, error, star, trend=-1)
+    with pytest.raises(ValueError, match="t is empty"):
+        GPSolver(t, flux, error, star).predict([])
 
 
 class Wrong(spotgp.AbstractEnvelope):

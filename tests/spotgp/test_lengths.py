@@ -3,6 +3,12 @@
 import subprocess
 import sys
 
+import numpy as np
+
+import spotgp
+from factories import make_star
+from spotgp.solvers.points import filled_up
+
 LENGTHS = """
 import jax, numpy as np
 jax.config.update("jax_enable_x64", True)
@@ -41,3 +47,15 @@ def test_forty_lengths_in_one_process():
     assert of_posteriors <= 6
     assert every < 80
     assert maps < 4_000
+
+
+def test_predictions_at_few_times_share_a_length():
+    lengths = {filled_up(np.arange(float(number))).size for number in (1, 7, 23, 64)}
+    assert len(lengths) == 1
+    t = np.arange(40.0)
+    gp = spotgp.GPSolver(t, 1.0 + 1e-2 * np.sin(t), 1e-3, make_star())
+    whole = gp.predict(t + 0.3)
+    for number in (1, 7, 23):
+        some = gp.predict(t[:number] + 0.3)
+        np.testing.assert_allclose(some.mean, whole.mean[:number], rtol=1e-12)
+        np.testing.assert_allclose(some.variance, whole.variance[:number], rtol=1e-9)
