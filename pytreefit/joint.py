@@ -1,7 +1,7 @@
 """Several data sets as one likelihood."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -143,19 +143,6 @@ def prepared(log_likelihood, model, varied):
     if prepare is None:
         return log_likelihood
     return getattr(prepare(model, varied), log_likelihood.__name__)
-
-
-class Owned(NamedTuple):
-    """A method of a module, by its owner and its name, which can be pickled."""
-
-    owner: eqx.Module
-    name: str
-
-
-def owned(function: Any) -> Any:
-    """The method of a module as `Owned`; any other object as it is."""
-    owner = getattr(function, "__self__", None)
-    return Owned(owner, function.__name__) if isinstance(owner, eqx.Module) else function
 
 
 def _method(log_likelihood, name: str) -> Any:

@@ -15,7 +15,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.transforms import Transform
 
 from .arrays import as_mapping, check_kind
-from .joint import Owned, owned, prepared, squares_of
+from .joint import prepared, squares_of
 from .model import Model, convert_value, lookup, lookup_parameter, replace
 from .numeric import lenient
 from .parameter import is_traced
@@ -140,14 +140,6 @@ class Posterior(eqx.Module):
     def __check_init__(self):
         # The densities check nothing: a link of the wrong shape shall be found here.
         self.model_at(self.initial)
-
-    def __getstate__(self):
-        # Equinox's bound methods hold annotations, which can't be pickled
-        return {name: owned(value) for name, value in vars(self).items()}
-
-    def __setstate__(self, state):
-        for name, value in state.items():
-            vars(self)[name] = getattr(*value) if isinstance(value, Owned) else value
 
     @property
     def compiles_quickly(self) -> bool:

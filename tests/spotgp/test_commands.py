@@ -1,12 +1,16 @@
 """The program ``spotgp``: a star is simulated into a file and found in it again."""
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.table import QTable
 
 import pytreefit
+import spotgp
 from spotgp.commands import main
-from spotgp.commands.fit import read
+from spotgp.commands.fit import kind_of, process_of, read
 
 STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4 --seed 2"
 
@@ -95,3 +99,33 @@ def test_a_survey_keeps_what_failed_and_show_tells(tmp_path, capsys):
     (twice / "broken.fits").write_bytes(b"")
     assert main(["survey", str(broken), str(twice / "broken.fits"), "--store", store]) == 1
     assert "same name" in capsys.readouterr().err
+
+
+def test_the_first_guess_is_moved_into_the_priors():
+    # spots that are gone within a fifth of the longest period that is likely
+    t = np.arange(0.0, 80.0, 0.5)
+    rng = np.random.default_rng(3)
+    quick = np.convolve(rng.normal(size=t.size), np.ones(3) / 3.0, "same")
+    flux = 1.0 + 2e-4 * quick + 1e-3 * np.sin(2.0 * np.pi * t / 33.0)
+    data = spotgp.TimeSeriesData(t, flux, 1e-4)
+    rotation = data.rotation_period()
+    own = {"inc": (0.2, 0.4), "model.visibility.kappa": (0.2, 0.3), "jitter": (1e-6, 1e-5)}
+    for priors in ({}, own, {"tau_spot": (30.0, 40.0), "kappa": None}):
+        gp = process_of(data, rotation, argparse.Namespace(points=40, priors=priors))
+        assert np.isfinite(gp.log_posterior())
+    assert 0.2 < float(process_of(data, rotation, argparse.Namespace(
+        points=40, priors=own)).process.model.inc) < 0.4  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.fits", "fits"),
+        ("A.FIT.GZ", "fits"),
+        ("a.NPZ", "arrays"),
+        ("my.fitted.csv", "text"),
+        ("a.fits.txt", "text"),
+    ],
+)
+def test_files_are_told_apart_by_their_endings(name, kind):
+    assert kind_of(Path(name)) == kind
