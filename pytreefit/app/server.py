@@ -16,9 +16,10 @@ _SERVING = (
     Option("port", whole_number(0), 0, "of the page; 0 takes a free one"),
     Option("browser", bool, True, "open the page in the browser"),
 )
-_SHARED = """Sliders and number boxes move the parameters between the ends of their priors. A fit can
-begin at what is shown, and the model can be saved, or copied as Python. The page is for this
-computer alone: its address has a token."""
+_SHARED = """
+Sliders and number boxes move the parameters between the ends of their priors. A fit can begin at
+what is shown, and the model can be saved, or copied as Python. The page is for this computer alone:
+its address has a token."""
 
 
 def explore_command(
@@ -49,7 +50,7 @@ def explore_command(
         print("compiling")
         found.open(title, settings.port, settings.browser)
 
-    about = f"{help}\n{_SHARED}"
+    about = f"{help}{_SHARED}"
     return Command("explore", about, run, (*options, *_SERVING), files=files, priors=priors)
 
 

@@ -19,7 +19,7 @@ from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .mean import ConstantMean
 from .noise import WhiteNoise
-from .prediction import Prediction, draw, predict, prior_moments
+from .prediction import Prediction, draw, predict, prior_moments, since_epoch
 from .priors import choose_priors, default_priors, priors_by_path
 from .process import Process, checked_terms
 
@@ -204,7 +204,7 @@ class GPSolver(AbstractGP):
                     raise ValueError(f"parts = {part!r} is none of {', '.join(process.parts)}.")
         wanted = np.asarray(self.data.time, float)
         if t is not None:
-            wanted = as_data("t", t, "d", ndim=1) - float(self.data.epoch)
+            wanted = since_epoch(t, self.data)
         return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
@@ -212,7 +212,7 @@ class GPSolver(AbstractGP):
 
         The mean function is included, free columns (which have no proper prior) are not.
         """
-        wanted = to_float(as_data("t", t, "d", ndim=1) - float(self.data.epoch))
+        wanted = to_float(since_epoch(t, self.data))
         return draw(prior_moments(self.solver, self.process_at(theta), wanted), key, n)
 
     def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
