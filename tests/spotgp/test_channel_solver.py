@@ -348,9 +348,7 @@ def test_bad_options(changes, sentence):
 def test_times_of_other_zero_points_are_doubted():
     channels = {"flux": FluxBand(), "rv": RadialVelocity(v_eq=1000.0)}
     rv = (V1 + 2457000.0, *RV[1:])
-    with pytest.warns(
-        UserWarning, match=r"of 'rv' begin 24\d+ days after"
-    ):
+    with pytest.warns(UserWarning, match=r"of 'rv' begin 24\d+ days after"):
         ChannelSolver({"flux": FLUX, "rv": rv}, STAR, channels)
 
 
