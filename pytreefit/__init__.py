@@ -3,8 +3,8 @@
 Models are immutable Equinox modules; a parameter is a field declared with :func:`param`.
 """
 
+from . import _methods as _methods
 from ._jit import jit
-from ._methods import make_methods_picklable
 from .batch import grid, map_models, vary
 from .cache import cache_programs
 from .ensemble import (
@@ -24,8 +24,6 @@ from .references import Citations, cite
 from .results import Corrected, Importance, Limit, Samples, load, save
 from .sampling import sample
 from .table import Table
-
-make_methods_picklable()
 
 __version__ = "0.1.0"
 

@@ -14,6 +14,4 @@ def _reduced(method: Any):
     return getattr, (method.__self__, method.__func__.__name__)
 
 
-def make_methods_picklable() -> None:
-    """Register this for the class of all bound methods of modules."""
-    copyreg.pickle(type(Model().get), _reduced)
+copyreg.pickle(type(Model().get), _reduced)
