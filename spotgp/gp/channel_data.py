@@ -187,6 +187,12 @@ def _sets(data: dict, units: Mapping[str, str | None]) -> dict[tuple[str, str], 
 def _points(where: str, given: Any, unit: str | None) -> _Points:
     """Finite points; ValueError or TypeError for what cannot be used."""
     if hasattr(given, "flux_err"):  # a TimeSeriesData
+        if (number := int(np.unique(np.asarray(given.segment)).size)) > 1:
+            warnings.warn(
+                f"{where} has {number} segments, which get one offset together here. If they "
+                "differ in level, give each as an instrument: {'Q1': (t, flux, error), ...}.",
+                stacklevel=6,
+            )
         given = (given.time, given.flux, given.flux_err)
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise TypeError(

@@ -48,7 +48,7 @@ class ChannelSolver(AbstractGP):
     data
         For each channel a tuple ``(t, values, errors)`` of shape (n,), or where several instruments
         measured it a dictionary of these by instrument, ``{"rv": {"HARPS": (t, v, e), ...}}``;
-        a `TimeSeriesData` is one, too.
+        a `TimeSeriesData` is one, too, whose segments have one offset.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
         The star, a `SpotEvolutionModel` or `SpottedStar` with a polynomial law of limb darkening;

@@ -352,6 +352,12 @@ def test_times_of_other_zero_points_are_doubted():
         ChannelSolver({"flux": FLUX, "rv": rv}, STAR, channels)
 
 
+def test_segments_that_get_one_offset_are_said():
+    light = spotgp.TimeSeriesData(*FLUX, segment=(T > 115.0).astype(int))
+    with pytest.warns(UserWarning, match=r"data\['flux'\] has 2 segments, which get one offset"):
+        ChannelSolver({"flux": light}, STAR, {"flux": FluxBand()})
+
+
 @pytest.mark.parametrize("t", [[], [1.0, np.nan], [np.inf]])
 def test_times_that_are_none(gp, t):
     said = "is empty" if not t else "1 of . times are not finite"
