@@ -12,6 +12,7 @@ import common
 import jax
 import numpy as np
 import numpyro.distributions as dist
+from correlated import ring
 
 import grater
 from pytreefit import Joint, Posterior, fit, laplace
@@ -34,21 +35,6 @@ GEOMETRY = {
 }
 POSITIVE, G = dist.LogUniform(1e-6, 1e3), (-0.8, 0.9)
 MAGNITUDES = -2.5 / np.log(10.0)  # of a natural logarithm
-
-
-def ring(phase, flux):
-    return grater.Disk(
-        12.0,
-        55.0,
-        30.0,
-        alpha_in=8.0,
-        alpha_out=-6.0,
-        scale_height=0.5,
-        flux=flux,
-        phase=phase,
-        phase_normalization="right_angle",
-        density_normalization="column",
-    )
 
 
 def seen(name):

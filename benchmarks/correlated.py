@@ -56,19 +56,25 @@ def measured(scene, data, priors):
     return best, values, widths
 
 
-def coverage(images):
-    """Shares of true values within one standard deviation of the best, for both noise models."""
-    disk = grater.Disk(
+def ring(phase, flux=1.0):
+    """A small ring, of 12 pixels where these are of 1 au."""
+    return grater.Disk(
         12.0,
         55.0,
         30.0,
         alpha_in=8.0,
         alpha_out=-6.0,
         scale_height=0.5,
-        phase=grater.HenyeyGreenstein(0.3),
+        flux=flux,
+        phase=phase,
         phase_normalization="right_angle",
         density_normalization="column",
     )
+
+
+def coverage(images):
+    """Shares of true values within one standard deviation of the best, for both noise models."""
+    disk = ring(grater.HenyeyGreenstein(0.3))
     grid = grater.Grid((41, 41), pixel_scale=1.0, distance=1.0)
     truth = grater.CorrelatedNoise(grater.MaternCorrelation(LENGTH), WHITE)
     scene = grater.Scene(disk, grid=grid, psf=grater.GaussianPSF(3.0), noise=truth)

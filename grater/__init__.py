@@ -3,119 +3,219 @@
 import pytreefit
 
 from . import references as references
-from .data.brightness import convert_brightness as convert_brightness
-from .data.correlated import CorrelatedNoise as CorrelatedNoise
+from .data.brightness import convert_brightness
+from .data.correlated import CorrelatedNoise
 from .data.correlation import (
-    AbstractCorrelation as AbstractCorrelation,
-    GaussianCorrelation as GaussianCorrelation,
-    MaternCorrelation as MaternCorrelation,
-    TableCorrelation as TableCorrelation,
-    pixel_correlation as pixel_correlation,
-    residual_correlation as residual_correlation,
+    AbstractCorrelation,
+    GaussianCorrelation,
+    MaternCorrelation,
+    TableCorrelation,
+    pixel_correlation,
+    residual_correlation,
 )
-from .data.likelihood import JointObservation as JointObservation
+from .data.likelihood import JointObservation
 from .data.noise import (
-    AbstractGaussianNoise as AbstractGaussianNoise,
-    AbstractNoise as AbstractNoise,
-    AnnularNoise as AnnularNoise,
-    GaussianNoise as GaussianNoise,
-    PoissonNoise as PoissonNoise,
-    StudentTNoise as StudentTNoise,
-    noise_map as noise_map,
+    AbstractGaussianNoise,
+    AbstractNoise,
+    AnnularNoise,
+    GaussianNoise,
+    PoissonNoise,
+    StudentTNoise,
+    noise_map,
 )
-from .data.observation import Observation as Observation
-from .data.starlight import Starlight as Starlight, StarlightFit as StarlightFit
+from .data.observation import Observation
+from .data.starlight import Starlight, StarlightFit
 from .derived import (
-    derived as derived,
-    derived_draws as derived_draws,
-    derived_table as derived_table,
-    near_side as near_side,
-    peak_radius as peak_radius,
-    ring_center as ring_center,
-    scattering_angle_map as scattering_angle_map,
-    scattering_angles as scattering_angles,
-    surface_density as surface_density,
+    derived,
+    derived_draws,
+    derived_table,
+    near_side,
+    peak_radius,
+    ring_center,
+    scattering_angle_map,
+    scattering_angles,
+    surface_density,
 )
 from .dust.azimuthal import (
-    AbstractAzimuthalProfile as AbstractAzimuthalProfile,
-    Arc as Arc,
-    Axisymmetric as Axisymmetric,
-    Clump as Clump,
+    AbstractAzimuthalProfile,
+    Arc,
+    Axisymmetric,
+    Clump,
 )
-from .dust.bands import Band as Band, Bands as Bands, Colors as Colors, colors as colors
+from .dust.bands import Band, Bands, Colors, colors
 from .dust.density import (
-    AbstractRadialProfile as AbstractRadialProfile,
-    AbstractVerticalProfile as AbstractVerticalProfile,
-    GaussianRing as GaussianRing,
-    TwoPowerLaw as TwoPowerLaw,
-    VerticalExponential as VerticalExponential,
-    VerticalLorentzian as VerticalLorentzian,
+    AbstractRadialProfile,
+    AbstractVerticalProfile,
+    GaussianRing,
+    TwoPowerLaw,
+    VerticalExponential,
+    VerticalLorentzian,
 )
-from .dust.disk import Disk as Disk
-from .dust.edges import InnerEdge as InnerEdge, OuterEdge as OuterEdge
+from .dust.disk import Disk
+from .dust.edges import InnerEdge, OuterEdge
 from .dust.phase import (
-    AbstractPhaseFunction as AbstractPhaseFunction,
-    HenyeyGreenstein as HenyeyGreenstein,
-    Isotropic as Isotropic,
-    MixedHenyeyGreenstein as MixedHenyeyGreenstein,
-    TwoHenyeyGreenstein as TwoHenyeyGreenstein,
+    AbstractPhaseFunction,
+    HenyeyGreenstein,
+    Isotropic,
+    MixedHenyeyGreenstein,
+    TwoHenyeyGreenstein,
 )
 from .dust.phase_curves import (
-    LegendrePhase as LegendrePhase,
-    SplinePhase as SplinePhase,
-    TabulatedPhase as TabulatedPhase,
+    LegendrePhase,
+    SplinePhase,
+    TabulatedPhase,
 )
 from .dust.polarization import (
-    AbstractPolarization as AbstractPolarization,
-    Polarized as Polarized,
-    RayleighPolarization as RayleighPolarization,
-    SplinePolarization as SplinePolarization,
-    TabulatedPolarization as TabulatedPolarization,
+    AbstractPolarization,
+    Polarized,
+    RayleighPolarization,
+    SplinePolarization,
+    TabulatedPolarization,
 )
-from .dust.radial_spline import SplineProfile as SplineProfile
-from .explore.state import DiskExplorer as DiskExplorer
+from .dust.radial_spline import SplineProfile
+from .explore.state import DiskExplorer
 from .frames.injection import (
-    Injections as Injections,
-    inject as inject,
-    inject_and_fit as inject_and_fit,
+    Injections,
+    inject,
+    inject_and_fit,
 )
-from .frames.klip import KLIP as KLIP, Components as Components
-from .frames.perturbed import KLIPBasis as KLIPBasis, ReducedFrames as ReducedFrames
-from .frames.relearn import FramesFit as FramesFit, fit_frames as fit_frames
-from .frames.sequence import FrameSequence as FrameSequence
-from .integrate import Rule as Rule
-from .io.convert import from_grater_jax as from_grater_jax, from_vip as from_vip
-from .io.exposure import Exposure as Exposure
+from .frames.klip import KLIP, Components
+from .frames.perturbed import KLIPBasis, ReducedFrames
+from .frames.relearn import FramesFit, fit_frames
+from .frames.sequence import FrameSequence
+from .integrate import Rule
+from .io.convert import from_grater_jax, from_vip
+from .io.exposure import Exposure
 from .plot.exposures import (
-    Combined as Combined,
-    combine as combine,
-    plot_exposures as plot_exposures,
+    Combined,
+    combine,
+    plot_exposures,
 )
 from .plot.images import (
-    plot_fit as plot_fit,
-    plot_image as plot_image,
-    plot_phase_function as plot_phase_function,
+    plot_fit,
+    plot_image,
+    plot_phase_function,
 )
-from .plot.noise import plot_correlation as plot_correlation
-from .point_source import PointSource as PointSource
-from .scene import Scene as Scene
-from .starts.search import DiskSearch as DiskSearch, search as search
-from .starts.templates import Ring as Ring
-from .survey import fit_many as fit_many
-from .view.field_psf import FieldPSF as FieldPSF
-from .view.optics import Channel as Channel
+from .plot.noise import plot_correlation
+from .point_source import PointSource
+from .scene import Scene
+from .starts.search import DiskSearch, search
+from .starts.templates import Ring
+from .survey import fit_many
+from .view.field_psf import FieldPSF
+from .view.optics import Channel
 from .view.psf import (
-    AbstractPSF as AbstractPSF,
-    EllipticalGaussianPSF as EllipticalGaussianPSF,
-    GaussianPSF as GaussianPSF,
-    ImagePSF as ImagePSF,
-    MoffatPSF as MoffatPSF,
+    AbstractPSF,
+    EllipticalGaussianPSF,
+    GaussianPSF,
+    ImagePSF,
+    MoffatPSF,
 )
 from .view.psf_files import (
-    read_grater_jax_optics as read_grater_jax_optics,
-    read_psf_grid as read_psf_grid,
+    read_grater_jax_optics,
+    read_psf_grid,
 )
-from .view.view import Grid as Grid, View as View, radial_map as radial_map
+from .view.view import Grid, View, radial_map
 
 __version__ = pytreefit.__version__
-__all__ = [n for n, v in globals().items() if getattr(v, "__module__", "").startswith("grater.")]
+__all__ = [
+    "KLIP",
+    "AbstractAzimuthalProfile",
+    "AbstractCorrelation",
+    "AbstractGaussianNoise",
+    "AbstractNoise",
+    "AbstractPSF",
+    "AbstractPhaseFunction",
+    "AbstractPolarization",
+    "AbstractRadialProfile",
+    "AbstractVerticalProfile",
+    "AnnularNoise",
+    "Arc",
+    "Axisymmetric",
+    "Band",
+    "Bands",
+    "Channel",
+    "Clump",
+    "Colors",
+    "Combined",
+    "Components",
+    "CorrelatedNoise",
+    "Disk",
+    "DiskExplorer",
+    "DiskSearch",
+    "EllipticalGaussianPSF",
+    "Exposure",
+    "FieldPSF",
+    "FrameSequence",
+    "FramesFit",
+    "GaussianCorrelation",
+    "GaussianNoise",
+    "GaussianPSF",
+    "GaussianRing",
+    "Grid",
+    "HenyeyGreenstein",
+    "ImagePSF",
+    "Injections",
+    "InnerEdge",
+    "Isotropic",
+    "JointObservation",
+    "KLIPBasis",
+    "LegendrePhase",
+    "MaternCorrelation",
+    "MixedHenyeyGreenstein",
+    "MoffatPSF",
+    "Observation",
+    "OuterEdge",
+    "PointSource",
+    "PoissonNoise",
+    "Polarized",
+    "RayleighPolarization",
+    "ReducedFrames",
+    "Ring",
+    "Rule",
+    "Scene",
+    "SplinePhase",
+    "SplinePolarization",
+    "SplineProfile",
+    "Starlight",
+    "StarlightFit",
+    "StudentTNoise",
+    "TableCorrelation",
+    "TabulatedPhase",
+    "TabulatedPolarization",
+    "TwoHenyeyGreenstein",
+    "TwoPowerLaw",
+    "VerticalExponential",
+    "VerticalLorentzian",
+    "View",
+    "colors",
+    "combine",
+    "convert_brightness",
+    "derived",
+    "derived_draws",
+    "derived_table",
+    "fit_frames",
+    "fit_many",
+    "from_grater_jax",
+    "from_vip",
+    "inject",
+    "inject_and_fit",
+    "near_side",
+    "noise_map",
+    "peak_radius",
+    "pixel_correlation",
+    "plot_correlation",
+    "plot_exposures",
+    "plot_fit",
+    "plot_image",
+    "plot_phase_function",
+    "radial_map",
+    "read_grater_jax_optics",
+    "read_psf_grid",
+    "residual_correlation",
+    "ring_center",
+    "scattering_angle_map",
+    "scattering_angles",
+    "search",
+    "surface_density",
+]

@@ -51,7 +51,8 @@ def fit_many(
 
     A row holds the best value of each free parameter and its standard deviation (``..._error``),
     from the Fisher matrix without those at the edges of their priors; the log posterior and the
-    reduced chi-square; how many starts of the search agree; and what to doubt (``flags``).
+    reduced chi-square; the length and the white part of the noise's correlation where these were
+    measured; how many starts of the search agree; and what to doubt (``flags``).
 
     Parameters
     ----------
@@ -160,6 +161,19 @@ def _independent(scene: Scene, observation: AbstractObservation) -> bool:
     return False
 
 
+def _measured(scene: Scene) -> dict[str, Any]:
+    """Columns of the noise's correlation; none of independent pixels and of several views."""
+    from astropy import units
+
+    with contextlib.suppress(ValueError):  # no such paths
+        found = {}
+        for path in ("noise.length", "noise.white"):
+            node = lookup_parameter(scene, path)
+            found[path] = float(node.value) * units.Unit(node.info.unit or "")
+        return found
+    return {}
+
+
 def _row(
     observation: Any, best: Fit, width: Laplace | None, found: DiskSearch | None, problem: str
 ) -> dict[str, Any]:
@@ -176,6 +190,7 @@ def _row(
             column = path + (f"[{', '.join(map(str, index))}]" if index else "")
             row[column] = value[index] * unit
             row[f"{column}_error"] = np.asarray(error)[index] * unit
+    row |= _measured(best.model)
     row["log_density"] = float(best.log_density)
     with contextlib.suppress(AttributeError):  # of several data sets
         row["reduced_chi_square"] = float(observation.reduced_chi_square(best.model, free))

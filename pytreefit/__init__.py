@@ -3,6 +3,7 @@
 Models are immutable Equinox modules; a parameter is a field declared with :func:`param`.
 """
 
+from . import _methods as _methods
 from ._jit import jit
 from .batch import grid, map_models, vary
 from .cache import cache_programs

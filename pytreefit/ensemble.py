@@ -63,6 +63,11 @@ class AbstractSingleLaw(AbstractLaw):
         """Logarithm of the density at values of any shape."""
 
     def log_density(self, values):
+        if len(values) != 1:
+            raise ValueError(
+                f"{type(self).__name__} is a law of one parameter, but there are draws of "
+                f"{', '.join(values)}: take IndependentLaws, with a law of each."
+            )
         (value,) = values.values()
         return self.log_prob(value)
 
@@ -104,7 +109,7 @@ class LogNormalLaw(AbstractSingleLaw):
 
 
 class IndependentLaws(AbstractLaw):
-    """Laws of several parameters that do not depend on each other.
+    """Laws of several parameters that do not depend on each other, all of those of an ensemble.
 
     Parameters
     ----------
@@ -124,6 +129,12 @@ class IndependentLaws(AbstractLaw):
             check_kind(f"IndependentLaws.laws[{name!r}]", law, AbstractSingleLaw)
 
     def log_density(self, values):
+        # without a law the prior of the draws would count as one
+        if set(values) != set(self.laws):
+            raise ValueError(
+                f"laws are of {', '.join(self.laws)}, but there are draws of {', '.join(values)}: "
+                "give a law of each, or leave its prior out of Ensemble.of."
+            )
         parts = [law.log_prob(values[name]) for name, law in self.laws.items()]
         return sum(parts[1:], parts[0])
 
@@ -317,14 +328,16 @@ class _Row:
 
 def _by_name(results: Any) -> dict[str, Any]:
     if isinstance(results, Store):
-        return {name: results.result(name) for name in results if results[name].kept}
-    if isinstance(results, Mapping):
-        return {str(name): result for name, result in results.items()}
-    if not isinstance(results, Iterable) or isinstance(results, str):
+        kept = {name: results.result(name) for name in results if results[name].kept}
+    elif isinstance(results, Mapping):
+        kept = {str(name): result for name, result in results.items()}
+    elif not isinstance(results, Iterable) or isinstance(results, str):
         raise TypeError(f"results = {results!r} is no list, no dictionary and no Store of results.")
-    kept = {str(k): result for k, result in enumerate(results)}
+    else:
+        kept = {str(k): result for k, result in enumerate(results)}
     if not kept:
-        raise ValueError("results is empty: a law takes one target at least.")
+        empty = "has kept no result" if isinstance(results, Store) else "is empty"
+        raise ValueError(f"results {empty}: a law takes one target at least.")
     return kept
 
 

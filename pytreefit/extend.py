@@ -7,7 +7,7 @@ from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
 from .app.code import number_code, priors_code, values_code
-from .app.server import SERVING, require_app
+from .app.server import explore_command
 from .app.state import Explorer
 from .arrays import (
     as_booleans,
@@ -36,7 +36,7 @@ from .commands import (
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, lenient, stopped
 from .parameter import KEY, is_traced
-from .prior import as_prior, prior_limits
+from .prior import as_prior, inside, prior_limits
 from .progress import Reporter, duration
 from .references import Paper, sources
 from .results.pareto import pareto_smoothed
@@ -45,7 +45,6 @@ from .threads import in_threads
 
 __all__ = [
     "KEY",
-    "SERVING",
     "SHOW",
     "STORING",
     "Command",
@@ -72,12 +71,14 @@ __all__ = [
     "deciding",
     "duration",
     "existing_file",
+    "explore_command",
     "fast_log",
     "finish",
     "fused_sum",
     "gauss_legendre",
     "in_threads",
     "inline",
+    "inside",
     "is_traced",
     "lenient",
     "lookup_parameter",
@@ -91,7 +92,6 @@ __all__ = [
     "prior_of",
     "priors_code",
     "rebuild",
-    "require_app",
     "run_program",
     "sinh_cosh",
     "sources",

@@ -83,6 +83,18 @@ class Model(eqx.Module):
         ]
         return Table(("path", "value", "unit", "bounds", "doc"), rows)
 
+    def __repr__(self) -> str:
+        """``Name(field=value, ...)`` with the values of numbers; arrays are kinds and shapes."""
+        return eqx.tree_pformat(jax.tree.map(_number, self), width=100)
+
+
+def _number(leaf):
+    """A float of six digits in place of a number that is known; all else as it is."""
+    if is_traced(leaf) or not isinstance(leaf, jax.Array) or leaf.ndim:
+        return leaf
+    floating = jax.numpy.issubdtype(leaf.dtype, np.floating)
+    return float(f"{float(leaf):.6g}") if floating else leaf
+
 
 def _short(value) -> str:
     if is_traced(value) or not eqx.is_array(value):

@@ -134,6 +134,15 @@ def quantiles(name: str, prior: dist.Distribution, share: Array) -> Array:
         ) from None
 
 
+def inside(value: Any, low: float, high: float) -> Any:
+    """A start, moved to a small distance from both ends of a prior; a float or an array."""
+    margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
+    # of a prior over decades a hundredth is far from the lower end
+    above = min(margin, 0.01 * low) if low > 0 else margin
+    moved = np.clip(value, low + above, high - margin)
+    return float(moved) if moved.ndim == 0 else moved
+
+
 def check_start(name: str, value: Array, prior: dist.Distribution) -> None:
     """Raise ValueError unless a concrete start has a finite unconstrained coordinate."""
     support: Any = prior.support

@@ -24,12 +24,13 @@ from pytreefit.extend import (
     as_whole_number,
     check_kind,
     in_threads,
+    inside,
     prior_limits,
     walk,
 )
 
 from .gp.abstract import density
-from .gp.priors import inside, short_names
+from .gp.priors import short_names
 from .gp.solver import GPSolver
 from .periods import RotationPeriod, autocorrelation, rotation_period
 from .star.abstract import AbstractStar

@@ -1,15 +1,14 @@
 """``grater explore``: a disk whose parameters are moved by hand, in the browser."""
 
-from pytreefit.extend import SERVING, Command, number_code, require_app
+from pytreefit.extend import explore_command, number_code
 
 from ..dust.disk import Disk
 from ..explore.state import DiskExplorer
-from ..scene import Scene
-from .fit import OPTIONS as FITTING, check_priors, priors_about, start
+from .fit import OPTIONS as FITTING, check_priors, start
 from .reading import READING, python_of_reading, read, target_of
 
 _ROUGH = ("radius", "inclination", "position_angle", "knots")
-OPTIONS = (*READING, *(option for option in FITTING if option.name in _ROUGH), *SERVING)
+OPTIONS = (*READING, *(option for option in FITTING if option.name in _ROUGH))
 _RING = ("semi_major_axis", "inclination", "position_angle")
 
 
@@ -57,30 +56,16 @@ def explorer(settings) -> tuple[DiskExplorer, str]:
     data = read(path, settings)
     target = target_of(path)
     print(f"{target}: {data!r}")
-    scene: Scene = start(data, settings)
-    priors = priors_about(scene) | settings.priors
-    priors = {name: prior for name, prior in priors.items() if prior is not None}
+    scene, priors = start(data, settings)
     return DiskExplorer(scene, data, priors, recipe(path, settings, scene.disks[0])), target
 
 
-def run(settings) -> None:
-    """Read, find a start, compile, and serve the page."""
-    require_app()
-    disk, target = explorer(settings)
-    print("compiling the image")
-    disk.open(target, settings.port, settings.browser)
-
-
-EXPLORE = Command(
-    "explore",
+EXPLORE = explore_command(
     """The debris disk in an image, moved by hand in the browser.
 
-The page shows data, model and residual, the phase function and the surface density; sliders and
-number boxes move the parameters between the ends of their priors. A fit can begin at what is
-shown, and the model can be saved, or copied as Python. It starts where grater fit does: at what a
-search finds, unless you say where. Pixels are taken for independent. The page is for this computer
-alone: its address has a token.""",
-    run,
+The page shows data, model and residual, the phase function and the surface density. It starts where
+grater fit does: at what a search finds, unless you say where. Pixels are taken for independent.""",
+    explorer,
     OPTIONS,
     files="the FITS file of an image",
     priors='paths such as "disk.inclination"',

@@ -7,10 +7,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from pytreefit import Posterior, Samples, fit, sample
-from pytreefit.extend import Command, Option, lookup_parameter, number, whole_number
+from pytreefit.extend import (
+    Command,
+    Option,
+    inside,
+    lookup_parameter,
+    number,
+    prior_limits,
+    whole_number,
+)
 
 from ..data.correlated import CorrelatedNoise
 from ..data.correlation import residual_correlation
@@ -57,13 +66,14 @@ def _ring(knots: int, radius: float, inclination: float, position_angle: float) 
     )
 
 
-def start(data: Observation, settings) -> Scene:
-    """A ring where the settings or a search say, with the flux that fits best."""
+def start(data: Observation, settings) -> tuple[Scene, dict[str, Any]]:
+    """A ring where the settings or a search say, with the flux that fits best; and the priors."""
     rough = dict(
         zip(_ROUGH, (settings.radius, settings.inclination, settings.position_angle), strict=True)
     )
     if None in rough.values():
-        found = search(data)
+        own = {f"disk.{name}": settings.priors.get(f"disk.{name}") for name in _ROUGH}
+        found = search(data, priors={name: prior for name, prior in own.items() if prior})
         if not found.fits:
             raise ValueError("no disk was found: give --radius, --inclination, --position-angle")
         print(found.table())
@@ -72,7 +82,19 @@ def start(data: Observation, settings) -> Scene:
                 rough[name] = float(found.best.model.get(f"disk.{name}"))
     disk = _ring(settings.knots, *rough.values())
     scene = data.scaled_to_data(Scene(disk, grid=data.grid, psf=psf_of(settings)))
-    return scene.set({"disk.flux": abs(float(scene.get("disk.flux")))})
+    scene = scene.set({"disk.flux": abs(float(scene.get("disk.flux")))})
+    priors = {**priors_about(scene), **settings.priors}
+    priors = {name: prior for name, prior in priors.items() if prior is not None}
+    return scene.set(_inside(scene, priors)), priors
+
+
+def _inside(scene: Scene, priors: dict[str, Any]) -> dict[str, Any]:
+    """The values that priors have, moved inside of them."""
+    ends = {
+        name: prior if isinstance(prior, tuple) else prior_limits(prior)
+        for name, prior in priors.items()
+    }
+    return {name: inside(np.asarray(scene.get(name)), *own) for name, own in ends.items()}
 
 
 def priors_about(scene: Scene) -> dict[str, Any]:
@@ -164,9 +186,7 @@ def run(settings) -> None:
         hidden = f"{settings.inner:g} pixels ({settings.inner * data.grid.pixel_scale:.2f} arcsec)"
         print(f"what is within {hidden} of the star is left out: see --inner")
 
-    scene = start(data, settings)
-    priors = priors_about(scene) | settings.priors
-    priors = {name: prior for name, prior in priors.items() if prior is not None}
+    scene, priors = start(data, settings)
     posterior = Posterior(scene, data.log_likelihood, priors)
     if settings.chains * settings.draws <= posterior.dim:
         raise ValueError(f"chains times draws must be more than the {posterior.dim} parameters")

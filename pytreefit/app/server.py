@@ -4,17 +4,54 @@ import importlib.util
 import secrets
 import threading
 import webbrowser
+from collections.abc import Callable
 from typing import Any
 
-from ..commands import Option, whole_number
+from ..commands import Command, Option, whole_number
 
 _HOST = "127.0.0.1"
 
-#: Options of a command that opens a page, see `Explorer.open`.
-SERVING = (
+# of a command that opens a page, see `Explorer.open`
+_SERVING = (
     Option("port", whole_number(0), 0, "of the page; 0 takes a free one"),
     Option("browser", bool, True, "open the page in the browser"),
 )
+_SHARED = """
+Sliders and number boxes move the parameters between the ends of their priors. A fit can begin at
+what is shown, and the model can be saved, or copied as Python. The page is for this computer alone:
+its address has a token."""
+
+
+def explore_command(
+    help: str,
+    explorer: Callable[[Any], tuple[Any, str]],
+    options: tuple[Option, ...],
+    *,
+    files: str,
+    priors: str,
+) -> Command:
+    """The command ``explore`` of a program.
+
+    Parameters
+    ----------
+    help
+        A line, an empty one, and what the page shows; what all pages can do is added.
+    explorer
+        Function of the settings that returns the `Explorer` and the title of its page.
+    options
+        Besides those of the page.
+    files, priors
+        As for `Command`.
+    """
+
+    def run(settings) -> None:
+        require_app()
+        found, title = explorer(settings)
+        print("compiling")
+        found.open(title, settings.port, settings.browser)
+
+    about = f"{help}{_SHARED}"
+    return Command("explore", about, run, (*options, *_SERVING), files=files, priors=priors)
 
 
 def require_app() -> None:

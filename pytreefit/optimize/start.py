@@ -24,12 +24,12 @@ def start_coordinates(posterior, start, name: str = "start") -> Float[Array, " d
     ValueError if a value is outside its prior, or belongs to other parameters.
     """
     if start is not None and hasattr(start, "u"):
-        if tuple(start.names) != posterior.names:
-            raise ValueError(
-                f"start is a result for {', '.join(start.names)} but the posterior has "
-                f"{', '.join(posterior.names)}: pass start.values without the others."
-            )
-        return jnp.asarray(start.u)
+        _refuse_other_names(posterior, start)
+        u = jnp.asarray(start.u)
+        # under other priors the same coordinates are other values
+        if _agree(posterior.constrain(u), start.values):
+            return u
+        start = start.values
     if start is not None and not isinstance(start, Mapping):
         raise TypeError(
             f"{name} = {type(start).__name__} must be None, a dictionary of values, a Fit or a "
@@ -45,6 +45,30 @@ def start_coordinates(posterior, start, name: str = "start") -> Float[Array, " d
             f"{_list(posterior, {n.partition('[')[0]: 0 for n in names}, values)}."
         )
     return u
+
+
+def _refuse_other_names(posterior, start) -> None:
+    """ValueError that says how a result of other parameters may be a start after all."""
+    others = [name for name in start.names if name not in posterior.names]
+    if others:
+        raise ValueError(
+            f"start is a result for {', '.join(start.names)} but the posterior has "
+            f"{', '.join(posterior.names)}: pass start.values without {', '.join(others)}."
+        )
+    if tuple(start.names) != posterior.names:
+        more = [name for name in posterior.names if name not in start.names]
+        said = f"; {', '.join(more)} would start at the model's value" if more else ""
+        raise ValueError(
+            f"start is a result for {', '.join(start.names)} but the posterior has "
+            f"{', '.join(posterior.names)}: pass start=start.values, a dictionary{said}."
+        )
+
+
+def _agree(values, others) -> bool:
+    """Whether two dictionaries hold the same values, to rounding."""
+    tolerance = 1e3 * jnp.finfo(jnp.result_type(float)).eps
+    pairs = ((np.asarray(values[name]), np.asarray(others[name])) for name in values)
+    return all(a.shape == b.shape and np.allclose(a, b, tolerance, 0.0) for a, b in pairs)
 
 
 def refuse_start(posterior, u: Float[Array, " dim"]) -> None:

@@ -15,6 +15,7 @@ from .gaussian import Moments, Projection, Series
 _PER_PERIOD = 16  # slots of the autocorrelation
 _LAGS = {"P/2": 0.5, "P": 1.0, "2 P": 2.0, "3 P": 3.0}
 _HARMONICS = (2, 3)
+_OFF = 0.125  # periods by which a lag may differ from what it is called
 
 
 class Slots(NamedTuple):
@@ -90,6 +91,9 @@ def of_curves(curves: Curves, period: float, step: float) -> dict[str, np.ndarra
     found = {}
     for name, turns in _LAGS.items():
         index = round(turns * period / step)
+        # not where the spacing of the points allows no such lag
+        if abs(index * step - turns * period) > _OFF * period:
+            continue
         if index < len(curves.lag) // 2 and np.all(np.isfinite(curves.autocorrelation[:, index])):
             found[f"autocorrelation at {name}"] = curves.autocorrelation[:, index]
     turns = curves.frequency * period

@@ -2,24 +2,24 @@
 
 from pathlib import Path
 
-from pytreefit.extend import SERVING, Command, number_code, require_app
+from pytreefit.extend import explore_command, number_code
 
 from ..explore.state import StarExplorer
 from ..gp.process import Process
-from .fit import OPTIONS as FITTING, READING, check_priors, process_of, read
+from .fit import OPTIONS as FITTING, READING, check_priors, kind_of, process_of, read
 
-OPTIONS = (*READING, *(option for option in FITTING if option.name == "points"), *SERVING)
+OPTIONS = (*READING, *(option for option in FITTING if option.name == "points"))
 
 
 def recipe(path: Path, settings, process: Process) -> str:
     """Python that reads the light curve, and makes a star of the same structure."""
     star, file = process.model, str(path.resolve())
-    if path.suffix == ".npz":
+    if kind_of(path) == "arrays":
         reading = (
             f"arrays = np.load({file!r})\ndata = spotgp.TimeSeriesData(\n"
             f'    arrays["time"], arrays["flux"], arrays["flux_err"], name={path.stem!r}\n)'
         )
-    elif ".fit" in path.name:
+    elif kind_of(path) == "fits":
         what = f"{file!r}, {settings.flux!r}, {settings.quality!r}"
         reading = f"data = spotgp.TimeSeriesData.from_fits({what})"
     else:
@@ -67,25 +67,13 @@ def explorer(settings) -> tuple[StarExplorer, str]:
     return StarExplorer(gp, data, rotation, recipe(path, settings, gp.process)), name
 
 
-def run(settings) -> None:
-    """Read, guess a start, compile, and serve the page."""
-    require_app()
-    star, name = explorer(settings)
-    print("compiling the process")
-    star.open(name, settings.port, settings.browser)
-
-
-EXPLORE = Command(
-    "explore",
+EXPLORE = explore_command(
     """The spots of a star, moved by hand in the browser.
 
 The page shows the light curve with the prediction, the autocorrelation and the spectrum of the data
 against the kernel's, and a turning star with such spots, drawn at random: no map of this star.
-Sliders and number boxes move the parameters between the ends of their priors; candidates of the
-period can be clicked. A fit can begin at what is shown, and the process can be saved, or copied
-as Python. It starts at first guesses. The page is for this computer alone: its address has a
-token.""",
-    run,
+Candidates of the period can be clicked. It starts at first guesses.""",
+    explorer,
     OPTIONS,
     files="the file of a light curve",
     priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter",

@@ -11,7 +11,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from pytreefit import Samples, Table, sample
-from pytreefit.extend import Command, Option, number, one_of, whole_number
+from pytreefit.extend import Command, Option, inside, number, one_of, prior_limits, whole_number
 
 from ..checks.check import check
 from ..checks.plot import plot_check
@@ -59,17 +59,24 @@ def model() -> SpotEvolutionModel:
     )
 
 
+def kind_of(path: Path) -> str:
+    """What a file is by its name: ``"arrays"`` of NumPy, ``"fits"`` or ``"text"``."""
+    if path.suffix.lower() == ".npz":
+        return "arrays"
+    return "fits" if re.search(r"\.fits?(\.gz)?$", path.name, re.IGNORECASE) else "text"
+
+
 def read(path: Path, settings) -> TimeSeriesData:
     """The light curve of a file, normalised and without outliers."""
-    flux, days = settings.flux, settings.days
-    if path.suffix == ".npz":
+    flux, days, kind = settings.flux, settings.days, kind_of(path)
+    if kind == "arrays":
         with np.load(path) as arrays:
             missing = [name for name in ("time", "flux", "flux_err") if name not in arrays]
             if missing:
                 raise ValueError(f"{path} has no array {', '.join(missing)}")
             values = arrays["time"], arrays["flux"], arrays["flux_err"]
         data = TimeSeriesData(*values, name=path.stem)
-    elif re.search(r"\.fits?(\.gz)?$", path.name):
+    elif kind == "fits":
         data = TimeSeriesData.from_fits(path, flux, settings.quality)
     else:
         data = TimeSeriesData.from_text(path, flux, columns=settings.columns)
@@ -89,8 +96,16 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
     }
-    jitter = float(np.median(fitted.flux_err))
     priors |= settings.priors
+    start = {name: float(star.get(path)) for name, path in star.paths.items()}
+    start["jitter"] = float(np.median(fitted.flux_err))
+    for name, prior in priors.items():
+        name = name.rpartition(".")[2]
+        if prior is not None:
+            limits = prior if isinstance(prior, tuple) else prior_limits(prior)
+            start[name] = inside(start[name], *limits)
+    jitter = start.pop("jitter")
+    star = star.set({star.paths[name]: value for name, value in start.items()})
     return GPSolver.from_data(fitted, star, jitter=jitter, priors=priors)
 
 

@@ -202,12 +202,18 @@ def _curves(posterior, values, white, wanted, columns, lag, omega):
 def _spots(star):
     """Some spots of such a star, drawn at random, over a few rotations."""
     times = jnp.linspace(0.0, 1.0, _FRAMES) * _TURNS * star.visibility.peq
-    spots = draw_spots(star, jax.random.key(1), times, nspot=_SPOTS, fspot=1.0 - _CONTRAST)
+    number = max(_SPOTS // len(star.members), 1)
+    found = [_drawn(one, k, number, times) for k, one in enumerate(star.members, 1)]
+    names = ("latitude", "longitude", "radius")
+    parts = zip(names, zip(*found, strict=True), strict=True)
+    together = {name: jnp.concatenate(part, axis=-1) for name, part in parts}
+    return {**together, "equator": 2.0 * jnp.pi * times / star.visibility.peq}
+
+
+def _drawn(star, seed: int, number: int, times):
+    """Latitudes, longitudes and radii of so many spots of one population."""
+    spots = draw_spots(star, jax.random.key(seed), times, nspot=number, fspot=1.0 - _CONTRAST)
     age = times[:, None] - spots.t_peak[None, :]
     omega = star.visibility.omega0(spots.latitude)
-    return {
-        "latitude": spots.latitude,
-        "longitude": spots.longitude[None, :] + omega[None, :] * age,
-        "radius": radii(star.envelope, spots.with_stretches(), age.T).T,
-        "equator": 2.0 * jnp.pi * times / star.visibility.peq,
-    }
+    longitude = spots.longitude[None, :] + omega[None, :] * age
+    return spots.latitude, longitude, radii(star.envelope, spots.with_stretches(), age.T).T

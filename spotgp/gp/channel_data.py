@@ -1,5 +1,6 @@
 """Data of several channels and instruments as the Gaussian process takes them."""
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -14,6 +15,7 @@ from pytreefit.extend import as_data, as_mapping, as_whole_number, check_choice,
 
 from ..component import DataScales, to_float
 
+_FAR = 1000.0  # days between channels from which their times may have other zero points
 _OTHER_UNIT = 100.0  # instruments whose scatters and errors differ by more are in other units
 
 
@@ -61,6 +63,7 @@ class ChannelData(Model):
         instruments = tuple(sorted(instrument for _, instrument in sets))
         for name in channels:
             _check_same_unit(name, {i: p for (c, i), p in sets.items() if c == name}, units[name])
+        _check_same_zero({c: [p for (o, _), p in sets.items() if o == c] for c in channels})
         trend = as_mapping("trend", trend)
         for name in trend:
             check_choice("trend: channel", name, channels)
@@ -165,6 +168,12 @@ def _sets(data: dict, units: Mapping[str, str | None]) -> dict[tuple[str, str], 
                 )
             where = f"data[{channel!r}]"
             where += f"[{instrument!r}]" if isinstance(given, Mapping) else ""
+            if instrument != channel and instrument in units:
+                raise ValueError(
+                    f"{where} has the name of another channel, so that jitter[{instrument!r}] "
+                    "would be of both: give the instrument another name, such as "
+                    f"{f'{instrument}_{channel}'!r}."
+                )
             sets[channel, instrument] = _points(where, points, units[channel])
     for channel in units:
         if channel not in data:
@@ -178,6 +187,12 @@ def _sets(data: dict, units: Mapping[str, str | None]) -> dict[tuple[str, str], 
 def _points(where: str, given: Any, unit: str | None) -> _Points:
     """Finite points; ValueError or TypeError for what cannot be used."""
     if hasattr(given, "flux_err"):  # a TimeSeriesData
+        if (number := int(np.unique(np.asarray(given.segment)).size)) > 1:
+            warnings.warn(
+                f"{where} has {number} segments, which get one offset together here. If they "
+                "differ in level, give each as an instrument: {'Q1': (t, flux, error), ...}.",
+                stacklevel=6,
+            )
         given = (given.time, given.flux, given.flux_err)
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise TypeError(
@@ -190,10 +205,12 @@ def _points(where: str, given: Any, unit: str | None) -> _Points:
     )
     error = np.broadcast_to(error, value.shape) if error.ndim == 0 else error
     for name, array in (("t", time), ("values", value), ("errors", error)):
-        if array.ndim != 1 or array.shape != time.shape:
+        if array.ndim != 1:
+            raise ValueError(f"{where}: {name} has shape {array.shape}: it must have one axis.")
+        if array.shape != time.shape:
             raise ValueError(
-                f"{where}: {name} has shape {array.shape} and t has {time.shape}: they must be "
-                "one-dimensional and of the same length."
+                f"{where}: {name} has shape {array.shape} and t has {time.shape}: they must be of "
+                "the same length."
             )
     good = np.isfinite(time) & np.isfinite(value) & np.isfinite(error)
     if not good.any():
@@ -207,6 +224,21 @@ def _points(where: str, given: Any, unit: str | None) -> _Points:
         left = int((~good).sum())
         warnings.warn(f"{where}: {left} points are not finite and left out.", stacklevel=6)
     return _Points(time[good], value[good], error[good])
+
+
+def _check_same_zero(channels: Mapping[str, list[_Points]]) -> None:
+    """Warn of channels so far apart in time that their zero points may be different ones."""
+    times = {c: np.concatenate([points.time for points in own]) for c, own in channels.items()}
+    order = sorted(times, key=lambda c: np.min(times[c]))
+    for earlier, later in itertools.pairwise(order):
+        last = max(np.max(times[c]) for c in order[: order.index(later)])
+        gap = np.min(times[later]) - last
+        if gap > _FAR:
+            warnings.warn(
+                f"The times of {later!r} begin {gap:.0f} days after those of {earlier!r} end, so "
+                "that they have no spots in common. All times must count from the same zero point.",
+                stacklevel=6,
+            )
 
 
 def _check_same_unit(channel: str, sets: Mapping[str, _Points], unit: str | None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Posterior, jit
-from pytreefit.extend import as_data, as_mapping, as_number, check_choice, check_kind
+from pytreefit.extend import as_mapping, as_number, check_choice, check_kind
 
 from ..component import DataScales
 from ..kernel.place import Place, since_zero
@@ -24,7 +24,7 @@ from .channel_data import ChannelData
 from .channel_process import ChannelProcess
 from .data import warn_of_float32
 from .noise import WhiteNoise
-from .prediction import Prediction, draw, first_of
+from .prediction import Prediction, draw, first_of, since_epoch
 from .priors import choose_priors, declared_priors, priors_by_path
 
 _SOLVERS = {"auto": "exact", "exact": "exact", "dense": "dense", "banded": "banded"}
@@ -48,7 +48,7 @@ class ChannelSolver(AbstractGP):
     data
         For each channel a tuple ``(t, values, errors)`` of shape (n,), or where several instruments
         measured it a dictionary of these by instrument, ``{"rv": {"HARPS": (t, v, e), ...}}``;
-        a `TimeSeriesData` is one, too.
+        a `TimeSeriesData` is one, too, whose segments have one offset.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
         The star, a `SpotEvolutionModel` or `SpottedStar` with a polynomial law of limb darkening;
@@ -166,7 +166,7 @@ class ChannelSolver(AbstractGP):
         return_cov
             Whether to return the covariance matrix in place of the variance.
         """
-        process, times = self.process_at(theta), self._times(t)
+        process, times = self.process_at(theta), since_epoch(t, self.data)
         number = len(self.data.channels)
         wanted = channel if isinstance(channel, AbstractChannel) else None
         if wanted is None:
@@ -178,6 +178,11 @@ class ChannelSolver(AbstractGP):
             wanted = wanted.only(parts)
         padded = filled_up(times)
         columns = None
+        if instrument is not None and (wanted is not None or parts is not None):
+            raise ValueError(
+                f"instrument = {instrument!r} chooses an offset, which what the spots do has not: "
+                "leave instrument or parts out, and name a channel of the data."
+            )
         if wanted is None and parts is None:
             columns = self._columns(padded, number, instrument)
         extra = () if wanted is None else (wanted,)
@@ -198,7 +203,10 @@ class ChannelSolver(AbstractGP):
 
         Means are included, offsets (which have no proper prior) are not.
         """
-        times = {name: self._times(of) for name, of in as_mapping("t", t).items()}
+        times = {
+            name: since_epoch(of, self.data, f"t[{name!r}]")
+            for name, of in as_mapping("t", t).items()
+        }
         for name in times:
             check_choice("t: channel", name, self.data.channels)
         if not times:
@@ -210,14 +218,14 @@ class ChannelSolver(AbstractGP):
         return dict(zip(times, jnp.split(draws, ends, axis=1), strict=True))
 
     def offsets(self, theta=None) -> dict[str, tuple[float, float]]:
-        """Offset of each instrument and coefficient of each trend, with standard deviations."""
+        """Offset of each instrument and coefficient of each trend, with standard deviations.
+
+        A trend's time counts from the middle of all data, in units of half their span.
+        """
         best, covariance = self.offset_estimates(theta)
         errors = np.sqrt(np.diagonal(covariance))
         pairs = zip(np.asarray(best).tolist(), errors.tolist(), strict=True)
         return dict(zip(self.data.column_names, pairs, strict=True))
-
-    def _times(self, t) -> np.ndarray:
-        return as_data("t", t, "d", ndim=1) - float(self.data.epoch)
 
     def _columns(self, times, number: int, instrument: str | None):
         label = None

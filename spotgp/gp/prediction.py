@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import jit
-from pytreefit.extend import is_traced
+from pytreefit.extend import as_data, is_traced
 
 from ..solvers.base import AbstractSolver, with_columns
 from ..solvers.points import filled_up
@@ -29,6 +29,17 @@ class Prediction(NamedTuple):
 
     mean: Float[Array, "m"]
     variance: Float[Array, "m *m"]
+
+
+def since_epoch(t: Any, data: Any, name: str = "t") -> np.ndarray:
+    """Days since the epoch of some data; ValueError for no times and those that are not finite."""
+    time = as_data(name, t, "d", ndim=1)
+    if not time.size:
+        raise ValueError(f"{name} is empty: give one time at least.")
+    if not np.all(np.isfinite(time)):
+        bad = int(np.sum(~np.isfinite(time)))
+        raise ValueError(f"{name}: {bad} of {time.size} times are not finite.")
+    return time - float(data.epoch)
 
 
 def predict(

@@ -1,6 +1,5 @@
 """Priors for those parameters of a light curve that the user gave none."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -99,11 +98,3 @@ def priors_by_path(process, priors: Mapping) -> dict:
         prior = as_prior(prior, [lookup_parameter(process, path) for path in as_tied(key)])
         found |= dict.fromkeys(as_tied(key), prior)
     return found
-
-
-def inside(value: float, low: float, high: float) -> float:
-    """The value, moved to a small distance from both ends of a prior."""
-    margin = 0.01 * (high - low) if math.isfinite(high - low) else 0.0
-    # of a prior over decades a hundredth is far from the lower end
-    above = min(margin, 0.01 * low) if low > 0 else margin
-    return min(max(value, low + above), high - margin)

@@ -19,7 +19,7 @@ from .data import LightCurve, warn_of_float32
 from .explain import explain
 from .mean import ConstantMean
 from .noise import WhiteNoise
-from .prediction import Prediction, draw, predict, prior_moments
+from .prediction import Prediction, draw, predict, prior_moments, since_epoch
 from .priors import choose_priors, default_priors, priors_by_path
 from .process import Process, checked_terms
 
@@ -48,7 +48,8 @@ class GPSolver(AbstractGP):
     jitter
         Standard deviation of white noise beyond the errors: free from this value on if positive,
         absent if 0. A list of these, one for each segment of ``offsets``, gives each its own, with
-        the paths ``"noise.0.jitter"`` and so on; not with the solver ``"bins"``.
+        the paths ``"noise.0.jitter"`` and so on, and a prior of ``"jitter"`` is that of each; not
+        with the solver ``"bins"``.
     offsets
         Label of each point's segment, shape (n,), integers 0, 1, 2 ...: each segment gets an offset
         of its own, integrated out with a flat prior, in the likelihood and in predictions alike.
@@ -82,7 +83,7 @@ class GPSolver(AbstractGP):
         and the jitter.
     exposure_time
         Length of the exposures, days: fluxes are averages of the process over it, and so are
-        predictions. None takes them for short.
+        predictions; a `Transit` is averaged by its own. None takes them for short.
     tolerance
         Error that the log-likelihood may have at the model's values; it decides on the number of
         harmonics, on the width of the bins and on how fine the kernel's table is. Elsewhere see
@@ -153,7 +154,8 @@ class GPSolver(AbstractGP):
             orders=orders,
             noise=noise,
         )
-        given = as_mapping("priors", priors)
+        _check_exposure(process, data)
+        given = _of_each_segment(as_mapping("priors", priors), noise)
         wide = default_priors(process, data, fixed_mean=not callable(mean))
         chosen = choose_priors(process, wide, given)
         self.data, self.tolerance = data, float(tolerance)
@@ -204,7 +206,7 @@ class GPSolver(AbstractGP):
                     raise ValueError(f"parts = {part!r} is none of {', '.join(process.parts)}.")
         wanted = np.asarray(self.data.time, float)
         if t is not None:
-            wanted = as_data("t", t, "d", ndim=1) - float(self.data.epoch)
+            wanted = since_epoch(t, self.data)
         return predict(self.solver, process, self.data, wanted, parts, return_cov)
 
     def sample_prior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
@@ -212,7 +214,7 @@ class GPSolver(AbstractGP):
 
         The mean function is included, free columns (which have no proper prior) are not.
         """
-        wanted = to_float(as_data("t", t, "d", ndim=1) - float(self.data.epoch))
+        wanted = to_float(since_epoch(t, self.data))
         return draw(prior_moments(self.solver, self.process_at(theta), wanted), key, n)
 
     def sample_posterior(self, t, key, n: int = 1, theta=None) -> Float[Array, "n m"]:
@@ -238,6 +240,24 @@ def _noises(jitter: Any, data: LightCurve) -> tuple[Any, dict[str, WhiteNoise]]:
         raise ValueError(f"jitter has {values.size} values for {number} segments.")
     digits = len(str(number - 1))  # so that their order is that of their names
     return 0.0, {f"{k:0{digits}d}": WhiteNoise(value) for k, value in enumerate(values)}
+
+
+def _of_each_segment(priors: dict, noise: Mapping[str, WhiteNoise]) -> dict:
+    """The priors, with one of ``"jitter"`` taken for that of each segment's white noise."""
+    if not noise or "jitter" not in priors:
+        return priors
+    common = priors.pop("jitter")
+    each = {f"noise.{k}.jitter": common for k, one in noise.items() if float(one.jitter) > 0.0}
+    return each | priors
+
+
+def _check_exposure(process: Process, data: LightCurve) -> None:
+    """ValueError where the star's light is averaged over exposures and its transits are not."""
+    if data.exposure is not None and getattr(process.multiplier, "exposure_time", 0.0) is None:
+        raise ValueError(
+            f"exposure_time = {float(data.exposure):g} averages the star's light, but the "
+            f"{type(process.multiplier).__name__} is of short exposures: give it exposure_time too."
+        )
 
 
 def _as_mean(mean: Any) -> Any:

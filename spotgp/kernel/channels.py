@@ -185,20 +185,25 @@ class ChannelKernel(Model):
     def get_sympy(self) -> dict:
         """Show the weights of all channels and the covariance of two, and return them.
 
-        They are SymPy expressions, those of each channel in a dictionary by its name.
+        They are SymPy expressions, those of each channel in a dictionary by its name. Of a star
+        with several populations the channels' weights are those of spots whose `magnetic` is 1.
         """
         import sympy as sp
 
         from .symbolic import show
 
         found: dict = {name: one.get_sympy() for name, one in self.channels.items()}
-        sigma, envelope, lag = sp.Symbol("sigma_k"), sp.Function("R_Gamma"), sp.Symbol("tau")
-        phi, theta, density = sp.Symbol("phi"), sp.Symbol("theta"), sp.Function("p")
-        first, second = sp.Function("w_c"), sp.Function("w_c'")
-        product = first(theta, phi) * second(theta + sp.Function("omega_0")(phi) * lag, phi)
-        mean = sp.Integral(product, (theta, -sp.pi, sp.pi)) / (2 * sp.pi)
-        average = sp.Integral(density(phi) * mean, (phi, -sp.pi / 2, sp.pi / 2))
-        return found | show("ChannelKernel", {"k(tau)": sigma**2 * envelope(lag) * average})
+        lag, phi, theta, total = *map(sp.Symbol, ("tau", "phi", "theta")), sp.S.Zero
+        for of in self.model.population_names:
+            end = f"_{of}" if of else ""
+            sigma = sp.Symbol(f"sigma{end}" if of else "sigma_k")
+            envelope = sp.Function(f"R{end}" if of else "R_Gamma")
+            density, first, second = (sp.Function(f"{x}{end}") for x in ("p", "w_c", "w_c'"))
+            product = first(theta, phi) * second(theta + sp.Function("omega_0")(phi) * lag, phi)
+            mean = sp.Integral(product, (theta, -sp.pi, sp.pi)) / (2 * sp.pi)
+            average = sp.Integral(density(phi) * mean, (phi, -sp.pi / 2, sp.pi / 2))
+            total += sigma**2 * envelope(lag) * average
+        return found | show("ChannelKernel", {"k(tau)": total})
 
     def matrix(self, t: Mapping[str, Any]) -> Float[Array, "n n"]:
         """The joint covariance matrix of several channels at times, such as to simulate data.

@@ -30,6 +30,11 @@ class AbstractStar(Model):
     def members(self) -> "tuple[SpotEvolutionModel, ...]":
         """The star with each of its populations alone."""
 
+    @property
+    def population_names(self) -> tuple[str, ...]:
+        """The names of the members in equations; "" where there is one alone, without a name."""
+        return ("",)
+
     def seen_in(
         self, channels: Sequence[AbstractChannel]
     ) -> "list[tuple[SpotEvolutionModel, tuple[AbstractChannel, ...]]]":

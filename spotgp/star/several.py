@@ -197,6 +197,10 @@ class SpottedStar(AbstractStar):
     def members(self):
         return tuple(self._member(one) for one in self.populations.values())
 
+    @property
+    def population_names(self):
+        return tuple(self.populations)
+
     def _member(self, one: Population) -> SpotEvolutionModel:
         visibility = self.visibility if one.limb is None else _OwnLaw(self.visibility, one.limb)
         member = SpotEvolutionModel(one.envelope, visibility, 1.0, latitude=one.latitude)

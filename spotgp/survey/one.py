@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from pytreefit import Status, jit, laplace
-from pytreefit.extend import lookup_parameter, prior_limits
+from pytreefit.extend import inside, lookup_parameter, prior_limits
 
 from ..component import DataScales
-from ..gp.priors import as_tied, inside
+from ..gp.priors import as_tied
 from ..gp.solver import GPSolver
 from ..io.observations import TimeSeriesData
 from ..periods import RotationPeriod

@@ -1,11 +1,16 @@
 """The program ``grater``: a disk is simulated into a file and found in it again."""
 
+import argparse
+
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from astropy.io import fits
 
 import pytreefit
 from grater.commands import main
+from grater.commands.fit import OPTIONS, start
+from grater.commands.reading import read
 
 RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
 IMAGE = "--scale-height 1 --distance 60 --pixel-scale 0.06 --size 25 --fwhm 2 --noise 0.04"
@@ -43,6 +48,26 @@ def test_from_a_file_to_a_posterior(image, tmp_path, capsys):
         draws = np.ravel(samples.draws[f"disk.{name}"])
         assert abs(np.mean(draws) - truth) < 5.0 * np.std(draws)
     assert not set(fixed) & set(samples.draws)
+
+
+def test_the_start_is_inside_of_the_priors_that_are_given(image):
+    settings = argparse.Namespace(**{option.name: option.default for option in OPTIONS})
+    vars(settings).update(distance=60.0, fwhm=2.0, inner=1.0, knots=2)
+    own = {
+        "disk.inclination": (100.0, 110.0),  # the other near side
+        "disk.position_angle": dist.TruncatedNormal(300.0, 9.0, low=290.0, high=310.0),
+        "disk.phase.values": (0.2, 0.5),
+        "disk.offset_x": None,
+    }
+    rough = {"radius": 21.0, "inclination": 57.0, "position_angle": 35.0}
+    vars(settings).update(rough, priors=own)
+    data = read(image, settings)
+    scene, priors = start(data, settings)
+    assert "disk.offset_x" not in priors
+    assert 100.0 < float(scene.disk.inclination) < 110.0
+    assert 290.0 < float(scene.disk.position_angle) < 310.0
+    assert np.all(np.asarray(scene.disk.phase.values) < 0.5)
+    pytreefit.Posterior(scene, data.log_likelihood, priors)  # which refuses other starts
 
 
 def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):

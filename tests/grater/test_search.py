@@ -306,6 +306,9 @@ def test_errors_know_that_pixels_are_correlated():
     ]
     assert rows[1][error] > 1.3 * rows[0][error]
     assert all(abs(row[INCLINATION] - 60.0) < 4.0 * rows[1][error] for row in rows)
+    assert "noise.length" not in rows[0]
+    assert rows[1]["noise.length"] == pytest.approx(1.5, rel=0.3)
+    assert 0.0 <= rows[1]["noise.white"] < 0.3
     # the widths are those of the scene's own noise
     again = grater.CorrelatedNoise.of_residuals(scene.set({"noise.scale": 1.2}), image)
     assert float(again.get("scale")) == pytest.approx(1.2)

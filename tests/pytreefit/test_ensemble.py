@@ -198,3 +198,25 @@ GOOD = [{"x": np.arange(3.0)}]
 def test_bad_input(results, priors, match):
     with pytest.raises((ValueError, TypeError), match=match):
         Ensemble.of(results, priors)
+
+
+def test_laws_are_of_what_there_are_draws_of(tmp_path):
+    rng = np.random.default_rng(4)
+    flat = (-9.0, 9.0)
+    two = Ensemble.of([{"a": rng.normal(size=9), "b": rng.normal(size=9)}], {"a": flat, "b": flat})
+    for laws, said in (
+        ("a", "laws are of a, but there are draws of a, b"),
+        ("ac", "laws are of a"),
+    ):
+        law = IndependentLaws({name: NormalLaw(0.0, 1.0) for name in laws})
+        with pytest.raises(ValueError, match=said):
+            two.log_likelihood(law)
+    with pytest.raises(ValueError, match=r"NormalLaw is a law of one parameter, but .* of a, b"):
+        two.log_likelihood(NormalLaw(0.0, 1.0))
+    assert np.isfinite(
+        two.log_likelihood(IndependentLaws(dict.fromkeys("ab", NormalLaw(0.0, 1.0))))
+    )
+    survey.run({"x": 1}, lambda name, target, key: {"n": 1.0}, store=tmp_path, progress=False)
+    for results, said in (({}, "is empty"), (survey.Store(tmp_path), "has kept no result")):
+        with pytest.raises(ValueError, match=f"results {said}"):
+            Ensemble.of(results, {"a": flat})

@@ -305,6 +305,12 @@ def test_parameters_of_a_batch_and_of_a_traced_model(disk):
 def test_tree_at_and_prints(disk):
     assert eqx.tree_at(lambda d: d.phase.g, disk, jnp.array(0.9)).phase.g == 0.9
     assert repr(disk).startswith("Disk(")
+    # numbers are shown, arrays are not, whatever the precision
+    for part in ("inclination=60.0", "alpha_in=5.0", "width=0.1)", "weights=f", "image=f"):
+        assert part in repr(disk)
+    text = []
+    jax.jit(lambda i: text.append(repr(Disk(i))))(1.0)
+    assert "inclination=f" in text[0]
 
 
 def test_errors_name_the_class_that_is_built():

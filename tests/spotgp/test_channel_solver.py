@@ -306,6 +306,11 @@ BAD = {
         "not in the same unit: all must be in m / s",
     ),
     "names": ({"flux": {"A": FLUX}, "rv": {"A": RV}}, "two instruments of the name 'A'"),
+    "of another channel": (
+        {"flux": {"A": FLUX}, "rv": {"flux": RV}},
+        "has the name of another channel, .* such as 'flux_rv'",
+    ),
+    "two axes": ({"flux": FLUX, "rv": (V1[:, None], V1, 1.0)}, "t has shape .* must have one axis"),
     "empty": ({"flux": FLUX, "rv": {}}, "is empty: leave the channel out"),
     "another dimension": (
         {"flux": FLUX, "rv": (V1, V1 * u.km, 1.0)},
@@ -338,6 +343,39 @@ def test_bad_data(name):
 def test_bad_options(changes, sentence):
     with pytest.raises((ValueError, TypeError), match=sentence):
         solver(**changes)
+
+
+def test_times_of_other_zero_points_are_doubted():
+    channels = {"flux": FluxBand(), "rv": RadialVelocity(v_eq=1000.0)}
+    rv = (V1 + 2457000.0, *RV[1:])
+    with pytest.warns(UserWarning, match=r"of 'rv' begin 24\d+ days after"):
+        ChannelSolver({"flux": FLUX, "rv": rv}, STAR, channels)
+
+
+def test_segments_that_get_one_offset_are_said():
+    light = spotgp.TimeSeriesData(*FLUX, segment=(T > 115.0).astype(int))
+    with pytest.warns(UserWarning, match=r"data\['flux'\] has 2 segments, which get one offset"):
+        ChannelSolver({"flux": light}, STAR, {"flux": FluxBand()})
+
+
+@pytest.mark.parametrize("t", [[], [1.0, np.nan], [np.inf]])
+def test_times_that_are_none(gp, t):
+    said = "is empty" if not t else "1 of . times are not finite"
+    with pytest.raises(ValueError, match=said):
+        gp.predict(t, "rv")
+    with pytest.raises(ValueError, match=said):
+        gp.sample_prior({"rv": t}, jax.random.key(0))
+    alone = spotgp.GPSolver(*FLUX, STAR)
+    with pytest.raises(ValueError, match=said):
+        alone.predict(t)
+    with pytest.raises(ValueError, match=said):
+        alone.sample_prior(t, jax.random.key(0))
+
+
+@pytest.mark.parametrize("channel", ["rv", RadialVelocity(v_eq=10.0)])
+def test_no_offset_of_an_instrument_where_there_is_none(gp, channel):
+    with pytest.raises(ValueError, match="instrument = 'HARPS' chooses an offset"):
+        gp.predict([1.0], channel, parts="spots", instrument="HARPS")
 
 
 def test_velocities_far_from_what_the_spots_make_are_doubted():

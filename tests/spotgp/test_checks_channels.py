@@ -7,6 +7,8 @@ import pytest
 import spotgp
 from factories import make_star
 from spotgp import ChannelSolver, FluxBand, RadialVelocity
+from spotgp.checks.gaussian import Series
+from spotgp.checks.statistics import Slots, curves_of, of_curves
 
 RNG = np.random.default_rng(12)
 T = np.sort(RNG.uniform(0.0, 40.0, 60))
@@ -82,3 +84,14 @@ def test_information_of_channels(drawn):
     )
     # more data never tell less
     assert np.min(np.linalg.eigvalsh(joint.matrix - alone.matrix)) > -1e-6 * joint.matrix.max()
+
+
+def test_no_lag_is_called_another():
+    # as of velocities every second night, of a star that turns in three days
+    time = np.arange(0.0, 60.0, 2.0)
+    series = Series(time, time, time, np.ones((30, 1)))
+    slots = Slots.of(series, 3.0)
+    curves = curves_of(np.cos(time)[None], np.full(30, 1.0 / 30.0), slots)
+    names = set(of_curves(curves, 3.0, slots.step))
+    assert "autocorrelation at 2 P" in names  # three steps
+    assert not names & {"autocorrelation at P/2", "autocorrelation at P", "autocorrelation at 3 P"}

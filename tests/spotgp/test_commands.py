@@ -1,5 +1,7 @@
 """The program ``spotgp``: a star is simulated into a file and found in it again."""
 
+import argparse
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from astropy.table import QTable
 
 import pytreefit
+import spotgp
 from spotgp.commands import main
-from spotgp.commands.fit import doubts, read
+from spotgp.commands.fit import doubts, kind_of, process_of, read
 
 STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4 --seed 2"
 
@@ -126,3 +129,33 @@ def test_a_posterior_that_is_the_prior_is_no_period():
     assert doubts(rotation, gp, wide)[1] == "its posterior is hardly narrower than its prior"
     fixed = SimpleNamespace(draws={})
     assert doubts(SimpleNamespace(flags=()), gp, fixed) == []
+
+
+def test_the_first_guess_is_moved_into_the_priors():
+    # spots that are gone within a fifth of the longest period that is likely
+    t = np.arange(0.0, 80.0, 0.5)
+    rng = np.random.default_rng(3)
+    quick = np.convolve(rng.normal(size=t.size), np.ones(3) / 3.0, "same")
+    flux = 1.0 + 2e-4 * quick + 1e-3 * np.sin(2.0 * np.pi * t / 33.0)
+    data = spotgp.TimeSeriesData(t, flux, 1e-4)
+    rotation = data.rotation_period()
+    own = {"inc": (0.2, 0.4), "model.visibility.kappa": (0.2, 0.3), "jitter": (1e-6, 1e-5)}
+    for priors in ({}, own, {"tau_spot": (30.0, 40.0), "kappa": None}):
+        gp = process_of(data, rotation, argparse.Namespace(points=40, priors=priors))
+        assert np.isfinite(gp.log_posterior())
+    assert 0.2 < float(process_of(data, rotation, argparse.Namespace(
+        points=40, priors=own)).process.model.inc) < 0.4  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.fits", "fits"),
+        ("A.FIT.GZ", "fits"),
+        ("a.NPZ", "arrays"),
+        ("my.fitted.csv", "text"),
+        ("a.fits.txt", "text"),
+    ],
+)
+def test_files_are_told_apart_by_their_endings(name, kind):
+    assert kind_of(Path(name)) == kind

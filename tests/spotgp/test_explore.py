@@ -163,3 +163,22 @@ def test_a_star_with_segments_has_them_in_its_points():
     arrays = explorer.arrays()
     assert np.array_equal(arrays["segment"], (t > 25).astype(int))
     assert np.all(np.isfinite(arrays["mean"]))
+
+
+def test_a_star_of_several_populations():
+    t = np.arange(0.0, 30.0, 0.5)
+    data = spotgp.TimeSeriesData(t, 1.0 + 0.01 * np.sin(2.0 * np.pi * t / 6.0), 1e-3)
+    polar = spotgp.LatitudeBand(1.0, 1.2)
+    star = spotgp.SpottedStar(
+        spotgp.VisibilityFunction(peq=6.0, kappa=0.1, inc=1.0),
+        {
+            "spots": spotgp.Population(spotgp.ExponentialEnvelope(5.0), 0.01),
+            "polar": spotgp.Population(spotgp.ExponentialEnvelope(9.0), 0.005, latitude=polar),
+        },
+    )
+    arrays = spotgp.StarExplorer(spotgp.GPSolver.from_data(data, star), data).arrays()
+    assert arrays["longitude"].shape == arrays["radius"].shape
+    # in programs they are in the order of their names
+    high = np.abs(arrays["latitude"][: arrays["latitude"].size // 2])
+    assert np.all((high > 1.0) & (high < 1.2))
+    assert np.all(np.isfinite(arrays["mean"]))

@@ -66,6 +66,16 @@ def test_other_solvers(gp):
         process(solver="bins", priors=PRIORS | {f"noise.{k}.jitter": (0, 1e-2) for k in (0, 1)})
 
 
+def test_a_prior_of_the_jitter_is_that_of_each_segment():
+    both = process(priors={**PRIORS, "jitter": (1e-4, 1e-2)})
+    for name in ("noise.0.jitter", "noise.1.jitter"):
+        assert float(both.posterior.priors[name].high) == 1e-2
+    one = process(priors={**PRIORS, "jitter": None, "noise.1.jitter": (1e-4, 2e-2)})
+    assert [n for n in one.posterior.names if "noise" in n] == ["noise.1.jitter"]
+    none = process(jitter=[0.0, 1e-3], priors={**PRIORS, "jitter": (1e-4, 1e-2)})
+    assert [n for n in none.posterior.names if "noise" in n] == ["noise.1.jitter"]
+
+
 def test_equal_jitters_are_one(gp):
     alike = process(jitter=[1e-3, 1e-3]).log_likelihood()
     np.testing.assert_allclose(alike, process(jitter=1e-3).log_likelihood(), rtol=1e-12)

@@ -197,4 +197,7 @@ def test_equations_of_populations(capsys):
     assert {"a_0", "a", "b", "k"} <= set(found)
     assert found["a"]["Gamma_hat"] == found["b"]["Gamma_hat"]
     assert len(found["k"].args) == 2
+    # those of channels are sums over populations, too
+    both = spotgp.ChannelKernel(star, {"flux": spotgp.FluxBand()}).get_sympy()["k"]
+    assert {str(x) for x in both.free_symbols} == {"sigma_a", "sigma_b", "tau"}
     assert "SpottedStar" in capsys.readouterr().out

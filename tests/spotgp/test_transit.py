@@ -68,6 +68,15 @@ def gradient_of(function, at, step):
     return (function(at + step) - function(at - step)) / (2.0 * step)
 
 
+def test_exposures_of_the_star_are_those_of_the_transit():
+    given = {"solver": "dense", "exposure_time": 0.04}
+    flux = np.asarray(Transit(**PLANET)(T))
+    with pytest.raises(ValueError, match=r"Transit is of short exposures: give it exposure_time"):
+        GPSolver(T, flux, 1e-3, make_star(kappa=0.0), mean=Transit(**PLANET), **given)
+    planet = Transit(**PLANET, exposure_time=0.04)
+    assert GPSolver(T, flux, 1e-3, make_star(kappa=0.0), mean=planet, **given).data.exposure > 0.0
+
+
 def test_the_star_is_dimmed_with_its_spots():
     planet, star = Transit(**PLANET), make_star()
     priors = dict.fromkeys(("peq", "kappa", "inc", "lspot", "tau_spot", "scaled_axis"))
