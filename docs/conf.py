@@ -54,7 +54,7 @@ add_module_names = False
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/tutorials",
     "gallery_dirs": "tutorials",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery.Order",
     "filename_pattern": r"(^|/)plot_",
     "image_scrapers": ("gallery.figures",),
     "reset_modules": ("matplotlib", "gallery.single_precision"),
