@@ -9,9 +9,8 @@ import pytest
 import spotgp
 from factories import make_star
 from pytreefit import param
-from pytreefit.extend import prior_limits
+from pytreefit.extend import inside, prior_limits
 from spotgp import DataScales, GPSolver
-from spotgp.gp.priors import inside
 
 DATA = DataScales(cadence=0.1, span=50.0, scatter=0.01, error=1e-3)
 TIME = np.arange(0.0, 50.0, 0.5)
