@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time as clock
+from typing import Any
 
 import common
 import jax
@@ -110,7 +111,8 @@ def in_cluster(args):
         ) as cluster,
         Client(cluster) as client,
     ):
-        print(json.dumps(sorted(client.run(os.getpid).values())), flush=True)
+        workers: Any = client.run(os.getpid)
+        print(json.dumps(sorted(workers.values())), flush=True)
         do(args, client)
 
 
@@ -123,7 +125,7 @@ class Watched:
         command = [sys.executable, __file__, args.half, *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.store, self.seen, self.began = pathlib.Path(store), [], clock.perf_counter()
-        self.workers = json.loads(self.process.stdout.readline()) if how == "cluster" else []
+        self.workers = json.loads(next(iter(self.process.stdout or ()))) if how == "cluster" else []
 
     def until(self, number=None):
         """Wait until so many targets are done, or for the end."""

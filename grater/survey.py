@@ -50,9 +50,9 @@ def fit_many(
     """Find and fit the disks of many images, a row for each, as `search` and `fit` do for one.
 
     A row holds the best value of each free parameter and its standard deviation (``..._error``),
-    from the Fisher matrix without those at the edges of their priors; the log posterior and the
-    reduced chi-square; the length and the white part of the noise's correlation where these were
-    measured; how many starts of the search agree; and what to doubt (``flags``).
+    from the Fisher matrix without those at the edges of their priors; log posterior and reduced
+    chi-square; the noise's correlation where it was measured; how many starts of the search agree;
+    and what to doubt (``flags``).
 
     Parameters
     ----------

@@ -87,9 +87,9 @@ def draw(key):
 
     def one(state, key):
         state, _ = kernel.step(key, state)
-        return state, state.position
+        return state, state
 
-    return jax.lax.scan(one, state, jax.random.split(second, 300))[1]
+    return jax.lax.scan(one, state, jax.random.split(second, 300))[1].position
 
 
 by_blackjax = jax.vmap(posterior.constrain)(draw(jax.random.key(2)))
