@@ -87,9 +87,10 @@ def draw(key):
 
     def one(state, key):
         state, _ = kernel.step(key, state)
-        return state, state
+        position, *_ = state
+        return state, position
 
-    return jax.lax.scan(one, state, jax.random.split(second, 300))[1].position
+    return jax.lax.scan(one, state, jax.random.split(second, 300))[1]
 
 
 by_blackjax = jax.vmap(posterior.constrain)(draw(jax.random.key(2)))
