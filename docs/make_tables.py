@@ -421,26 +421,6 @@ def _ranks(path, file, what):
     plt.close(figure)
 
 
-def surveys():
-    """Surveys whose processes were killed, and what a million targets would take."""
-    found, rows = result("surveys"), []
-    for row in found["rows"]:
-        rate, memory = row["a minute and core"], row["memory of the largest worker, GB"]
-        rows.append([
-            row["targets"],
-            row["points"],
-            row["starts"],
-            f"{row['lost']}, {row['twice']}, {row['rows that differ']}",
-            number(rate),
-            number(row["a minute and worker of dask"]),
-            f"{memory[0]:.1f} to {max(memory):.1f}",
-            number(1e6 / rate / 60.0 / 24.0),
-        ])  # fmt: skip
-    head = ["", "points", "fits from", "lost, done twice, other rows", "a minute and core"]
-    head += ["a minute and dask worker", "memory of a worker, GB", "a million, core days"]
-    return table(head, rows, found)
-
-
 TABLES = (
     correlated,
     correlated_disks,
@@ -461,7 +441,6 @@ TABLES = (
     channels,
     agreement,
     side_by_side,
-    surveys,
 )
 FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 
