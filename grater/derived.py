@@ -45,6 +45,14 @@ def surface_density(disk: Disk, q: Float[Array, "..."]) -> Float[Array, "..."]:
         Of one ring.
     q
         Elliptic radii > 0 in units of the disk's ``semi_major_axis``, any shape.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> disk = Disk(40, 70, 30, alpha_in=8, alpha_out=-4, scale_height=1)
+    >>> inside, ring = surface_density(disk, [0.7, 1.0])  # in semi-major axes
+    >>> round(float(inside / ring), 3)
+    0.057
     """
     check_kind("disk", disk, Disk)
     q = as_floats(as_data("q", q))
@@ -126,6 +134,13 @@ def peak_radius(disk: Disk) -> Float[Array, ""]:
     References
     ----------
     Augereau et al. 1999, A&A 348, 557.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> disk = Disk(40, 70, 30, alpha_in=8, alpha_out=-4, scale_height=1)
+    >>> round(float(peak_radius(disk)), 2)  # au
+    41.87
     """
     check_kind("disk", disk, Disk)
     return disk.semi_major_axis * _ring(disk)[0]
@@ -147,6 +162,13 @@ def ring_center(disk: Disk) -> Float[Array, "2"]:
     ----------
     disk
         Of one ring.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> disk = Disk(40, 70, 30, alpha_in=8, alpha_out=-4, scale_height=1, offset_x=2.0)
+    >>> [round(float(x), 3) for x in ring_center(disk)]
+    [2.0, 0.0]
     """
     check_kind("disk", disk, Disk)
     return _center(disk, peak_radius(disk))
@@ -186,6 +208,13 @@ def scattering_angles(disk: Disk) -> tuple[Float[Array, ""], Float[Array, ""]]:
     ----------
     disk
         Only its inclination matters.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> disk = Disk(40, 70, 30, alpha_in=8, alpha_out=-4, scale_height=1)
+    >>> [round(float(x), 1) for x in scattering_angles(disk)]
+    [20.0, 160.0]
     """
     check_kind("disk", disk, Disk)
     tilt = jnp.minimum(disk.inclination, 180.0 - disk.inclination)

@@ -50,9 +50,8 @@ def fit_many(
     """Find and fit the disks of many images, a row for each, as `search` and `fit` do for one.
 
     A row holds the best value of each free parameter and its standard deviation (``..._error``),
-    from the Fisher matrix without those at the edges of their priors; log posterior and reduced
-    chi-square; the noise's correlation where it was measured; how many starts of the search agree;
-    and what to doubt (``flags``).
+    from the Fisher matrix without those at the edges of their priors; log posterior, reduced
+    chi-square, the noise's correlation if measured, how many starts agree, and ``flags`` of doubt.
 
     Parameters
     ----------

@@ -81,6 +81,11 @@ class NormalLaw(AbstractSingleLaw):
         Their mean.
     width
         Their standard deviation, > 0.
+
+    Examples
+    --------
+    >>> round(float(NormalLaw(mean=0.0, width=1.0).log_prob(0.0)), 4)
+    -0.9189
     """
 
     mean: Float[Array, ""] = param(label=r"$\mu$", doc="mean")
@@ -99,6 +104,11 @@ class LogNormalLaw(AbstractSingleLaw):
         Their median, > 0.
     width
         Standard deviation of the natural logarithm, > 0.
+
+    Examples
+    --------
+    >>> round(float(LogNormalLaw(median=10.0, width=0.5).log_prob(10.0)), 4)
+    -2.5284
     """
 
     median: Float[Array, ""] = param(bounds="(0, inf)", label=r"$m$", doc="median")
@@ -115,6 +125,13 @@ class IndependentLaws(AbstractLaw):
     ----------
     laws
         By name of the parameter. Paths of their own are such as ``"laws.inc.mean"``.
+
+    Examples
+    --------
+    >>> from pytreefit import LogNormalLaw, NormalLaw
+    >>> laws = IndependentLaws({"lspot": LogNormalLaw(10.0, 0.5), "kappa": NormalLaw(0.1, 0.05)})
+    >>> float(laws.get("laws.lspot.median"))
+    10.0
     """
 
     laws: dict[str, AbstractSingleLaw] = eqx.field(

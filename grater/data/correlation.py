@@ -47,6 +47,13 @@ class MaternCorrelation(AbstractCorrelation):
     References
     ----------
     Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 4.17.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> nothing = jnp.array(0.0)
+    >>> round(float(MaternCorrelation(length=1.5).at(jnp.array(1.0), nothing)), 3)
+    0.679
     """
 
     length: Array = param(unit="pix", bounds="(0, inf)", label=r"$\ell$", doc="correlation length")
@@ -70,6 +77,13 @@ class GaussianCorrelation(AbstractCorrelation):
     ----------
     fwhm : float
         Full width at half maximum of the correlation in pixels, > 0.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> nothing = jnp.array(0.0)
+    >>> round(float(GaussianCorrelation(fwhm=3.0).at(jnp.array(1.0), nothing)), 3)
+    0.735
     """
 
     fwhm: Array = param(unit="pix", bounds="(0, inf)", label="FWHM", doc="of the correlation")

@@ -286,6 +286,13 @@ class StudentTNoise(AbstractNoise):
         :math:`s\,\sigma\sqrt{\nu/(\nu-2)}` for :math:`\nu > 2`.
     df : float
         Degrees of freedom :math:`\nu > 0`; Gaussian noise as it grows.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> far, zero, one = jnp.array(5.0), jnp.array(0.0), jnp.array(1.0)
+    >>> round(float(StudentTNoise(df=4.0).log_density(far, zero, one)), 3)  # a Gaussian has -13.4
+    -5.933
     """
 
     scale: Array = param(
@@ -329,6 +336,13 @@ class PoissonNoise(AbstractNoise):
         Counts :math:`g > 0` for one unit of the image.
     background : float
         Light :math:`b \ge 0` in each pixel besides the model's, in the unit of the image.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> noise = PoissonNoise(gain=2.0)
+    >>> round(float(noise.width(jnp.array(8.0), jnp.array(1.0))), 3)
+    2.0
     """
 
     gain: Array = param(bounds="(0, inf)", label="$g$", doc="counts per unit of the image")

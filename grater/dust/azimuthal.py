@@ -33,7 +33,14 @@ class AbstractAzimuthalProfile(Model):
 
 
 class Axisymmetric(AbstractAzimuthalProfile):
-    """The same density at all azimuths."""
+    """The same density at all azimuths.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> Disk(40, 70, 30, alpha_in=5, alpha_out=-5, scale_height=1).azimuthal == Axisymmetric()
+    True
+    """
 
     def density(self, cos_azimuth, sin_azimuth):
         return jnp.ones_like(cos_azimuth)
@@ -58,6 +65,14 @@ class Arc(AbstractAzimuthalProfile):
     References
     ----------
     The density of von Mises; Mardia & Jupp 2000, Directional Statistics, section 3.5.4.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> arc = Arc(concentration=5.0, azimuth=60.0)
+    >>> disk = Disk(40, 70, 30, alpha_in=5, alpha_out=-5, scale_height=1, azimuthal=arc)
+    >>> float(disk.get("azimuthal.concentration"))
+    5.0
     """
 
     concentration: Float[Array, ""] = param(

@@ -23,6 +23,13 @@ class Band(AbstractPhaseFunction):
         Its parameters are at the band's own paths: ``"disk.phase.bands.K.g"``.
     brightness : float
         Factor :math:`k > 0` on the disk's flux: ``"disk.phase.bands.K.brightness"``.
+
+    Examples
+    --------
+    >>> from grater import Bands, HenyeyGreenstein
+    >>> phase = HenyeyGreenstein(0.3)
+    >>> Bands({"H": phase, "K": Band(phase, brightness=0.8)}).names
+    ('H', 'K')
     """
 
     phase: AbstractPhaseFunction = inline()

@@ -55,6 +55,12 @@ class TwoPowerLaw(AbstractRadialProfile):
     References
     ----------
     Augereau et al. 1999, A&A 348, 557, equation 1.
+
+    Examples
+    --------
+    >>> ring = TwoPowerLaw(alpha_in=8.0, alpha_out=-4.0)
+    >>> round(float(ring.density(2.0) / ring.density(1.0)), 3)  # at twice the radius
+    0.088
     """
 
     alpha_in: Float[Array, ""] = param(bounds="(0, inf)", label=r"$\alpha_{in}$", doc="inner slope")
@@ -79,6 +85,12 @@ class GaussianRing(AbstractRadialProfile):
     ----------
     width
         Standard deviation :math:`w` in units of the reference radius, > 0.
+
+    Examples
+    --------
+    >>> ring = GaussianRing(width=0.1)
+    >>> round(float(ring.density(1.1) / ring.density(1.0)), 3)  # a standard deviation outwards
+    0.607
     """
 
     width: Float[Array, ""] = param(
@@ -133,6 +145,12 @@ class VerticalExponential(AbstractVerticalProfile):
     References
     ----------
     Augereau et al. 1999, A&A 348, 557, equation 1.
+
+    Examples
+    --------
+    >>> vertical = VerticalExponential(scale_height=1.2)
+    >>> round(float(vertical.profile(1.0)), 3)  # a scale height above the midplane
+    0.368
     """
 
     scale_height: Float[Array, ""] = param(

@@ -95,6 +95,13 @@ class OuterEdge(AbstractRadialProfile):
     References
     ----------
     Marino 2021, MNRAS 503, 5100.
+
+    Examples
+    --------
+    >>> from grater import TwoPowerLaw
+    >>> ring = OuterEdge(TwoPowerLaw(4.0, -3.0), outer=1.3, outer_width=0.05)
+    >>> round(float(ring.density(2.0)), 6)
+    0.0
     """
 
     profile: AbstractRadialProfile = inline()

@@ -106,7 +106,13 @@ class _Repeated(eqx.Module):
 
 
 class Isotropic(AbstractPhaseFunction):
-    r"""Light scattered equally into all directions, :math:`p = 1 / 4\pi`."""
+    r"""Light scattered equally into all directions, :math:`p = 1 / 4\pi`.
+
+    Examples
+    --------
+    >>> round(float(Isotropic()(0.5)), 4)  # 1 / (4 pi)
+    0.0796
+    """
 
     def __call__(self, cos_scatter):
         return jnp.full_like(cos_scatter, 0.25 / np.pi)
@@ -133,6 +139,12 @@ class HenyeyGreenstein(AbstractPhaseFunction):
     References
     ----------
     Henyey & Greenstein 1941, ApJ 93, 70.
+
+    Examples
+    --------
+    >>> phase = HenyeyGreenstein(g=0.3)
+    >>> round(float(phase(1.0) / phase(-1.0)), 3)  # forwards over backwards
+    6.405
     """
 
     g: Float[Array, ""] = param(bounds="(-1, 1)", label="$g$", doc="asymmetry, mean of cos(angle)")
@@ -156,6 +168,12 @@ class MixedHenyeyGreenstein(AbstractPhaseFunction):
     weight
         Weights, shape (n,), >= 0 with a positive sum; only their ratios matter, so fix one of them
         in a fit. `TwoHenyeyGreenstein` has the single weight that papers use.
+
+    Examples
+    --------
+    >>> phase = MixedHenyeyGreenstein(g=[0.8, 0.0], weight=[0.3, 0.7])
+    >>> round(float(phase.integral()), 6)
+    1.0
     """
 
     g: Float[Array, " n"] = param(shape=None, bounds="(-1, 1)", label="$g$", doc="asymmetries")
@@ -214,6 +232,12 @@ class TwoHenyeyGreenstein(AbstractPhaseFunction):
     References
     ----------
     Milli et al. 2017, A&A 599, A108 (for HR 4796 A).
+
+    Examples
+    --------
+    >>> phase = TwoHenyeyGreenstein(g1=0.7, g2=-0.2, weight=0.8)
+    >>> round(float(phase.integral()), 6)
+    1.0
     """
 
     g1: Float[Array, ""] = param(bounds="(-1, 1)", label="$g_1$", doc="asymmetry of the first")

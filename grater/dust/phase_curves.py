@@ -74,6 +74,14 @@ class SplinePhase(AbstractPhaseFunction):
     ------
     ValueError
         If knots are out of order, at 90 deg, or so close that the curve between them overflows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> knots = np.cos(np.deg2rad([150.0, 120.0, 60.0, 30.0]))
+    >>> phase = SplinePhase(knots, [0.5, 0.7, 1.8, 3.0])  # relative to 90 deg
+    >>> round(float(phase(knots[3]) / phase(0.0)), 3)
+    3.0
     """
 
     knots: Float[Array, " n"] = param(
@@ -259,6 +267,12 @@ class TabulatedPhase(AbstractPhaseFunction):
     References
     ----------
     Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the monotone cubic).
+
+    Examples
+    --------
+    >>> phase = TabulatedPhase([0.0, 60.0, 120.0, 180.0], [4.0, 1.5, 1.0, 1.2])
+    >>> round(float(phase(1.0) / phase(0.5)), 3)  # at 0 and 60 deg
+    2.667
     """
 
     angle: Float[Array, " n"] = param(

@@ -39,6 +39,11 @@ class RayleighPolarization(AbstractPolarization):
     r"""Degree of polarisation of grains much smaller than the wavelength.
 
     .. math:: (1 - c^2) / (1 + c^2)
+
+    Examples
+    --------
+    >>> round(float(RayleighPolarization()(0.0)), 3)  # at 90 deg
+    1.0
     """
 
     def __call__(self, cos_scatter):
@@ -66,6 +71,12 @@ class TabulatedPolarization(AbstractPolarization):
     References
     ----------
     Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238 (the monotone cubic).
+
+    Examples
+    --------
+    >>> degree = TabulatedPolarization([0.0, 90.0, 180.0], [0.0, 0.4, 0.0])
+    >>> round(float(degree(0.0)), 3)  # at 90 deg
+    0.4
     """
 
     angle: Float[Array, " n"] = param(
@@ -113,6 +124,12 @@ class SplinePolarization(AbstractPolarization):
     ------
     ValueError
         For knots out of order, and another number of values than of knots.
+
+    Examples
+    --------
+    >>> degree = SplinePolarization([-0.5, 0.0, 0.5], [0.1, 0.4, 0.2])
+    >>> round(float(degree(0.0)), 3)  # at 90 deg
+    0.4
     """
 
     knots: Float[Array, " n"] = param(
@@ -173,6 +190,13 @@ class Polarized(AbstractPhaseFunction):
     References
     ----------
     Engler et al. 2017, A&A 607, A90.
+
+    Examples
+    --------
+    >>> from grater import HenyeyGreenstein
+    >>> phase = Polarized(HenyeyGreenstein(g=0.3), peak=0.4)
+    >>> round(float(phase(0.0) / phase.phase(0.0)), 3)  # the degree of polarisation at 90 deg
+    0.4
     """
 
     phase: AbstractPhaseFunction

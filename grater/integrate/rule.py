@@ -33,6 +33,11 @@ class Rule:
     ------
     ValueError
         For another accuracy or another place of the nodes.
+
+    Examples
+    --------
+    >>> Rule(accuracy=1e-3, nodes_on="surfaces").nodes_on
+    'surfaces'
     """
 
     accuracy: float

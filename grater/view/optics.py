@@ -65,6 +65,13 @@ class Channel(Model):
     ------
     ValueError, TypeError
         For parts of the wrong kind, and maps that are not finite or have a unit; percent are taken.
+
+    Examples
+    --------
+    >>> from grater import GaussianPSF, Grid, View
+    >>> bands = {"H": Channel(GaussianPSF(fwhm=2.3)), "K": Channel(GaussianPSF(fwhm=3.0))}
+    >>> sorted(View(Grid((41, 41), 0.06, 40.0), channel=bands).channel)
+    ['H', 'K']
     """
 
     psf: AbstractPSF | None = None

@@ -122,6 +122,11 @@ class GaussianPSF(AbstractPSF):
         Full width at half maximum in pixels, > 0.
     size
         Pixels of the kernel along a side, odd; by default it reaches to three times the FWHM.
+
+    Examples
+    --------
+    >>> round(float(GaussianPSF(fwhm=3.0).kernel().sum()), 6)
+    1.0
     """
 
     fwhm: Float[Array, ""] = param(
@@ -264,6 +269,12 @@ class ImagePSF(AbstractPSF):
     -----
     UserWarning
         Where no centre is given and the light is not about that pixel.
+
+    Examples
+    --------
+    >>> star = [[0.0, 1.0, 0.0], [1.0, 4.0, 1.0], [0.0, 1.0, 0.0]]
+    >>> round(float(ImagePSF(star).kernel()[1, 1]), 3)  # the sum becomes 1
+    0.5
     """
 
     image: Float[Array, "ky kx"] = eqx.field(

@@ -52,6 +52,12 @@ class Grid(Model):
     center
         Zero-based position (x, y) of the star: a parameter, and moving it blurs nothing. By
         default the pixel (nx // 2, ny // 2).
+
+    Examples
+    --------
+    >>> grid = Grid((141, 141), pixel_scale=0.014166, distance=72.0)
+    >>> round(float(grid.pixel_size), 3)  # au
+    1.02
     """
 
     pixel_scale: Float[Array, ""] = param(unit="arcsec", bounds="(0, inf)", doc="per pixel")
@@ -130,6 +136,13 @@ class View(Model):
     ValueError, TypeError
         For arrays of another shape than the grid's, parts of the wrong kind, and a distortion that
         has no inverse or mirrors.
+
+    Examples
+    --------
+    >>> from grater import GaussianPSF, Grid
+    >>> view = View(Grid((41, 41), 0.06, 40.0), psf=GaussianPSF(fwhm=2.3), roll=15.0)
+    >>> float(view.roll)
+    15.0
     """
 
     channel: Channel | Mapping[str, Channel] = inline()
@@ -390,6 +403,14 @@ def radial_map(grid: Grid, radius, value) -> Float[Array, "ny nx"]:
     ------
     ValueError, TypeError
         For curves that are not finite, not increasing or of different lengths, and other units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Grid
+    >>> transmission = radial_map(Grid((5, 5), 0.1, 60.0), [0.0, 2.0], [0.0, 1.0])
+    >>> float(transmission[2, 1])  # a pixel from the star
+    0.5
     """
     if not isinstance(grid, Grid):
         raise TypeError(f"radial_map: grid = {grid!r} is not a Grid.")

@@ -33,6 +33,12 @@ class ConstantMean(AbstractMean):
     ----------
     value
         Relative flux.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [float(x) for x in ConstantMean(1.01)(np.arange(2.0))]
+    [1.01, 1.01]
     """
 
     value: Float[Array, ""] = param(default=1.0, label=r"$\mu$", doc="mean flux")
@@ -56,6 +62,12 @@ class LinearMean(AbstractMean):
         Relative flux per day.
     t0
         Days.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [round(float(x), 3) for x in LinearMean(1.0, 0.1)(np.arange(3.0))]
+    [1.0, 1.1, 1.2]
     """
 
     value: Float[Array, ""] = param(default=1.0, label=r"$\mu$", doc="mean flux at t0")

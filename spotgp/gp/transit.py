@@ -57,6 +57,12 @@ class Transit(AbstractMean):
     References
     ----------
     Agol, Luger & Foreman-Mackey (2020), AJ 159, 123.
+
+    Examples
+    --------
+    >>> planet = Transit(3.5, 1.0, radius_ratio=0.1, impact=0.2, scaled_axis=9.0, u1=0.4, u2=0.2)
+    >>> round(float(planet.distance(1.0)), 3)  # at mid-transit, the impact parameter
+    0.2
     """
 
     multiplies: ClassVar[bool] = True

@@ -46,6 +46,12 @@ class SHOTerm(AbstractTerm):
     References
     ----------
     Foreman-Mackey et al. (2017), AJ 154, 220.
+
+    Examples
+    --------
+    >>> term = SHOTerm(sigma=1e-3, rho=0.3)
+    >>> round(float(term.kernel(0.0) / 1e-6), 4)
+    1.0
     """
 
     sigma: Float[Array, ""] = param(bounds="[0, inf)", label=r"$\sigma_{SHO}$", doc="amplitude")
@@ -76,6 +82,12 @@ class Matern32Term(AbstractTerm):
         Standard deviation of the process, in relative flux.
     rho
         Time scale in days.
+
+    Examples
+    --------
+    >>> term = Matern32Term(sigma=1e-3, rho=0.3)
+    >>> round(float(term.kernel(0.3) / term.kernel(0.0)), 3)
+    0.483
     """
 
     sigma: Float[Array, ""] = param(bounds="[0, inf)", label=r"$\sigma_{3/2}$", doc="amplitude")

@@ -60,6 +60,11 @@ class QuadraticLimbDarkening(AbstractLimbDarkening):
     ------
     ValueError
         If the brightness at the limb would be negative.
+
+    Examples
+    --------
+    >>> [round(float(b), 3) for b in QuadraticLimbDarkening(u1=0.4, u2=0.2).polynomial()]
+    [0.0, 0.48, 0.96, -0.24]
     """
 
     u1: Float[Array, ""] = u1_param()
@@ -207,6 +212,13 @@ class EquatorialSpeed(AbstractRotationSpeed):
     ----------
     v_eq
         In m / s, > 0.
+
+    Examples
+    --------
+    >>> from spotgp import VisibilityFunction
+    >>> star = VisibilityFunction(peq=5.0, kappa=0.1, inc=1.0)
+    >>> round(float(EquatorialSpeed(4000.0).projected(star)))  # m / s
+    3366
     """
 
     v_eq: Float[Array, ""] = param(
@@ -228,6 +240,13 @@ class ProjectedSpeed(AbstractRotationSpeed):
     ----------
     vsini
         :math:`v_{eq} \sin i` in m / s, > 0.
+
+    Examples
+    --------
+    >>> from spotgp import VisibilityFunction
+    >>> star = VisibilityFunction(peq=5.0, kappa=0.1, inc=1.0)
+    >>> round(float(ProjectedSpeed(3400.0).projected(star)))  # m / s
+    3400
     """
 
     vsini: Float[Array, ""] = param(
@@ -249,6 +268,13 @@ class StellarRadius(AbstractRotationSpeed):
     ----------
     radius
         In solar radii, > 0.
+
+    Examples
+    --------
+    >>> from spotgp import VisibilityFunction
+    >>> star = VisibilityFunction(peq=25.4, kappa=0.0, inc=1.5708)
+    >>> round(float(StellarRadius(1.0).projected(star)))  # m / s
+    1992
     """
 
     radius: Float[Array, ""] = param(

@@ -129,6 +129,12 @@ class ExponentialAsymmetricEnvelope(_AbstractExponential):
     ----------
     tau_em, tau_dec
         e-folds of the area in days while the spot emerges and while it decays, > 0.
+
+    Examples
+    --------
+    >>> envelope = ExponentialAsymmetricEnvelope(tau_em=1.0, tau_dec=5.0)
+    >>> round(float(envelope.R_Gamma(0.0)), 3)  # (tau_em + tau_dec) / 2
+    3.0
     """
 
     tau_em: Float[Array, ""] = time_scale(r"$\tau_\mathrm{em}$", "e-fold of the rising area")
@@ -167,6 +173,12 @@ class ExponentialPlateauEnvelope(AbstractPlateauEnvelope, _AbstractExponential):
         e-folds of the radius in days before and after the plateau, > 0.
     tau_plat
         Length p of the plateau in days, >= 0; it is centred on t = 0.
+
+    Examples
+    --------
+    >>> envelope = ExponentialPlateauEnvelope(tau_em=2.0, tau_plat=6.0, tau_dec=8.0)
+    >>> round(float(envelope.Gamma(2.0)), 3)  # on the plateau
+    1.0
     """
 
     plateau, ramps = "tau_plat", ("tau_em", "tau_dec")

@@ -139,6 +139,12 @@ class FiniteSpotVisibilityFunction(AbstractFiniteSpotVisibility):
     harmonics
         Number of harmonics in the autocorrelation; 128 leave out 5e-10 of it for
         alpha = 0.02 and 4e-12 for alpha = 0.1.
+
+    Examples
+    --------
+    >>> star = FiniteSpotVisibilityFunction(peq=5.0, kappa=0.1, inc=1.2, alpha=0.15)
+    >>> round(float(star.omega0(0.0)), 4)  # of the equator, radians per day
+    1.2566
     """
 
     alpha: Float[Array, ""] = _alpha()
@@ -171,6 +177,14 @@ class FiniteLimbDarkenedVisibilityFunction(AbstractFiniteSpotVisibility):
         Angular radius of the spots in radians, in (0, pi/2).
     harmonics
         Number of harmonics in the autocorrelation.
+
+    Examples
+    --------
+    >>> star = FiniteLimbDarkenedVisibilityFunction(
+    ...     peq=5.0, kappa=0.1, inc=1.2, alpha=0.15, u1=0.4, u2=0.2
+    ... )
+    >>> round(float(star.omega0(0.0)), 4)  # of the equator, radians per day
+    1.2566
     """
 
     u1: Float[Array, ""] = u1_param()

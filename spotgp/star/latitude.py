@@ -116,6 +116,11 @@ class UniformLatitude(AbstractLatitudeDistribution):
     r"""Uniform in latitude, :math:`p(\phi) = 1/\pi`: the default.
 
     Spots are then densest at the poles; with `UniformOnSphere` their density per area is constant.
+
+    Examples
+    --------
+    >>> round(float(UniformLatitude().total()), 4)
+    3.1416
     """
 
     def density(self, phi):
@@ -129,7 +134,13 @@ class UniformLatitude(AbstractLatitudeDistribution):
 
 
 class UniformOnSphere(AbstractLatitudeDistribution):
-    r"""Uniform over the surface, :math:`p(\phi) = \cos(\phi) / 2`."""
+    r"""Uniform over the surface, :math:`p(\phi) = \cos(\phi) / 2`.
+
+    Examples
+    --------
+    >>> round(float(UniformOnSphere().density(0.5) / UniformOnSphere().density(0.0)), 4)  # cos 0.5
+    0.8776
+    """
 
     def density(self, phi):
         return jnp.cos(phi)
@@ -232,6 +243,12 @@ class GaussianBand(AbstractLatitudeDistribution):
         Standard deviation in radians, > 0.
     hemispheres
         "both", "north" or "south".
+
+    Examples
+    --------
+    >>> belt = GaussianBand(center=0.4, width=0.1)
+    >>> bool(belt.density(0.4) > belt.density(0.0))
+    True
     """
 
     center: Float[Array, ""] = param(

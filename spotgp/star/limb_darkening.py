@@ -238,6 +238,14 @@ class FourParameterVisibilityFunction(AbstractProfileVisibility):
     References
     ----------
     Claret 2000, A&A 363, 1081.
+
+    Examples
+    --------
+    >>> star = FourParameterVisibilityFunction(
+    ...     peq=5.0, kappa=0.1, inc=1.2, a1=0.5, a2=0.0, a3=0.2, a4=0.0
+    ... )
+    >>> round(float(star.omega0(0.0)), 4)  # of the equator, radians per day
+    1.2566
     """
 
     a1: Float[Array, ""] = param(label="$a_1$", doc="limb darkening, of 1 - mu^(1/2)")

@@ -50,6 +50,13 @@ class Population(Model):
     ------
     ValueError, TypeError
         As by `SpotEvolutionModel`.
+
+    Examples
+    --------
+    >>> from spotgp import ExponentialEnvelope
+    >>> faculae = Population(ExponentialEnvelope(tau_spot=20.0), 0.004, magnetic=-5.0)
+    >>> float(faculae.magnetic)
+    -5.0
     """
 
     envelope: AbstractEnvelope

@@ -44,6 +44,12 @@ class SkewedGaussianEnvelope(AbstractEnvelope):
     References
     ----------
     Forgács-Dajka, Dobos & Ballai 2021, A&A 653, A50.
+
+    Examples
+    --------
+    >>> envelope = SkewedGaussianEnvelope(sigma_sn=5.0, n_sn=3.0)
+    >>> bool(envelope.Gamma(3.0) > envelope.Gamma(-3.0))  # it grows faster than it decays
+    True
     """
 
     sigma_sn: Float[Array, ""] = time_scale(r"$\sigma_\mathrm{sn}$", "width")
@@ -164,6 +170,12 @@ class LogisticPlateauEnvelope(AbstractPlateauEnvelope):
         Time l between the points of half the area in days, >= 0.
     tau_spot
         Time scale tau of the growth and of the decay in days, > 0.
+
+    Examples
+    --------
+    >>> envelope = LogisticPlateauEnvelope(lspot=8.0, tau_spot=1.0)
+    >>> round(float(envelope.Gamma(0.0)), 6)
+    1.0
     """
 
     plateau, ramps = "lspot", ("tau_spot",)
@@ -232,6 +244,12 @@ class ModulatedGammaEnvelope(AbstractEnvelope):
         Depth of the modulation, -1 < a < 1.
     omega
         Angular frequency of the modulation in rad / day, >= 0.
+
+    Examples
+    --------
+    >>> envelope = ModulatedGammaEnvelope(alpha=1.0, tau=4.0, a=0.3, omega=1.5)
+    >>> float(envelope.Gamma(-1.0))  # before the spot emerges
+    0.0
     """
 
     alpha: Float[Array, ""] = param(

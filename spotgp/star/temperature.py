@@ -158,6 +158,13 @@ def blackbody(
         nm, any shape.
     temperature
         K.
+
+    Examples
+    --------
+    >>> round(
+    ...     float(blackbody(600.0, 4000.0) / blackbody(600.0, 5800.0)), 2
+    ... )  # spots over photosphere
+    0.15
     """
     return (wavelength / 500.0) ** -5 / jnp.expm1(SECOND_RADIATION / (wavelength * temperature))
 

@@ -210,6 +210,12 @@ class TrapezoidAsymmetricEnvelope(AbstractPlateauEnvelope, _AbstractTrapezoids):
         Length l of the plateau in days, >= 0; it is centred on t = 0.
     tau_em, tau_dec
         Lengths of the emergence and of the decay in days, > 0.
+
+    Examples
+    --------
+    >>> envelope = TrapezoidAsymmetricEnvelope(lspot=8.0, tau_em=1.0, tau_dec=5.0)
+    >>> round(float(envelope.Gamma_hat(0.0).real), 3)  # lspot + (tau_em + tau_dec) / 3
+    10.0
     """
 
     plateau, ramps = "lspot", ("tau_em", "tau_dec")
@@ -243,6 +249,12 @@ class DoubleTrapezoidEnvelope(_AbstractSequence):
         Length of every ramp in days, > 0.
     t_gap
         Time between the end of the first and the start of the second in days, >= 0.
+
+    Examples
+    --------
+    >>> envelope = DoubleTrapezoidEnvelope(lspot=5.0, tau_spot=2.0, t_gap=10.0)
+    >>> round(float(envelope.Gamma_hat(0.0).real), 3)  # the integral of the area, days
+    12.667
     """
 
     plateaus, ramps, gaps = ("lspot",) * 2, ("tau_spot",) * 2, ("t_gap",)
@@ -269,6 +281,12 @@ class DoubleTrapezoidAsymmetricEnvelope(_AbstractSequence):
         Lengths of the ramps in days, > 0.
     t_gap
         Time between the end of the first and the start of the second in days, >= 0.
+
+    Examples
+    --------
+    >>> envelope = DoubleTrapezoidAsymmetricEnvelope(5.0, 2.0, 8.0, 1.0, t_gap=10.0)
+    >>> round(float(envelope.Gamma_hat(0.0).real), 3)  # the integral of the area, days
+    15.0
     """
 
     plateaus, ramps, gaps = ("lspot1", "lspot2"), ("tau_spot1", "tau_spot2"), ("t_gap",)
@@ -296,6 +314,12 @@ class TripleTrapezoidAsymmetricEnvelope(_AbstractSequence):
         Lengths of the ramps in days, > 0.
     t_gap12, t_gap23
         Times between the end of one and the start of the next in days, >= 0.
+
+    Examples
+    --------
+    >>> envelope = TripleTrapezoidAsymmetricEnvelope(5.0, 2.0, 3.0, 1.0, 4.0, 1.0, 8.0, 8.0)
+    >>> round(float(envelope.kernel_support()), 3)  # days from the first to the last of it
+    36.0
     """
 
     plateaus = ("lspot1", "lspot2", "lspot3")

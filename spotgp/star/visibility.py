@@ -325,6 +325,11 @@ class EdgeOnVisibilityFunction(AbstractPolynomialVisibility):
     ----------
     peq, kappa
         Period and shear, as for `VisibilityFunction`.
+
+    Examples
+    --------
+    >>> round(float(EdgeOnVisibilityFunction(peq=5.0, kappa=0.1).inc), 4)
+    1.5708
     """
 
     peq: Float[Array, ""] = _peq()
