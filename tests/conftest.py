@@ -6,9 +6,11 @@ same numbers, to rounding, in half of the time. ``XLA_FLAGS= make test`` tests w
 
 import contextlib
 import ctypes
+import gc
 import os
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
@@ -81,6 +83,18 @@ def forget_programs(between):
 def forget_programs_of_the_file():
     yield
     forget_programs("files")
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """What servers of other packages leave open is collected at the end of the file, in silence.
+
+    Later, Python would tell the test that happens to run then.
+    """
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

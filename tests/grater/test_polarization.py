@@ -48,9 +48,13 @@ def test_a_spline_stays_between_its_bounds():
     c = np.linspace(-1, 1, 401)
     for _ in range(20):
         values = np.tanh(rng.normal(0.0, 3.0, 4))
-        got = evaluate(grater.SplinePolarization(KNOTS, values), c)
+        curve = grater.SplinePolarization(KNOTS, values)
+        got = evaluate(curve, c)
         assert np.all(np.abs(got) <= 1.0)
-        np.testing.assert_allclose(got[[0, -1]], 0.0, atol=1e-12)
+        # the curve is a sum of cubes of up to 2, whose rounding differs between processors
+        terms = 8.0 * np.sum(np.abs(curve.prepared().spline.jumps))
+        assert terms < 2e4
+        np.testing.assert_allclose(got[[0, -1]], 0.0, atol=np.finfo(float).eps * terms)
 
 
 def test_spline_gradients_are_finite_differences():

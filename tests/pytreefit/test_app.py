@@ -185,7 +185,7 @@ def test_a_fit_that_is_refused_says_so(explorer):
 
 
 @pytest.fixture
-def served(explorer):
+def served(explorer, servers):
     """A server in a thread of its own, and the address with its token."""
     pytest.importorskip("bokeh")
     from pytreefit.app.server import start_server

@@ -54,7 +54,7 @@ def test_a_dead_process_ends_the_run_with_a_sentence_and_the_next_goes_on(tmp_pa
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(servers):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
