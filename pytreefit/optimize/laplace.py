@@ -79,7 +79,7 @@ class Laplace(eqx.Module):
             unit = lookup_parameter(self.model, name).info.unit
             entries = indexed_names({name: value.shape})
             for entry, centre, width in zip(entries, value.ravel(), std[name].ravel(), strict=True):
-                deviation = f"{float(width):.2g}" if width > 0 else "held"
+                deviation = "held" if width == 0 else f"{float(width):.2g}"
                 rows.append((entry, f"{float(centre):.6g}", deviation, unit))
         return Table(("parameter", "value", "std", "unit"), rows)
 

@@ -248,6 +248,11 @@ def _of_each_segment(priors: dict, noise: Mapping[str, WhiteNoise]) -> dict:
         return priors
     common = priors.pop("jitter")
     each = {f"noise.{k}.jitter": common for k, one in noise.items() if float(one.jitter) > 0.0}
+    if common is not None and not each:
+        raise ValueError(
+            "'jitter' has a prior, but jitter is 0 in every segment, where it stays: give a value "
+            "> 0 where it is to be free."
+        )
     return each | priors
 
 

@@ -74,6 +74,8 @@ def test_a_prior_of_the_jitter_is_that_of_each_segment():
     assert [n for n in one.posterior.names if "noise" in n] == ["noise.1.jitter"]
     none = process(jitter=[0.0, 1e-3], priors={**PRIORS, "jitter": (1e-4, 1e-2)})
     assert [n for n in none.posterior.names if "noise" in n] == ["noise.1.jitter"]
+    with pytest.raises(ValueError, match="jitter is 0 in every segment"):
+        process(jitter=[0.0, 0.0], priors={**PRIORS, "jitter": (1e-4, 1e-2)})
 
 
 def test_equal_jitters_are_one(gp):
