@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from pytreefit.extend import as_booleans, as_data, as_floats, unit_of
+from pytreefit.extend import as_booleans, as_data, as_floats, check_kind, unit_of
 
 
 def opened(value: Any) -> Any:
@@ -40,6 +40,33 @@ def _with_unit(numbers: Any, unit: Any) -> Any:
 def real_array(where: str, value: Any, unit: Any = None) -> Array:
     """Data as an array of JAX's default float dtype; what is too large for it is infinite."""
     return as_floats(as_data(where, opened(value), unit))
+
+
+def distortion_matrix(value: Any) -> Array | None:
+    """The matrix of a `Grid` whose pixels are no squares, or None."""
+    return None if value is None else real_array("distortion", value, "")
+
+
+def image_and_error(owner: str, image: Any, error: Any, unit: Any) -> tuple[Array, Array, str]:
+    """An image and its error map as arrays of one shape, and the unit that both are in then.
+
+    Parameters
+    ----------
+    owner
+        Names the arguments in errors.
+    image, error, unit
+        As users give them: the error may be one number, or None for that of a ``CCDData``; the unit
+        an empty string for the image's own.
+    """
+    error = opened(getattr(image, "uncertainty", None) if error is None else error)
+    image = opened(image)
+    own = unit_of(image)
+    unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
+    check_kind(f"{owner}.unit", unit, str)
+    values = real_array(f"{owner}.image", image, unit or None)
+    error = real_array(f"{owner}.error", error, unit_for(error, unit or own))
+    error = jnp.broadcast_to(error, values.shape) if error.ndim == 0 else error
+    return values, error, unit or ("" if own is None else str(own))
 
 
 def unit_for(error: Any, unit: Any, owner: str = "Observation") -> Any:

@@ -67,15 +67,16 @@ class PointSource(Model):
 
 def position(view, source: PointSource) -> tuple[Array, Array]:
     """Zero-based column and row of a source in a view, with fractions."""
-    grid, roll = view.grid, jnp.deg2rad(view.roll)
+    grid = view.grid
+    roll = jnp.deg2rad(grid.roll)
     west, north = -source.east / grid.pixel_scale, source.north / grid.pixel_scale
     sine, cosine = jnp.sin(roll), jnp.cos(roll)
     right, up = west * cosine + north * sine, north * cosine - west * sine
-    if view.distortion is not None:
-        (a, b), (c, d) = view.distortion
+    if grid.distortion is not None:
+        (a, b), (c, d) = grid.distortion
         per_area = 1.0 / (a * d - b * c)
         right, up = (d * right - b * up) * per_area, (a * up - c * right) * per_area
-    return grid.center[0] + view.parity * right, grid.center[1] + up
+    return grid.center[0] + grid.parity * right, grid.center[1] + up
 
 
 def add_sources(view, channel, sources, image) -> Float[Array, "ny nx"]:

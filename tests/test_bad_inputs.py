@@ -98,8 +98,7 @@ CASES = {
         throughput=np.ones((8, 8)), noise=grater.GaussianNoise(),
     ),
     "View": every(
-        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, parity=1,
-        distortion=np.eye(2), margin=1,
+        grater.View, grid=GRID, channel=grater.Channel(), roll=0.0, margin=1,
         accuracy=1e-4, nodes_on="auto", inner_radius=1.0, oversample=1,
     ),
     "View of parts": (
@@ -171,7 +170,10 @@ CASES = {
     "ImagePSF": every(
         grater.ImagePSF, "normalization", "center", "oversample", image=np.eye(3)
     ),
-    "Grid": every(grater.Grid, "center", shape=(8, 8), pixel_scale=0.1, distance=70.0),
+    "Grid": every(
+        grater.Grid, "center", shape=(8, 8), pixel_scale=0.1, distance=70.0, roll=0.0, parity=1,
+        distortion=np.eye(2),
+    ),
     "Observation": (
         grater.Observation,
         {"image": np.ones((8, 8)), "error": np.ones((8, 8)), "pixel_scale": 0.1, "distance": 70.0},

@@ -70,7 +70,7 @@ fits.HDUList([primary, fits.ImageHDU(error, name="ERR")]).writeto(folder / "disk
 data = grater.Observation.from_fits(folder / "disk.fits", distance=DISTANCE, error_hdu="ERR")
 data = data.mask_radius(inner=4.0)  # pixels
 print(data)
-grater.plot_image(data, view=grater.View(data.grid))
+grater.plot_image(data)
 
 # %%
 # Find the disk
@@ -177,10 +177,10 @@ print(again.draws["disk.inclination"].mean())
 # Change the lines that read the file, and the PSF:
 #
 # - ``from_fits(path, distance=..., pixel_scale=...)`` reads the first HDU that holds an image.
-#   ``image_hdu`` and ``image_plane`` choose another one, or a plane of a cube. Pixel scale, North
-#   and star are compared with the header; what disagrees is refused, with a sentence.
-# - North must be up and East left. Of an image that is turned the error says what
-#   :class:`~grater.View` needs (:doc:`/quickstart`).
+#   ``image_hdu`` and ``image_plane`` choose another one, or a plane of a cube. Pixel scale and star
+#   are compared with the header; what disagrees is refused, with a sentence.
+# - An image whose header says that North is not up is fitted in its own frame, with a warning that
+#   has the angle. If it was rotated after that was written, give ``roll=0`` (:doc:`/quickstart`).
 # - Where the header does not say where the star is, give ``center=(x, y)``, zero-based.
 # - The noise: ``error_hdu="ERR"``, ``error="noise.fits"``, an array, or ``error="annular"``, the
 #   scatter in rings about the star. The last one counts the disk as noise where it is bright;

@@ -225,12 +225,12 @@ FIT = Command(
 
 A file of the Gemini Planet Imager needs nothing else; its noise map is the scatter of U_phi in
 annuli. Of others give the distance, and what the header does not say: pixel scale, star, error map,
-point spread function. North must be up and East left; images that are turned are for Python, with
-View(roll=). What is closer to the star than --inner is left out. The scale of the noise is fitted
-too, and how the noise of neighbouring pixels is correlated is measured in the residuals of a first
-fit: error bars that take pixels for independent would be too small. The ring is circular and may be
-offset from the star; the phase function is a smooth free curve. The fit starts where a search finds
-the disk, unless you say where.""",
+point spread function. An image that is turned is not rotated: the model is rendered in its frame,
+and position angles are those on the sky. What is closer to the star than --inner is left out. The
+scale of the noise is fitted too, and how the noise of neighbouring pixels is correlated is measured
+in the residuals of a first fit: error bars that take pixels for independent would be too small. The
+ring is circular and may be offset from the star; the phase function is a smooth free curve. The fit
+starts where a search finds the disk, unless you say where.""",
     run,
     OPTIONS,
     files="the FITS file of an image",

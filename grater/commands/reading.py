@@ -24,10 +24,19 @@ def pixel(text: str) -> tuple[float, float]:
     return x, y
 
 
+def as_parity(text: str) -> int:
+    """A kind of option: 1 or -1."""
+    if text not in ("1", "-1"):
+        raise ValueError(f"{text!r} is neither 1 nor -1")
+    return int(text)
+
+
 READING = (
     Option("distance", number(0.0), None, "of the star, pc; known for a few stars"),
     Option("pixel_scale", number(0.0), None, "arcsec per pixel; by default the header's"),
     Option("center", pixel, None, "X,Y of the star, zero-based pixels; by default the header's"),
+    Option("roll", number(), None, "position angle of the y axis, deg; by default the header's"),
+    Option("parity", as_parity, None, "-1 if East is right of North; by default the header's"),
     Option("hdu", str, None, "number or name of the image's HDU; by default the first image"),
     Option("plane", whole_number(0), None, "of a cube, zero-based"),
     Option("error", str, None, "file of the error map, or annular: the image's own scatter"),
@@ -71,7 +80,8 @@ def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
     distance = settings.distance or DISTANCES.get(target)
     if distance is None:
         raise ValueError(f"the distance of {target} is not known here: give --distance")
-    where = {"distance": distance, "pixel_scale": settings.pixel_scale, "center": settings.center}
+    given = ("pixel_scale", "center", "roll", "parity")
+    where = {"distance": distance, **{name: getattr(settings, name) for name in given}}
     file = (str(path.resolve()),)
     if _is_radial(path):
         crop = settings.crop or 141

@@ -2,6 +2,7 @@
 
 import abc
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,19 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pytreefit import Model
-from pytreefit.extend import check_kind
+from pytreefit.extend import check_kind, is_traced
 
 from ..scene import Scene
 from ..view.view import Grid
 from .noise import AbstractNoise
+
+# by how much the pixels of a scene may be elsewhere than those of an observation: pixels, degrees,
+# and parts of the whole
+_APART = {"center": 0.5, "roll": 0.5, "pixel_scale": 1e-3, "distance": 1e-3}
+_ELSEWHERE = (
+    "The scene's grid has {0} = {1}, the observation {2}: the scene is rendered elsewhere. Build "
+    "it with grid=observation.grid, or give the observation the right {0}."
+)
 
 
 class AbstractObservation(Model):
@@ -99,6 +108,11 @@ class AbstractObservation(Model):
             object in both is fixed.
         """
         images = self._images()
+        for image in images:
+            # models of a user's own may have no grid
+            grid, free = (getattr(image.seen(s), "grid", None) for s in (scene, varied))
+            if isinstance(grid, Grid) and (said := _other_pixels(image, grid, free)):
+                warnings.warn(said, stacklevel=4)
         noises = zip(self._noises(scene), self._noises(varied), images, strict=True)
         plans = tuple(noise.plan(image.used, other) for noise, other, image in noises)
         return self if all(plan is None for plan in plans) else PreparedObservation(self, plans)
@@ -133,6 +147,22 @@ class PreparedObservation(AbstractObservation):
 
     def remark(self, scene):
         return self.observation.remark(scene)
+
+
+def _other_pixels(observation, grid: Grid, varied: Any) -> str:
+    """What says that a scene is rendered elsewhere than on the pixels of an observation."""
+    own = observation.grid
+    if own.parity != grid.parity:
+        return _ELSEWHERE.format("parity", grid.parity, own.parity)
+    for name, apart in _APART.items():
+        pair = getattr(grid, name), getattr(own, name)
+        if getattr(varied, name) is not pair[0] or any(is_traced(value) for value in pair):
+            continue
+        scene, data = (np.asarray(value, float) for value in pair)
+        relative = name in ("pixel_scale", "distance")
+        if np.any(np.abs(scene - data) > apart * (np.abs(data) if relative else 1.0)):
+            return _ELSEWHERE.format(name, scene.tolist(), data.tolist())
+    return ""
 
 
 def _concatenated(vectors):

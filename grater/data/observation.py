@@ -14,15 +14,16 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Key
 
 from pytreefit import param
-from pytreefit.extend import as_whole_number, check_kind, unit_of
+from pytreefit.extend import as_whole_number, check_kind
 
 from .._arrays import (
     binned,
     boolean_array,
     check_pixels,
+    distortion_matrix,
     field_radius,
+    image_and_error,
     largest_crop,
-    opened,
     real_array,
     square_about,
     squared_radius,
@@ -30,9 +31,12 @@ from .._arrays import (
 )
 from ..io.readers import read_fits, read_gpi
 from ..scene import Scene
-from ..view.view import Grid
+from ..view.view import Grid, check_on_sky
 from .likelihood import AbstractObservation, scaled_to
 from .starlight import Starlight, StarlightFit, StarlitNoise
+
+# what a `Grid` is made of, beside its shape
+_PLACE = ("pixel_scale", "distance", "center", "roll", "parity", "distortion")
 
 
 def _field(name):
@@ -48,8 +52,8 @@ class Observation(AbstractObservation):
     Parameters
     ----------
     image : array (ny, nx)
-        The image; row index up = North, column index right = West (East left), unless the scene's
-        view says otherwise. Astropy's ``Quantity``, ``Masked``, ``CCDData`` and masked arrays of
+        The image; row index up = North, column index right = West (East left), unless ``roll`` and
+        ``parity`` say otherwise. Astropy's ``Quantity``, ``Masked``, ``CCDData`` and masked arrays of
         NumPy are taken; masked pixels are not used.
     error : array (ny, nx) or float
         Standard deviation of every pixel, > 0 in the pixels in use: plain numbers in the unit of
@@ -62,6 +66,8 @@ class Observation(AbstractObservation):
         True where a pixel is used; by default everywhere.
     center : (x, y), optional
         Pixel of the star, zero-based; by default ``(nx // 2, ny // 2)``.
+    roll, parity, distortion
+        How the pixels lie on the sky, as for `Grid`; by default North is up and East left.
     unit : str
         Unit of the image; a Quantity is converted to it.
     view : str, optional
@@ -97,6 +103,9 @@ class Observation(AbstractObservation):
     pixel_scale: Array = param(unit="arcsec", bounds="(0, inf)", doc="size of a pixel")
     distance: Array = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
     center: Array = param(unit="pix", shape=(2,), doc="pixel of the star (x, y), zero-based")
+    roll: Array = param(unit="deg", doc="position angle of the detector's y axis")
+    parity: int = eqx.field(static=True)
+    distortion: Array | None = eqx.field(converter=distortion_matrix)
 
     def __init__(
         self,
@@ -107,29 +116,26 @@ class Observation(AbstractObservation):
         distance: Any,
         mask: Any = None,
         center: Any = None,
+        roll: Any = 0.0,
+        parity: int = 1,
+        distortion: Any = None,
         unit: str = "",
         view: str | None = None,
         starlight: Starlight | None = None,
     ):
-        error = opened(getattr(image, "uncertainty", None) if error is None else error)
-        image = opened(image)
-        own_unit = unit_of(image)
-        unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
-        check_kind("Observation.unit", unit, str)
-        self.image = real_array("Observation.image", image, unit or None)
-        error = real_array("Observation.error", error, unit_for(error, unit or own_unit))
-        self.error = jnp.broadcast_to(error, self.image.shape) if error.ndim == 0 else error
+        self.image, self.error, self.unit = image_and_error("Observation", image, error, unit)
         self.mask = np.ones(self.image.shape, bool) if mask is None else mask
         self.pixel_scale, self.distance = pixel_scale, distance
         *_, ny, nx = (1, 1, *self.image.shape)
         self.center = (nx // 2, ny // 2) if center is None else center
-        self.unit = unit or ("" if own_unit is None else str(own_unit))
+        self.roll, self.parity, self.distortion = roll, parity, distortion
         self.view, self.starlight = view, starlight
 
     def __check_init__(self):
         check_kind("Observation.view", self.view, str | None)
         check_kind("Observation.starlight", self.starlight, Starlight | None)
         check_pixels(self.image, self.error, self.mask)
+        check_on_sky(self.parity, self.distortion)
         if self.starlight is not None:
             self.starlight.check(self.error, self.used, self.center)
 
@@ -142,9 +148,7 @@ class Observation(AbstractObservation):
     @property
     def grid(self) -> Grid:
         """The pixel grid on which a scene must be rendered to be compared with the image."""
-        return Grid(
-            self.shape, pixel_scale=self.pixel_scale, distance=self.distance, center=self.center
-        )
+        return Grid(self.shape, **{name: getattr(self, name) for name in _PLACE})
 
     @property
     def finite(self) -> Bool[Array, "ny nx"]:
@@ -177,9 +181,12 @@ class Observation(AbstractObservation):
         ny, nx = self.shape
         x, y = (f"{float(c):g}" for c in self.center)
         unit = f" in {self.unit}" if self.unit else ""
+        turned = f", y axis at {float(self.roll):.4g} deg" if float(self.roll) else ""
+        turned += "" if self.parity > 0 else ", mirrored"
         return (
             f"Observation({ny} x {nx} pixels of {float(self.pixel_scale):g} arcsec at "
-            f"{float(self.distance):g} pc{unit}, star at ({x}, {y}); {self.n_used} of "
+            f"{float(self.distance):g} pc{unit}, star at ({x}, {y}){turned}; "
+            f"{self.n_used} of "
             f"{self.image.size} pixels used, {self.n_masked_nan} NaN masked)"
         )
 
@@ -317,9 +324,7 @@ class Observation(AbstractObservation):
         return cls(
             scene.noise.draw(key, image, error),
             error,
-            pixel_scale=grid.pixel_scale,
-            distance=grid.distance,
-            center=grid.center,
+            **{name: getattr(grid, name) for name in _PLACE},
             unit=unit,
         )
 
@@ -339,10 +344,12 @@ class Observation(AbstractObservation):
         mask: Any = None,
         dq_bits: int | None = None,
         center: Any = None,
+        roll: Any = None,
+        parity: int | None = None,
         unit: str | None = None,
         check_header: bool = True,
     ) -> Self:
-        """Read an observation from FITS files; North must be up and East left.
+        """Read an observation from FITS files.
 
         Parameters
         ----------
@@ -363,8 +370,11 @@ class Observation(AbstractObservation):
         center : (x, y), optional
             The star, zero-based; by default (PSFCENTX, PSFCENTY) of the header, then the default
             of `Observation`, with a warning where that is a guess.
+        roll, parity : optional
+            How the image lies on the sky, as for `Grid`; by default as the header says, with a
+            warning where North is not up or East not to the left. No image is rotated.
         check_header : bool
-            Whether North, pixel scale and star must be what the header says.
+            Whether the header is read, and pixel scale and star must be what it says.
 
         Raises
         ------
@@ -372,7 +382,7 @@ class Observation(AbstractObservation):
             If a file or HDU is not there, no error map is named, or the header disagrees.
         """
         place, error_place = (image_hdu, image_plane), (error_hdu, error_plane)
-        geometry = pixel_scale, center, check_header
+        geometry = pixel_scale, center, (roll, parity), check_header
         found = read_fits(path, place, error, error_place, geometry, mask, dq_bits, noise_width)
         return cls(**(found if unit is None else {**found, "unit": unit}), distance=distance)
 
@@ -389,6 +399,8 @@ class Observation(AbstractObservation):
         noise_width: float = 1.5,
         pixel_scale: Any = None,
         center: Any = None,
+        roll: Any = None,
+        parity: int | None = None,
         check_header: bool = True,
     ) -> Self:
         r"""Read a Gemini Planet Imager image in radial Stokes parameters.
@@ -398,7 +410,7 @@ class Observation(AbstractObservation):
         Parameters
         ----------
         path : path
-            FITS file of the GPI pipeline with STKESTYP = RADIAL, North up, East left.
+            FITS file of the GPI pipeline with STKESTYP = RADIAL.
         distance : float
             Distance of the star, pc.
         stokes : str
@@ -417,18 +429,18 @@ class Observation(AbstractObservation):
         pixel_scale : float, optional
             Arcsec; by default 0.014166, the instrument's, whatever the header says (older versions
             of the pipeline wrote 0.01414).
-        center : (x, y), optional
-            Pixel of the star in the full frame, zero-based; by default the header's.
+        center, roll, parity : optional
+            As for `from_fits`, of the full frame.
         check_header : bool
-            Whether North and the pixel scale must be what the header says.
+            Whether the header is read, and the pixel scale must be what it says.
 
         Raises
         ------
         FileNotFoundError, ValueError
             If the file or its HDU 'SCI' is not there, or holds no such image at GPI's scale.
         """
-        found = read_gpi(path, stokes, pixel_scale, center, check_header, noise_width)
-        observation = cls(**found, distance=distance)
+        geometry = pixel_scale, center, (roll, parity), check_header
+        observation = cls(**read_gpi(path, stokes, geometry, noise_width), distance=distance)
         if outer is None:
             outer = field_radius(np.asarray(observation.finite), observation.center, inner)
         if crop is None and math.isfinite(outer):

@@ -21,7 +21,7 @@ from matplotlib.colors import to_hex
 
 from pytreefit.app.page import Page
 
-from ..plot.images import norm_of, turn_of
+from ..plot.images import is_north_up, norm_of
 
 if TYPE_CHECKING:
     from .state import DiskExplorer
@@ -92,7 +92,7 @@ class DiskDrawings:
             active_scroll="wheel_zoom", toolbar_location=None if title != "residual" else "right",
             name=title, **ranges,
         )  # fmt: skip
-        north = turn_of(self.explorer.data.seen(self.explorer.posterior.model)) == (0.0, 1)  # pyright: ignore
+        north = is_north_up(self.explorer.data.grid)
         own.xaxis.axis_label = "ΔRA [arcsec]" if north else "offset to the left [arcsec]"
         own.yaxis.axis_label = "ΔDec [arcsec]" if north else "offset upwards [arcsec]"
         own.yaxis.visible = title == "data"

@@ -12,6 +12,7 @@ from pytreefit.extend import as_data, check_kind
 
 from ..data.observation import Observation
 from ..scene import Scene
+from ..view.view import View
 from .relearn import deviations, fit_frames
 from .sequence import FrameSequence
 
@@ -144,7 +145,8 @@ def inject_and_fit(
     check_kind("data", data, Observation | FrameSequence)
     check_kind("scene", scene, Scene)
     empty = data if remove is None else inject(data, remove, -1.0)
-    path = "roll" if data.view is None or hasattr(scene.view, "roll") else f"view.{data.view}.roll"
+    own = "" if data.view is None or isinstance(scene.view, View) else f"view.{data.view}."
+    path = f"{own}grid.roll"
     fits, errors = [], []
     for turn in turns:
         seen = scene.set({path: scene.get(path) - turn})

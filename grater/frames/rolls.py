@@ -20,9 +20,9 @@ def images_at(
 ) -> Float[Array, "n ny nx"]:
     """The images of a view that is turned and shifted, one for each frame.
 
-    Frame k is rendered in its own pixels, at the roll ``view.roll + angles[k]`` with the star at
-    ``view.grid.center + shifts[k]``: nothing is rotated by interpolation. The lines of sight of
-    all frames are integrated together, as one image of many rows, so that nodes are chosen once.
+    Frame k is rendered in its own pixels, at the roll ``grid.roll + angles[k]`` with the star at
+    ``grid.center + shifts[k]``: nothing is rotated by interpolation. The lines of sight of all
+    frames are integrated together, as one image of many rows, so that nodes are chosen once.
 
     Parameters
     ----------
@@ -45,8 +45,9 @@ def _images(view: View, disks, sources, angles, shifts, rule: Rule) -> Array:
     (channel,) = view.channels.values()
 
     def turned(angle, shift):
-        grid = rebuild(view.grid, {"center": view.grid.center + shift}, check=False)
-        return rebuild(view, {"roll": view.roll + angle, "grid": grid}, check=False)
+        grid = view.grid
+        moved = {"center": grid.center + shift, "roll": grid.roll + angle}
+        return rebuild(view, {"grid": rebuild(grid, moved, check=False)}, check=False)
 
     def coordinates(angle, shift):
         return turned(angle, shift).sky_coordinates(view.padding())

@@ -366,9 +366,9 @@ def _check_scene(scene, shape) -> None:
             f"The scene's view has the channels {', '.join(scene.channels)}: name one by "
             "FrameSequence(view=)."
         )
-    if scene.view.parity != 1:
+    if scene.grid.parity != 1:
         raise ValueError(
-            "The scene's view has parity = -1: flip the frames, image[:, :, ::-1], and leave the "
+            "The scene's grid has parity = -1: flip the frames, image[:, :, ::-1], and leave the "
             "parity at 1."
         )
 

@@ -41,7 +41,7 @@ class Exposure:
     center : (x, y)
         The star, zero-based.
     roll, parity, distortion
-        As for `View`.
+        As for `Grid`.
     transmission : array (ny, nx), optional
         Of the coronagraph.
     pixel_area : float, optional
@@ -163,6 +163,7 @@ class Exposure:
             mask = mask & as_booleans(where, given, shape=self.image.shape)
         error = more.pop("error", self.error)
         where = dict(pixel_scale=self.pixel_scale, center=self.center, unit=self.unit)
+        where |= self._on_sky
         return Observation(self.image, error, mask=mask, distance=distance, **{**where, **more})
 
     def view(self, distance: Any, **more: Any) -> View:
@@ -175,6 +176,9 @@ class Exposure:
         **more
             Further arguments of `View`, such as ``psf`` and ``accuracy``.
         """
-        grid = Grid(self.image.shape, self.pixel_scale, distance, self.center)
-        how = dict(roll=self.roll, parity=self.parity, distortion=self.distortion)
-        return View(grid, **{**how, "transmission": self.transmission, **more})
+        grid = Grid(self.image.shape, self.pixel_scale, distance, self.center, **self._on_sky)
+        return View(grid, **{"transmission": self.transmission, **more})
+
+    @property
+    def _on_sky(self) -> dict[str, Any]:
+        return {"roll": self.roll, "parity": self.parity, "distortion": self.distortion}

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _MATRIX = [f"{kind}{i}_{j}" for kind in ("CD", "PC") for i in (1, 2) for j in (1, 2)]
-_TURNED = 0.5  # degrees from North that are not let pass
+_TURNED = 0.5  # degrees from North from which it is said
+_ROUNDING = 1e-3  # degrees that are none
+_SKEW = 1e-4  # of pixels that are squares
 _KEYS = ("CTYPE", "CUNIT", "CDELT", "CROTA", "CRPIX", "CRVAL")
 
 
@@ -25,14 +27,19 @@ class SkyAxes(NamedTuple):
     skew
         How far the pixels are from squares, relative to their side.
     distortion
-        Matrix (2, 2) of `View`, of determinant 1; the unit matrix for squares.
+        Matrix (2, 2) of `Grid`, of determinant 1; the unit matrix or None for squares.
     """
 
     pixel_scale: float
     roll: float
     parity: int
     skew: float
-    distortion: np.ndarray
+    distortion: np.ndarray | None
+
+    @property
+    def on_sky(self) -> dict[str, Any]:
+        """What a `Grid` takes of it, beside the pixel scale."""
+        return {"roll": self.roll, "parity": self.parity, "distortion": self.distortion}
 
 
 def sky_axes(header: Any) -> SkyAxes | None:
@@ -111,8 +118,13 @@ def reference_pixel(header: Any) -> tuple[float, float] | None:
     return None
 
 
-def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | None:
-    """Refuse a frame that is not North up and East left, or not of the pixel scale that is given.
+def axes_of(
+    header: Any, path: str, pixel_scale: float | None, turn: tuple[Any, Any], check: bool
+) -> SkyAxes:
+    """How an image lies on the sky by its header, unless that is given.
+
+    Warns where the header says that North is not up or East not to the left: images that were
+    rotated often keep the header of before.
 
     Parameters
     ----------
@@ -120,57 +132,78 @@ def check_axes(header: Any, path: str, pixel_scale: float | None) -> SkyAxes | N
         Of the image.
     pixel_scale
         Arcsec; None for whatever the header says.
+    turn
+        Roll and parity as given; None for the header's.
+    check
+        Whether the header is followed. Otherwise a warning says where it is turned.
+
+    Returns
+    -------
+    SkyAxes
+        Of pixel scale NaN where the header says nothing.
 
     Raises
     ------
     ValueError
-        With all that disagrees.
+        Where the header has no usable axes, or another pixel scale than is given.
     """
+    if not check:
+        return _unchecked_axes(header, path, turn)
     try:
         axes = sky_axes(header)
     except ValueError as error:
         raise ValueError(f"The header of {path} has {error}. {_OVERRIDE}") from None
     if axes is None:
-        return None
-    scale, roll, parity, skew, _ = axes
-    problems = []
-    if parity < 0 or abs(roll) > _TURNED:
-        mirrored = " and East is to the right of it, mirrored" if parity < 0 else ""
-        problems.append(
-            f"it is not oriented North up and East left: the y axis points to position angle "
-            f"{roll:.4g} deg{mirrored}. Rotate the image, or render in its own frame, with "
-            f"View(roll={roll:.4g}, parity={parity}), check_header=False and "
-            f"pixel_scale={scale:.6g}"
-        )
-    if skew > 0.05:
-        problems.append(f"its pixels are no squares (off by {100 * skew:.2g} %): resample it")
+        return _as_given(turn)
+    scale = axes.pixel_scale
     if pixel_scale is not None and abs(scale / pixel_scale - 1.0) > 0.01:
-        problems.append(
-            f"it has pixels of {scale:.5f} arcsec, not {pixel_scale:.6g}: give the right "
-            "pixel_scale="
+        raise ValueError(
+            f"By the header of {path}, it has pixels of {scale:.5f} arcsec, not {pixel_scale:.6g}: "
+            f"give the right pixel_scale=. {_OVERRIDE}"
         )
-    if problems:
-        raise ValueError(f"By the header of {path}, {'; and '.join(problems)}. {_OVERRIDE}")
-    return axes
+    if _is_turned(axes) and turn == (None, None):
+        warnings.warn(
+            f"By the header of {path} {_turned(axes)}. The model is rendered so, and the image is "
+            "not rotated. If the image was rotated after the header was written, give roll=0 and "
+            "parity=1.",
+            stacklevel=5,
+        )
+    said = 0.0 if abs(axes.roll) < _ROUNDING else axes.roll, axes.parity
+    roll, parity = (h if given is None else given for h, given in zip(said, turn, strict=True))
+    distortion = axes.distortion if axes.skew > _SKEW else None
+    return axes._replace(roll=roll, parity=parity, distortion=distortion)
 
 
-_OVERRIDE = "Where the header is wrong: check_header=False."
-
-
-def warn_of_turn(header: Any, path: str) -> None:
-    """Warn where a header that is not followed says that North is not up, or East to the right."""
+def _unchecked_axes(header: Any, path: str, turn: tuple[Any, Any]) -> SkyAxes:
+    """How an image lies on the sky without its header; warns where that says it is turned."""
     try:
         axes = sky_axes(header)
     except ValueError:
-        return
-    if axes is not None and (axes.parity < 0 or abs(axes.roll) > _TURNED):
+        axes = None
+    if axes is not None and _is_turned(axes) and turn == (None, None):
         warnings.warn(
-            f"By the header of {path} the y axis points to position angle {axes.roll:.4g} deg with "
-            f"parity {axes.parity}, and check_header=False leaves that out: unless the header is "
-            f"wrong, give View(roll={axes.roll:.4g}, parity={axes.parity}) in every scene, that of "
-            "search as well.",
-            stacklevel=5,
+            f"By the header of {path} {_turned(axes)}, and check_header=False leaves that out: "
+            f"unless the header is wrong, give roll={axes.roll:.4g} and parity={axes.parity}.",
+            stacklevel=6,
         )
+    return _as_given(turn)
+
+
+def _is_turned(axes: SkyAxes) -> bool:
+    return axes.parity < 0 or abs(axes.roll) > _TURNED
+
+
+def _turned(axes: SkyAxes) -> str:
+    mirrored = ", and East is to the right of North, mirrored" if axes.parity < 0 else ""
+    return f"the y axis points to position angle {axes.roll:.4g} deg{mirrored}"
+
+
+def _as_given(turn) -> SkyAxes:
+    roll, parity = turn
+    return SkyAxes(math.nan, roll or 0.0, 1 if parity is None else parity, 0.0, None)
+
+
+_OVERRIDE = "Where the header is wrong: check_header=False."
 
 
 def choose_star(

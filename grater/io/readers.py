@@ -11,7 +11,7 @@ from pytreefit.extend import as_booleans, as_data, check_choice
 
 from .._arrays import position
 from ..data.noise import noise_map
-from .headers import check_axes, choose_star, reference_pixel, sky_axes, star_in, warn_of_turn
+from .headers import axes_of, choose_star, reference_pixel, sky_axes, star_in
 
 GPI_PIXEL_SCALE = 0.014166  # arcsec
 _ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")
@@ -156,7 +156,7 @@ def read_fits(
     place: tuple[Any, Any],
     error: Any,
     error_place: tuple[Any, Any],
-    geometry: tuple[Any, Any, bool],
+    geometry: tuple[Any, Any, tuple[Any, Any], bool],
     mask: Any,
     dq_bits: int | None,
     noise_width: float,
@@ -173,7 +173,8 @@ def read_fits(
         The error map, the file that holds it, None for the HDU of the same file that is named so,
         or "annular".
     geometry
-        Pixel scale and star, None for what the header says, and whether the header is to agree.
+        Pixel scale, star, roll and parity, None for what the header says, and whether the header
+        is to agree.
     mask, dq_bits, noise_width
         As for `Observation.from_fits`.
     """
@@ -185,16 +186,15 @@ def read_fits(
             'error="annular" for the noise in annuli of the image itself.'
         )
     values, usable = image.values, image.usable(dq_bits)
-    pixel_scale, center = _place_of(image, *geometry)
+    place = _place_of(image, *geometry)
     if mask is not None:
         usable = usable & as_booleans("from_fits: mask", mask, shape=values.shape)
     image.warn_of_zeros(usable)
     if isinstance(error, str) and error == "annular":
-        error = noise_map(values, center, noise_width, usable)
+        error = noise_map(values, place["center"], noise_width, usable)
     elif error is None or isinstance(error, str | os.PathLike):
         error = _error_of(image, path if error is None else error, error_place)
-    found = dict(image=values, error=error, mask=usable, unit=image.unit)
-    return dict(found, pixel_scale=pixel_scale, center=center)
+    return dict(place, image=values, error=error, mask=usable, unit=image.unit)
 
 
 def _has_errors(path: str | os.PathLike) -> bool:
@@ -234,36 +234,38 @@ def _factor(found: _Image, image: _Image) -> float:
 
 
 def _place_of(
-    image: _Image, pixel_scale: Any, center: Any, check: bool
-) -> tuple[float, tuple[float, float]]:
-    """Return pixel scale and star of an image, compared with its header if ``check``."""
-    pixel_scale, center = _as_numbers(pixel_scale, center)
-    axes = check_axes(image.header, image.path, pixel_scale) if check else None
-    if not check:
-        warn_of_turn(image.header, image.path)
+    image: _Image, pixel_scale: Any, center: Any, turn: tuple[Any, Any], check: bool
+) -> dict[str, Any]:
+    """How an image lies on the sky, and its star, compared with its header if ``check``."""
+    pixel_scale, center, turn = _as_numbers(pixel_scale, center, turn)
+    axes = axes_of(image.header, image.path, pixel_scale, turn, check)
     if pixel_scale is None:
-        if axes is None:
+        if math.isnan(axes.pixel_scale):
             unread = "" if check else ", since check_header=False reads none"
             raise ValueError(
                 f"No pixel scale is known for {image.path}: give pixel_scale= arcsec{unread}."
             )
         pixel_scale = axes.pixel_scale
     shape = image.values.shape
-    return pixel_scale, choose_star(image.header, image.path, shape, center, check)
+    center = choose_star(image.header, image.path, shape, center, check)
+    return dict(pixel_scale=pixel_scale, center=center, **axes.on_sky)
 
 
-def _as_numbers(pixel_scale: Any, center: Any) -> tuple[float | None, Any]:
+def _as_numbers(pixel_scale: Any, center: Any, turn) -> tuple[float | None, Any, tuple]:
+    roll, parity = turn
     if pixel_scale is not None:
         pixel_scale = float(as_data("pixel_scale", pixel_scale, "arcsec", ndim=0))
-    return pixel_scale, None if center is None else position("center", center)
+    if roll is not None:
+        roll = float(as_data("roll", roll, "deg", ndim=0))
+    if parity is not None:
+        check_choice("parity", parity, (1, -1))
+    return pixel_scale, None if center is None else position("center", center), (roll, parity)
 
 
 def read_gpi(
     path: str | os.PathLike,
     stokes: str,
-    pixel_scale: Any,
-    center: Any,
-    check: bool,
+    geometry: tuple[Any, Any, tuple[Any, Any], bool],
     noise_width: float,
 ) -> dict[str, Any]:
     """Return what an `Observation` is made of, except distance, out of a GPI file.
@@ -297,11 +299,9 @@ def read_gpi(
         raise ValueError(
             f"HDU 'SCI' of {path} has shape {data.shape}; a Stokes cube (4, ny, nx) is needed."
         )
-    pixel_scale, center = _as_numbers(pixel_scale, center)
-    if check:
-        check_axes(header, path, GPI_PIXEL_SCALE if pixel_scale is None else None)
-    else:
-        warn_of_turn(header, path)
+    pixel_scale, center, turn = _as_numbers(*geometry[:3])
+    own = GPI_PIXEL_SCALE if pixel_scale is None else None
+    axes = axes_of(header, path, own, turn, geometry[3])
     if center is None:
         center = star_in(header) or reference_pixel(header)
     if center is None:
@@ -316,6 +316,7 @@ def read_gpi(
         pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
         center=center,
         unit=str(header.get("BUNIT", "")),
+        **axes.on_sky,
     )
 
 
@@ -431,9 +432,7 @@ def _axes_of_jwst(header, path) -> dict[str, Any]:
     pixel_area = header.get("PIXAR_SR")
     return dict(
         pixel_scale=axes.pixel_scale,
-        roll=axes.roll,
-        parity=axes.parity,
-        distortion=axes.distortion,
+        **axes.on_sky,
         pixel_area=None if pixel_area is None else float(pixel_area),
     )
 

@@ -13,7 +13,7 @@ from ..data.observation import Observation
 from ..frames.derotate import derotated
 from ..scene import Scene
 from ..view.view import Grid
-from .images import draw_fit, plot_fit, residual_of, turn_of
+from .images import draw_fit, plot_fit, residual_of
 
 
 class Combined(NamedTuple):
@@ -43,7 +43,7 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
 
     with the widths :math:`w` of the noise. Exposures are turned about the star by bicubic
     interpolation, so that this is for figures only: fit the exposures themselves. Pixels are taken
-    for squares, whatever the view's distortion.
+    for squares, whatever the distortion.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     """
     _check(observations)
     of = list(observations.values())
-    turns = [turn_of(observation.seen(scene)) for observation in of]
-    if any(parity != 1 for _, parity in turns):
+    grids = [observation.seen(scene).grid for observation in of]
+    if any(grid.parity != 1 for grid in grids):
         raise ValueError("combine: the detector is mirrored (parity = -1): flip its images first.")
     first = of[0]
     for name, other in observations.items():
@@ -78,7 +78,7 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     _check_same_light(scene, observations)
     data, model, _, width = (jnp.stack([jnp.asarray(p[k]) for p in parts]) for k in range(4))
     used = jnp.isfinite(data)
-    angles = jnp.stack([jnp.asarray(angle, data.dtype) for angle, _ in turns])
+    angles = jnp.stack([grid.roll.astype(data.dtype) for grid in grids])
     where = angles, jnp.stack([observation.center for observation in of]), first.center
     every = jnp.ones_like(used)
     data, width = (derotated(jnp.where(used, v, 0.0), used, *where) for v in (data, width))
@@ -88,7 +88,7 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     total = jnp.where(total > 0, total, jnp.nan)
     means = (jnp.sum(jnp.where(weight > 0, weight * v, 0.0), axis=0) / total for v in (data, model))
     noise = jnp.sqrt(1.0 / total)
-    return Combined(*(np.asarray(v) for v in (*means, noise)), grid=first.grid)
+    return Combined(*(np.asarray(v) for v in (*means, noise)), grid=first.grid.set({"roll": 0.0}))
 
 
 def plot_exposures(
@@ -137,7 +137,7 @@ def plot_exposures(
         images = data, model, (data - model) / noise, noise
         unit = next(iter(observations.values())).unit
         titles = ("all, North up", "model", "residual / noise")
-        draw_fit(images, grid, (0.0, 1), unit, titles=titles, figure=parts[-1], **how)
+        draw_fit(images, grid, unit, titles=titles, figure=parts[-1], **how)
     return figure
 
 

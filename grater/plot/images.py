@@ -18,7 +18,7 @@ from .._arrays import real_array
 from ..data.observation import Observation
 from ..dust.bands import Bands
 from ..scene import Scene
-from ..view.view import Grid, View
+from ..view.view import Grid
 
 Stretch = Literal["asinh", "log", "linear"]
 _MASKED = "0.6"  # grey
@@ -60,16 +60,15 @@ def plot_fit(
     ValueError
         If the scene is not on the observation's grid or ``stretch`` is unknown.
     """
-    images, turn = residual_of(scene, observation), turn_of(observation.seen(scene))
+    images, grid = residual_of(scene, observation), observation.seen(scene).grid
     look = {"stretch": stretch, "limits": limits, "n_sigma": n_sigma, "cmap": cmap}
     look |= {"titles": titles, "figure": figure}
-    return draw_fit(images, observation.grid, turn, observation.unit, **look)
+    return draw_fit(images, grid, observation.unit, **look)
 
 
 def draw_fit(
     images,
     grid,
-    turn,
     unit,
     *,
     titles,
@@ -87,12 +86,12 @@ def draw_fit(
 
     figure = new_figure(figure, (10.2, 4.3))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    _panel(axes[0], data, grid, norm, cmap, turn)
-    shown = _panel(axes[1], model, grid, norm, cmap, turn)
+    _panel(axes[0], data, grid, norm, cmap)
+    shown = _panel(axes[1], model, grid, norm, cmap)
     spread = Normalize(-n_sigma, n_sigma)
-    residuals = _panel(axes[2], residual, grid, spread, "RdBu_r", turn)
+    residuals = _panel(axes[2], residual, grid, spread, "RdBu_r")
     _scale_bar(axes[0], grid)
-    _north_east_arrows(axes[0], turn)
+    _north_east_arrows(axes[0], grid)
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title)
         ax.label_outer()
@@ -125,7 +124,6 @@ def plot_image(
     source: Observation | Scene | Any,
     *,
     grid: Grid | None = None,
-    view: View | None = None,
     stretch: Stretch = "asinh",
     limits: tuple[float, float] | None = None,
     cmap: str = "inferno",
@@ -133,20 +131,17 @@ def plot_image(
     unit: str = "",
     figure: Any = None,
 ):
-    """Draw one image with a scale bar, a colour bar and, where North is known, arrows.
+    """Draw one image with a scale bar, a colour bar, and arrows to the North and to the East.
 
-    A scene says where North is. For an observation or an array ``view`` does; without it the axes
-    are the detector's, "to the left" and "upwards".
+    It is drawn as the detector has it. Where North is not up, the axes are "to the left" and
+    "upwards".
 
     Parameters
     ----------
     source : Observation, Scene or array (ny, nx)
         What to draw. Masked pixels and NaN are grey.
     grid : Grid, optional
-        The pixel grid of an array; by default that of ``view``.
-    view : View, optional
-        How an observation or an array lies on the sky, by ``scene.view`` or `Exposure.view`;
-        ``View(grid)`` where North is up and East left.
+        The pixel grid of an array.
     stretch, limits, cmap, figure
         As for `plot_fit`.
     title, unit : str
@@ -155,52 +150,37 @@ def plot_image(
     Raises
     ------
     ValueError
-        If an array comes without its grid, a scene with another ``view``, or the view has another
-        shape than the image.
-    TypeError
-        If ``view`` is no View.
+        If an array comes without its grid, or this has another shape.
     """
-    image, noise, grid, turn = _pixels_of(source, grid, view)
+    image, noise, grid = _pixels_of(source, grid)
     if isinstance(source, Observation):
         unit = unit or source.unit
     norm = norm_of(stretch, image[np.isfinite(image)], noise, limits)
     figure = new_figure(figure, (5.0, 4.4))
     ax = figure.subplots()
-    shown = _panel(ax, image, grid, norm, cmap, turn)
+    shown = _panel(ax, image, grid, norm, cmap)
     _scale_bar(ax, grid)
-    if turn is not None:
-        _north_east_arrows(ax, turn)
+    _north_east_arrows(ax, grid)
     ax.set_title(title)
     _label_brightness(figure.colorbar(shown, ax=ax, extend="both"), norm, unit)
     return figure
 
 
-def _pixels_of(source, grid, view):
-    """Image, errors (None: not known), grid, and turn (None: not known) of what is drawn."""
-    check_kind("plot_image: view", view, View | None)
-    noise, turn = None, None if view is None else turn_of(view)
+def _pixels_of(source, grid):
+    """Image, errors (None: not known), and grid of what is drawn."""
     if isinstance(source, Scene):
-        if view is not None:
-            raise ValueError("plot_image: a Scene has its own view; leave out view=.")
-        return np.asarray(source.image()), noise, source.grid, turn_of(source)
+        return np.asarray(source.image()), None, source.grid
     if isinstance(source, Observation):
         used = np.asarray(source.used)
         image = np.where(used, np.asarray(source.image), np.nan)
-        grid, noise = source.grid, np.asarray(source.error)[used]
-    else:
-        image = np.asarray(real_array("plot_image: source", source))
-        grid = view.grid if grid is None and view is not None else grid
-        if grid is None or image.ndim != 2:
-            raise ValueError(
-                "plot_image needs an Observation, a Scene, or a 2-d array with grid= or view=; "
-                f"got an array of shape {image.shape} and grid={grid}."
-            )
-    if view is not None and view.grid.shape != image.shape:
+        return image, np.asarray(source.error)[used], source.grid
+    image = np.asarray(real_array("plot_image: source", source))
+    if not isinstance(grid, Grid) or grid.shape != image.shape:
         raise ValueError(
-            f"plot_image: view has the shape {view.grid.shape}, the image {image.shape}: they must "
-            "be the same."
+            "plot_image needs an Observation, a Scene, or a 2-d array with its grid=; got an array "
+            f"of shape {image.shape} and grid={grid}."
         )
-    return image, noise, grid, turn
+    return image, None, grid
 
 
 def plot_phase_function(
@@ -340,12 +320,12 @@ def _label_brightness(bar, norm, unit):
     bar.minorticks_off()
 
 
-def turn_of(seen: Scene | View) -> tuple[float, int]:
-    """Roll and parity of a view, or of the scene's one."""
-    return float(seen.get("roll")), seen.get("parity")
+def is_north_up(grid: Grid) -> bool:
+    """Whether North is up, and East to the left."""
+    return float(grid.roll) == 0.0 and grid.parity == 1
 
 
-def _panel(ax, image, grid, norm, cmap, turn):
+def _panel(ax, image, grid, norm, cmap):
     """One image on axes of arcsec from the star, which grow to the left and upwards."""
     from matplotlib import colormaps
 
@@ -363,7 +343,7 @@ def _panel(ax, image, grid, norm, cmap, turn):
     )
     ax.plot(0.0, 0.0, marker="+", color="white", ms=6, mew=1.0, zorder=3)
     sky = "\N{GREEK CAPITAL LETTER DELTA}RA", "\N{GREEK CAPITAL LETTER DELTA}Dec"
-    x, y = sky if turn == (0.0, 1) else ("to the left", "upwards")
+    x, y = sky if is_north_up(grid) else ("to the left", "upwards")
     ax.set_xlabel(f"{x} (arcsec)")
     ax.set_ylabel(f"{y} (arcsec)")
     return shown
@@ -397,12 +377,12 @@ def _scale_bar(ax, grid):
     ax.annotate(arcsec, middle, (0, -4), va="top", **text)
 
 
-def _north_east_arrows(ax, turn):
+def _north_east_arrows(ax, grid):
     """Arrows to the North and to the East: up and to the left where nothing is turned."""
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()
     size = 0.13 * min(abs(right - left), abs(top - bottom))
-    angle, parity = math.radians(turn[0]), turn[1]
+    angle, parity = math.radians(float(grid.roll)), grid.parity
     steps = np.array(
         [
             (-parity * math.sin(angle), math.cos(angle)),

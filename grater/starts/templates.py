@@ -123,6 +123,7 @@ def _level(observation, scene: Scene, n: int, side: int | None, radii) -> Level:
         observation = observation.crop(side)
     observation, view = observation.bin(n), scene.view
     assert isinstance(view, View)
+    on_sky = {name: getattr(view.grid, name) for name in ("roll", "parity", "distortion")}
     (channel,) = view.channels.values()
     maps = {
         name: None if value is None else mean_of_blocks(_on_pixels(value, view)[window], n)
@@ -138,7 +139,7 @@ def _level(observation, scene: Scene, n: int, side: int | None, radii) -> Level:
     seen = {name: getattr(channel, name) for name in ("noise", "curve", "stokes")}
     changed = {
         "channel": Channel(psf, **seen, **maps),
-        "grid": observation.grid,
+        "grid": rebuild(observation.grid, on_sky),
         "margin": None,
         "inner_radius": view.inner_radius / n,
         "oversample": psf.points_per_pixel if psf else 1,

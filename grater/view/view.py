@@ -28,7 +28,7 @@ from pytreefit.extend import (
     rebuild,
 )
 
-from .._arrays import mean_of_blocks, opened, real_array
+from .._arrays import distortion_matrix, mean_of_blocks, opened
 from ..dust.disk import intensities
 from ..integrate import NodesOn, Rule, in_turn
 from ..point_source import add_sources
@@ -37,9 +37,10 @@ from .stokes import double_angle, emitted, measured
 
 
 class Grid(Model):
-    """The pixels of an image.
+    """The pixels of an image, and how they lie on the sky.
 
-    With the detector's y axis to the North, row index up is North, column index to the right West.
+    Unless it is turned or mirrored, row index up is North, column index to the right West. A model
+    is rendered in the detector's own frame: no image is rotated.
 
     Parameters
     ----------
@@ -52,6 +53,20 @@ class Grid(Model):
     center
         Zero-based position (x, y) of the star: a parameter, and moving it blurs nothing. By
         default the pixel (nx // 2, ny // 2).
+    roll
+        Position angle of the y axis in degrees, from North to East.
+    parity
+        1 where East is to the left of North, as on the sky; -1 for a mirrored detector.
+    distortion
+        Matrix (2, 2) of determinant > 0 for pixels that are no squares, as near the edge of a
+        camera: it turns offsets (parity dx, dy) in pixels into offsets in units of
+        ``pixel_scale``, before the roll. None is the unit matrix.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a shape that is none, a parity other than 1 and -1, and a distortion that has no inverse
+        or mirrors.
 
     Examples
     --------
@@ -63,23 +78,61 @@ class Grid(Model):
     pixel_scale: Float[Array, ""] = param(unit="arcsec", bounds="(0, inf)", doc="per pixel")
     distance: Float[Array, ""] = param(unit="pc", bounds="(0, inf)", doc="distance of the star")
     center: Float[Array, " 2"] = param(unit="pix", shape=(2,), doc="position (x, y) of the star")
+    roll: Float[Array, ""] = param(unit="deg", doc="position angle of the detector's y axis")
     shape: tuple[int, int] = eqx.field(static=True, converter=tuple)
+    parity: int = eqx.field(static=True)
+    distortion: Float[Array, "2 2"] | None = eqx.field(converter=distortion_matrix)
 
-    def __init__(self, shape, pixel_scale, distance, center=None):
+    def __init__(
+        self, shape, pixel_scale, distance, center=None, *, roll=0.0, parity=1, distortion=None
+    ):
         self.shape = as_whole_numbers("Grid.shape", shape)
         _check_grid(self)
         ny, nx = self.shape
         self.pixel_scale = pixel_scale
         self.distance = distance
         self.center = (nx // 2, ny // 2) if center is None else center
+        self.roll, self.parity, self.distortion = roll, parity, distortion
 
     def __check_init__(self):
         _check_grid(self)
+        check_on_sky(self.parity, self.distortion)
 
     @property
     def pixel_size(self) -> Float[Array, ""]:
         """Side of a pixel in au: arcsec times pc."""
         return self.pixel_scale * self.distance
+
+    def offsets(self, padding: tuple[int, int] = (0, 0), n: int = 1) -> tuple[Array, Array, Array]:
+        """Offsets from the star to the West and to the North, and squared distances, in pixels.
+
+        Parameters
+        ----------
+        padding
+            Rows and columns around the image.
+        n
+            Points along each side of a pixel.
+
+        Returns
+        -------
+        west, north : array
+            Shape ((ny + 2 rows) n, (nx + 2 columns) n), in units of ``pixel_scale``.
+        squared : array
+            Of the distance on the detector.
+        """
+        row, column = (
+            jnp.asarray((np.arange(-p * n, (m + p) * n) + 0.5) / n - 0.5, self.roll.dtype)
+            for m, p in zip(self.shape, padding, strict=True)
+        )
+        right = self.parity * (column - self.center[0])[None, :]
+        up = (row - self.center[1])[:, None]
+        squared = right**2 + up**2
+        if self.distortion is not None:
+            (a, b), (c, d) = self.distortion
+            right, up = a * right + b * up, c * right + d * up
+        roll = jnp.deg2rad(self.roll)
+        sine, cosine = jnp.sin(roll), jnp.cos(roll)
+        return right * cosine - up * sine, right * sine + up * cosine, squared
 
 
 def _check_grid(grid: Grid) -> None:
@@ -104,14 +157,8 @@ class View(Model):
         A `Channel`, or a dictionary of several that share the pixels: one integration serves them
         all, and `images` returns them.
     roll
-        Position angle of the detector's y axis in degrees, from North to East. Nothing is rotated:
-        the scene is rendered in the detector's own frame.
-    parity
-        1 where East is to the left of North, as on the sky; -1 for a mirrored detector.
-    distortion
-        Matrix (2, 2) of determinant > 0 for pixels that are no squares, as near the edge of a
-        camera: it turns offsets (parity dx, dy) in pixels into offsets in units of
-        ``pixel_scale``, before the roll. `Exposure.view` has the header's. None is the unit matrix.
+        Position angle of the detector's y axis in degrees, from North to East, in place of the
+        grid's: a short way to write ``grid.set({"roll": roll})``.
     margin
         Pixels around the grid whose light the PSF scatters into the image; by default as many as
         the PSF reaches. A larger PSF than matters costs time: give a smaller margin, or cut it.
@@ -134,24 +181,18 @@ class View(Model):
     Raises
     ------
     ValueError, TypeError
-        For arrays of another shape than the grid's, parts of the wrong kind, and a distortion that
-        has no inverse or mirrors.
+        For arrays of another shape than the grid's, and parts of the wrong kind.
 
     Examples
     --------
     >>> from grater import GaussianPSF, Grid
     >>> view = View(Grid((41, 41), 0.06, 40.0), psf=GaussianPSF(fwhm=2.3), roll=15.0)
-    >>> float(view.roll)
+    >>> float(view.grid.roll)
     15.0
     """
 
     channel: Channel | Mapping[str, Channel] = inline()
     grid: Grid
-    roll: Float[Array, ""] = param(unit="deg", doc="position angle of the detector's y axis")
-    parity: int = eqx.field(static=True)
-    distortion: Float[Array, "2 2"] | None = eqx.field(
-        converter=lambda value: None if value is None else real_array("distortion", value, "")
-    )
     margin: int | None = eqx.field(static=True)
     accuracy: float = eqx.field(static=True)
     nodes_on: NodesOn = eqx.field(static=True)
@@ -163,9 +204,7 @@ class View(Model):
         grid: Grid,
         *,
         channel: Channel | Mapping[str, Channel] | None = None,
-        roll: Any = 0.0,
-        parity: int = 1,
-        distortion: Any = None,
+        roll: Any = None,
         margin: int | None = None,
         accuracy: float = 1e-4,
         nodes_on: NodesOn = "auto",
@@ -179,10 +218,8 @@ class View(Model):
                 "consists of, not both."
             )
         self.channel = Channel(**optics) if channel is None else channel
-        self.grid = grid
-        self.roll = roll
-        self.parity = parity
-        self.distortion = distortion
+        turned = roll is not None and isinstance(grid, Grid)
+        self.grid = grid.set({"roll": roll}) if turned else grid
         self.margin = None if margin is None else as_whole_number("margin", margin)
         self.accuracy = as_number("accuracy", accuracy)
         self.nodes_on = nodes_on
@@ -203,8 +240,6 @@ class View(Model):
                     f"oversample = {self.oversample}, but the psf has {channel.points_per_pixel} "
                     "points per pixel: render on as many, or a multiple."
                 )
-        check_choice("parity", self.parity, (1, -1))
-        _check_distortion(self.distortion)
         if not self.inner_radius > 0:
             raise ValueError(
                 f"inner_radius = {self.inner_radius} is not a number of pixels > 0. The integral "
@@ -249,27 +284,11 @@ class View(Model):
         inside : array
             Where a point is nearer to the star than ``inner_radius``; its x and y are moved away.
         """
-        west, north, squared = self._offsets(padding, self.oversample)
+        west, north, squared = self.grid.offsets(padding, self.oversample)
         # a hair less, so that the pixels at exactly this distance count as outside in any precision
         nearest = self.inner_radius * (1.0 - 1e-5)
         inside, size = squared < nearest**2, self.grid.pixel_size
         return jnp.where(inside, 1.0, west) * size, jnp.where(inside, 1.0, north) * size, inside
-
-    def _offsets(self, padding, n: int):
-        """To the West and to the North in pixels, of n points each; squared distances on these."""
-        row, column = (
-            jnp.asarray((np.arange(-p * n, (m + p) * n) + 0.5) / n - 0.5, self.roll.dtype)
-            for m, p in zip(self.grid.shape, padding, strict=True)
-        )
-        right = self.parity * (column - self.grid.center[0])[None, :]
-        up = (row - self.grid.center[1])[:, None]
-        squared = right**2 + up**2
-        if self.distortion is not None:
-            (a, b), (c, d) = self.distortion
-            right, up = a * right + b * up, c * right + d * up
-        roll = jnp.deg2rad(self.roll)
-        sine, cosine = jnp.sin(roll), jnp.cos(roll)
-        return right * cosine - up * sine, right * sine + up * cosine, squared
 
     def seen(
         self, channel: Channel, light: Float[Array, "my mx"], sources
@@ -294,7 +313,7 @@ class View(Model):
         if channel.stokes is None:
             return add_sources(self, channel, sources, through(light))
         points, pixels = (
-            double_angle(*self._offsets(*where)[:2])
+            double_angle(*self.grid.offsets(*where)[:2])
             for where in ((padding, self.oversample), ((0, 0), 1))
         )
         q, u = jax.vmap(through)(emitted(light, *points))
@@ -340,7 +359,9 @@ class View(Model):
         return _integration_error(self, scene.disks)
 
 
-def _check_distortion(matrix) -> None:
+def check_on_sky(parity: Any, matrix: Any) -> None:
+    """Refuse a parity that is none, and a distortion that has no inverse or mirrors."""
+    check_choice("parity", parity, (1, -1))
     if matrix is None:
         return
     check_shape("distortion", matrix, shape=(2, 2))

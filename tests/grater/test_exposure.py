@@ -107,7 +107,7 @@ def test_mirrored_detectors(tmp_path):
 
 def test_pixels_that_are_no_squares_show_a_stretched_disk():
     """Twice as wide as high: as an image of every second column."""
-    wide = grater.View(grater.Grid((17, 9), 0.1, 60.0), distortion=[[2.0, 0.0], [0.0, 1.0]])
+    wide = grater.View(grater.Grid((17, 9), 0.1, 60.0, distortion=[[2.0, 0.0], [0.0, 1.0]]))
     fine = grater.View(grater.Grid((17, 17), 0.1, 60.0))
     disk = make_disk()
     one, two = (render(grater.Scene(disk, view=view)) for view in (wide, fine))
@@ -280,7 +280,7 @@ def test_the_star_behind_a_coronagraph(tmp_path, primary):
 )
 def test_matrices_without_an_inverse(matrix):
     with pytest.raises(ValueError, match="distortion"):
-        grater.View(grater.Grid((5, 5), 0.1, 60.0), distortion=matrix)
+        grater.Grid((5, 5), 0.1, 60.0, distortion=matrix)
 
 
 # --- real files ---

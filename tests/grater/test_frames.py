@@ -59,7 +59,7 @@ def learned(frames):
 def test_every_frame_is_the_view_at_its_angle(frames):
     models = frames.models(SCENE)
     for k in (0, 2, 6):
-        alone = SCENE.set({"roll": ANGLES[k]}).image()
+        alone = SCENE.set({"grid.roll": ANGLES[k]}).image()
         np.testing.assert_allclose(models[k], alone, atol=1e-9 * float(alone.max()))
 
 
@@ -84,7 +84,7 @@ def test_a_star_at_another_place_in_each_frame():
 def test_oversampled_frames():
     scene = grater.Scene(SCENE.disk, grid=GRID, oversample=2, **VIEW)
     data = FrameSequence(np.zeros((2, *SHAPE)), 1.0, angles=[0.0, 17.0], **SETUP)
-    alone = scene.set({"roll": 17.0}).image()
+    alone = scene.set({"grid.roll": 17.0}).image()
     np.testing.assert_allclose(data.models(scene)[1], alone, atol=1e-9 * float(alone.max()))
 
 
@@ -140,7 +140,7 @@ def test_fit_laplace_and_the_scale_of_the_noise(learned, peak):
 
 
 def test_derivatives(learned):
-    names = ("disk.inclination", "disk.position_angle", "noise.scale", "roll")
+    names = ("disk.inclination", "disk.position_angle", "noise.scale", "grid.roll")
     at = np.array([64.0, 26.0, 1.2, 0.3])
 
     exact = SCENE.set({"accuracy": 1e-6})
@@ -284,7 +284,7 @@ def test_references_of_other_stars(frames, peak):
     light = grater.Starlight(references[:4])
     alone = [
         grater.Observation(frames.image[k], frames.error[k], starlight=light, **SETUP).chi_square(
-            SCENE.set({"roll": ANGLES[k]})
+            SCENE.set({"grid.roll": ANGLES[k]})
         )
         for k in range(8)
     ]
@@ -418,7 +418,7 @@ def test_copies_at_other_angles_are_found_again(frames):
     # the same copy by hand, in a view that is turned
     empty = inject(data, SCENE, -1.0)
     copy = inject(empty, SCENE.set({"disk.position_angle": 90.0}))
-    at = SCENE.set({"roll": -60.0})
+    at = SCENE.set({"grid.roll": -60.0})
     np.testing.assert_allclose(
         copy.image, inject(empty, at).image, atol=1e-6 * float(SCENE.image().max())
     )
@@ -500,7 +500,7 @@ NOISE = RNG.normal(size=(3, *SHAPE))
         (lambda: one().learn(KLIP(1, annuli=(90, 99))), "no pixel in use is in any of them"),
         (lambda: one(image=NOISE).learn(KLIP(2, annuli=(0, 0.5))), "region 0 has only 1 pixels"),
         (lambda: one().relearn(SCENE), "have no components yet"),
-        (lambda: one().models(SCENE.set({"parity": -1})), "flip the frames"),
+        (lambda: one().models(SCENE.set({"grid.parity": -1})), "flip the frames"),
         (lambda: one().mask_radius(5, 2), "needs 0 <= inner < outer"),
         (lambda: KLIP(3, movement=1.0), "at which radius? Give the annuli"),
         (lambda: KLIP(3, annuli=(5, 5)), "must be at least two radii >= 0 that increase"),

@@ -5,15 +5,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from astropy import units as u
 from astropy.io import fits
 
 import grater
+from factories import make_scene
 from grater.data.noise import GaussianNoise, StudentTNoise
 from grater.data.observation import Observation
+from grater.starts.search import default_scene
+from grater.starts.templates import levels_of
 from grater.view.view import Grid
-from pytreefit import Model, param
+from pytreefit import Model, Posterior, param
 
 SETUP = {"pixel_scale": 0.014, "distance": 72.0}
 
@@ -431,7 +435,6 @@ def test_from_gpi_keeps_every_finite_pixel_when_asked(tmp_path):
         ({"STKESTYP": "CARTESIAN"}, "has STKESTYP CARTESIAN; the radial Stokes parameters"),
         ({"STKESTYP": None}, "has STKESTYP not given"),
         ({"shape": (2, 61, 61)}, r"shape \(2, 61, 61\); a Stokes cube \(4, ny, nx\)"),
-        ({"CD1_1": 0.014166 / 3600}, "not oriented North up and East left"),
         (
             {"CD1_1": -2e-6, "CD2_2": 2e-6},
             "has pixels of 0.00720 arcsec, not 0.014166: give the right",
@@ -459,3 +462,36 @@ def test_hr4796a_without_a_disk_has_the_known_chi_square():
     assert observation.n_used == 14_068
     nothing = Slope(shape=(141, 141))
     assert round(float(observation.chi_square(nothing))) == 130_142
+
+
+def test_how_the_pixels_lie_on_the_sky_stays_theirs():
+    """Crops, bins and simulations of a turned image are turned; so is the scene of a search."""
+    how = {"roll": 35.0, "parity": -1, "distortion": [[1.1, 0.0], [0.0, 1 / 1.1]]}
+    grid = grater.Grid((21, 21), 0.1, 60.0, **how)
+    data = grater.Observation.simulate(make_scene(grid=grid), 1.0, jax.random.key(0))
+    (level, *_) = levels_of(data, default_scene(data), (5.0, 100.0))
+    for on_sky in (data, data.crop(11).grid, data.bin(2).grid, level.scene.grid):
+        assert (float(on_sky.roll), on_sky.parity) == (35.0, -1)
+        np.testing.assert_allclose(on_sky.distortion, how["distortion"])
+
+
+OTHER_PIXELS = [
+    ("roll", 35.0, "the scene is rendered elsewhere"),
+    ("parity", -1, "grid has parity = -1, the observation 1"),
+    ("center", (9.0, 10.0), r"center = \[9.0, 10.0\], the observation \[10.0, 10.0\]"),
+    ("pixel_scale", 0.11, "pixel_scale = 0.11"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), OTHER_PIXELS)
+def test_a_scene_on_other_pixels_is_noticed(name, value, message):
+    scene = make_scene(grid=grater.Grid((21, 21), 0.1, 60.0))
+    data = grater.Observation.simulate(scene, 1.0, jax.random.key(0))
+    other = scene.set({f"grid.{name}": value})
+    priors = {"disk.flux": dist.LogNormal(0.0, 1.0)}
+    with pytest.warns(UserWarning, match=message):
+        Posterior(other, data.log_likelihood, priors)
+    Posterior(scene, data.log_likelihood, priors)
+    if name != "parity":  # what is fitted may be elsewhere
+        around = dist.TruncatedNormal(np.asarray(value), 0.1, low=0.0)
+        Posterior(other, data.log_likelihood, priors | {f"grid.{name}": around})

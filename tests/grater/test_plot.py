@@ -90,7 +90,7 @@ def test_scale_bar_has_a_round_length_and_arrows_point_north_and_east(scene):
 @pytest.mark.parametrize(("roll", "parity"), [(63.8, 1), (-120.0, -1), (0.0, -1)])
 def test_arrows_of_a_rolled_detector(scene, roll, parity):
     """They point where the view's coordinates grow, and stay in the panel."""
-    turned = scene.set({"roll": roll, "parity": parity})
+    turned = scene.set({"grid.roll": roll, "grid.parity": parity})
     ax = plot_image(turned).axes[0]
     assert ax.get_xlabel() == "to the left (arcsec)"
     west, north, _ = turned.view.sky_coordinates()
@@ -108,24 +108,15 @@ def arrows_of(figure):
     return [text.get_text() for text in figure.axes[0].texts if text.get_text() in ("N", "E")]
 
 
-def test_where_north_is_not_known_no_arrow_says_so(scene, observation):
-    """An observation may be rolled, and does not know it."""
-    image = np.asarray(observation.image)
-    for figure in (plot_image(observation), plot_image(image, grid=scene.grid)):
-        assert arrows_of(figure) == []
-        axes = figure.axes[0]
-        labels = axes.get_xlabel(), axes.get_ylabel()
-        assert labels == ("to the left (arcsec)", "upwards (arcsec)")
-
-
 @pytest.mark.parametrize(
     ("roll", "label"), [(0.0, "\N{GREEK CAPITAL LETTER DELTA}RA"), (63.8, "to")]
 )
-def test_a_view_says_where_north_is(scene, observation, roll, label):
-    turned = scene.set({"roll": roll})
+def test_the_grid_says_where_north_is(scene, observation, roll, label):
+    turned = scene.set({"grid.roll": roll})
     expected = plot_image(turned).axes[0]
-    for source in (observation, np.asarray(observation.image)):
-        figure = plot_image(source, view=turned.view)
+    array = {"source": np.asarray(observation.image), "grid": turned.grid}
+    for given in ({"source": observation.set({"roll": roll})}, array):
+        figure = plot_image(**given)
         assert arrows_of(figure) == ["N", "E"]
         ax = figure.axes[0]
         assert ax.get_xlabel() == expected.get_xlabel()
@@ -215,20 +206,14 @@ def test_a_second_curve_joins_the_first(scene):
     [
         (lambda s, o: plot_fit(s, o, stretch="sqrt"), "stretch = 'sqrt' is unknown: use 'asinh'"),
         (lambda s, o: plot_fit(s, o, stretch="log", limits=(0, 1)), "a log stretch needs a lower"),
-        (lambda s, o: plot_image(np.ones((3, 3))), "a 2-d array with grid= or view="),
-        (lambda s, o: plot_image(np.ones((3, 3)), view=s.view), r"view has the shape \(31, 33\)"),
-        (lambda s, o: plot_image(s, view=s.view), "a Scene has its own view"),
+        (lambda s, o: plot_image(np.ones((3, 3))), "a 2-d array with its grid="),
+        (lambda s, o: plot_image(np.ones((3, 3)), grid=s.grid), r"of shape \(3, 3\) and grid=Grid"),
         (lambda s, o: plot_phase_function(s, "disk.phas"), "did you mean 'disk.phase'"),
     ],
 )
 def test_bad_arguments_are_refused(scene, observation, call, message):
     with pytest.raises(ValueError, match=message):
         call(scene, observation)
-
-
-def test_a_view_is_no_scene(scene, observation):
-    with pytest.raises(TypeError, match=r"plot_image: view is a Scene but must be a .*View"):
-        plot_image(observation, view=scene)
 
 
 def test_importing_loads_no_pyplot():

@@ -29,7 +29,7 @@ def rolls():
 def test_exposures_are_turned_north_up_and_weighted(rolls):
     scene, data, error = rolls
     found = grater.combine(scene, data)
-    north_up = scene.of("roll1").set({"roll": 0.0}).image()
+    north_up = scene.of("roll1").set({"grid.roll": 0.0}).image()
     inside = np.isfinite(found.data)
     assert inside.sum() > 500
     peak = float(np.max(north_up))
@@ -73,7 +73,8 @@ def test_bad_input(rolls, change, says):
 
 
 def mirrored(scene):
-    view = grater.View(scene.of("roll1").grid, psf=grater.GaussianPSF(4.0), parity=-1)
+    grid = scene.of("roll1").grid.set({"parity": -1})
+    view = grater.View(grid, psf=grater.GaussianPSF(4.0))
     return grater.Scene(scene.disk, view={"roll1": view, "roll2": view})
 
 

@@ -69,7 +69,8 @@ def test_disk_and_sources_add():
 
 def test_where_it_is_in_any_view():
     """A source where the sky's coordinates of a pixel are peaks at that pixel."""
-    view = grater.View(GRID, psf=PSF, roll=35.0, parity=-1, distortion=[[1.1, 0.1], [-0.05, 0.9]])
+    how = dict(roll=35.0, parity=-1, distortion=[[1.1, 0.1], [-0.05, 0.9]])
+    view = grater.View(GRID.set(how), psf=PSF)
     west, north, _ = (np.asarray(v)[9, 21] for v in view.sky_coordinates())
     source = grater.PointSource(-west / 60.0, north / 60.0, 1.0)
     image = np.asarray(view.image(grater.Scene(DARK, source=source)))
@@ -210,7 +211,7 @@ def test_in_bands_frames_and_finer_psfs():
     frames = grater.FrameSequence(
         np.ones((2, 33, 33)), 1.0, angles=[0.0, 40.0], pixel_scale=0.05, distance=60.0
     )
-    rolled = scene.set({"roll": 40.0}).image()
+    rolled = scene.set({"grid.roll": 40.0}).image()
     both = frames.models(scene)
     np.testing.assert_allclose(both, np.stack([expected, rolled]), atol=1e-9)
     # a band of its own

@@ -1,6 +1,6 @@
 """Files and arrays of all kinds: what comes in is used rightly, or refused with the reason."""
 
-import contextlib
+import functools
 
 import jax
 import numpy as np
@@ -95,12 +95,12 @@ def test_headers_that_cannot_be_used(header, message):
 
 @pytest.mark.parametrize(("angle", "parity"), [(30.0, 1), (-110.0, -1)])
 def test_a_view_of_the_header_is_where_astropy_has_it(angle, parity):
-    """Roll and parity that an error names make the view that sees the sky as the file does."""
+    """The grid of a header's roll and parity sees the sky as the file does."""
     header = cards("CD", turned(angle, parity), CRPIX1=4.0, CRPIX2=3.0, **SKY)
     header |= {"CRVAL1": 80.0, "CRVAL2": 0.0}
     scale, roll, parity, *_ = sky_axes(fits.Header(header))
-    grid = grater.Grid((6, 7), scale, 72.0, center=(3.0, 2.0))
-    x, y, inside = grater.View(grid, roll=roll, parity=parity).sky_coordinates()
+    grid = grater.Grid((6, 7), scale, 72.0, center=(3.0, 2.0), roll=roll, parity=parity)
+    x, y, inside = grater.View(grid).sky_coordinates()
     column, row = np.meshgrid(np.arange(7), np.arange(6))
     ra, dec = WCS(fits.Header(header)).pixel_to_world_values(column, row)
     seen = ~np.asarray(inside)
@@ -109,42 +109,65 @@ def test_a_view_of_the_header_is_where_astropy_has_it(angle, parity):
     np.testing.assert_allclose(np.asarray(y)[seen], north[seen], rtol=1e-6, atol=1e-6)
 
 
-WRONG = [
-    (cards("CD", turned(30.0)), r"position angle 30 deg\..*View\(roll=30, parity=1\)"),
-    (
-        cards("PC", turned(30.0, scale=1.0), CDELT1=SCALE, CDELT2=SCALE, **SKY),
-        r"View\(roll=30, parity=1\)",
-    ),
-    ({"CD1_2": -SCALE, "CD2_1": -SCALE, **SKY}, r"View\(roll=-90, parity=1\)"),
-    ({"CDELT1": SCALE, "CDELT2": SCALE, "PC1_1": 1.0, **SKY}, r"mirrored.*parity=-1\)"),
-    ({"CDELT1": -2 * SCALE, "CDELT2": 2 * SCALE, **SKY}, "pixels of 0.02833 arcsec, not 0.014166"),
-    ({"CDELT1": -1.2 * SCALE, "CDELT2": SCALE / 1.2, **SKY}, "pixels are no squares"),
+TURNED = [
+    (cards("CD", turned(30.0)), (30.0, 1)),
+    (cards("PC", turned(30.0, scale=1.0), CDELT1=SCALE, CDELT2=SCALE, **SKY), (30.0, 1)),
+    ({"CD1_2": -SCALE, "CD2_1": -SCALE, **SKY}, (-90.0, 1)),
+    ({"CDELT1": SCALE, "CDELT2": SCALE, "PC1_1": 1.0, **SKY}, (0.0, -1)),
 ]
 
 
-@pytest.mark.parametrize(("header", "message"), WRONG)
-def test_readers_compare_with_the_header(tmp_path, header, message):
+def readers(tmp_path, header):
+    """What reads the same file, of its own header and of others."""
     cube = np.stack([IMAGE] * 4)
     path = write(tmp_path / "a.fits", ("SCI", cube), STKESTYP="RADIAL", PSFCENTX=10, **header)
     fits.setval(path, "PSFCENTY", value=10, ext=1)
-    plane = {"image_plane": 1, "error": 1.0, **SETUP}
-    gpi = {"inner": 2.0, "outer": np.inf}
-    with pytest.raises(ValueError, match=message + ".*check_header=False"):
-        Observation.from_fits(path, **plane)
-    with pytest.raises(ValueError, match=message + ".*check_header=False"):
-        Observation.from_gpi(path, 72.0, **gpi)
-    turned = "View" in message or "mirrored" in message
-    said = (
-        pytest.warns(UserWarning, match=r"leaves that out: .*give View\(roll=")
-        if turned
-        else (contextlib.nullcontext())
+    return (
+        functools.partial(Observation.from_fits, path, image_plane=1, error=1.0, **SETUP),
+        functools.partial(Observation.from_gpi, path, 72.0, inner=2.0, outer=np.inf),
     )
-    with said:
-        read = Observation.from_fits(path, check_header=False, **plane)
-    np.testing.assert_array_equal(read.image, IMAGE)
-    with said:
-        read = Observation.from_gpi(path, 72.0, check_header=False, **gpi)
-    assert (read.shape, read.pixel_scale) == ((21, 21), 0.014166)
+
+
+@pytest.mark.parametrize(("header", "turn"), TURNED)
+def test_readers_follow_a_turned_header_and_say_so(tmp_path, header, turn):
+    for read in readers(tmp_path, header):
+        with pytest.warns(UserWarning, match="image is not rotated.* give roll=0 and parity=1"):
+            found = read()
+        np.testing.assert_array_equal(found.image, IMAGE)
+        for on_sky in (found, found.grid):
+            assert (float(on_sky.roll), on_sky.parity) == (pytest.approx(turn[0]), turn[1])
+            assert on_sky.distortion is None
+        assert ("mirrored" in repr(found)) == (turn[1] < 0)
+        # the image was rotated since: nothing to say
+        found = read(roll=0, parity=1)
+        assert (float(found.roll), found.parity) == (0.0, 1)
+        with pytest.warns(UserWarning, match=rf"give roll={turn[0]:g} and parity={turn[1]}\."):
+            found = read(check_header=False)
+        assert (float(found.roll), found.parity) == (0.0, 1)
+        found = read(check_header=False, roll=7 * u.deg, parity=-1)
+        assert (float(found.roll), found.parity) == (pytest.approx(7.0), -1)
+
+
+def test_readers_compare_the_pixel_scale_with_the_header(tmp_path):
+    message = "pixels of 0.02833 arcsec, not 0.014166.*check_header=False"
+    for read in readers(tmp_path, {"CDELT1": -2 * SCALE, "CDELT2": 2 * SCALE, **SKY}):
+        with pytest.raises(ValueError, match=message):
+            read()
+        np.testing.assert_array_equal(read(check_header=False).pixel_scale, 0.014166)
+
+
+def test_pixels_that_are_no_squares(tmp_path):
+    for read in readers(tmp_path, {"CDELT1": -1.2 * SCALE, "CDELT2": SCALE / 1.2, **SKY}):
+        found = read()
+        np.testing.assert_allclose(found.distortion, np.diag([1.2, 1 / 1.2]), rtol=1e-9)
+        np.testing.assert_allclose(found.grid.distortion, found.distortion)
+
+
+@pytest.mark.parametrize("change", [{"roll": "north"}, {"parity": 2}, {"roll": [1.0, 2.0]}])
+def test_turns_that_are_none(tmp_path, change):
+    for read in readers(tmp_path, {}):
+        with pytest.raises((TypeError, ValueError), match=next(iter(change))):
+            read(**change)
 
 
 def test_the_header_says_scale_and_star(tmp_path):
@@ -356,18 +379,7 @@ def test_single_precision_reads_the_same(tmp_path):
         np.testing.assert_allclose(read.error, 1e-30 * noise_map(IMAGE), rtol=1e-6)
 
 
-def test_a_turned_image_is_read_as_the_error_says(tmp_path):
-    header = cards("CD", turned(30.0), **SKY)
-    path = write(tmp_path / "turned.fits", ("IMAGE", IMAGE), ("ERR", np.ones_like(IMAGE)), **header)
-    with pytest.raises(ValueError, match=r"View\(roll=30.*pixel_scale=0.014166"):
-        Observation.from_fits(path, distance=72.0)
-    with (
-        pytest.warns(UserWarning, match="leaves that out"),
-        pytest.raises(ValueError, match="since check_header=False reads none"),
-    ):
+def test_an_unread_header_gives_no_pixel_scale(tmp_path):
+    path = write(tmp_path / "a.fits", ("IMAGE", IMAGE), ("ERR", np.ones_like(IMAGE)))
+    with pytest.raises(ValueError, match="since check_header=False reads none"):
         Observation.from_fits(path, distance=72.0, check_header=False)
-    with pytest.warns(UserWarning, match=r"give View\(roll=30, parity=1\) in every scene"):
-        read = Observation.from_fits(
-            path, distance=72.0, check_header=False, pixel_scale=0.014166, center=(10, 10)
-        )
-    np.testing.assert_allclose(read.image, IMAGE, rtol=1e-6)

@@ -166,7 +166,6 @@ def test_float32(image):
         (dict(of=[disk(), 1]), TypeError, "is not a Disk, nor"),
         (dict(noise=1.0), TypeError, "noise = 1.0 is not an AbstractNoise"),
         (dict(grid=(16, 16)), TypeError, r"grid = \(16, 16\) is not a Grid"),
-        (dict(parity=0), ValueError, "parity = 0 is unknown: choose one of 1, -1"),
         (dict(margin=-1), ValueError, "margin = -1 must be a whole number >= 0"),
         (dict(channel={}), TypeError, "channel = {} is not a Channel, nor a dictionary"),
         (dict(view=3.0, grid=None), ValueError, "Scene got view= and also grid. Give"),
@@ -183,6 +182,7 @@ def test_bad_input(changes, error, message):
     [
         (lambda: grater.Grid((16,), 0.1, 60.0), r"Grid.shape = \(16,\) is not"),
         (lambda: grater.Grid((0, 4), 0.1, 60.0), r"Grid.shape = \(0, 4\) is not"),
+        (lambda: grater.Grid((4, 4), 0.1, 60.0, parity=0), "parity = 0 is unknown: choose one of"),
         (lambda: grater.Grid((4, 4), -0.1, 60.0), r"Grid.pixel_scale = -0.1 arcsec is outside"),
         (lambda: grater.Grid((4, 4), 0.1, 0.0), "Grid.distance = 0 pc is outside"),
         (lambda: grater.Grid((4, 4), 0.1, 6.0, center=(1,)), r"Grid.center has shape \(1,\)"),

@@ -384,7 +384,9 @@ def test_a_factor_for_the_flux_is_least_squares(simulated):
     expected = np.linalg.lstsq(columns[:, used].T, np.asarray(data.image)[used])[0][-1]
     found = data.scaled_to_data(truth.set({"disk.flux": 7.0})).get("disk.flux")
     assert float(found) == pytest.approx(expected * 1e4, rel=1e-9)
-    views = grater.Scene(truth.disk, view={"a": truth.view, "b": truth.view.set({"roll": 9.0})})
+    views = grater.Scene(
+        truth.disk, view={"a": truth.view, "b": truth.view.set({"grid.roll": 9.0})}
+    )
     named = data.set({"view": "a"}).scaled_to_data(views).get("disk.flux")
     assert float(named) == pytest.approx(float(found), rel=1e-9)
 

@@ -79,11 +79,11 @@ SKEW = np.array([[1.02, 0.05], [-0.01, 0.98]])
 def test_q_and_u_are_convolved(axes):
     roll, parity, distortion = (*axes, None)[:3]
     how = {"roll": roll, "parity": parity, "distortion": distortion}
-    wide = grater.Grid((15, 19), 0.1, 60.0, center=(9.3, 6.8))
-    sharp = scene_of(["P"], grid=wide, optics={}, **how)
+    wide = grater.Grid((15, 19), 0.1, 60.0, center=(9.3, 6.8), **how)
+    sharp = scene_of(["P"], grid=wide, optics={})
     sharp = np.asarray(images(sharp)["P"])
     expected = brute_force(sharp, (9.3, 6.8), 0.1, axes, (2, 3))
-    found = images(scene_of(**how))
+    found = images(scene_of(grid=GRID.set(how)))
     size = np.max(expected["Q_phi"])
     for name in NAMES:
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-10 * size)
@@ -186,7 +186,7 @@ def test_roll_and_mirror():
     np.testing.assert_allclose(next(both), expected, atol=1e-12)
     middle = grater.Grid((11, 13), 0.1, 60.0)
     straight, mirrored = (
-        images(scene_of(grid=middle, optics=optics, parity=parity)) for parity in (1, -1)
+        images(scene_of(grid=middle.set({"parity": parity}), optics=optics)) for parity in (1, -1)
     )
     for name in NAMES:
         np.testing.assert_allclose(mirrored[name], np.asarray(straight[name])[:, ::-1], atol=1e-12)
@@ -233,7 +233,7 @@ def test_gradients_are_differences(data):
             "disk.inclination",
             "disk.position_angle",
             "grid.center",
-            "roll",
+            "grid.roll",
             "channel.U_phi.psf.fwhm",
         )
     }

@@ -25,18 +25,18 @@ def turned(image):
 def test_a_detector_rolled_by_90_deg_sees_a_turned_scene():
     """What is at position angle PA is at PA - roll from the detector's y axis."""
     straight = scene(grid=ODD, psf=grater.ImagePSF(SPIDER))
-    rolled = np.asarray(render(straight.set({"roll": 90.0})))
+    rolled = np.asarray(render(straight.set({"grid.roll": 90.0})))
     around = np.asarray(render(straight.set({"disk.position_angle": 30.0 - 90.0})))
     np.testing.assert_allclose(rolled, around, rtol=1e-9, atol=1e-12 * around.max())
     sharp = scene(grid=ODD)
-    rolled = np.asarray(render(sharp.set({"roll": 90.0})))
+    rolled = np.asarray(render(sharp.set({"grid.roll": 90.0})))
     np.testing.assert_allclose(turned(rolled), render(sharp), rtol=1e-9, atol=1e-16)
 
 
 @pytest.mark.parametrize("roll", [-37.0, 63.81, 128.5, 360.0])
 def test_only_the_angle_to_the_detector_counts(roll):
     shifted = scene(grid=ODD).set({"grid.center": (7.3, 8.4)})
-    together = shifted.set({"roll": roll, "disk.position_angle": 30.0 + roll})
+    together = shifted.set({"grid.roll": roll, "disk.position_angle": 30.0 + roll})
     np.testing.assert_allclose(render(together), render(shifted), rtol=1e-9)
 
 
@@ -58,7 +58,7 @@ def test_exposures_may_be_measured_brighter_than_others():
 
 def test_directions_of_the_sky():
     """West and North from offsets on the detector, as an exposure's header has them."""
-    view = grater.View(ODD, roll=25.0, parity=-1)
+    view = grater.View(ODD.set({"parity": -1}), roll=25.0)
     x, y, _ = view.sky_coordinates()
     dx, dy, phi = -(12.0 - 8.0), 3.0 - 8.0, np.deg2rad(25.0)
     size = float(ODD.pixel_size)
@@ -68,7 +68,7 @@ def test_directions_of_the_sky():
 
 def test_a_mirrored_detector():
     straight = scene(grid=ODD, psf=grater.GaussianPSF(1.5))
-    mirrored = render(straight.set({"parity": -1}))
+    mirrored = render(straight.set({"grid.parity": -1}))
     np.testing.assert_allclose(mirrored, np.asarray(render(straight))[:, ::-1], rtol=1e-9)
 
 
@@ -101,11 +101,11 @@ def test_several_views_of_one_scene():
     assert float(data[1].log_likelihood(truth)) == pytest.approx(
         float(data[1].set({"view": None}).log_likelihood(alone))
     )
-    priors = {"disk.position_angle": (0.0, 90.0), "view.second.roll": (20.0, 60.0)}
-    start = truth.set({"disk.position_angle": 33.0, "view.second.roll": 36.0})
+    priors = {"disk.position_angle": (0.0, 90.0), "view.second.grid.roll": (20.0, 60.0)}
+    start = truth.set({"disk.position_angle": 33.0, "view.second.grid.roll": 36.0})
     found = fit(Posterior(start, log_likelihood, priors)).model
     assert abs(float(found.get("disk.position_angle")) - 30.0) < 2.0
-    assert abs(float(found.get("view.second.roll")) - 40.0) < 2.0
+    assert abs(float(found.get("view.second.grid.roll")) - 40.0) < 2.0
 
 
 PSFS = {
