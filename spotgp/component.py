@@ -26,6 +26,12 @@ class DataScales(NamedTuple):
         Standard deviation of the flux.
     error
         Median of the stated errors.
+
+    Examples
+    --------
+    >>> scales = DataScales.of([0, 1, 2, 5], [0.99, 1.01, 0.99, 1.01], [1e-3, 1e-3, 2e-3, 3e-3])
+    >>> scales.cadence, scales.span, round(scales.scatter, 3), scales.error
+    (1.0, 5.0, 0.01, 0.0015)
     """
 
     cadence: float

@@ -123,6 +123,20 @@ def suggest_starts(
         probable one, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(40.0)
+    >>> gp = GPSolver(t, 1 + 0.01 * np.sin(2 * np.pi * t / 5.0), 1e-3, star)
+    >>> starts = suggest_starts(gp, periods=[5.0, 8.0], lifetimes=[20.0])
+    >>> starts[0]["model.visibility.peq"]
+    5.0
     """
     check_kind("gp", gp, GPSolver)
     time, flux = _without_columns(gp.data)
@@ -244,6 +258,19 @@ def first_guess(data, model: _Star, period: float | None = None) -> _Star:
     ------
     TypeError
         For other data or another model.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(0.0, 60.0, 0.2)
+    >>> data = TimeSeriesData(t, 1 + 0.01 * np.sin(2 * np.pi * t / 7.0), 1e-4)
+    >>> round(float(first_guess(data, star).peq), 1)
+    7.0
     """
     check_kind("model", model, AbstractStar)
     if not hasattr(data, "rotation_period"):

@@ -63,6 +63,21 @@ class Comparison(Sequence):
         The models.
     sentence
         Which is best, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=60.0, tau_spot=20.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(40.0)
+    >>> flux, other = 1.0 + 0.01 * np.sin(2 * np.pi * t / 5.0), star.set({"visibility.peq": 8.0})
+    >>> models = {"8 d": GPSolver(t, flux, 1e-3, other), "5 d": GPSolver(t, flux, 1e-3, star)}
+    >>> compare(models).best
+    '5 d'
     """
 
     scores: tuple[Score, ...]
