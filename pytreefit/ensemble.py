@@ -61,6 +61,8 @@ class AbstractSingleLaw(AbstractLaw):
     Examples
     --------
     >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
     >>> class RayleighLaw(AbstractSingleLaw):  # eccentricities of a stirred belt
     ...     width: jax.Array = param(bounds="(0, inf)")
     ...

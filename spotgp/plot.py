@@ -55,6 +55,7 @@ def plot_light_curve(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
@@ -237,6 +238,7 @@ def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
 
     Examples
     --------
+    >>> import numpy as np
     >>> draws = np.random.default_rng(0).normal(5.0, 0.1, 500)
     >>> figure = plot_periods({"spotgp": draws, "Lomb-Scargle": (5.2, 0.3)})
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]

@@ -261,6 +261,7 @@ def first_guess(data, model: _Star, period: float | None = None) -> _Star:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),

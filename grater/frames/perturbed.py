@@ -40,6 +40,16 @@ class KLIPBasis(Model):
     References
     ----------
     Soummer, Pueyo & Larkin 2012, ApJ 755, L28; Pueyo 2016, ApJ 824, 117.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> references = np.random.default_rng(0).normal(size=(3, 20))
+    >>> basis = KLIPBasis.of(references, modes=3)
+    >>> frame = jnp.asarray(1.0 + 2.0 * references[0] - references[2])  # starlight alone
+    >>> bool(jnp.allclose(basis.subtracted(frame), 0.0, atol=1e-9))
+    True
     """
 
     references: Float[Array, "N pixels"]

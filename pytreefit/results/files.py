@@ -52,7 +52,7 @@ def save(path: str | os.PathLike, obj: Any) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> from pytreefit import NormalLaw
+    >>> from pytreefit import NormalLaw, load
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(f"{folder}/law.npz", NormalLaw(mean=2.0, width=0.5))
     ...     load(f"{folder}/law.npz")
@@ -98,7 +98,7 @@ def load(path: str | os.PathLike, classes: Iterable[Any] = ()) -> Any:
     Examples
     --------
     >>> import tempfile
-    >>> from pytreefit import NormalLaw
+    >>> from pytreefit import NormalLaw, save
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(f"{folder}/law.npz", {"NGC 2264": NormalLaw(mean=2.0, width=0.5)})
     ...     laws = load(f"{folder}/law.npz")

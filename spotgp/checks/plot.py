@@ -30,6 +30,7 @@ def plot_check(found: Check, *, figure: Any = None):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=20.0, tau_spot=10.0),

@@ -44,6 +44,7 @@ class ChannelData(Model):
 
     Examples
     --------
+    >>> import numpy as np
     >>> t = np.arange(4.0)
     >>> velocities = {"HARPS": (t, np.sin(t), 0.5), "ESPRESSO": (t + 0.3, np.cos(t), 0.1)}
     >>> sets = {"flux": (t, np.ones(4), 1e-4), "rv": velocities}

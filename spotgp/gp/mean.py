@@ -21,6 +21,8 @@ class AbstractMean(AbstractComponent):
     Examples
     --------
     >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
     >>> class Settling(AbstractMean):
     ...     depth: jax.Array = param(doc="at time 0")
     ...     time: jax.Array = param(unit="d", bounds="(0, inf)", doc="e-folding time")

@@ -28,6 +28,7 @@ class Prediction(NamedTuple):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),

@@ -38,6 +38,7 @@ class NumericalKernel(Model):
 
     Examples
     --------
+    >>> import numpy as np
     >>> phase = np.pi / 2 * np.arange(4)[:, None] + np.pi / 4 * np.arange(16)  # of period 8
     >>> kernel = NumericalKernel.from_light_curves(np.cos(phase), tsamp=1.0)
     >>> kernel.covariance[:5].round(3).tolist()  # cos(pi lag / 4) / 2

@@ -18,6 +18,9 @@ class AbstractTerm(AbstractComponent):
 
     Examples
     --------
+    >>> import jax
+    >>> import tinygp
+    >>> from pytreefit import param
     >>> class Exponential(AbstractTerm):
     ...     sigma: jax.Array = param(bounds="[0, inf)")
     ...     scale: jax.Array = param(unit="d", bounds="(0, inf)")

@@ -28,6 +28,8 @@ class PhotometricActivity(NamedTuple):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from spotgp import photometric_activity
     >>> t = np.arange(0.0, 100.0, 0.1)
     >>> size = np.where(t < 50.0, 0.01, 0.02)
     >>> found = photometric_activity(t, 1.0 + size * np.sin(2 * np.pi * t / 5.0), 1e-4, period=5.0)

@@ -48,6 +48,8 @@ class Autocorrelation:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from spotgp import autocorrelation
     >>> t = np.arange(0.0, 90.0, 0.1)
     >>> found = autocorrelation(t, np.exp(-t / 30.0) * np.sin(2 * np.pi * t / 7.0))
     >>> found.peaks[:3].round().tolist()  # at multiples of the period

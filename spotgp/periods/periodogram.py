@@ -39,6 +39,8 @@ class Periodogram:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from spotgp import lomb_scargle
     >>> t = np.arange(0.0, 60.0, 0.1)
     >>> flux = np.sin(2 * np.pi * t / 6.0) + 0.5 * np.sin(2 * np.pi * t / 3.0)
     >>> periods, powers = lomb_scargle(t, flux).peaks(2)

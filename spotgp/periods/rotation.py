@@ -65,6 +65,7 @@ class RotationPeriod:
     Examples
     --------
     >>> import numpy as np
+    >>> from spotgp import rotation_period
     >>> t = np.arange(0.0, 20.0, 0.1)
     >>> found = rotation_period(t, np.random.default_rng(0).normal(size=t.size))
     >>> found.good, found.flags

@@ -178,6 +178,7 @@ def simulate_channels(
 
     Examples
     --------
+    >>> import jax
     >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(

@@ -302,6 +302,8 @@ def simulate(
 
     Examples
     --------
+    >>> import jax
+    >>> import numpy as np
     >>> from spotgp import *
     >>> star = SpotEvolutionModel(
     ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),

@@ -37,6 +37,9 @@ class AbstractLatitudeDistribution(AbstractComponent):
 
     Examples
     --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
     >>> class CosinePower(AbstractLatitudeDistribution):  # about the equator
     ...     power: jax.Array = param(bounds="[0, inf)")
     ...
