@@ -93,7 +93,18 @@ def priors_by_bounds(component) -> dict[str, dist.Distribution]:
 
 
 class AbstractComponent(Model):
-    """A part of the model of a light curve, with parameters that can be fitted."""
+    """A part of the model of a light curve, with parameters that can be fitted.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import param
+    >>> class Contrast(AbstractComponent):
+    ...     ratio: jax.Array = param(bounds="(0, 1)")
+    >>> prior = Contrast(ratio=0.3).default_priors(None)["ratio"]  # uniform between the bounds
+    >>> float(prior.low), float(prior.high)
+    (0.0, 1.0)
+    """
 
     def default_priors(self, data: DataScales) -> dict[str, dist.Distribution]:
         """Priors by path of the parameters that are free by default; the others are fixed.

@@ -58,6 +58,22 @@ class Search(NamedTuple):
         From all starts, in their order.
     log_density
         Of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=60.0, tau_spot=20.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.002,
+    ... )
+    >>> t, known = np.arange(30.0), dict.fromkeys(["inc", "lspot", "tau_spot", "sigma_k"])
+    >>> gp = GPSolver(t, 1 + 0.01 * np.sin(2 * np.pi * t / 5.5), 1e-3, star, priors=known)
+    >>> starts = [{"model.visibility.peq": period} for period in (5.4, 5.6)]
+    >>> found = search(gp, starts, progress=False)
+    >>> found.agreeing, round(float(found.best.model.model.peq), 1)
+    (2, 5.5)
     """
 
     best: Fit

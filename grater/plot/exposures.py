@@ -132,6 +132,17 @@ def plot_exposures(
     ------
     ValueError, TypeError
         As `combine` and `plot_fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene, View
+    >>> data = Observation(np.ones((15, 15)), 1.0, pixel_scale=0.2, distance=60.0)
+    >>> views = {f"roll{k}": View(data.grid, roll=30.0 * k, accuracy=1e-2) for k in (0, 1)}
+    >>> scene = Scene(Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2), view=views)
+    >>> figure = plot_exposures(scene, {name: data.set({"view": name}) for name in views})
+    >>> len(figure.subfigs)  # two exposures, and both together
+    3
     """
     from matplotlib.figure import Figure
 
