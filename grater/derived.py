@@ -241,6 +241,14 @@ def scattering_angle_map(disk: Disk, view: View | Grid) -> Float[Array, "ny nx"]
     -------
     array
         Shape (ny, nx); NaN within the view's ``inner_radius`` of the star.
+
+    Examples
+    --------
+    >>> from grater import Disk, Grid
+    >>> disk = Disk(40, 60, 0, alpha_in=8, alpha_out=-4, scale_height=1)
+    >>> angle = scattering_angle_map(disk, Grid((5, 5), 0.1, 60.0))
+    >>> angle[2].round(1).tolist()  # East is left, and the near side, PA - 90 deg, right
+    [150.0, 150.0, nan, 30.0, 30.0]
     """
     check_kind("disk", disk, Disk)
     check_kind("view", view, View | Grid)
@@ -272,6 +280,16 @@ def derived(disk: Disk) -> dict[str, Float[Array, ""]]:
         the half maxima are the semi-major axes at which the surface density is half of its largest,
         NaN where it does not fall that far, and ``fwhm`` is their difference;
         ``pericenter_distance`` is that of the ellipse of ``peak_radius``.
+
+    Examples
+    --------
+    >>> from grater import Disk
+    >>> disk = Disk(40, 70, 30, alpha_in=8, alpha_out=-4, scale_height=1, eccentricity=0.1)
+    >>> found = derived(disk)
+    >>> round(float(found["pericenter_distance"] / found["peak_radius"]), 6)  # 1 - e
+    0.9
+    >>> float(found["near_side_position_angle"])
+    300.0
     """
     check_kind("disk", disk, Disk)
     peak, inner, outer = (disk.semi_major_axis * q for q in _ring(disk))

@@ -73,6 +73,14 @@ def grid(model: Model, axes: Mapping[str, Any]) -> Model:
     ------
     ValueError, TypeError
         As :func:`vary`, and if an axis is empty.
+
+    Examples
+    --------
+    >>> from pytreefit import NormalLaw, grid, map_models
+    >>> laws = grid(NormalLaw(0.0, 1.0), {"mean": [0, 2], "width": [1, 2, 4]})
+    >>> density = map_models(lambda law: law.log_prob(2.0), laws).reshape(2, 3)
+    >>> density.argmax(axis=1).tolist()  # of each mean the most likely width: the distance to 2
+    [1, 0]
     """
     arrays = _columns(model, "axes", axes)
     indices = np.indices([array.shape[0] for array in arrays.values()])

@@ -56,7 +56,21 @@ class AbstractLaw(Model):
 
 
 class AbstractSingleLaw(AbstractLaw):
-    """A law of one parameter, whichever: a subclass defines `log_prob`."""
+    """A law of one parameter, whichever: a subclass defines `log_prob`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class RayleighLaw(AbstractSingleLaw):  # eccentricities of a stirred belt
+    ...     width: jax.Array = param(bounds="(0, inf)")
+    ...
+    ...     def log_prob(self, value):
+    ...         return jnp.log(value) - 2 * jnp.log(self.width) - (value / self.width) ** 2 / 2
+    >>> round(float(RayleighLaw(0.1).log_prob(0.1)), 4)  # its peak, ln 10 - 1/2
+    1.8026
+    """
 
     @abc.abstractmethod
     def log_prob(self, value: Float[Array, "..."]) -> Float[Array, "..."]:

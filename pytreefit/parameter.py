@@ -41,6 +41,12 @@ class ParamInfo:
     ------
     ValueError
         If ``mirror`` is not inside the bounds.
+
+    Examples
+    --------
+    >>> eccentricity = ParamInfo(lower=0.0, upper=1.0, lower_open=False)
+    >>> eccentricity.bounds, eccentricity.contains([0.0, 1.0]).tolist()
+    ('[0, 1)', [True, False])
     """
 
     unit: str = ""

@@ -84,7 +84,14 @@ def sources(table: Mapping[type, Papers | Callable[[Any], Papers]]) -> None:
 
 
 class Citations(dict):
-    """What `cite` returns: for each `Paper` the names of what it is behind."""
+    """What `cite` returns: for each `Paper` the names of what it is behind.
+
+    Examples
+    --------
+    >>> from pytreefit import cite
+    >>> cite().bibtex.splitlines()[0]
+    '@misc{grater_spotgp,'
+    """
 
     @property
     def bibtex(self) -> str:

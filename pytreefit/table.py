@@ -15,6 +15,14 @@ class Table(Sequence):
         Their names.
     rows
         Each with as many entries as there are columns; they are printed with ``str``.
+
+    Examples
+    --------
+    >>> Table(("band", "flux"), [("J", 1.5), ("H", 2.25)])
+    band  flux
+    ----  ----
+    J     1.5
+    H     2.25
     """
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]):

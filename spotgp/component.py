@@ -26,6 +26,12 @@ class DataScales(NamedTuple):
         Standard deviation of the flux.
     error
         Median of the stated errors.
+
+    Examples
+    --------
+    >>> scales = DataScales.of([0, 1, 2, 5], [0.99, 1.01, 0.99, 1.01], [1e-3, 1e-3, 2e-3, 3e-3])
+    >>> scales.cadence, scales.span, round(scales.scatter, 3), scales.error
+    (1.0, 5.0, 0.01, 0.0015)
     """
 
     cadence: float
@@ -87,7 +93,18 @@ def priors_by_bounds(component) -> dict[str, dist.Distribution]:
 
 
 class AbstractComponent(Model):
-    """A part of the model of a light curve, with parameters that can be fitted."""
+    """A part of the model of a light curve, with parameters that can be fitted.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import param
+    >>> class Contrast(AbstractComponent):
+    ...     ratio: jax.Array = param(bounds="(0, 1)")
+    >>> prior = Contrast(ratio=0.3).default_priors(None)["ratio"]  # uniform between the bounds
+    >>> float(prior.low), float(prior.high)
+    (0.0, 1.0)
+    """
 
     def default_priors(self, data: DataScales) -> dict[str, dist.Distribution]:
         """Priors by path of the parameters that are free by default; the others are fixed.

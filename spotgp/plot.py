@@ -52,6 +52,21 @@ def plot_light_curve(
         Whether to draw the terms' predictions in panels of their own; by default if there are any.
     figure
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(9.0)
+    >>> gp = GPSolver(t, 1.0 + 1e-3 * np.sin(t), 1e-4, star)
+    >>> figure = plot_light_curve(gp, t=np.arange(0.0, 8.0, 0.1))
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['flux [%]', 'residual [%]']
     """
     own, terms = gp.data, gp.process.terms
     time = np.asarray(own.time, float) + float(own.epoch)
@@ -107,6 +122,18 @@ def plot_kernel(
         Number of harmonics to draw.
     figure
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> figure = plot_kernel(AnalyticKernel(star))
+    >>> float(figure.axes[0].get_xlim()[1])  # days: the plateau and both ramps
+    14.0
     """
     reach = float(kernel.model.kernel_support()) if max_lag is None else float(max_lag)
     lag = np.linspace(0.0, reach, 800)
@@ -152,6 +179,18 @@ def plot_psd(
         Number of harmonics to draw.
     figure
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> figure = plot_psd(AnalyticKernel(star, orders=(0, 1, 2)))
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['n = 0', 'n = 1', 'n = 2', 'kernel']
     """
     top = 6.0 / float(kernel.model.peq) if max_frequency is None else float(max_frequency)
     omega = np.linspace(0.0, 2.0 * math.pi * top, 600)
@@ -196,6 +235,14 @@ def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):
         By name, either draws (an array), or ``(value, uncertainty)`` of another method.
     figure
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> draws = np.random.default_rng(0).normal(5.0, 0.1, 500)
+    >>> figure = plot_periods({"spotgp": draws, "Lomb-Scargle": (5.2, 0.3)})
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['spotgp', 'Lomb-Scargle']
     """
     figure = new_figure(figure, (7.0, 3.5))
     ax = figure.subplots()

@@ -47,6 +47,19 @@ def plot_spot_map(lc: LightcurveModel, time: float, *, pixels: int = 400, figure
         Pixels across the disk.
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> model = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> lc = LightcurveModel.from_spot_model(model, nspot=9, tsim=20, tsamp=0.5)
+    >>> figure = plot_spot_map(lc, time=10.0, pixels=50)
+    >>> len(figure.axes)  # the disk and the map
+    2
     """
     star = _Star(lc)
     figure = new_figure(figure, (9.6, 3.7))
@@ -70,6 +83,19 @@ def plot_butterfly(lc: LightcurveModel, *, figure: Any = None):
         The light curve and its spots.
     figure : matplotlib Figure or SubFigure, optional
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> model = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> lc = LightcurveModel.from_spot_model(model, nspot=9, tsim=20, tsamp=0.5)
+    >>> figure = plot_butterfly(lc)
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['latitude (deg)', 'rotation period (d)']
     """
     star = _Star(lc)
     figure = new_figure(figure, (8.0, 4.2))

@@ -58,6 +58,22 @@ class Search(NamedTuple):
         From all starts, in their order.
     log_density
         Of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=60.0, tau_spot=20.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.002,
+    ... )
+    >>> t, known = np.arange(30.0), dict.fromkeys(["inc", "lspot", "tau_spot", "sigma_k"])
+    >>> gp = GPSolver(t, 1 + 0.01 * np.sin(2 * np.pi * t / 5.5), 1e-3, star, priors=known)
+    >>> starts = [{"model.visibility.peq": period} for period in (5.4, 5.6)]
+    >>> found = search(gp, starts, progress=False)
+    >>> found.agreeing, round(float(found.best.model.model.peq), 1)
+    (2, 5.5)
     """
 
     best: Fit
@@ -123,6 +139,20 @@ def suggest_starts(
         probable one, as far as the prior allows them.
     lifetimes
         Days, of the spots; by default the autocorrelation's decay time times 1/2, 1, 2 and 4.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(40.0)
+    >>> gp = GPSolver(t, 1 + 0.01 * np.sin(2 * np.pi * t / 5.0), 1e-3, star)
+    >>> starts = suggest_starts(gp, periods=[5.0, 8.0], lifetimes=[20.0])
+    >>> starts[0]["model.visibility.peq"]
+    5.0
     """
     check_kind("gp", gp, GPSolver)
     time, flux = _without_columns(gp.data)
@@ -244,6 +274,20 @@ def first_guess(data, model: _Star, period: float | None = None) -> _Star:
     ------
     TypeError
         For other data or another model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(0.0, 60.0, 0.2)
+    >>> data = TimeSeriesData(t, 1 + 0.01 * np.sin(2 * np.pi * t / 7.0), 1e-4)
+    >>> round(float(first_guess(data, star).peq), 1)
+    7.0
     """
     check_kind("model", model, AbstractStar)
     if not hasattr(data, "rotation_period"):

@@ -20,7 +20,21 @@ _FAR = 64  # pixels between a measured correlation and its next period
 
 
 class AbstractCorrelation(Model):
-    """How the noise of two pixels is correlated. A new one is a class with the method `at`."""
+    """How the noise of two pixels is correlated. A new one is a class with the method `at`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class ExponentialCorrelation(AbstractCorrelation):
+    ...     length: jax.Array = param(unit="pix", bounds="(0, inf)")
+    ...
+    ...     def at(self, x, y):
+    ...         return jnp.exp(-jnp.hypot(x, y) / self.length)
+    >>> round(float(ExponentialCorrelation(length=5.0).at(3.0, 4.0)), 4)  # 1 / e
+    0.3679
+    """
 
     @abc.abstractmethod
     def at(self, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -99,7 +113,8 @@ class TableCorrelation(AbstractCorrelation):
     """A measured correlation, such as that of `pixel_correlation`.
 
     It is taken to be 0 beyond the table. What is no covariance of any noise (and measured ones
-    rarely are) is replaced by one that is near: negative powers are set to 0.
+    rarely are) is replaced by one that is near: negative powers are set to 0, and along both axes
+    the lags are multiplied by a slow fall, 1 - |lag| / (k + 64).
 
     Parameters
     ----------
@@ -111,6 +126,14 @@ class TableCorrelation(AbstractCorrelation):
     ValueError
         For another shape, values that are not finite, no symmetry, or a centre that is not
         positive; the table is divided by that.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> smoothed = [[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]  # means of 2 x 2 pixels
+    >>> there = TableCorrelation(smoothed).at(jnp.array([0.0, 1.0, 2.0]), jnp.zeros(3))
+    >>> print(there.round(1))
+    [1.  0.5 0. ]
     """
 
     values: Float[Array, "lags lags"] = eqx.field(
@@ -232,6 +255,17 @@ def residual_correlation(
         If the noise is not Gaussian.
     TypeError
         For what is no Observation of one image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene
+    >>> stripes = np.tile([1.0, -1.0], (6, 3))
+    >>> data = Observation(stripes, 0.1, pixel_scale=0.2, distance=60.0)
+    >>> nothing = Disk(40.0, 60.0, 0.0, alpha_in=5, alpha_out=-5, scale_height=2, flux=0.0)
+    >>> scene = Scene(nothing, grid=data.grid, accuracy=1e-2)
+    >>> residual_correlation(scene, data, reach=1).round(2).tolist()
+    [[-1.0, 1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]]
     """
     check_kind("residual_correlation: observation", observation, Observation)
     found = observation.residuals(scene)

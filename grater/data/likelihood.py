@@ -159,8 +159,12 @@ def _other_pixels(observation, grid: Grid, varied: Any) -> str:
         if getattr(varied, name) is not pair[0] or any(is_traced(value) for value in pair):
             continue
         scene, data = (np.asarray(value, float) for value in pair)
-        relative = name in ("pixel_scale", "distance")
-        if np.any(np.abs(scene - data) > apart * (np.abs(data) if relative else 1.0)):
+        off = np.abs(scene - data)
+        if name == "roll":
+            off = np.minimum(off % 360.0, -off % 360.0)
+        elif name != "center":
+            off = off / np.abs(data)
+        if np.any(off > apart):
             return _ELSEWHERE.format(name, scene.tolist(), data.tolist())
     return ""
 

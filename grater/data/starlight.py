@@ -229,6 +229,18 @@ class StarlightFit(NamedTuple):
         The starlight, shape (ny, nx), in masked pixels as well.
     error
         Standard deviation of ``image`` that follows from the covariance, shape (ny, nx).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene, Starlight
+    >>> star = np.random.default_rng(0).normal(size=(9, 9))
+    >>> light = Starlight(star, constant=True)
+    >>> data = Observation(3.0 * star + 0.5, 0.1, pixel_scale=0.2, distance=60.0, starlight=light)
+    >>> nothing = Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2, flux=0.0)
+    >>> found = data.best_starlight(Scene(nothing, grid=data.grid, accuracy=1e-2))
+    >>> found.coefficients.round(3).tolist()
+    [3.0, 0.5]
     """
 
     names: tuple[str, ...]

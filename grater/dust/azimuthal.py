@@ -16,6 +16,18 @@ class AbstractAzimuthalProfile(Model):
     """How dense a ring is with the azimuth, a factor to its density.
 
     A new profile is a class with its parameters as fields and one method, `density`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import param
+    >>> class Lopsided(AbstractAzimuthalProfile):  # denser towards the major axis
+    ...     contrast: jax.Array = param(bounds="[0, 1]")
+    ...
+    ...     def density(self, cos_azimuth, sin_azimuth):
+    ...         return 1.0 + self.contrast * cos_azimuth
+    >>> float(Lopsided(contrast=0.5).density(1.0, 0.0))
+    1.5
     """
 
     @abc.abstractmethod

@@ -178,6 +178,14 @@ class Colors(NamedTuple):
         Of the colours, such as "K - H", (n,).
     draws
         In magnitudes, shape (draws, n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> draws = np.array([[0.2, 0.5], [0.3, 0.7], [0.4, 0.9]])
+    >>> found = Colors(("J - H", "K - H"), draws)
+    >>> found.mean.round(3).tolist(), float(found.covariance[0, 1].round(3))
+    ([0.3, 0.7], 0.02)
     """
 
     names: tuple[str, ...]
@@ -230,6 +238,20 @@ def colors(samples: Any, path: str = "disk.phase", reference: str | None = None)
     ------
     ValueError, TypeError
         Where there are no bands, or only one, and for a reference that is none.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from grater import Band, Bands, Disk, Isotropic
+    >>> from pytreefit import Posterior, sample
+    >>> phase = Bands({"H": Isotropic(), "K": Band(Isotropic(), 0.8)})
+    >>> disk = Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2, phase=phase)
+    >>> path = "phase.bands.K.brightness"
+    >>> measured = lambda disk: -0.5 * ((disk.get(path) - 0.8) / 0.01) ** 2
+    >>> posterior = Posterior(disk, measured, {path: (0.5, 1.5)})
+    >>> samples = sample(posterior, jax.random.key(0), method="mixture", progress=False)
+    >>> colors(samples, "phase").mean.round(2).tolist()  # -2.5 log10(0.8)
+    [0.24]
     """
     phase = samples.models(1).get(path)
     check_kind(f"colors: {path}", phase, Bands)

@@ -20,6 +20,19 @@ class AbstractRadialProfile(Model):
 
     A new profile is a class with its parameters as fields and one method, `density`; nothing else
     has to be told, the integrator measures where the profile matters.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class LogNormalRing(AbstractRadialProfile):
+    ...     width: jax.Array = param(bounds="(0, inf)")
+    ...
+    ...     def density(self, q):
+    ...         return jnp.exp(-0.5 * (jnp.log(q) / self.width) ** 2)
+    >>> round(float(LogNormalRing(width=0.2).density(jnp.exp(0.2))), 4)  # exp(-1 / 2)
+    0.6065
     """
 
     @abc.abstractmethod
@@ -106,6 +119,22 @@ class AbstractVerticalProfile(Model):
 
     A new profile has two methods: `height`, the scale height, and `profile`, the shape, which has
     to fall with its argument.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class Isothermal(AbstractVerticalProfile):
+    ...     scale_height: jax.Array = param(unit="au", bounds="(0, inf)")
+    ...
+    ...     def height(self, q):
+    ...         return self.scale_height * jnp.ones_like(q)
+    ...
+    ...     def profile(self, t):
+    ...         return 1.0 / jnp.cosh(t) ** 2
+    >>> round(float(Isothermal(scale_height=2.0).column(jnp.array(1.0))), 4)  # twice the height
+    4.0
     """
 
     @abc.abstractmethod

@@ -27,6 +27,14 @@ class AbstractPhaseFunction(Model):
     A new phase function is a class with its parameters as fields and one method, `__call__`, in
     any normalisation: a disk brings all of them to the same one through `factor`. Forward
     scattering is :math:`\cos\theta = +1`.
+
+    Examples
+    --------
+    >>> class Rayleigh(AbstractPhaseFunction):
+    ...     def __call__(self, cos_scatter):
+    ...         return 1.0 + cos_scatter**2
+    >>> round(float(Rayleigh().factor("sphere")), 6)  # 3 / (16 pi)
+    0.059683
     """
 
     @abc.abstractmethod

@@ -24,6 +24,18 @@ class AbstractPolarization(Model):
     """How much of the scattered light is polarised, against the cosine of the scattering angle.
 
     A new curve is a class with its parameters as fields and one method, `__call__`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import param
+    >>> class ScaledRayleigh(AbstractPolarization):
+    ...     peak: jax.Array = param(bounds="[0, 1]")
+    ...
+    ...     def __call__(self, cos_scatter):
+    ...         return self.peak * (1.0 - cos_scatter**2) / (1.0 + cos_scatter**2)
+    >>> float(ScaledRayleigh(peak=0.3)(0.0))  # at 90 deg
+    0.3
     """
 
     @abc.abstractmethod

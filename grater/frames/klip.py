@@ -172,6 +172,15 @@ class Components(Model):
         For each region the places of its pixels in the flattened image, shape (pixels,).
     klip
         How they were learned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import FrameSequence, KLIP
+    >>> frames = np.random.default_rng(0).normal(size=(4, 5, 5))
+    >>> frames = FrameSequence(frames, 0.1, angles=[0, 30, 60, 90], pixel_scale=0.1, distance=60.0)
+    >>> frames.learn(KLIP(modes=1)).components.number(4)  # of 4 x 25 numbers of rank 1
+    28
     """
 
     bases: tuple[Float[Array, "_ modes pixels"], ...]

@@ -40,6 +40,16 @@ class KLIPBasis(Model):
     References
     ----------
     Soummer, Pueyo & Larkin 2012, ApJ 755, L28; Pueyo 2016, ApJ 824, 117.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> references = np.random.default_rng(0).normal(size=(3, 20))
+    >>> basis = KLIPBasis.of(references, modes=3)
+    >>> frame = jnp.asarray(1.0 + 2.0 * references[0] - references[2])  # starlight alone
+    >>> bool(jnp.allclose(basis.subtracted(frame), 0.0, atol=1e-9))
+    True
     """
 
     references: Float[Array, "N pixels"]
@@ -166,6 +176,17 @@ class ReducedFrames(AbstractObservation):
         Of each region, with a leading axis for the frames in values and vectors.
     pixels
         Of each region, in the flattened image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import FrameSequence, KLIP
+    >>> speckles = np.random.default_rng(0).normal(size=(15, 15))
+    >>> images = np.array([1.0, 1.1, 1.2])[:, None, None] * speckles
+    >>> frames = FrameSequence(images, 0.1, angles=[0, 20, 40], pixel_scale=0.1, distance=60.0)
+    >>> reduced = ReducedFrames.of(frames, KLIP(modes=1, annuli=(1, 7)), None)
+    >>> float(np.nanmax(abs(reduced.picture()))) < 1e-9  # the same speckles in all frames are gone
+    True
     """
 
     reduced: Observation

@@ -54,6 +54,17 @@ class Exposure:
     ValueError, TypeError
         For shapes that disagree, what holds no numbers (a mask: no booleans), errors that are not
         positive in a pixel that can be used, and where there is no such pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> used = np.ones((9, 9), bool)
+    >>> exposure = Exposure(np.ones((9, 9)), 0.1, used, 0.063, center=(3.6, 4.2), roll=110.0)
+    >>> small = exposure.crop(5)
+    >>> small.image.shape, [round(x, 1) for x in small.center]
+    ((5, 5), [1.6, 2.2])
+    >>> float(small.view(distance=19.4).roll), small.observation(distance=19.4).shape
+    (110.0, (5, 5))
     """
 
     image: np.ndarray

@@ -28,6 +28,18 @@ class Combined(NamedTuple):
         Standard deviation of the data if pixels and exposures are independent, (ny, nx).
     grid
         The pixels, North up.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene, View, combine
+    >>> data = Observation(np.ones((15, 15)), 1.0, pixel_scale=0.2, distance=60.0)
+    >>> rolls = {"roll1": 0.0, "roll2": 30.0}
+    >>> views = {name: View(data.grid, roll=roll, accuracy=1e-2) for name, roll in rolls.items()}
+    >>> disk = Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2)
+    >>> found = combine(Scene(disk, view=views), {name: data.set({"view": name}) for name in rolls})
+    >>> round(float(found.noise[7, 7]), 3)  # of two exposures
+    0.707
     """
 
     data: Float[np.ndarray, "ny nx"]
@@ -120,6 +132,17 @@ def plot_exposures(
     ------
     ValueError, TypeError
         As `combine` and `plot_fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene, View
+    >>> data = Observation(np.ones((15, 15)), 1.0, pixel_scale=0.2, distance=60.0)
+    >>> views = {f"roll{k}": View(data.grid, roll=30.0 * k, accuracy=1e-2) for k in (0, 1)}
+    >>> scene = Scene(Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2), view=views)
+    >>> figure = plot_exposures(scene, {name: data.set({"view": name}) for name in views})
+    >>> len(figure.subfigs)  # two exposures, and both together
+    3
     """
     from matplotlib.figure import Figure
 

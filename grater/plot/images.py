@@ -59,6 +59,17 @@ def plot_fit(
     ------
     ValueError
         If the scene is not on the observation's grid or ``stretch`` is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Disk, Observation, Scene
+    >>> noise = np.random.default_rng(0).normal(size=(15, 15))
+    >>> data = Observation(noise, 1.0, pixel_scale=0.2, distance=60.0)
+    >>> disk = Disk(40, 60, 0, alpha_in=5, alpha_out=-5, scale_height=2)
+    >>> figure = plot_fit(Scene(disk, grid=data.grid, accuracy=1e-2), data)
+    >>> [ax.get_title() for ax in figure.axes[:3]]
+    ['data', 'model', 'residual / noise']
     """
     images, grid = residual_of(scene, observation), observation.seen(scene).grid
     look = {"stretch": stretch, "limits": limits, "n_sigma": n_sigma, "cmap": cmap}
@@ -151,6 +162,14 @@ def plot_image(
     ------
     ValueError
         If an array comes without its grid, or this has another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import Grid
+    >>> figure = plot_image(np.eye(9), grid=Grid((9, 9), 0.1, 60.0), title="a diagonal")
+    >>> figure.axes[0].get_title()
+    'a diagonal'
     """
     image, noise, grid = _pixels_of(source, grid)
     if isinstance(source, Observation):

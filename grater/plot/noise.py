@@ -23,6 +23,15 @@ def plot_correlation(correlations: Any, *, figure: Any = None):
     ------
     ValueError
         For arrays that are not square.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grater import pixel_correlation
+    >>> noise = np.random.default_rng(0).normal(size=(15, 15))
+    >>> figure = plot_correlation({"white": pixel_correlation(noise, reach=3)})
+    >>> len(figure.axes)  # the map, the means at each distance, the colour bar
+    3
     """
     maps = correlations if isinstance(correlations, Mapping) else {"": correlations}
     tables = {name: np.asarray(real_array("plot_correlation", maps[name])) for name in maps}

@@ -41,6 +41,17 @@ class Laplace(eqx.Module):
         Covariance of the physical values, in the order of ``components``.
     components
         One name per physical number, such as ``"disk.phase.values[2]"``.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import Model, Posterior, laplace, param
+    >>> class Line(Model):
+    ...     slope: jax.Array = param(unit="m / s")
+    >>> posterior = Posterior(Line(2.0), lambda line: -((line.slope - 1) ** 2), {"slope": (0, 9)})
+    >>> gaussian = laplace(posterior, {"slope": 1.0})
+    >>> round(float(gaussian.std["slope"]), 3)  # one over the root of 2
+    0.707
     """
 
     model: Any

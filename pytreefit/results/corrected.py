@@ -45,6 +45,18 @@ class Corrected(eqx.Module):
         even their mean exists.
     seconds
         Wall-clock time of the evaluations, compilation included.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import NormalLaw, Posterior, sample
+    >>> law, priors = NormalLaw(mean=0.0, width=1.0), {"mean": (-9, 9)}
+    >>> rough = Posterior(law, lambda law: law.log_prob(2.0), priors)
+    >>> exact = Posterior(law, lambda law: law.log_prob(2.5), priors)
+    >>> samples = sample(rough, jax.random.key(0), method="mixture", progress=False)
+    >>> corrected = samples.corrected(exact, progress=False)
+    >>> round(float(corrected.mean["mean"]), 1), round(corrected.largest_shift, 1)
+    (2.5, 0.5)
     """
 
     samples: Any

@@ -48,6 +48,15 @@ def save(path: str | os.PathLike, obj: Any) -> None:
         If there is a folder, a pipe or a device at ``path``.
     OSError
         If the file can't be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pytreefit import NormalLaw, load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/law.npz", NormalLaw(mean=2.0, width=0.5))
+    ...     load(f"{folder}/law.npz")
+    NormalLaw(mean=2.0, width=0.5)
     """
     check_kind("path", path, str | os.PathLike)
     arrays: dict[str, np.ndarray] = {}
@@ -85,6 +94,16 @@ def load(path: str | os.PathLike, classes: Iterable[Any] = ()) -> Any:
         If it is no plain file, or of another format or a newer version; if a class is not known or
         has other fields; if the file is damaged, or compressed; or if double precision was saved
         and JAX runs in single. The message names the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pytreefit import NormalLaw, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/law.npz", {"NGC 2264": NormalLaw(mean=2.0, width=0.5)})
+    ...     laws = load(f"{folder}/law.npz")
+    >>> float(laws["NGC 2264"].width)
+    0.5
     """
     refuse_fork()
     check_kind("path", path, str | os.PathLike)

@@ -28,6 +28,16 @@ class Importance(eqx.Module):
     mode_probabilities, mode_values
         Of each mode that it started from, the most probable first: the probability, and the mean
         of each parameter (of its unconstrained coordinates) by name.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import NormalLaw, Posterior, sample
+    >>> law = NormalLaw(mean=0.0, width=1.0)
+    >>> posterior = Posterior(law, lambda law: law.log_prob(2.0), {"mean": (-9, 9)})
+    >>> samples = sample(posterior, jax.random.key(0), method="mixture", progress=False)
+    >>> round(samples.importance.log_evidence, 2)  # the prior's density, ln(1 / 18)
+    -2.89
     """
 
     pareto_k: float

@@ -28,6 +28,18 @@ class Limit(NamedTuple):
         Where 95 % of the draws are between the bound and it, in the parameter's unit.
     bound
         The bound at which the draws pile up.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpyro.distributions as dist
+    >>> from pytreefit import LogNormalLaw, Posterior, sample
+    >>> law, half = LogNormalLaw(median=1.0, width=0.1), dist.TruncatedNormal(0.0, 0.1, low=0.0)
+    >>> prior_alone = Posterior(law, lambda law: 0.0 * law.width, {"width": half})
+    >>> samples = sample(prior_alone, jax.random.key(0), method="mixture", progress=False)
+    >>> limit = samples.limits["width"]
+    >>> limit.sign, round(limit.value, 1)  # 1.96 times 0.1
+    ('<', 0.2)
     """
 
     sign: str

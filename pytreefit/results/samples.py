@@ -64,6 +64,16 @@ class Samples(eqx.Module):
     importance
         What importance sampling says of itself, an :class:`Importance`, if these draws are its: in
         no order, points of large weight several times. None for draws of NUTS.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from pytreefit import NormalLaw, Posterior, sample
+    >>> law = NormalLaw(mean=0.0, width=1.0)
+    >>> posterior = Posterior(law, lambda law: law.log_prob(2.0), {"mean": (-9, 9)})
+    >>> samples = sample(posterior, jax.random.key(0), method="mixture", progress=False)
+    >>> round(float(samples.draws["mean"].mean()), 1), round(float(samples.draws["mean"].std()), 1)
+    (2.0, 1.0)
     """
 
     draws: dict[str, Array]

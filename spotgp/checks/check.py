@@ -80,6 +80,20 @@ class Check:
         Standardised, of each point predicted from all others: days and values.
     origin
         Where the parameters of the draws come from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=20.0, tau_spot=10.0),
+    ...     visibility=VisibilityFunction(peq=10.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> noise = np.random.default_rng(0).normal(size=30)
+    >>> gp = GPSolver(np.arange(30.0), 1.0 + 0.01 * noise, 1e-4, star)  # errors far too small
+    >>> "residuals, mean square" in check(gp, draws=100).failing
+    True
     """
 
     names: tuple[str, ...]

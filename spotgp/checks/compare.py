@@ -13,7 +13,7 @@ from pytreefit.extend import check_kind, pareto_smoothed
 
 from ..gp.leave_one_out import leave_one_out
 from ..gp.solver import GPSolver
-from .values import draws_of
+from .values import GIVEN, draws_of
 
 _DRAWS = 100
 _LARGE_K = 0.7
@@ -63,6 +63,21 @@ class Comparison(Sequence):
         The models.
     sentence
         Which is best, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=60.0, tau_spot=20.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> t = np.arange(40.0)
+    >>> flux, other = 1.0 + 0.01 * np.sin(2 * np.pi * t / 5.0), star.set({"visibility.peq": 8.0})
+    >>> models = {"8 d": GPSolver(t, flux, 1e-3, other), "5 d": GPSolver(t, flux, 1e-3, star)}
+    >>> compare(models).best
+    '5 d'
     """
 
     scores: tuple[Score, ...]
@@ -180,7 +195,8 @@ def _score(gp: GPSolver, fit, key):
     draws = draws_of(gp, fit, _DRAWS, key)
     if draws.origin != "the posterior":
         density = np.asarray(gp.leave_one_out(dict(draws.best)).log_density)
-        return np.where(np.isfinite(density), density, np.nan), math.nan, "the best fit"
+        origin = draws.origin if draws.origin == GIVEN else "the best fit"
+        return np.where(np.isfinite(density), density, np.nan), math.nan, origin
     each = np.asarray(_log_densities(gp.posterior, gp.solver, draws.values))
     each = each[:, : gp.data.time.size]
     known = np.all(np.isfinite(each), axis=0)

@@ -27,6 +27,21 @@ def plot_check(found: Check, *, figure: Any = None):
         The result of `check`.
     figure
         Where to draw; by default a new figure.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=20.0, tau_spot=10.0),
+    ...     visibility=VisibilityFunction(peq=10.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> noise = np.random.default_rng(0).normal(size=30)
+    >>> gp = GPSolver(np.arange(30.0), 1.0 + 0.01 * noise, 1e-4, star)  # errors far too small
+    >>> figure = plot_check(check(gp, draws=100))
+    >>> figure.get_suptitle()
+    'The model fails'
     """
     check_kind("found", found, Check)
     figure = new_figure(figure, (9.0, 8.5))

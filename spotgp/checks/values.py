@@ -14,6 +14,9 @@ from ..starts import Search
 from ..survey.results import StarFit
 
 
+GIVEN = "the given values"
+
+
 class Draws(NamedTuple):
     """Values of the free parameters by path: the most probable ones, and draws (k of each)."""
 
@@ -37,7 +40,7 @@ def draws_of(gp: AbstractGP, fit: Any, number: int, key) -> Draws:
     if isinstance(fit, Samples | Corrected):
         return _of_samples(gp, fit, number, key)
     if not isinstance(fit, Fit | Laplace):
-        return _single(gp.values(_known(gp, fit)), "the given values")
+        return _single(gp.values(_known(gp, fit)), GIVEN)
     _check_names(gp, fit.names)
     if isinstance(fit, Fit):
         try:

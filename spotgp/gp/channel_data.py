@@ -41,6 +41,18 @@ class ChannelData(Model):
         Names in the order of their numbers.
     trend
         Degree of the free polynomial in time of each channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> t = np.arange(4.0)
+    >>> velocities = {"HARPS": (t, np.sin(t), 0.5), "ESPRESSO": (t + 0.3, np.cos(t), 0.1)}
+    >>> sets = {"flux": (t, np.ones(4), 1e-4), "rv": velocities}
+    >>> data = ChannelData.of(sets, units={"flux": "", "rv": "m / s"}, trend={"rv": 1})
+    >>> data.column_names
+    ('ESPRESSO', 'HARPS', 'flux', 'rv trend 1')
+    >>> round(data.span, 1)
+    3.3
     """
 
     exposure: ClassVar[None] = None  # channels are of short exposures

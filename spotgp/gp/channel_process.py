@@ -42,6 +42,19 @@ class ChannelProcess(Model):
         Functions of times in days by channel, such as a planet's velocity; the others are 0.
     noise
         White noise by instrument.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> channels = {"flux": FluxBand(), "rv": RadialVelocity(v_eq=2000.0)}
+    >>> process = ChannelProcess(star, channels, means={"rv": LinearMean(slope=0.1)})
+    >>> float(process.support())  # days: the plateau and both ramps
+    14.0
     """
 
     model: AbstractStar

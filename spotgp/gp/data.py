@@ -38,6 +38,14 @@ class LightCurve(Model):
         Length of the exposures, days, over which the fluxes are averages; None if they are short.
     several_noises
         Whether each segment has white noise of its own.
+
+    Examples
+    --------
+    >>> data = LightCurve.of([10.0, 11.0, 14.0], [1.0, 1.01, 0.99], 1e-3, trend=1)
+    >>> float(data.epoch), data.span
+    (12.0, 4.0)
+    >>> data.columns().tolist()  # a constant, and time in units of half the span
+    [[1.0, -1.0], [1.0, -0.5], [1.0, 1.0]]
     """
 
     time: Float[Array, "n"]

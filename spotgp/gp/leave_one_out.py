@@ -30,6 +30,22 @@ class LeaveOneOut(NamedTuple):
     Where no other point says anything about the level (a single point in a segment with an offset
     of its own), and for what fills a light curve up to a common length, ``mean`` and ``residual``
     are NaN and ``variance`` is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> quiet = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=3.0, tau_spot=2.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=1e-6,
+    ... )
+    >>> flux, priors = [1.0, 1.1, 1.2], {"sigma_k": None}
+    >>> left_out = GPSolver(np.arange(3.0), flux, 0.1, quiet, priors=priors).leave_one_out()
+    >>> print(left_out.mean.round(3))  # of white noise the mean of the two others
+    [1.15 1.1  1.05]
+    >>> print(left_out.variance.round(3))  # the point's own, and half of it for their mean
+    [0.015 0.015 0.015]
     """
 
     mean: Float[Array, "n"]

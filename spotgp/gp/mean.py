@@ -16,7 +16,22 @@ from ..component import AbstractComponent
 
 
 class AbstractMean(AbstractComponent):
-    """The expected flux at times ``t`` in days."""
+    """The expected flux at times ``t`` in days.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class Settling(AbstractMean):
+    ...     depth: jax.Array = param(doc="at time 0")
+    ...     time: jax.Array = param(unit="d", bounds="(0, inf)", doc="e-folding time")
+    ...
+    ...     def __call__(self, t):
+    ...         return 1.0 - self.depth * jnp.exp(-t / self.time)
+    >>> print(Settling(depth=0.01, time=2.0)(jnp.array([0.0, 2.0])).round(5))
+    [0.99    0.99632]
+    """
 
     # whether it dims the star as a whole, what the spots do included: y = m (1 + f), not m + f
     multiplies: ClassVar[bool] = False

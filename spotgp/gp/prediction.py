@@ -25,6 +25,20 @@ class Prediction(NamedTuple):
         Of the process.
     variance : array (m,) or (m, m)
         Or the covariance matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> gp = GPSolver(np.arange(9.0), 1.0 + 1e-3 * np.sin(np.arange(9.0)), 1e-4, star, mean=1.0)
+    >>> mean, variance = gp.predict([1000.0])  # long after the last spot that was seen
+    >>> float(mean[0]), bool(np.isclose(variance[0], AnalyticKernel(star).kernel(0.0)))
+    (1.0, True)
     """
 
     mean: Float[Array, "m"]

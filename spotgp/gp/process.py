@@ -54,6 +54,18 @@ class Process(Model):
         Harmonics of the rotation to include; None is all.
     noise
         Further white noise of each segment, in the order of their names.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> process = Process(star, jitter=1e-3, terms={"granulation": SHOTerm(sigma=1e-4, rho=0.3)})
+    >>> process.parts, float(process.support())  # days: the plateau and both ramps
+    (('spots', 'granulation'), 14.0)
     """
 
     model: AbstractStar

@@ -336,6 +336,19 @@ class NonstationaryAnalyticKernel(AnalyticKernel):
     ------
     TypeError
         If ``amplitude`` cannot be called.
+
+    Examples
+    --------
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> kernel = NonstationaryAnalyticKernel(star, amplitude=lambda t: 0.01 * (1.0 + t / 100.0))
+    >>> covariance = kernel.kernel_matrix([0.0, 100.0])
+    >>> round(float(covariance[1, 1] / covariance[0, 0]), 6), float(covariance[0, 1])
+    (4.0, 0.0)
     """
 
     amplitude: object

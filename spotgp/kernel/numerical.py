@@ -35,6 +35,14 @@ class NumericalKernel(Model):
         Mean flux.
     mean_error
         Its Monte-Carlo error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> phase = np.pi / 2 * np.arange(4)[:, None] + np.pi / 4 * np.arange(16)  # of period 8
+    >>> kernel = NumericalKernel.from_light_curves(np.cos(phase), tsamp=1.0)
+    >>> kernel.covariance[:5].round(3).tolist()  # cos(pi lag / 4) / 2
+    [0.5, 0.354, 0.0, -0.354, -0.5]
     """
 
     lag: Float[Array, " nlag"]

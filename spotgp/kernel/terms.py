@@ -14,7 +14,22 @@ from ..component import AbstractComponent
 
 
 class AbstractTerm(AbstractComponent):
-    """A stationary covariance; subclasses say which of tinygp's kernels it is."""
+    """A stationary covariance; subclasses say which of tinygp's kernels it is.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import tinygp
+    >>> from pytreefit import param
+    >>> class Exponential(AbstractTerm):
+    ...     sigma: jax.Array = param(bounds="[0, inf)")
+    ...     scale: jax.Array = param(unit="d", bounds="(0, inf)")
+    ...
+    ...     def tinygp_kernel(self):
+    ...         return self.sigma**2 * tinygp.kernels.Exp(self.scale)
+    >>> round(float(Exponential(sigma=1.0, scale=2.0).kernel(2.0)), 4)  # 1 / e
+    0.3679
+    """
 
     @abc.abstractmethod
     def tinygp_kernel(self) -> tinygp.kernels.Kernel:

@@ -25,6 +25,16 @@ class PhotometricActivity(NamedTuple):
         Its standard error, from the scatter of the windows; NaN for a single one.
     windows : array (k,)
         The index of each window in order of time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import photometric_activity
+    >>> t = np.arange(0.0, 100.0, 0.1)
+    >>> size = np.where(t < 50.0, 0.01, 0.02)
+    >>> found = photometric_activity(t, 1.0 + size * np.sin(2 * np.pi * t / 5.0), 1e-4, period=5.0)
+    >>> found.windows.round(4).tolist()  # the amplitude over the root of 2
+    [0.0071, 0.0071, 0.0142, 0.0142]
     """
 
     value: float

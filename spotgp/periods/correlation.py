@@ -45,6 +45,15 @@ class Autocorrelation:
     support : float
         Lag at which a straight line through the same heights reaches zero, days: a first guess of
         the support of the spots' autocorrelation, ``lspot + 2 tau_spot`` of a trapezoid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import autocorrelation
+    >>> t = np.arange(0.0, 90.0, 0.1)
+    >>> found = autocorrelation(t, np.exp(-t / 30.0) * np.sin(2 * np.pi * t / 7.0))
+    >>> found.peaks[:3].round().tolist()  # at multiples of the period
+    [7.0, 14.0, 21.0]
     """
 
     lag: np.ndarray

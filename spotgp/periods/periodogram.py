@@ -36,6 +36,16 @@ class Periodogram:
         Probability that white noise alone makes a peak as high (Baluev 2008). Spots are no white
         noise: a small value says that the star varies, not that it varies periodically. NaN without
         a peak, and for several terms.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import lomb_scargle
+    >>> t = np.arange(0.0, 60.0, 0.1)
+    >>> flux = np.sin(2 * np.pi * t / 6.0) + 0.5 * np.sin(2 * np.pi * t / 3.0)
+    >>> periods, powers = lomb_scargle(t, flux).peaks(2)
+    >>> periods.round(1).tolist(), powers.round(2).tolist()  # powers go with squared amplitudes
+    ([6.0, 3.0], [0.8, 0.2])
     """
 
     frequency: np.ndarray

@@ -61,6 +61,15 @@ class RotationPeriod:
         What to doubt, in words; empty if nothing.
     lomb_scargle, autocorrelation : float
         The periods that these have by themselves, days.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spotgp import rotation_period
+    >>> t = np.arange(0.0, 20.0, 0.1)
+    >>> found = rotation_period(t, np.random.default_rng(0).normal(size=t.size))
+    >>> found.good, found.flags
+    (False, ('nothing but white noise was found',))
     """
 
     period: float

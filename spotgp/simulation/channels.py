@@ -175,6 +175,21 @@ def simulate_channels(
         How many stars.
     **options
         As for `draw_spots`, which says what errors there are: number, size and places of the spots.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> bands = {"red": FluxBand(), "blue": FluxBand(contrast=1.5)}
+    >>> light = simulate_channels(star, jax.random.key(0), np.arange(30.0), bands, nspot=5)
+    >>> round(float(light["blue"].min() / light["red"].min()), 6)
+    1.5
     """
     t = finite_times(t, "t")
     each = of_each(model, key, options)

@@ -299,6 +299,20 @@ def simulate(
     **options
         As for `draw_spots`, which says what errors there are: number, size and places of the
         spots. Of several populations they may differ, ``nspot={"spots": 30, "faculae": 200}``.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import numpy as np
+    >>> from spotgp import *
+    >>> star = SpotEvolutionModel(
+    ...     envelope=TrapezoidSymmetricEnvelope(lspot=8.0, tau_spot=3.0),
+    ...     visibility=VisibilityFunction(peq=5.0, kappa=0.0, inc=1.0),
+    ...     sigma_k=0.01,
+    ... )
+    >>> flux = simulate(star, jax.random.key(0), np.arange(30.0), 4, nspot=1, alpha_max=0.2)
+    >>> bool((1.0 - flux <= np.sin(0.2) ** 2).all())  # what a spot hides at the disk's centre
+    True
     """
     t = finite_times(t, "t")
     number = as_whole_number("n_realizations", n_realizations, 1)

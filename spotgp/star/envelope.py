@@ -157,7 +157,25 @@ class AbstractEnvelope(AbstractComponent):
 
 
 class AbstractPlateauEnvelope(AbstractEnvelope):
-    """An envelope with a plateau between growth and decay, named by the class."""
+    """An envelope with a plateau between growth and decay, named by the class.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class CosineRamps(AbstractPlateauEnvelope):
+    ...     plateau, ramps = "lspot", ("tau",)
+    ...     lspot: jax.Array = param(unit="d", bounds="[0, inf)")
+    ...     tau: jax.Array = param(unit="d", bounds="(0, inf)")
+    ...
+    ...     def Gamma(self, t):
+    ...         ramp = jnp.clip((jnp.abs(t) - self.lspot / 2) / self.tau, 0.0, 1.0)
+    ...         return jnp.cos(jnp.pi / 2 * ramp)
+    >>> envelope = CosineRamps(lspot=8.0, tau=3.0).start(period=5.0, lifetime=20.0)
+    >>> round(float(envelope.Gamma_hat(0.0).real), 4)  # a plateau of 20 days, two ramps of 10 / 2
+    30.0
+    """
 
     plateau: ClassVar[str]
     ramps: ClassVar[tuple[str, ...]]

@@ -34,6 +34,22 @@ class AbstractLatitudeDistribution(AbstractComponent):
 
     A new distribution is a class with its parameters as fields, `density` and `intervals`; the
     rest follows by quadrature.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from pytreefit import param
+    >>> class CosinePower(AbstractLatitudeDistribution):  # about the equator
+    ...     power: jax.Array = param(bounds="[0, inf)")
+    ...
+    ...     def density(self, phi):
+    ...         return jnp.cos(phi) ** self.power
+    ...
+    ...     def intervals(self):
+    ...         return jnp.array([[-jnp.pi / 2, jnp.pi / 2]])
+    >>> round(float(CosinePower(power=2.0).total()), 4)  # pi / 2
+    1.5708
     """
 
     def default_priors(self, data):

@@ -183,6 +183,14 @@ class SpectrumTable(Model):
         nm, ascending, shape (n,).
     flux
         Flux of the surface per wavelength in any one unit, > 0, shape (k, n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> t = np.array([4000.0, 6000.0])
+    >>> grey = SpectrumTable(t, [500.0, 700.0], np.stack([t**4, t**4], axis=1))
+    >>> round(float(grey(600.0, 5000.0) / grey(600.0, 4000.0)), 4)  # 1.25**4
+    2.4414
     """
 
     temperature: Float[Array, " k"] = _array("SpectrumTable.temperature", "K")
