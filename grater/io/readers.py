@@ -186,15 +186,15 @@ def read_fits(
             'error="annular" for the noise in annuli of the image itself.'
         )
     values, usable = image.values, image.usable(dq_bits)
-    place = _place_of(image, *geometry)
+    on_sky = _place_of(image, *geometry)
     if mask is not None:
         usable = usable & as_booleans("from_fits: mask", mask, shape=values.shape)
     image.warn_of_zeros(usable)
     if isinstance(error, str) and error == "annular":
-        error = noise_map(values, place["center"], noise_width, usable)
+        error = noise_map(values, on_sky["center"], noise_width, usable)
     elif error is None or isinstance(error, str | os.PathLike):
         error = _error_of(image, path if error is None else error, error_place)
-    return dict(place, image=values, error=error, mask=usable, unit=image.unit)
+    return dict(on_sky, image=values, error=error, mask=usable, unit=image.unit)
 
 
 def _has_errors(path: str | os.PathLike) -> bool:

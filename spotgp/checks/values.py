@@ -13,7 +13,6 @@ from ..gp.abstract import AbstractGP
 from ..starts import Search
 from ..survey.results import StarFit
 
-
 GIVEN = "the given values"
 
 

@@ -244,6 +244,10 @@ def test_results_of_all_kinds(gp, best):
     known = {score.name: score.pareto_k for score in ranking}
     assert np.isfinite(known["draws"])
     assert np.isnan(known["values"])
+    assert {s.name: s.origin for s in ranking} == {
+        "draws": "the posterior",
+        "values": "the best fit",
+    }
 
 
 def test_bad_results(gp, best):
@@ -264,6 +268,7 @@ def test_compare(gp, data, star):
     ranking = spotgp.compare({"wrong": (gp, wrong), "right": gp})
     assert ranking.best == "right"
     right, off = ranking
+    assert right.origin == off.origin == "the given values"
     one, two = (gp.leave_one_out(theta) for theta in (None, wrong))
     assert right.total == pytest.approx(float(one.log_score))
     assert off.difference == pytest.approx(float(two.log_score - one.log_score))
