@@ -151,11 +151,11 @@ class PreparedObservation(AbstractObservation):
 
 def _other_pixels(observation, grid: Grid, varied: Any) -> str:
     """What says that a scene is rendered elsewhere than on the pixels of an observation."""
-    own = observation.grid
-    if own.parity != grid.parity:
-        return _ELSEWHERE.format("parity", grid.parity, own.parity)
+    if getattr(observation, "parity", grid.parity) != grid.parity:
+        return _ELSEWHERE.format("parity", grid.parity, observation.parity)
     for name, apart in _APART.items():
-        pair = getattr(grid, name), getattr(own, name)
+        # frames have angles and places of the star of their own
+        pair = getattr(grid, name), getattr(observation, name, getattr(grid, name))
         if getattr(varied, name) is not pair[0] or any(is_traced(value) for value in pair):
             continue
         scene, data = (np.asarray(value, float) for value in pair)

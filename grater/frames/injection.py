@@ -145,12 +145,12 @@ def inject_and_fit(
     check_kind("data", data, Observation | FrameSequence)
     check_kind("scene", scene, Scene)
     empty = data if remove is None else inject(data, remove, -1.0)
-    own = "" if data.view is None or isinstance(scene.view, View) else f"view.{data.view}."
-    path = f"{own}grid.roll"
+    path = "grid.roll" if isinstance(scene.view, View) else f"view.{data.view}.grid.roll"
     fits, errors = [], []
     for turn in turns:
         seen = scene.set({path: scene.get(path) - turn})
         copy = inject(empty, seen)
+        copy = copy.set({"roll": seen.get(path)}) if isinstance(copy, Observation) else copy
         learned = getattr(copy, "components", None) is not None
         if learned:
             copy = copy.learn(copy.components.klip)
