@@ -35,6 +35,7 @@ from .commands import (
 )
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, lenient, stopped
+from .optimize.minimisers import density_at
 from .parameter import KEY, is_traced
 from .prior import as_prior, inside, prior_limits
 from .progress import Reporter, duration
@@ -69,6 +70,7 @@ __all__ = [
     "check_shape",
     "computed_once",
     "deciding",
+    "density_at",
     "duration",
     "existing_file",
     "explore_command",

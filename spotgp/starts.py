@@ -23,6 +23,7 @@ from pytreefit.extend import (
     as_number,
     as_whole_number,
     check_kind,
+    density_at,
     in_threads,
     inside,
     prior_limits,
@@ -173,10 +174,10 @@ def suggest_starts(
             if values not in starts:
                 starts.append(values)
     if any(_AMPLITUDE in name for name in initial):
-        ratios = np.var(flux) / _in_chunks(_variance, gp, starts)
+        ratios = np.var(flux) / _in_chunks(_variance, gp.posterior, starts)
         pairs = zip(starts, np.sqrt(ratios), strict=True)
         starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
-    ranked = _in_chunks(density, gp, starts)
+    ranked = _in_chunks(density, gp.posterior.rough(), starts)
     return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
 
 
@@ -226,18 +227,18 @@ def _rescaled(gp: GPSolver, values, factor: float) -> dict[str, float]:
     return {path: value for path, value in scaled.items() if _AMPLITUDE in path}
 
 
-def _in_chunks(function, gp: GPSolver, starts) -> np.ndarray:
+def _in_chunks(function, posterior, starts) -> np.ndarray:
     """A function of values and of the posterior, for lists of values of any length."""
     stacked = {
         name: jnp.asarray([values[name] for values in starts], initial.dtype)
-        for name, initial in gp.posterior.initial.items()
+        for name, initial in posterior.initial.items()
     }
 
     def chunk(first):
         # filled up with the last one, so that all chunks share a program
         rows = np.minimum(np.arange(first, first + _CHUNK), len(starts) - 1)
         values = {name: array[rows] for name, array in stacked.items()}
-        return _of_each(gp.posterior, function, values)
+        return _of_each(posterior, function, values)
 
     found = in_threads(chunk, range(0, len(starts), _CHUNK))
     return np.concatenate([np.asarray(part) for part in found])[: len(starts)]
@@ -339,14 +340,16 @@ def search(
             "No start has a finite log posterior: check the errors and priors, or pass starts."
         )
     fits: list[Fit] = []
+    rough = gp.posterior.rough()
     for values in _spread(starts, number):
         options = {"steps": steps, "progress": progress}
-        fits.append(fit(gp.posterior, start=values, polish=False, **options))
+        fits.append(fit(rough, start=values, polish=False, **options))
         if _interrupted(fits[-1]):
             break
+    fits, favoured = _judged(gp.posterior, fits)
     reached = _densities(fits)
     highest = int(np.argmax(reached))
-    for k in np.flatnonzero(reached > np.max(reached) - _AGREE):
+    for k in np.flatnonzero(reached > np.max(reached) - _AGREE - favoured):
         if not any(map(_interrupted, fits)):
             fits[k] = _closer(gp, fits[k], steps, int(k) == highest, progress)
     reached = _densities(fits)
@@ -357,6 +360,19 @@ def search(
     doubt = "; ".join(found.flags) or f"{found.agreeing} of {len(fits)} starts agree"
     Reporter(progress)(f"search: {doubt}", final=True)
     return found
+
+
+def _judged(posterior, fits: Sequence[Fit]) -> tuple[list[Fit], float]:
+    """Fits to a rough posterior with their log densities in this one, and how these differ."""
+    exact = [density_at(posterior, found.u) for found in fits]
+    off = np.array([e - float(f.log_density) for e, f in zip(exact, fits, strict=True)])
+    off = off[np.isfinite(off)]
+    dtype = fits[0].log_density.dtype
+    judged = [
+        dataclasses.replace(found, log_density=jnp.asarray(value, dtype))
+        for found, value in zip(fits, exact, strict=True)
+    ]
+    return judged, float(np.ptp(off)) if off.size else 0.0
 
 
 def _remade(gp: GPSolver, found: Fit, steps: int, progress) -> Fit:

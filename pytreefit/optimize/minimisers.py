@@ -398,3 +398,8 @@ def least_squares(posterior, frame: Frame, z):
     search = _first_step(posterior, frame, method.start(z), method)
     known = jnp.isfinite(search.value)
     return search.value, search.gradient, jnp.where(known, search.memory.hessian, jnp.nan)
+
+
+def density_at(posterior, u) -> float:
+    """The log posterior density of the physical values at u, by a program that fits compile too."""
+    return -float(value_and_gradient(posterior, Frame(u, jnp.ones_like(u)), jnp.zeros_like(u))[0])
