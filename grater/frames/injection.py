@@ -150,19 +150,24 @@ def inject_and_fit(
     for turn in turns:
         seen = scene.set({path: scene.get(path) - turn})
         copy = inject(empty, seen)
-        copy = copy.set({"roll": seen.get(path)}) if isinstance(copy, Observation) else copy
-        learned = getattr(copy, "components", None) is not None
-        if learned:
-            copy = copy.learn(copy.components.klip)
-        posterior = Posterior(seen, copy.log_likelihood, priors)
-        if learned:
-            done = fit_frames(posterior, **how)
-            best, posterior = done.best, done.posterior
-        else:
+        if isinstance(copy, FrameSequence):
+            best, posterior = _fitted(copy, seen, priors, how)
+        else:  # North is elsewhere in the same pixels
+            posterior = Posterior(seen, copy.set({"roll": seen.get(path)}).log_likelihood, priors)
             best = fit(posterior, **how)
         fits.append(best)
         errors.append(_flat(deviations(posterior, best)))
     return _compared(turns, scene, fits, errors)
+
+
+def _fitted(frames: FrameSequence, scene: Scene, priors, how) -> tuple[Fit, Posterior]:
+    """The fit to frames, whose starlight is learned anew if they have components of it."""
+    if frames.components is None:
+        posterior = Posterior(scene, frames.log_likelihood, priors)
+        return fit(posterior, **how), posterior
+    learned = frames.learn(frames.components.klip)
+    done = fit_frames(Posterior(scene, learned.log_likelihood, priors), **how)
+    return done.best, done.posterior
 
 
 def _flat(values: dict[str, Array]) -> np.ndarray:
