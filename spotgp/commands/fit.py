@@ -31,6 +31,8 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
+_OTHER = 0.2  # periods that differ by more, in their logarithm, are different ones
+
 READING = (
     Option("flux", str, None, "column of the flux; by default the producer's corrected one"),
     Option("columns", words, None, "of a text file without names, such as time,flux,flux_err"),
@@ -165,8 +167,10 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
     return found
 
 
-def doubts(rotation: RotationPeriod, gp: GPSolver, samples: Samples) -> list[str]:
-    """What speaks against the period: flags of all points, and a posterior that is the prior."""
+def doubts(
+    rotation: RotationPeriod, gp: GPSolver, samples: Samples, others: dict[str, Any]
+) -> list[str]:
+    """What speaks against the period: flags, a posterior that is the prior, and other methods."""
     found, name = list(rotation.flags), "model.visibility.peq"
     if name in samples.draws:
         prior: Any = gp.posterior.priors[name]
@@ -175,6 +179,11 @@ def doubts(rotation: RotationPeriod, gp: GPSolver, samples: Samples) -> list[str
         before, after = (np.diff(np.quantile(x, [0.16, 0.84]))[0] for x in (known, drawn))
         if after > 0.7 * before:
             found.append("its posterior is hardly narrower than its prior")
+    middle = np.median(others["effective"])
+    for method in ("Lomb-Scargle", "autocorrelation"):
+        period = others[method][0]
+        if np.isfinite(period) and abs(np.log(period / middle)) > _OTHER:
+            found.append(f"{method} finds {period:.3g} d")
     return found
 
 
@@ -214,12 +223,12 @@ def run(settings) -> None:
         "check": plot_check(checked),
         "kernel": plot_kernel(kernel, data=fitted, max_lag=lag),
         "psd": plot_psd(kernel, data=fitted),
-        "periods": plot_periods(periods(data, samples)),
+        "periods": plot_periods(others := periods(data, samples)),
         "corner": samples.corner(),
     }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 120)
-    against = doubts(rotation, gp, samples)
+    against = doubts(rotation, gp, samples, others)
     if against:
         print(f"what speaks against the period: {'; '.join(against)}")
     print(f"figures and draws in {folder}")

@@ -118,17 +118,21 @@ def test_columns_without_names_are_named_on_the_line(tmp_path, capsys):
     np.testing.assert_allclose(data.flux, table[:, 1] / np.median(table[:, 1]))
 
 
-def test_a_posterior_that_is_the_prior_is_no_period():
+def test_what_speaks_against_a_period():
     peq, prior = np.linspace(1.0, 9.0, 200), {"model.visibility.peq": dist.Uniform(1.0, 9.0)}
     gp = SimpleNamespace(posterior=SimpleNamespace(priors=prior))
     rotation = SimpleNamespace(flags=("an alias of a day",))
     wide, narrow = (
         SimpleNamespace(draws={"model.visibility.peq": x}) for x in (peq, 5.0 + 0.1 * (peq - 5.0))
     )
-    assert doubts(rotation, gp, narrow) == ["an alias of a day"]
-    assert doubts(rotation, gp, wide)[1] == "its posterior is hardly narrower than its prior"
-    fixed = SimpleNamespace(draws={})
-    assert doubts(SimpleNamespace(flags=()), gp, fixed) == []
+    others = {"effective": peq, "Lomb-Scargle": (5.1, 0.1), "autocorrelation": (np.nan, np.nan)}
+    assert doubts(rotation, gp, narrow, others) == ["an alias of a day"]
+    found = doubts(rotation, gp, wide, others)
+    assert found[1] == "its posterior is hardly narrower than its prior"
+    fixed, quiet = SimpleNamespace(draws={}), SimpleNamespace(flags=())
+    assert doubts(quiet, gp, fixed, others) == []
+    found = doubts(quiet, gp, fixed, others | {"autocorrelation": (2.512, 0.1)})
+    assert found == ["autocorrelation finds 2.51 d"]
 
 
 def test_the_first_guess_is_moved_into_the_priors():
