@@ -161,6 +161,8 @@ def fitted(page):
     click(page, "fit from here")
     wait(page, f"{model(page, 'said')}.text.includes('step')", PATIENCE)
     wait(page, f"!{model(page, 'fit from here')}.disabled", PATIENCE)
+    # a machine that is busy shows it a moment later
+    wait(page, f"!{model(page, 'said')}.text.includes('fit: step')")
     return page.evaluate(f"{model(page, 'said')}.text")
 
 

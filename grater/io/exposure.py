@@ -63,7 +63,7 @@ class Exposure:
     >>> small = exposure.crop(5)
     >>> small.image.shape, [round(x, 1) for x in small.center]
     ((5, 5), [1.6, 2.2])
-    >>> float(small.view(distance=19.4).roll), small.observation(distance=19.4).shape
+    >>> float(small.view(distance=19.4).grid.roll), small.observation(distance=19.4).shape
     (110.0, (5, 5))
     """
 

@@ -248,14 +248,15 @@ class Page:
             return
         self.document.remove_periodic_callback(self._poll)
         ended, self._fit = self._fit, None
-        self.fit_button.disabled, self.stop_button.disabled = False, True
         try:
             found = ended.result()
         except (ValueError, TypeError) as error:
             self.say(str(error), bad=True)
-            return
-        self.say(found.message)
-        self.change(self.explorer.move_to, found.values)
+        else:
+            self.say(found.message)
+            self.change(self.explorer.move_to, found.values)
+        # last: who sees the button again shall see what was found, too
+        self.fit_button.disabled, self.stop_button.disabled = False, True
 
     def _stop_fit(self) -> None:
         if self._fit is not None:

@@ -34,7 +34,7 @@ def image(tmp_path_factory):
 def made(image):
     """The explorer of the command, of which tests take copies."""
     nothing = dict.fromkeys(
-        ("pixel_scale", "center", "hdu", "plane", "error", "crop", "outer", "psf")
+        ("pixel_scale", "center", "roll", "parity", "hdu", "plane", "error", "crop", "outer", "psf")
     )
     start = {"radius": 21.0, "inclination": 57.0, "position_angle": 35.0, "knots": 2}
     own = {"files": [image], "distance": 60.0, "inner": 1.0, "fwhm": 2.0, "stokes": "Q_phi"}
