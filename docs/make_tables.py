@@ -395,22 +395,6 @@ def colors():
     return table(head, rows, found)
 
 
-def command_stars():
-    """What `spotgp fit` finds in real light curves without options."""
-    return _of_commands("star")
-
-
-def command_disks():
-    """What `grater fit` finds in real images without options."""
-    return _of_commands("disk")
-
-
-def _of_commands(what):
-    found = result("commands")
-    rows = [row for row in found["rows"] if what in row]
-    return table(list(rows[0]), [list(map(str, row.values())) for row in rows], found)
-
-
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
     _ranks(path, "calibration", "stars")
@@ -457,8 +441,6 @@ TABLES = (
     channels,
     agreement,
     side_by_side,
-    command_stars,
-    command_disks,
 )
 FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 
