@@ -114,7 +114,7 @@ class TableCorrelation(AbstractCorrelation):
 
     It is taken to be 0 beyond the table. What is no covariance of any noise (and measured ones
     rarely are) is replaced by one that is near: negative powers are set to 0, and along both axes
-    the lags are multiplied by a slow fall, 1 - |lag| / (k + 64).
+    it is multiplied by a straight line from 1 at lag 0 to 0 at a lag of k + 64 pixels.
 
     Parameters
     ----------
