@@ -430,7 +430,7 @@ class Observation(AbstractObservation):
             Arcsec; by default 0.014166, the instrument's, whatever the header says (older versions
             of the pipeline wrote 0.01414).
         center, roll, parity : optional
-            As for `from_fits`, of the full frame.
+            As for `from_fits`, of the full frame; the star must be given here or in the header.
         check_header : bool
             Whether the header is read, and the pixel scale must be what it says.
 
