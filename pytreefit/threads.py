@@ -1,15 +1,17 @@
 """Independent evaluations on all cores: a compiled program of moderate size runs on one."""
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
+from threadpoolctl import ThreadpoolController
 
 from ._fork import refuse_fork
 
@@ -21,6 +23,38 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def linear_algebra() -> ThreadpoolController:
+    """How many threads NumPy and SciPy use for it: JAX's programs call SciPy's."""
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
+
+
+class _Alone:
+    """How many are at work that want one thread of these libraries, and the way back."""
+
+    lock = threading.Lock()
+    users = 0
+    limit: Any = None
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Linear algebra in the thread that calls it: where all cores are busy, more only wait."""
+    with _Alone.lock:
+        if not _Alone.users:
+            _Alone.limit = linear_algebra().limit(limits=1)
+        _Alone.users += 1
+    try:
+        yield
+    finally:
+        with _Alone.lock:
+            _Alone.users -= 1
+            if not _Alone.users:
+                _Alone.limit.restore_original_limits()
 
 
 @functools.cache
@@ -60,4 +94,5 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     pool = _pool(number)
     if pool.submit(_state).result() != _state():
         return [jax.block_until_ready(function(item)) for item in items]
-    return list(pool.map(lambda item: jax.block_until_ready(function(item)), items))
+    with one_thread_each():
+        return list(pool.map(lambda item: jax.block_until_ready(function(item)), items))

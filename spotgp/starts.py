@@ -166,17 +166,18 @@ def suggest_starts(
         decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
+    limits = {name: prior_limits(gp.posterior.priors[name]) for name in initial}
     starts = []
     days = _days("periods", periods), _days("lifetimes", lifetimes)
     for period, lifetime in itertools.product(*days):
         for model in gp.process.model.starts(period, lifetime):
-            values = _inside(gp, initial | _values(initial, "model.", model))
+            values = _inside(limits, initial | _values(initial, "model.", model))
             if values not in starts:
                 starts.append(values)
     if any(_AMPLITUDE in name for name in initial):
         ratios = np.var(flux) / _in_chunks(_variance, gp.posterior, starts)
         pairs = zip(starts, np.sqrt(ratios), strict=True)
-        starts = [_inside(gp, values | _rescaled(gp, values, ratio)) for values, ratio in pairs]
+        starts = [_inside(limits, values | _rescaled(gp, values, r)) for values, r in pairs]
     ranked = _in_chunks(density, gp.posterior.rough(), starts)
     return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
 
@@ -439,9 +440,6 @@ def _spread(starts, number: int):
     return chosen
 
 
-def _inside(gp: GPSolver, values):
+def _inside(limits, values):
     """Values, moved into the supports of their priors."""
-    moved = {}
-    for name, value in values.items():
-        moved[name] = inside(float(value), *prior_limits(gp.posterior.priors[name]))
-    return moved
+    return {name: inside(float(value), *limits[name]) for name, value in values.items()}

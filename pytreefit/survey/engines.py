@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ..cache import cache_programs
-from ..threads import cores, workers
+from ..threads import cores, linear_algebra, one_thread_each, workers
 from .rows import Record, plain_row
 from .targets import key_of
 
@@ -65,6 +65,7 @@ def _settle(settings: tuple[bool, str | None]) -> None:
     jax.config.update("jax_enable_x64", double)
     with contextlib.suppress(OSError):  # a disk that can't be written: it compiles by itself
         cache_programs(folder)
+    linear_algebra().limit(limits=1)  # the other workers use the other cores
 
 
 def attempt(call: Call, name: str, task: Any) -> tuple[Record, Any]:
@@ -130,7 +131,7 @@ def opened(engine: Any) -> Iterator[Engine]:
     """An engine while it is in use; what was opened here is closed."""
     if engine is None:
         pool = workers()
-        with _ended(pool):
+        with _ended(pool), one_thread_each():
             yield Engine(pool.submit, lambda: pool._max_workers, False)
     elif _called(engine, "processes"):
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business

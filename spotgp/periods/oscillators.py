@@ -43,23 +43,28 @@ def log_likelihoods(time, value, noise, models: Models) -> np.ndarray:
 
     Shapes (n,), (n,), (n,) and (models,).
     """
-    rate, turn = 1.0 / models.decay, 2.0 * np.pi / models.period
+    # many models share what takes longest: sines of a period, decays of a time
+    pairs, of = np.unique([models.period, models.decay], axis=1, return_inverse=True)
+    of = of.ravel()
+    turn, rate = 2.0 * np.pi / pairs[0], 1.0 / pairs[1]
     angular = np.stack([_SLOW * rate, turn, 2.0 * turn])
-    cosine, sine = models.variance, models.variance * rate / angular
+    cosine = np.ascontiguousarray(models.variance)
+    sine = cosine * (rate / angular)[:, of]
     total, t = np.sum(cosine, axis=0), time - time[0]
     step = np.diff(t, prepend=0.0)
-    size, states = rate.size, 2 * len(cosine)
-    carried, mean = np.zeros((states, states, size)), np.zeros((states, size))
-    known, weight, left = np.ones(size), np.zeros((states, size)), np.zeros(size)
-    found = np.zeros(size)
+    size, states = of.size, 2 * len(cosine)
+    carried, product = np.zeros((2, states, states, size))
+    mean, weight = np.zeros((2, states, size))
+    known, left, found = np.ones(size), np.zeros(size), np.zeros(size)
     for k in range(t.size):
-        fade = np.exp(-rate * step[k])
-        c, s = np.cos(angular * t[k]), np.sin(angular * t[k])
+        fade = np.exp(-rate * step[k])[of]
+        column = np.concatenate([np.cos(angular * t[k]), np.sin(angular * t[k])])[:, of]
+        c, s = column[:3], column[3:]
         row = np.concatenate([cosine * c + sine * s, cosine * s - sine * c])
-        column = np.concatenate([c, s])
-        carried = (carried + known * weight[:, None] * weight[None]) * fade**2
+        carried += np.multiply(weight[:, None], known * weight, out=product)
+        carried *= fade**2
         mean = (mean + weight * left) * fade
-        seen = np.einsum("im,ijm->jm", row, carried)
+        seen = np.sum(np.multiply(carried, row, out=product), axis=1)
         known = noise[k] + total - np.sum(row * seen, axis=0)
         weight = (column - seen) / known
         left = value[k] - np.sum(row * mean, axis=0)

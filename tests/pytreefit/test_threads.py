@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Model, map_models, param, threads, vary
-from pytreefit.threads import cores, in_threads
+from pytreefit.threads import cores, in_threads, linear_algebra, one_thread_each
 
 
 class Line(Model):
@@ -110,3 +110,27 @@ def test_mapping_inside_of_a_gradient(transform):
 
 def test_there_is_at_least_one_core():
     assert cores() >= 1
+
+
+def _numbers_of_threads():
+    return {library["num_threads"] for library in linear_algebra().info()}
+
+
+def test_linear_algebra_uses_one_thread_while_every_core_has_work():
+    before = _numbers_of_threads()
+    with linear_algebra().limit(limits=2):
+        seen = in_threads(lambda _: max(_numbers_of_threads()), range(4))
+        assert _numbers_of_threads() == {2}
+    assert set(seen) == {1}
+    assert _numbers_of_threads() == before
+
+
+def test_threads_of_linear_algebra_come_back_after_the_last_of_two_that_overlap():
+    with linear_algebra().limit(limits=2):
+        first, second = one_thread_each(), one_thread_each()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert _numbers_of_threads() == {1}
+        second.__exit__(None, None, None)
+        assert _numbers_of_threads() == {2}
