@@ -16,9 +16,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpyro.distributions as dist
 
+from .model import Parameter
+from .prior import as_prior
+
 _INTERRUPTED = 130
+_PRIORS = "LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD, fixed:VALUE or fixed"
 
 
 class Option(NamedTuple):
@@ -152,16 +157,49 @@ def existing_file(text: str) -> Path:
     return Path(text)
 
 
+class Fixed(NamedTuple):
+    """In the place of a prior: the value that a parameter has."""
+
+    value: float
+
+
+def suited(prior: Any, parameter: Parameter) -> Any:
+    """What `prior_of` returned, made for a parameter: a normal prior ends at its bounds.
+
+    Raises
+    ------
+    ValueError
+        If a prior reaches beyond the bounds, or a fixed value is outside.
+    """
+    info = parameter.info
+    if isinstance(prior, Fixed):
+        if not np.all(info.contains(prior.value)):
+            raise ValueError(f"{parameter.path} = {prior.value:g} is not in {info.bounds}")
+    elif prior is not None:
+        ends = {"low": info.lower, "high": info.upper}
+        ends = {name: end for name, end in ends.items() if math.isfinite(end)}
+        if isinstance(prior, dist.Normal) and ends:
+            prior = dist.TruncatedNormal(prior.loc, prior.scale, **ends)
+        as_prior(prior, [parameter])
+    return prior
+
+
+def split_fixed(priors: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Priors, None for what has none; and the values of what is fixed at one."""
+    fixed = {name: prior.value for name, prior in priors.items() if isinstance(prior, Fixed)}
+    return {**priors, **dict.fromkeys(fixed)}, fixed
+
+
 def prior_of(given: Any) -> Any:
-    """A prior from text or from a file: ``1:20``, ``log:1:20``, ``normal:5:0.2`` or ``fixed``.
+    """A prior from text or from a file: ``1:20``, ``log:1:20``, ``normal:5:0.2``, ``fixed:3``.
 
     In a file ``[1.0, 20.0]`` is the first of these.
 
     Returns
     -------
-    tuple, numpyro.distributions.Distribution or None
-        The lowest and the highest value; a log-uniform or a normal distribution; None for what is
-        fixed.
+    tuple, numpyro.distributions.Distribution, Fixed or None
+        The lowest and the highest value; a log-uniform or a normal distribution; the value of what
+        is fixed; None for ``fixed`` alone, at the value where it starts.
 
     Raises
     ------
@@ -174,14 +212,15 @@ def prior_of(given: Any) -> Any:
     if text == "fixed":
         return None
     kind, *rest = text.split(":")
-    if kind not in ("log", "normal"):
+    if kind not in ("log", "normal", "fixed"):
         kind, rest = "", [kind, *rest]
     try:
-        one, two = (float(value) for value in rest)
+        if kind == "fixed":
+            (value,) = map(float, rest)
+            return Fixed(value)
+        one, two = map(float, rest)
     except ValueError:
-        raise ValueError(
-            f"{given!r} is no prior: give LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD or fixed"
-        ) from None
+        raise ValueError(f"{given!r} is no prior: give {_PRIORS}") from None
     if kind == "normal":
         if not two > 0:
             raise ValueError(f"{given!r} has a standard deviation that is not positive")
@@ -235,7 +274,7 @@ def run_program(
     except KeyboardInterrupt:
         print(f"{program} {command.name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         if given.get("debug"):
             raise
         print(f"{program} {command.name}: {_for_the_line(str(error), command)}", file=sys.stderr)
@@ -292,7 +331,7 @@ def _add(several, command: Command):
             "--prior",
             action="append",
             metavar="NAME=RANGE",
-            help=f"of {command.priors}: NAME=LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD or fixed",
+            help=f"of {command.priors}: NAME={_PRIORS}",
         )
     parser.add_argument("--config", type=Path, metavar="TOML", help="file with these settings")
     parser.add_argument(
@@ -374,7 +413,7 @@ def _config(program: str, command: Command, settings: argparse.Namespace) -> str
     if command.priors:
         lines += [
             f"# of {command.priors}:",
-            '# name = [LOW, HIGH], "log:LOW:HIGH", "normal:MEAN:SD" or "fixed"',
+            '# name = [LOW, HIGH], "log:LOW:HIGH", "normal:MEAN:SD", "fixed:VALUE" or "fixed"',
             "[priors]",
             *(f"{json.dumps(name)} = {_prior(prior)}" for name, prior in settings.priors.items()),
         ]
@@ -383,12 +422,12 @@ def _config(program: str, command: Command, settings: argparse.Namespace) -> str
 
 def _prior(prior: Any) -> str:
     """A prior as `prior_of` takes it."""
+    if prior is None or isinstance(prior, Fixed):
+        return '"fixed"' if prior is None else f'"fixed:{prior.value!r}"'
     if isinstance(prior, tuple):
         return str(list(prior))
     if isinstance(prior, dist.LogUniform):
         return f'"log:{float(prior.low)!r}:{float(prior.high)!r}"'
-    if prior is None:
-        return '"fixed"'
     return f'"normal:{float(prior.loc)!r}:{float(prior.scale)!r}"'
 
 

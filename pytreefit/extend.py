@@ -31,6 +31,8 @@ from .commands import (
     one_of,
     prior_of,
     run_program,
+    split_fixed,
+    suited,
     whole_number,
 )
 from .model import inline, lookup_parameter, rebuild, walk
@@ -41,6 +43,7 @@ from .prior import as_prior, inside, prior_limits
 from .progress import Reporter, duration
 from .references import Paper, sources
 from .results.pareto import pareto_smoothed
+from .results.plots import save_figures
 from .survey.commands import SHOW, STORING, by_name, deciding, finish, storing
 from .threads import in_threads
 
@@ -95,10 +98,13 @@ __all__ = [
     "priors_code",
     "rebuild",
     "run_program",
+    "save_figures",
     "sinh_cosh",
     "sources",
+    "split_fixed",
     "stopped",
     "storing",
+    "suited",
     "unit_of",
     "values_code",
     "walk",

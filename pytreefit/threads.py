@@ -6,14 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
-from threadpoolctl import ThreadpoolController
 
 from ._fork import refuse_fork
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 _NAME = "pytreefit"
 
@@ -26,35 +28,54 @@ def cores() -> int:
 
 
 @functools.cache
-def linear_algebra() -> ThreadpoolController:
+def linear_algebra() -> "ThreadpoolController":
     """How many threads NumPy and SciPy use for it: JAX's programs call SciPy's."""
     import scipy.linalg  # noqa: F401
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
-class _Alone:
-    """How many are at work that want one thread of these libraries, and the way back."""
+class _Shared:
+    """How many share these libraries' threads among what they do, and the way back."""
 
     lock = threading.Lock()
     users = 0
     limit: Any = None
+    in_turn = False
+
+
+def _free() -> None:
+    """Let the next thread set a limit: of OpenBLAS, only the one that was first may."""
+    import threadpoolctl
+
+    threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
 
 
 @contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Linear algebra in the thread that calls it: where all cores are busy, more only wait."""
-    with _Alone.lock:
-        if not _Alone.users:
-            _Alone.limit = linear_algebra().limit(limits=1)
-        _Alone.users += 1
+def sharing(number: int) -> Iterator[None]:
+    """Linear algebra in so many threads at once: where all cores are busy, more only wait."""
+    with _Shared.lock:
+        if not _Shared.users:
+            _free()
+            each = max(1, cores() // number)
+            _Shared.limit = linear_algebra().limit(limits=each, user_api="blas")
+        _Shared.users += 1
     try:
         yield
     finally:
-        with _Alone.lock:
-            _Alone.users -= 1
-            if not _Alone.users:
-                _Alone.limit.restore_original_limits()
+        with _Shared.lock:
+            _Shared.users -= 1
+            if not _Shared.users:
+                _free()
+                _Shared.limit.restore_original_limits()
+                _free()
+
+
+def settle_in_turn() -> None:
+    """From now on one thing after the other: other processes are at work on the other cores."""
+    _Shared.in_turn = True
+    linear_algebra().limit(limits=1, user_api="blas")
 
 
 @functools.cache
@@ -88,11 +109,11 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     items = list(items)
     number = min(cores(), len(items))
     # a worker that waited for others of its own pool would wait for ever
-    inside = threading.current_thread().name.startswith(_NAME)
+    inside = _Shared.in_turn or threading.current_thread().name.startswith(_NAME)
     if number < 2 or inside or jax.default_backend() != "cpu":
         return [jax.block_until_ready(function(item)) for item in items]
     pool = _pool(number)
     if pool.submit(_state).result() != _state():
         return [jax.block_until_ready(function(item)) for item in items]
-    with one_thread_each():
+    with sharing(number):
         return list(pool.map(lambda item: jax.block_until_ready(function(item)), items))

@@ -28,3 +28,8 @@ def deadly(name, task, key):
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)
     return {"letters": len(name)}
+
+
+def precise(name, task, key):
+    """The last digits of an array that was sent."""
+    return {"bits": 8 * task.dtype.itemsize, "sum": float(task.sum())}

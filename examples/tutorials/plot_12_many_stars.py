@@ -173,8 +173,8 @@ plt.show()
 # On a cluster
 # ------------
 #
-# Without an ``engine``, threads on all cores of one machine do the work. Any cluster that dask
-# knows takes their place. This is one of two small workers on one machine; a ``SLURMCluster`` of
+# Without an ``engine``, threads of one process do the work. In a script, ``engine="processes"``
+# makes better use of many cores. Any cluster that dask knows takes their place. This is one of two small workers on one machine; a ``SLURMCluster`` of
 # dask_jobqueue takes the same two lines (:doc:`/surveys`):
 #
 # .. code-block:: python

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from pytreefit import Posterior, Samples, fit, sample
+from pytreefit import Posterior, Samples, Status, fit, sample
 from pytreefit.extend import (
     Command,
     Option,
@@ -18,6 +18,9 @@ from pytreefit.extend import (
     lookup_parameter,
     number,
     prior_limits,
+    save_figures,
+    split_fixed,
+    suited,
     whole_number,
 )
 
@@ -71,8 +74,10 @@ def start(data: Observation, settings) -> tuple[Scene, dict[str, Any]]:
     rough = dict(
         zip(_ROUGH, (settings.radius, settings.inclination, settings.position_angle), strict=True)
     )
+    given, fixed = split_fixed(settings.priors)
+    rough |= {name: fixed[f"disk.{name}"] for name in _ROUGH if f"disk.{name}" in fixed}
     if None in rough.values():
-        own = {f"disk.{name}": settings.priors.get(f"disk.{name}") for name in _ROUGH}
+        own = {f"disk.{name}": given.get(f"disk.{name}") for name in _ROUGH}
         found = search(data, priors={name: prior for name, prior in own.items() if prior})
         if not found.fits:
             raise ValueError("no disk was found: give --radius, --inclination, --position-angle")
@@ -83,9 +88,10 @@ def start(data: Observation, settings) -> tuple[Scene, dict[str, Any]]:
     disk = _ring(settings.knots, *rough.values())
     scene = data.scaled_to_data(Scene(disk, grid=data.grid, psf=psf_of(settings)))
     scene = scene.set({"disk.flux": abs(float(scene.get("disk.flux")))})
-    priors = {**priors_about(scene), **settings.priors}
+    priors = {**priors_about(scene), **given}
     priors = {name: prior for name, prior in priors.items() if prior is not None}
-    return scene.set(_inside(scene, priors)), priors
+    fixed = {name: np.full(np.shape(scene.get(name)), value) for name, value in fixed.items()}
+    return scene.set(fixed | _inside(scene, priors)), priors
 
 
 def _inside(scene: Scene, priors: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +129,18 @@ def priors_about(scene: Scene) -> dict[str, Any]:
     }
 
 
+def _fitted(posterior: Posterior, start=None):
+    """A fit; Ctrl-C ends the command, which has nothing to sample then."""
+    best = fit(posterior, start=start)
+    if best.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return best
+
+
 def best_fit(posterior: Posterior, scene: Scene, data: Observation) -> Any:
     """The best model with independent pixels, printed with how well it fits."""
     began = time.perf_counter()
-    best = fit(posterior)
+    best = _fitted(posterior)
     null = float(data.chi_square(scene.set({"disk.flux": 0.0})))
     print(
         f"best fit: chi-square {float(data.chi_square(best.model)):.0f} for {data.n_used} pixels "
@@ -142,7 +156,7 @@ def with_correlation(best, data: Observation, priors):
     noise = CorrelatedNoise.of_residuals(best.model, data)
     tables = {"independent": residual_correlation(best.model, data)}
     posterior = Posterior(best.model.set({"noise": noise}), data.log_likelihood, priors)
-    best = fit(posterior, start=best)
+    best = _fitted(posterior, best)
     tables["correlated"] = residual_correlation(best.model, data)
     before, after = (float(t[8, 9] + t[9, 8]) / 2.0 for t in tables.values())
     print(
@@ -166,10 +180,10 @@ def tell(samples: Samples) -> None:
 
 
 def check_priors(settings) -> None:
-    """ValueError for a prior of something that the scene has not."""
+    """ValueError for priors of what the scene has not, and beyond bounds; normal ones end there."""
     scene = Scene(_ring(settings.knots, 1.0, 45.0, 0.0), grid=Grid((5, 5), 1.0, 1.0))
-    for name in settings.priors:
-        lookup_parameter(scene, name)
+    for name, prior in settings.priors.items():
+        settings.priors[name] = suited(prior, lookup_parameter(scene, name))
 
 
 def run(settings) -> None:
@@ -210,12 +224,10 @@ def run(settings) -> None:
     figures = {
         "fit": plot_fit(best.model, data),
         "phase_function": plot_phase_function(samples),
-        "corner": samples.corner(),
     }
     if tables:
         figures["correlation"] = plot_correlation(tables)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 130)
+    save_figures(samples, figures, folder, 130)
     print(f"figures and draws in {folder}")
 
 

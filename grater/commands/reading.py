@@ -84,6 +84,9 @@ def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
     where = {"distance": distance, **{name: getattr(settings, name) for name in given}}
     file = (str(path.resolve()),)
     if _is_radial(path):
+        for name in ("error", "hdu", "plane"):
+            if getattr(settings, name) is not None:
+                raise ValueError(f"--{name} is not for radial Stokes cubes, such as {path.name}")
         crop = settings.crop or 141
         edges = {"inner": settings.inner, "outer": settings.outer}
         return [("from_gpi", file, {"stokes": settings.stokes, "crop": crop, **edges, **where})]

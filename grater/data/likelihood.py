@@ -20,7 +20,7 @@ from .noise import AbstractNoise
 
 # by how much the pixels of a scene may be elsewhere than those of an observation: pixels, degrees,
 # and parts of the whole
-_APART = {"center": 0.5, "roll": 0.5, "pixel_scale": 1e-3, "distance": 1e-3}
+_APART = {"center": 0.5, "roll": 0.5, "pixel_scale": 1e-3, "distance": 1e-3, "distortion": 1e-3}
 _ELSEWHERE = (
     "The scene's grid has {0} = {1}, the observation {2}: the scene is rendered elsewhere. Build "
     "it with grid=observation.grid, or give the observation the right {0}."
@@ -158,11 +158,12 @@ def _other_pixels(observation, grid: Grid, varied: Any) -> str:
         pair = getattr(grid, name), getattr(observation, name, getattr(grid, name))
         if getattr(varied, name) is not pair[0] or any(is_traced(value) for value in pair):
             continue
+        pair = (np.eye(2) if value is None else value for value in pair)
         scene, data = (np.asarray(value, float) for value in pair)
         off = np.abs(scene - data)
         if name == "roll":
             off = np.minimum(off % 360.0, -off % 360.0)
-        elif name != "center":
+        elif name in ("pixel_scale", "distance"):
             off = off / np.abs(data)
         if np.any(off > apart):
             return _ELSEWHERE.format(name, scene.tolist(), data.tolist())

@@ -70,6 +70,7 @@ class Page:
         self._drawing = self._wanted = self._quiet = False
         self._fit: BackgroundFit | None = None
         self._poll: Any = None
+        self._files: set[Path] = set()  # that are the page's own
         # of fixed size: whatever changes its own makes the browser lay out everything again
         self.facts = Div(width=_WIDTH, height=24, name="facts")
         self.said = Div(width=_WIDTH, height=60, name="said")
@@ -268,17 +269,26 @@ class Page:
 
     def _save(self) -> None:
         path = Path(self.file.value)
-        if self._try(self._latest().save, path):
+        if self._try(self._write, self._latest().save, path):
             self.say(f"saved as {path.resolve()}")
 
     def _load(self) -> None:
         if self.change(self.explorer.load, Path(self.file.value)):
+            self._files.add(Path(self.file.value).resolve())
             self.say(f"values of {self.file.value}")
 
     def _export(self) -> None:
-        path = Path(self.file.value).with_suffix(self.explorer.exported)
-        if self._try(self._latest().export, path):
+        path = Path(self.file.value or "explorer")
+        path = path.with_suffix(self.explorer.exported)
+        if self._try(self._write, self._latest().export, path):
             self.say(f"exported as {path.resolve()}")
+
+    def _write(self, write, path: Path) -> None:
+        """Write a file, but over none that was there before this page."""
+        if path.exists() and path.resolve() not in self._files:
+            raise ValueError(f"{path} is there already: choose another name")
+        write(path)
+        self._files.add(path.resolve())
 
     def _copy(self) -> None:
         self.python.value = self._latest().code()

@@ -99,7 +99,8 @@ def start_server(explorer: Any, title: str, port: int = 0):
     )
     server.start()
     token = generate_session_id(secret_key=key, signed=True)
-    return server, f"http://{_HOST}:{server.port}/?bokeh-session-id={token}"
+    # by this name: Bokeh takes no messages of a page that came by another one
+    return server, f"http://localhost:{server.port}/?bokeh-session-id={token}"
 
 
 def open_page(explorer: Any, title: str, port: int, browser: bool) -> None:

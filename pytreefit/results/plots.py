@@ -2,7 +2,9 @@
 
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,3 +89,13 @@ def _import(package: str):
             f"This needs the package {package.partition('.')[0]}: install it with "
             "pip install 'grater-spotgp[plots]'."
         ) from error
+
+
+def save_figures(samples, figures: Mapping[str, Any], folder: Path, dpi: int) -> None:
+    """Write figures by name as PNG, and the corner plot where what draws it is installed."""
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=dpi)
+    try:
+        samples.corner().savefig(folder / "corner.png", dpi=80)
+    except ImportError as error:
+        print(f"no corner plot: {error}")

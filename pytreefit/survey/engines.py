@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import multiprocessing
+import os
 import pickle
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -20,9 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from ..cache import cache_programs
-from ..threads import cores, linear_algebra, one_thread_each, workers
+from ..threads import cores, settle_in_turn, sharing, workers
 from .rows import Record, plain_row
 from .targets import key_of
 
@@ -42,37 +45,66 @@ class Call(NamedTuple):
 
     work: Callable[[str, Any, jax.Array], Any]
     words: tuple[int, ...]
-    settings: tuple[bool, str | None] | None  # double precision, folder of programs; None is here
 
 
-def settings_here() -> tuple[bool, str | None]:
-    """What workers in other processes must have as it is here."""
+class Settings(NamedTuple):
+    """What workers in other processes must have as it is here, and where that is."""
+
+    double: bool
+    programs: str | None  # the folder
+    process: tuple[str, int]
+
+
+def settings_here() -> Settings:
+    """Those of this process."""
     settings = jax.config.values
     folder = settings["jax_compilation_cache_dir"]
     base = str(Path(folder).parent) if folder else None
-    return bool(settings["jax_enable_x64"]), base
+    return Settings(bool(settings["jax_enable_x64"]), base, _this_process())
+
+
+def refuse_context() -> None:
+    """ValueError where a context gives this thread another precision than its workers have."""
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(jnp.result_type, float).result()
+    if others != jnp.result_type(float):
+        raise ValueError(
+            "A context changes the precision here, which workers do not see: switch it for the "
+            'whole program by jax.config.update("jax_enable_x64", True).'
+        )
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
 
 
 def deciding(words: tuple[int, ...]) -> dict[str, Any]:
     """What decides the rows beside the work, in plain values."""
-    return {"key": list(words), "double precision": settings_here()[0]}
+    return {"key": list(words), "double precision": settings_here().double}
 
 
-@functools.cache
-def _settle(settings: tuple[bool, str | None]) -> None:
-    """Once in each worker."""
-    double, folder = settings
-    jax.config.update("jax_enable_x64", double)
+@functools.lru_cache(maxsize=1)
+def _settle(settings: Settings) -> None:
+    """In each worker, unless it is in the process that asks for it."""
+    if settings.process == _this_process():
+        return
+    jax.config.update("jax_enable_x64", settings.double)
     with contextlib.suppress(OSError):  # a disk that can't be written: it compiles by itself
-        cache_programs(folder)
-    linear_algebra().limit(limits=1)  # the other workers use the other cores
+        cache_programs(settings.programs)
+    settle_in_turn()
+
+
+def attempt_elsewhere(settings: Settings, sent: bytes) -> tuple[Record, Any]:
+    """Of what `attempt` takes, which is read when the worker has the right precision."""
+    _settle(settings)
+    found = attempt(*pickle.loads(sent))
+    _make_room()
+    return found
 
 
 def attempt(call: Call, name: str, task: Any) -> tuple[Record, Any]:
     """The record of a target, and what to keep beside it; whatever goes wrong is in the record."""
     began = time.perf_counter()
-    if call.settings is not None:
-        _settle(call.settings)
     try:
         found = call.work(name, task, key_of(call.words, name))
         row, kept = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
@@ -82,8 +114,6 @@ def attempt(call: Call, name: str, task: Any) -> tuple[Record, Any]:
         record, kept = Record(name, False, reason=str(error)), None
     except Exception as error:
         record, kept = Record(name, False, reason=said(error)), None
-    if call.settings is not None:
-        _make_room()
     return record._replace(seconds=time.perf_counter() - began), kept
 
 
@@ -106,24 +136,42 @@ def _make_room() -> None:
 
 
 class Engine(NamedTuple):
-    """Something with ``submit``, how many work in it, and whether elsewhere."""
+    """Something with ``submit``, how many work in it, and what writes what is sent elsewhere."""
 
     submit: Callable[..., Future]
     workers: Callable[[], int]
-    elsewhere: bool
+    dumps: Callable[[Any], bytes] | None = None
 
     def check(self, call: Call) -> None:
-        """TypeError if work can't be sent to other processes."""
+        """TypeError if work can't be sent to other processes, or if these would be forked."""
+        if self.dumps is None:
+            return
         pool = getattr(self.submit, "__self__", None)
-        if not isinstance(pool, ProcessPoolExecutor):
-            return  # dask sends functions as well
+        context = getattr(pool, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            raise TypeError(
+                "engine forks its processes, in which JAX does not work: pass engine='processes', "
+                "or ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))."
+            )
         try:
-            pickle.dumps(call)
+            self.dumps(call)
         except Exception as error:  # what objects raise that can't be pickled is up to them
             raise TypeError(
                 f"work can't be sent to other processes ({said(error)}): it must be a function at "
                 "the top level of a module, and what it holds as well. engine='dask' sends any."
             ) from None
+
+    def start(self, call: Call, name: str, task: Any) -> Future:
+        """Hand over a target."""
+        if self.dumps is None:
+            return self.submit(attempt, call, name, task)
+        try:
+            sent = self.dumps((call, name, task))
+        except Exception as error:  # the same
+            future: Future = Future()
+            future.set_exception(error)
+            return future
+        return self.submit(attempt_elsewhere, settings_here(), sent)
 
 
 @contextlib.contextmanager
@@ -131,14 +179,14 @@ def opened(engine: Any) -> Iterator[Engine]:
     """An engine while it is in use; what was opened here is closed."""
     if engine is None:
         pool = workers()
-        with _ended(pool), one_thread_each():
-            yield Engine(pool.submit, lambda: pool._max_workers, False)
+        with _ended(pool), sharing(pool._max_workers):
+            yield Engine(pool.submit, lambda: pool._max_workers)
     elif _called(engine, "processes"):
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(cores(), context, _ignore_interrupts)
         with _ended(pool):
-            yield Engine(pool.submit, cores, True)
+            yield Engine(pool.submit, cores, pickle.dumps)
     elif _called(engine, "dask"):
         try:
             from distributed import (  # pyright: ignore[reportMissingImports]
@@ -153,11 +201,17 @@ def opened(engine: Any) -> Iterator[Engine]:
             with Client(cluster) as client, opened(client) as inside:
                 yield inside
     elif hasattr(engine, "get_executor"):  # a Client of dask
+        from distributed.protocol.pickle import dumps  # pyright: ignore[reportMissingImports]
+
         executor = engine.get_executor(pure=False)
-        yield Engine(executor.submit, lambda: sum(engine.nthreads().values()), True)
+        yield Engine(executor.submit, lambda: sum(engine.nthreads().values()), dumps)
     elif hasattr(engine, "submit"):
         number = getattr(engine, "_max_workers", None) or cores()
-        yield Engine(engine.submit, lambda: number, not isinstance(engine, ThreadPoolExecutor))
+        if isinstance(engine, ThreadPoolExecutor):
+            with sharing(number):
+                yield Engine(engine.submit, lambda: number)
+        else:
+            yield Engine(engine.submit, lambda: number, pickle.dumps)
     else:
         raise TypeError(
             f"engine = {engine!r} must be None (threads), 'processes', 'dask', a dask.distributed "
@@ -207,7 +261,7 @@ class Flight:
     def start(self, name: str, task: Any) -> None:
         """Hand over a target."""
         try:
-            future = self.engine.submit(attempt, self.call, name, task)
+            future = self.engine.start(self.call, name, task)
         except (BrokenExecutor, RuntimeError, OSError) as error:
             raise EngineBroken(said(error)) from error
         self.waiting[future] = name, task

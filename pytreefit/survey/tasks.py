@@ -9,7 +9,7 @@ from typing import Any
 
 from ..arrays import as_mapping, check_kind
 from ..progress import Reporter, duration
-from .engines import Call, EngineBroken, Flight, deciding, opened, settings_here
+from .engines import Call, EngineBroken, Flight, deciding, opened, refuse_context
 from .rows import Record, table_of
 from .targets import as_key, as_shard, as_tasks
 from .writer import Writer
@@ -117,7 +117,8 @@ def run(
     Raises
     ------
     ValueError
-        If a name is there twice, the store is of another configuration or format, or in use.
+        If a name is there twice, the store is of another configuration or format, or in use, or a
+        context changes the precision.
     OSError
         If the store can't be written, before any work is done.
     SurveyError
@@ -126,6 +127,7 @@ def run(
     if not callable(work):
         raise TypeError(f"work is a {type(work).__name__}: pass a function (name, task, key).")
     check_kind("retry", retry, bool)
+    refuse_context()
     part = as_shard(shard)
     chosen = {name: task for name, task in as_tasks(tasks).items() if name in part}
     words, sink, own = as_key(key), _Memory(), as_mapping("configuration", configuration)
@@ -144,9 +146,8 @@ def _done(chosen, sink, retry, how, tell) -> Survey:
         left = {name: task for name, task in chosen.items() if sink.wants(name, retry)}
         if left:
             with opened(engine) as workers:
-                call = Call(work, words, settings_here() if workers.elsewhere else None)
-                numbers = len(left), len(chosen)
-                broken = _Drive(Flight(workers, call), sink, tell, numbers).all(left)
+                flight, numbers = Flight(workers, Call(work, words)), (len(left), len(chosen))
+                broken = _Drive(flight, sink, tell, numbers).all(left)
     finally:
         records = sink.close()
     survey = Survey(tuple(chosen), records, time.perf_counter() - began)

@@ -8,6 +8,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections import ChainMap, deque
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ PACKAGES = ("grater-spotgp", "jax", "jaxlib", "equinox", "numpy", "numpyro", "sc
 
 
 _LONGEST = 150  # characters of a value that a sentence shows
+_TRIES, _PAUSE = 10, 0.1  # seconds: shards that begin at once look at each other's locks
 
 
 class Writer:
@@ -293,13 +295,22 @@ def _take(folder: Path, shard: Shard) -> tuple[Path, int]:
             if file == own or not shard.overlaps(other):
                 continue
             try:
-                unlock(file, lock(file))  # left by a process that has ended
+                unlock(file, _patiently(file))  # left by a process that has ended
             except BlockingIOError as error:
                 raise _in_use(folder, other, str(error)) from None
     except BaseException:
         unlock(*taken)
         raise
     return taken
+
+
+def _patiently(file: Path) -> int:
+    """The lock of another shard, also where others look at the same moment whether it is free."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            return lock(file)
+        time.sleep(_PAUSE)
+    return lock(file)
 
 
 def _in_use(folder: Path, shard: Shard, owner: str) -> ValueError:

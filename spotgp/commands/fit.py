@@ -10,11 +10,24 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from pytreefit import Samples, Table, sample
-from pytreefit.extend import Command, Option, inside, number, one_of, prior_limits, whole_number
+from pytreefit import Samples, Status, Table, sample
+from pytreefit.extend import (
+    Command,
+    Option,
+    inside,
+    lookup_parameter,
+    number,
+    one_of,
+    prior_limits,
+    save_figures,
+    split_fixed,
+    suited,
+    whole_number,
+)
 
 from ..checks.check import check
 from ..checks.plot import plot_check
+from ..gp.process import Process
 from ..gp.solver import GPSolver
 from ..io.observations import TimeSeriesData
 from ..periods import RotationPeriod
@@ -31,6 +44,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
+_KINDS = {"arrays": "arrays of NumPy", "fits": "FITS files", "text": "text files"}
 _OTHER = 0.2  # periods that differ by more, in their logarithm, are different ones
 
 READING = (
@@ -68,9 +82,19 @@ def kind_of(path: Path) -> str:
     return "fits" if re.search(r"\.fits?(\.gz)?$", path.name, re.IGNORECASE) else "text"
 
 
+def _refuse_ignored(kind: str, settings) -> None:
+    """ValueError for an option that says nothing of this kind of file."""
+    ignored = {"arrays": ("flux", "columns", "quality"), "fits": ("columns",), "text": ("quality",)}
+    defaults = {option.name: option.default for option in READING}
+    for name in ignored[kind]:
+        if getattr(settings, name) != defaults[name]:
+            raise ValueError(f"--{name} is not for {_KINDS[kind]}: leave it out")
+
+
 def read(path: Path, settings) -> TimeSeriesData:
     """The light curve of a file, normalised and without outliers."""
     flux, days, kind = settings.flux, settings.days, kind_of(path)
+    _refuse_ignored(kind, settings)
     if kind == "arrays":
         with np.load(path) as arrays:
             missing = [name for name in ("time", "flux", "flux_err") if name not in arrays]
@@ -98,9 +122,11 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
     }
-    priors |= settings.priors
+    own, fixed = split_fixed(settings.priors)
+    priors |= own
     start = {name: float(star.get(path)) for name, path in star.paths.items()}
     start["jitter"] = float(np.median(fitted.flux_err))
+    start |= {name.rpartition(".")[2]: value for name, value in fixed.items()}
     for name, prior in priors.items():
         name = name.rpartition(".")[2]
         if prior is not None:
@@ -115,6 +141,8 @@ def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
     """The best fits, printed with what is to doubt."""
     began = time.perf_counter()
     found = search(gp, suggest_starts(gp, rotation), number=number, progress=False)
+    if any(one.status is Status.INTERRUPTED for one in found.fits):
+        raise KeyboardInterrupt
     print(f"{found.agreeing} of {len(found.fits)} starts end at the best log posterior")
     print(f"to doubt: {'; '.join(found.flags) or 'nothing'}")
     print(found.table())
@@ -188,10 +216,13 @@ def doubts(
 
 
 def check_priors(settings) -> None:
-    """ValueError for a prior of something that the star has not."""
-    paths = model().paths
-    for name in settings.priors:
-        one_of(*paths, *(f"model.{path}" for path in paths.values()), "jitter")(name)
+    """ValueError for priors of what the star has not, and beyond bounds; normal ones end there."""
+    star = model()
+    paths = {**star.paths, **{f"model.{path}": path for path in star.paths.values()}}
+    for name, prior in settings.priors.items():
+        one_of(*paths, "jitter")(name)
+        has = Process(star) if name == "jitter" else star
+        settings.priors[name] = suited(prior, lookup_parameter(has, paths.get(name, name)))
 
 
 def run(settings) -> None:
@@ -224,10 +255,8 @@ def run(settings) -> None:
         "kernel": plot_kernel(kernel, data=fitted, max_lag=lag),
         "psd": plot_psd(kernel, data=fitted),
         "periods": plot_periods(others := periods(data, samples)),
-        "corner": samples.corner(),
     }
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=80 if name == "corner" else 120)
+    save_figures(samples, figures, folder, 120)
     against = doubts(rotation, gp, samples, others)
     if against:
         print(f"what speaks against the period: {'; '.join(against)}")

@@ -60,8 +60,8 @@ def run(settings) -> None:
         **storing(settings),
     )
     print(found)
-    names = list(stars)
-    own = [names[k] for k in found.failed if k not in found.left]
+    left = set(found.left)
+    own = [found[k].name for k in found.failed if k not in left]
     finish(settings, found.to_astropy(), own, found.left)
 
 

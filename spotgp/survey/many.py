@@ -128,8 +128,13 @@ class _Run:
 
     def work(self, star: "Star"):
         """Fit one of what `prepare` returned."""
-        if not self.stop.is_set():
-            self.keep(star.number, fitted(star, *self.how))
+        if self.stop.is_set():
+            return
+        try:
+            found = fitted(star, *self.how)
+        except Exception as error:
+            found = StarFit(star.name, star.gp.data.time.size, message=said(error))
+        self.keep(star.number, found)
 
     def keep(self, k: int, row: StarFit):
         """Keep a result, and say how far it got."""

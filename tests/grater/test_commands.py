@@ -9,8 +9,9 @@ from astropy.io import fits
 
 import pytreefit
 from grater.commands import main
-from grater.commands.fit import OPTIONS, start
+from grater.commands.fit import OPTIONS, check_priors, start
 from grater.commands.reading import read
+from pytreefit.extend import prior_limits, prior_of
 
 RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
 IMAGE = "--scale-height 1 --distance 60 --pixel-scale 0.06 --size 25 --fwhm 2 --noise 0.04"
@@ -70,6 +71,25 @@ def test_the_start_is_inside_of_the_priors_that_are_given(image):
     pytreefit.Posterior(scene, data.log_likelihood, priors)  # which refuses other starts
 
 
+def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(image):
+    settings = argparse.Namespace(**{option.name: option.default for option in OPTIONS})
+    vars(settings).update(distance=60.0, fwhm=2.0, inner=1.0, knots=2, radius=21.0)
+    given = {
+        "disk.inclination": "normal:170:9",
+        "disk.radial.alpha_in": "fixed:7",
+        "disk.position_angle": "fixed:33",
+        "disk.phase.values": "fixed:0.4",
+    }
+    vars(settings).update(inclination=57.0, priors={n: prior_of(p) for n, p in given.items()})
+    check_priors(settings)
+    data = read(image, settings)
+    scene, priors = start(data, settings)
+    assert prior_limits(priors["disk.inclination"]) == (0.0, 180.0)
+    assert not {"disk.radial.alpha_in", "disk.position_angle"} & priors.keys()
+    assert (float(scene.disk.radial.alpha_in), float(scene.disk.position_angle)) == (7.0, 33.0)
+    np.testing.assert_allclose(scene.disk.phase.values, [0.4, 0.4], rtol=1e-6)
+
+
 def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
     with fits.open(image) as hdus:
         assert hdus["SCI"].data.shape == (25, 25)
@@ -83,6 +103,7 @@ def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
     [
         ("", "the distance of simulated disk is not known here: give --distance"),
         ("--distance 60 --prior disk.incl=1:20", "disk.incl"),
+        ("--distance 60 --prior disk.inclination=100:200", "limited to [0, 180]"),
         ("--distance 60 --pixel-scale 0.03", "give the right --pixel-scale."),
         ("--distance 60 --hdu NONE", "no image in an HDU 'NONE'"),
         ("--distance 60 --inner 1 --psf {}", "holds no image"),

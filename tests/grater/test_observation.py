@@ -495,3 +495,15 @@ def test_a_scene_on_other_pixels_is_noticed(name, value, message):
     if name != "parity":  # what is fitted may be elsewhere
         around = dist.TruncatedNormal(np.asarray(value), 0.1, low=0.0)
         Posterior(other, data.log_likelihood, priors | {f"grid.{name}": around})
+
+
+def test_a_scene_on_pixels_of_another_shape_is_noticed():
+    square, flat = (
+        grater.Grid((21, 21), 0.1, 60.0, distortion=distortion)
+        for distortion in (None, [[1.02, 0.0], [0.0, 1.0]])
+    )
+    data = grater.Observation.simulate(make_scene(grid=flat), 1.0, jax.random.key(0))
+    priors = {"disk.flux": dist.LogNormal(0.0, 1.0)}
+    with pytest.warns(UserWarning, match="distortion"):
+        Posterior(make_scene(grid=square), data.log_likelihood, priors)
+    Posterior(make_scene(grid=flat), data.log_likelihood, priors)

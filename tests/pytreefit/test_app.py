@@ -223,7 +223,7 @@ def status(address):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_page_is_for_this_computer_and_asks_for_its_token(served):
     place, _, token = served.partition("?bokeh-session-id=")
-    assert place.startswith("http://127.0.0.1:")
+    assert place.startswith("http://localhost:")
     assert status(served) == 200
     assert status(place) == 403
     assert status(f"{place}?bokeh-session-id=guess") == 403

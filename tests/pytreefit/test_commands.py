@@ -6,6 +6,7 @@ import warnings
 import numpyro.distributions as dist
 import pytest
 
+from pytreefit.commands import Fixed
 from pytreefit.extend import (
     Command,
     Option,
@@ -55,6 +56,7 @@ def test_the_line_comes_before_the_file_and_the_file_before_the_defaults(program
 
 def test_the_file_that_is_written_gives_the_same_settings(program, capsys):
     line = "fit --days 3.5 --prior peq=log:1:20 --prior inc=fixed --prior tau=2:3 --write-config"
+    line += " --prior kappa=fixed:0.2 --prior lspot=normal:9:2"
     assert program(line) == 0
     assert program.seen == []
     config = program.folder / "written.toml"
@@ -65,6 +67,8 @@ def test_the_file_that_is_written_gives_the_same_settings(program, capsys):
     assert settings.days == 3.5
     assert settings.priors["inc"] is None
     assert settings.priors["tau"] == (2.0, 3.0)
+    assert settings.priors["kappa"] == Fixed(0.2)
+    assert (settings.priors["lspot"].loc, settings.priors["lspot"].scale) == (9.0, 2.0)
     assert isinstance(settings.priors["peq"], dist.LogUniform)
     assert settings.config == config.read_text()
 
@@ -83,6 +87,7 @@ def test_the_file_that_is_written_gives_the_same_settings(program, capsys):
         ("fit FILE --prior peq=log:0:1", "is no range"),
         ("fit FILE --prior peq=normal:0:-1", "not positive"),
         ("fit FILE --prior peq=1:2:3", "is no prior"),
+        ("fit FILE --prior peq=fixed:", "is no prior"),
         ("fit none.fits", "'none.fits' is no file"),
         ("fit FILE FILE", "takes one file, not 2"),
         ("fit", "give a file"),

@@ -1,11 +1,13 @@
 """Surveys in other processes: the rows of one process, whoever is killed."""
 
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import jax
 import pytest
-from survey_work import deadly, described
+from survey_work import deadly, described, precise
 
 from pytreefit import survey
 
@@ -37,6 +39,21 @@ def test_processes(tmp_path, monkeypatch):
     assert list(found.failed) == ["broken"]
     with pytest.raises(TypeError, match=r"work can't be sent to other processes .*top level"):
         survey.run(TASKS, lambda *_: {}, engine="processes", **QUIET)
+
+
+def test_the_first_target_of_a_process_has_all_digits(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytreefit.survey.engines.cores", lambda: 1)
+    tasks = {"day": jax.numpy.asarray([2459000.123456789])}
+    found = survey.run(tasks, precise, engine="processes", **QUIET)
+    assert found.rows == {"day": {"bits": 64, "sum": 2459000.123456789}}
+
+
+def test_what_workers_would_not_share_is_refused():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="A context changes the precision"):
+        survey.run(TASKS, alone, **QUIET)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        with pytest.raises(TypeError, match="engine forks its processes"):
+            survey.run(TASKS, described, engine=pool, **QUIET)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Model, map_models, param, threads, vary
-from pytreefit.threads import cores, in_threads, linear_algebra, one_thread_each
+from pytreefit.threads import cores, in_threads, linear_algebra, sharing
 
 
 class Line(Model):
@@ -126,11 +126,19 @@ def test_linear_algebra_uses_one_thread_while_every_core_has_work():
 
 
 def test_threads_of_linear_algebra_come_back_after_the_last_of_two_that_overlap():
+    inside, outside = threading.Event(), threading.Event()
+
+    def other():
+        with sharing(2):
+            inside.set()
+            outside.wait()
+
     with linear_algebra().limit(limits=2):
-        first, second = one_thread_each(), one_thread_each()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
+        one = threading.Thread(target=other)
+        with sharing(2):
+            one.start()
+            inside.wait()
         assert _numbers_of_threads() == {1}
-        second.__exit__(None, None, None)
+        outside.set()
+        one.join()
         assert _numbers_of_threads() == {2}

@@ -11,8 +11,9 @@ from astropy.table import QTable
 
 import pytreefit
 import spotgp
+from pytreefit.extend import prior_limits, prior_of
 from spotgp.commands import main
-from spotgp.commands.fit import doubts, kind_of, process_of, read
+from spotgp.commands.fit import check_priors, doubts, kind_of, process_of, read
 
 STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4 --seed 2"
 
@@ -63,7 +64,10 @@ def test_what_is_simulated_has_the_noise_that_it_says(star):
     ("line", "says"),
     [
         ("--prior peg=1:20", "did you mean 'peq'?"),
+        ("--prior inc=1:4", "limited to [0, 3.14159]"),
+        ("--prior peq=fixed:0", "visibility.peq = 0 is not in"),
         ("--flux none", "none"),
+        ("--quality hard", "--quality is not for text files"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(star, tmp_path, capsys, line, says):
@@ -149,6 +153,20 @@ def test_the_first_guess_is_moved_into_the_priors():
         assert np.isfinite(gp.log_posterior())
     assert 0.2 < float(process_of(data, rotation, argparse.Namespace(
         points=40, priors=own)).process.model.inc) < 0.4  # fmt: skip
+
+
+def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(star):
+    data = read(star, argparse.Namespace(flux=None, columns=None, quality="default", days=None))
+    given = {"inc": "normal:1.2:0.3", "kappa": "fixed:0", "jitter": "normal:1e-4:1e-5"}
+    settings = argparse.Namespace(points=40, priors={n: prior_of(p) for n, p in given.items()})
+    check_priors(settings)
+    gp = process_of(data, data.rotation_period(), settings)
+    assert float(gp.process.model.kappa) == 0.0
+    assert "model.visibility.kappa" not in gp.posterior.priors
+    low, high = prior_limits(gp.posterior.priors["model.visibility.inc"])
+    assert (low, high) == (0.0, pytest.approx(np.pi))
+    assert prior_limits(gp.posterior.priors["jitter"]) == (0.0, np.inf)
+    assert np.isfinite(gp.log_posterior())
 
 
 @pytest.mark.parametrize(
