@@ -24,7 +24,7 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # first of all: a Gaussian process wants it
+jax.config.update("jax_enable_x64", True)  # double precision, before anything else
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -47,8 +47,8 @@ disk = grater.Disk(
 # %%
 # Each image is a channel, with its PSF and the curve of the dust that it shows. A polarimeter
 # measures Q and U, each blurred by the PSF, and these are turned into :math:`Q_\phi`. That is not
-# the polarised intensity blurred by the PSF; ``stokes`` says which of them an image is
-# (:doc:`/optics`).
+# the polarised intensity blurred by the PSF. With ``stokes="Q_phi"`` the image is made as the
+# polarimeter makes it (:doc:`/optics`).
 
 psf = {"H": grater.GaussianPSF(fwhm=2.2), "K": grater.GaussianPSF(fwhm=3.0)}  # pixels
 channels = {}
@@ -136,8 +136,8 @@ print(samples.summary())
 print({name: round(float(truth.get(name)), 3) for name in priors})
 
 # %%
-# Total intensity and polarisation tell ``peak`` from the flux, which polarised light alone does
-# not.
+# Total and polarised intensity together tell ``peak`` and the flux apart. Polarised light alone
+# does not.
 
 figure = plt.figure(figsize=(10, 4), layout="constrained")
 left, right = figure.subfigures(1, 2)
@@ -170,8 +170,8 @@ print("true colour:", round(-2.5 * np.log10(1.25), 4))
 #   cubes of GPI, and :doc:`/optics` shows files of SPHERE.
 # - Images that lost light in their reduction have a ``throughput``, or are fitted as frames:
 #   :doc:`/tutorials/plot_06_adi`.
-# - Where the calibration of a band is uncertain, its colour is by as much. Add it to the error, or
-#   leave the channel's ``flux_scale`` free, with a prior about 1.
+# - Where the calibration of a band is uncertain, its colour is uncertain by as much. Add that to
+#   the error of the colour, or give ``"channel.H total.flux_scale"`` a prior about 1.
 # - Other phase functions and polarisation curves: :class:`~grater.SplinePhase`,
 #   :class:`~grater.SplinePolarization`, and ``grater.Polarized.from_matrix`` for Mie theory.
 #

@@ -22,7 +22,7 @@ is in :doc:`/channels`.
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # first of all: a Gaussian process wants it
+jax.config.update("jax_enable_x64", True)  # double precision, before anything else
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,7 +36,7 @@ truth = spotgp.SpotEvolutionModel(
     envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=15.0, tau_spot=5.0),  # days
     visibility=spotgp.VisibilityFunction(peq=8.0, kappa=0.1, inc=1.1),  # days, -, radians
     nspot_rate=3.0,  # spots a day
-    fspot=0.5,  # their brightness
+    fspot=0.5,  # their brightness, relative to the star's surface
     alpha_max=np.radians(4.0),  # their largest radius
 )
 planet = spotgp.Keplerian(period=5.3, semi_amplitude=K, conjunction=2.0)  # days, m / s, days
@@ -71,9 +71,9 @@ plt.show()
 # One process for both
 # --------------------
 #
-# All data of the star go into one Gaussian process. The planet is the mean of the velocities. Zero
-# points are integrated out. The fit starts from rough values, of the planet as well: its period and
-# a time of its transit are known to a few percent.
+# All data of the star go into one Gaussian process. The planet's orbit is the mean function of the
+# velocities. Zero points are integrated out. The fit starts from rough values, of the planet as
+# well: its period is a little off, and so is the time of its transit.
 
 data = {
     "flux": (t, flux, 3e-4),

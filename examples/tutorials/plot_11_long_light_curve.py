@@ -21,7 +21,7 @@ ways, and chooses one by itself. Which there are, and when each of them wins, is
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # first of all: a Gaussian process wants it
+jax.config.update("jax_enable_x64", True)  # double precision, before anything else
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,9 +92,9 @@ best = fit(gp.posterior, progress=False)
 print(best)
 
 # %%
-# In bins, the light curve is reduced to the coefficients of polynomials: no point is averaged away,
-# and gaps, cadence and errors are taken as they are. What that changes in the log-likelihood is
-# stated, and can be compared with an exact solver:
+# The solver ``"bins"`` cuts the light curve into short bins, and keeps the coefficients of a few
+# polynomials in each: no point is averaged away, and gaps, cadence and errors are taken as they
+# are. What that changes in the log-likelihood is stated, and can be compared with an exact solver:
 
 exact = spotgp.GPSolver.from_data(data, star, priors=priors, solver="exact")
 print(exact)

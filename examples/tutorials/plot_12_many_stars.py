@@ -26,7 +26,7 @@ from pathlib import Path
 
 import jax
 
-jax.config.update("jax_enable_x64", True)  # first of all: a Gaussian process wants it
+jax.config.update("jax_enable_x64", True)  # double precision, before anything else
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -174,8 +174,9 @@ plt.show()
 # ------------
 #
 # Without an ``engine``, threads of one process do the work. In a script, ``engine="processes"``
-# makes better use of many cores. Any cluster that dask knows takes their place. This is one of two small workers on one machine; a ``SLURMCluster`` of
-# dask_jobqueue takes the same two lines (:doc:`/surveys`):
+# makes better use of many cores. Any cluster that dask knows takes their place. This is one of two
+# small workers on one machine; a ``SLURMCluster`` of dask_jobqueue takes the same two lines
+# (:doc:`/surveys`):
 #
 # .. code-block:: python
 #

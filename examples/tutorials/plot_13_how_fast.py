@@ -18,9 +18,9 @@ has careful measurements of images, fits and other packages.
 # ------------------
 #
 # The equations are those of :doc:`/conventions`. The density of the dust, times the phase function,
-# over the squared distance from the star, is summed along all lines of sight in equal steps. They
-# have to go far, as a line of sight that passes a tilted disk in projection meets it far behind or
-# in front of the star, and to be short, as the disk is thin.
+# over the squared distance from the star, is summed along all lines of sight in equal steps. The
+# sum has to reach far, since a line of sight may meet a tilted disk far in front of the star or
+# behind it. The steps have to be short, since the disk is thin.
 
 import time
 
@@ -91,9 +91,10 @@ render = pytreefit.jit(grater.Scene.image)
 # Error and time of both
 # ----------------------
 #
-# What is right is the image by NumPy with very many steps. It no longer changes with more of them,
-# and knows nothing of this package. Errors are relative to its brightest pixel. Times are the
-# shortest of some calls, after a first one in which JAX compiles:
+# The reference is the image by NumPy with very many steps. It no longer changes with more of them,
+# and knows nothing of this package. NumPy works in double precision here, this package in single,
+# its default. Errors are relative to the brightest pixel. Times are the shortest of some calls,
+# after a first one in which JAX compiles:
 
 
 def timed(function, *arguments, calls=5):

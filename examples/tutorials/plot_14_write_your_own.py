@@ -10,7 +10,8 @@ kind of data for stars, each a class of a few lines that images, processes and f
 
 A component is a class: its fields are its parameters, and a method says what it does. Write the
 method with ``jax.numpy`` in place of ``numpy``, and without ``if`` on values: it is compiled and
-differentiated. PSFs, noise models and solvers are in :doc:`/write_your_own`.
+differentiated. The constructor is made for you: it takes the fields in their order. PSFs, noise
+models and solvers are in :doc:`/write_your_own`.
 """
 
 import jax
@@ -153,8 +154,8 @@ right.set(xlabel="lag [d]", ylabel="correlation of the flux")
 plt.show()
 
 # %%
-# Parameters that are times are known by their bounds, from 0 on. They get wide priors, and
-# ``search`` finds starting values for them.
+# A parameter of an envelope with the bounds 0 and infinity is taken for a time. It gets a wide
+# prior, and ``search`` finds a starting value for it.
 
 days = np.arange(0.0, 60.0, 0.5)
 curves = spotgp.simulate(star, jax.random.key(1), days, nspot_rate=3.0)
@@ -166,9 +167,9 @@ print(gp)
 # --------------
 #
 # A channel says what a spot adds to the data as it crosses the disk: a polynomial of mu, the cosine
-# of the angle from the disk's centre, its constant term first. The key is the power of the velocity
-# that it comes with: 0 for light, 1 for a radial velocity. Bright faculae around the spots are seen
-# best near the limb.
+# of the angle from the disk's centre, its constant term first. ``weight`` returns a dictionary: its
+# keys are powers of the velocity, 0 for light and 1 for a radial velocity. Faculae around the spots
+# stand out towards the limb: their contrast grows as 1 - mu, and their area is foreshortened by mu.
 
 
 class Faculae(spotgp.AbstractChannel):
@@ -215,8 +216,8 @@ print(float(joint.log_likelihood()))
 # - Give a class a docstring with its equation, and test its gradient against differences: the
 #   examples in :doc:`/write_your_own` are tests of this package.
 # - Put it into a module: :func:`pytreefit.load` reads models of your classes once that is imported.
-# - Bounds are checked for you. Other values that make no sense are refused in ``__check_init__``,
-#   by a ``ValueError``.
+# - Bounds are checked for you. To refuse other values, write a method ``__check_init__(self)`` that
+#   raises a ``ValueError``.
 #
 # Next: :doc:`/api/extend` lists what helps with packages of components.
 
