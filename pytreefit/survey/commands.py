@@ -7,6 +7,7 @@ from typing import Any
 
 from ..commands import Command, Option, one_of
 from ..table import rounded
+from ..threads import cores
 from .report import report
 from .store import Store
 
@@ -15,14 +16,20 @@ STORING = (
     Option("store", Path, Path("survey"), "folder for the rows; a run that ended goes on there"),
     Option("shard", str, None, "part of the targets, such as 0/8, or slurm"),
     Option("retry", bool, False, "try again what failed before"),
-    Option("engine", one_of("threads", "processes", "dask"), "threads", "what does the work"),
+    Option(
+        "engine",
+        one_of("threads", "processes", "dask"),
+        "processes",
+        "what does the work; each process takes about a gigabyte",
+    ),
     Option("table", Path, None, "file for the table at the end, such as survey.ecsv"),
 )
 
 
 def storing(settings) -> dict[str, Any]:
     """The arguments of a survey that `STORING` stands for."""
-    engine = None if settings.engine == "threads" else settings.engine
+    one = settings.engine == "processes" and min(cores(), len(settings.files)) < 2
+    engine = None if one or settings.engine == "threads" else settings.engine
     place = {name: getattr(settings, name) for name in ("store", "shard", "retry")}
     return {**place, "engine": engine}
 

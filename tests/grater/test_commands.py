@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 import pytreefit
-from grater.commands import main
+from grater.commands import fit as commands, main
 from grater.commands.fit import OPTIONS, check_priors, start
 from grater.commands.reading import read
 from pytreefit.extend import prior_limits, prior_of
@@ -88,6 +88,13 @@ def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(image):
     assert not {"disk.radial.alpha_in", "disk.position_angle"} & priors.keys()
     assert (float(scene.disk.radial.alpha_in), float(scene.disk.position_angle)) == (7.0, 33.0)
     np.testing.assert_allclose(scene.disk.phase.values, [0.4, 0.4], rtol=1e-6)
+
+
+def test_ctrl_c_in_a_fit_ends_the_command(monkeypatch):
+    stopped = argparse.Namespace(status=pytreefit.Status.INTERRUPTED)
+    monkeypatch.setattr(commands, "fit", lambda *_, **__: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        commands.best_fit(None, None, None)
 
 
 def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):

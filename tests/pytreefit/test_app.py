@@ -6,6 +6,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -182,6 +183,36 @@ def test_a_fit_that_is_refused_says_so(explorer):
     running = BackgroundFit(explorer.posterior, {"levels": 1.0})
     with pytest.raises(ValueError, match="levels"):
         running.result(60.0)
+
+
+def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
+    pytest.importorskip("bokeh")
+    from bokeh.document import Document
+    from bokeh.models import Div
+
+    from pytreefit.app.page import Page
+
+    drawings = SimpleNamespace(layout=Div(), update=lambda _: None, facts=lambda _: {})
+    page = Page(Document(), explorer, "curve", drawings)
+    own, other = tmp_path / "mine.npz", tmp_path / "other.npz"
+    pytreefit.save(other, explorer.model)
+    before = other.read_bytes()
+    explorer.set("level", 2.0)
+    for file, said in ((other, "is there already"), (own, "saved as"), (own, "saved as")):
+        page.file.value = str(file)
+        page._save()
+        assert said in page.said.text
+    assert other.read_bytes() == before
+    page.file.value = str(other)
+    page._load()
+    explorer.set("level", 2.0)
+    page._save()  # the page's own since it was loaded
+    assert "saved as" in page.said.text
+    for value in ("", str(tmp_path)):
+        page.file.value = value
+        page._export()
+        assert "no place" in page.said.text or "there already" in page.said.text
+    page._closed(None)
 
 
 @pytest.fixture
