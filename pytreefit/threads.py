@@ -112,7 +112,7 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     inside = _Shared.in_turn or threading.current_thread().name.startswith(_NAME)
     if number < 2 or inside or jax.default_backend() != "cpu":
         return [jax.block_until_ready(function(item)) for item in items]
-    pool = _pool(number)
+    pool = _pool(cores())
     if pool.submit(_state).result() != _state():
         return [jax.block_until_ready(function(item)) for item in items]
     with sharing(number):

@@ -1,6 +1,6 @@
 """``grater explore``: a disk whose parameters are moved by hand, in the browser."""
 
-from pytreefit.extend import explore_command, number_code
+from pytreefit.extend import explore_command, number_code, split_fixed
 
 from ..dust.disk import Disk
 from ..explore.state import DiskExplorer
@@ -45,6 +45,10 @@ def recipe(path, settings, disk: Disk) -> str:
             f"    density_normalization={disk.density_normalization!r},",
             ")",
             f"scene = grater.Scene(disk, grid=data.grid, psf={psf})",
+            *(
+                f"scene = scene.set({{{name!r}: np.full(np.shape(scene.get({name!r})), {value})}})"
+                for name, value in split_fixed(settings.priors)[1].items()
+            ),
         ]
     )
 
