@@ -395,6 +395,34 @@ def colors():
     return table(head, rows, found)
 
 
+def surveys():
+    """Surveys that were killed twice, beside one that was not."""
+    found, rows = result("surveys"), []
+    for row in found["rows"]:
+        rate = row["a minute and worker of dask"]
+        memory = row["memory of the largest worker, GB"]
+        rows.append([
+            f"{row['targets']}, {row['points']:,} points, starts: {row['starts']}",
+            " / ".join(str(row[name]) for name in ("lost", "twice", "rows that differ")),
+            number(row["a minute and core"]),
+            number(rate),
+            f"{memory[0]:.1f} to {max(memory):.1f}",
+            number(1e6 / rate / 60 / 24),
+        ])  # fmt: skip
+    head = ["survey", "lost / twice / other rows", "a minute and core, threads"]
+    head += ["a minute and worker of dask", "GB of a worker", "a million: days of a core"]
+    return table(head, rows, found)
+
+
+def explorer():
+    """From a slider's new value to the new picture."""
+    found, rows = result("explorer"), []
+    for row in found["rows"]:
+        times = (f"{row[name]:.0f}" for name in ("median, ms", "9 of 10 within, ms"))
+        rows.append([f"{row['page']}, {row['what']}", *times])
+    return table(["page", "median, ms", "9 of 10 within, ms"], rows, found)
+
+
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
     _ranks(path, "calibration", "stars")
@@ -441,6 +469,8 @@ TABLES = (
     channels,
     agreement,
     side_by_side,
+    surveys,
+    explorer,
 )
 FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 
