@@ -167,8 +167,7 @@ def suggest_starts(
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
     limits = {name: prior_limits(gp.posterior.priors[name]) for name in initial}
-    starts = []
-    days = _days("periods", periods), _days("lifetimes", lifetimes)
+    starts, days = [], (_days("periods", periods), _days("lifetimes", lifetimes))
     for period, lifetime in itertools.product(*days):
         for model in gp.process.model.starts(period, lifetime):
             values = _inside(limits, initial | _values(initial, "model.", model))

@@ -117,8 +117,7 @@ def run(
     Raises
     ------
     ValueError
-        If a name is there twice, the store is of another configuration or format, or in use, or a
-        context changes the precision.
+        For a name that is there twice, a store in use or begun otherwise, a context's precision.
     OSError
         If the store can't be written, before any work is done.
     SurveyError
