@@ -27,7 +27,7 @@ PACKAGES = ("grater-spotgp", "jax", "jaxlib", "equinox", "numpy", "numpyro", "sc
 
 
 _LONGEST = 150  # characters of a value that a sentence shows
-_TRIES, _PAUSE = 10, 0.1  # seconds: shards that begin at once look at each other's locks
+_TRIES, _PAUSE = 5, 0.02  # seconds: shards that begin at once look at each other's locks
 
 
 class Writer:

@@ -193,7 +193,7 @@ def test_an_interrupt_by_the_reporter(tmp_path):
 @posix
 @pytest.mark.filterwarnings("ignore:unclosed")
 def test_two_runs_on_one_store(tmp_path):
-    other = start(tmp_path, 0.1, 12, "0/2")
+    other = start(tmp_path, 0.3, 12, "0/2")
     wait_for_rows(tmp_path, 1)
     for shard in (None, (0, 2), (2, 4)):
         with pytest.raises(ValueError, match=rf"in use by another run \(process {other.pid} on"):

@@ -55,7 +55,7 @@ def test_what_is_simulated_has_the_noise_that_it_says(star):
     table = QTable.read(star)
     assert len(table) == 120
     assert np.all(table["flux_err"] == 3e-4)
-    data = read(star, SimpleNamespace(flux=None, columns=None, days=20.0))
+    data = read(star, SimpleNamespace(flux=None, columns=None, quality="default", days=20.0))
     assert data.span < 20.0
     assert abs(np.median(data.flux) - 1.0) < 1e-12
 
@@ -118,7 +118,8 @@ def test_columns_without_names_are_named_on_the_line(tmp_path, capsys):
     assert main(["fit", str(path), "--output", str(tmp_path)]) == 1
     assert "Name them with --columns" in capsys.readouterr().err
     columns = ("time", "flux", "flux_err")
-    data = read(path, SimpleNamespace(flux=None, columns=columns, days=None))
+    settings = SimpleNamespace(flux=None, columns=columns, quality="default", days=None)
+    data = read(path, settings)
     np.testing.assert_allclose(data.flux, table[:, 1] / np.median(table[:, 1]))
 
 
