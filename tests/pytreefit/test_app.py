@@ -185,6 +185,11 @@ def test_a_fit_that_is_refused_says_so(explorer):
         running.result(60.0)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
     pytest.importorskip("bokeh")
     from bokeh.document import Document
