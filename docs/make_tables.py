@@ -423,6 +423,13 @@ def explorer():
     return table(["page", "median, ms", "9 of 10 within, ms"], rows, found)
 
 
+def command_stars():
+    """What `spotgp fit` finds in real light curves without options."""
+    found = result("commands")
+    rows = [row for row in found["rows"] if "star" in row]
+    return table(list(rows[0]), [list(map(str, row.values())) for row in rows], found)
+
+
 def calibration_figure(path):
     """Where the truth is in the posteriors of simulated stars, for each parameter."""
     _ranks(path, "calibration", "stars")
@@ -471,6 +478,7 @@ TABLES = (
     side_by_side,
     surveys,
     explorer,
+    command_stars,
 )
 FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 

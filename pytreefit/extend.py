@@ -45,6 +45,7 @@ from .references import Paper, sources
 from .results.pareto import pareto_smoothed
 from .results.plots import save_figures
 from .survey.commands import SHOW, STORING, by_name, deciding, finish, storing
+from .table import rounded
 from .threads import in_threads
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "prior_of",
     "priors_code",
     "rebuild",
+    "rounded",
     "run_program",
     "save_figures",
     "sinh_cosh",

@@ -62,7 +62,7 @@ def rounded(value: float, width: float) -> str:
     if not np.isfinite(value) or not width > 0:
         return f"{value:.6g}"
     decimals = 1 - int(np.floor(np.log10(width)))
-    if -5 <= -decimals and decimals <= 8 and abs(value) < 1e9:
+    if -8 <= decimals <= 8 and 1e-4 <= max(abs(value), width) < 1e9:
         return f"{value:.{max(decimals, 0)}f}"
     digits = int(np.floor(np.log10(max(abs(value), width)))) - int(np.floor(np.log10(width))) + 1
     return f"{value:.{digits}e}"

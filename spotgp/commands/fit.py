@@ -19,6 +19,7 @@ from pytreefit.extend import (
     number,
     one_of,
     prior_limits,
+    rounded,
     save_figures,
     split_fixed,
     suited,
@@ -190,7 +191,7 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
     rows = []
     for name, value in found.items():
         pair = value if isinstance(value, tuple) else (np.median(value), np.std(value))
-        rows.append((name, *(f"{x:.3f}" for x in pair)))
+        rows.append((name, rounded(*map(float, pair)), f"{float(pair[1]):.2g}"))
     print(Table(("period", "days", "+-"), rows))
     return found
 

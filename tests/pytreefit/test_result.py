@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pytreefit import Fit, Model, Samples, load, param, save
+from pytreefit.table import rounded
 
 
 class Phase(Model):
@@ -80,6 +81,20 @@ def test_numbers_are_rounded_by_their_width():
         row = Samples(**{**fields(samples), "draws": draws}).summary()[0]
         np.testing.assert_allclose(float(row[1]), 77.0 * scale, rtol=1e-4)
         np.testing.assert_allclose(float(row[5]), 0.01 * scale, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "text"),
+    [
+        (0.237773, 1.7e-5, "0.237773"),
+        (0.0, 1e-3, "0.0000"),
+        (2459000.12345, 1e-6, "2459000.1234500"),
+        (1.5e-7, 1e-9, "1.500e-07"),
+        (123456.7, 2e5, "123457"),
+    ],
+)
+def test_a_number_is_written_without_an_exponent_where_that_is_short(value, width, text):
+    assert rounded(value, width) == text
 
 
 def fields(samples):
