@@ -274,12 +274,10 @@ class Page:
 
     def _load(self) -> None:
         if self.change(self.explorer.load, Path(self.file.value)):
-            self._files.add(Path(self.file.value).resolve())
             self.say(f"values of {self.file.value}")
 
     def _export(self) -> None:
-        path = Path(self.file.value or "explorer")
-        path = path.with_suffix(self.explorer.exported)
+        path = Path(self.file.value or "explorer").with_suffix(self.explorer.exported)
         if self._try(self._write, self._latest().export, path):
             self.say(f"exported as {path.resolve()}")
 

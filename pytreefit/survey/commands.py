@@ -20,7 +20,7 @@ STORING = (
         "engine",
         one_of("threads", "processes", "dask"),
         "processes",
-        "what does the work; each process takes about a gigabyte",
+        "what does the work; threads take less memory",
     ),
     Option("table", Path, None, "file for the table at the end, such as survey.ecsv"),
 )

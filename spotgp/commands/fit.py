@@ -123,13 +123,13 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
     }
-    own, fixed = split_fixed(settings.priors)
+    short = {name.rpartition(".")[2]: prior for name, prior in settings.priors.items()}
+    own, fixed = split_fixed(short)
     priors |= own
     start = {name: float(star.get(path)) for name, path in star.paths.items()}
     start["jitter"] = float(np.median(fitted.flux_err))
-    start |= {name.rpartition(".")[2]: value for name, value in fixed.items()}
+    start |= fixed
     for name, prior in priors.items():
-        name = name.rpartition(".")[2]
         if prior is not None:
             limits = prior if isinstance(prior, tuple) else prior_limits(prior)
             start[name] = inside(start[name], *limits)

@@ -211,8 +211,9 @@ def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
     page.file.value = str(other)
     page._load()
     explorer.set("level", 2.0)
-    page._save()  # the page's own since it was loaded
-    assert "saved as" in page.said.text
+    page._save()  # also if it was loaded: it may be a fit's
+    assert "is there already" in page.said.text
+    assert other.read_bytes() == before
     for value in ("", str(tmp_path)):
         page.file.value = value
         page._export()

@@ -158,7 +158,11 @@ def test_the_first_guess_is_moved_into_the_priors():
 
 def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(star):
     data = read(star, argparse.Namespace(flux=None, columns=None, quality="default", days=None))
-    given = {"inc": "normal:1.2:0.3", "kappa": "fixed:0", "jitter": "normal:1e-4:1e-5"}
+    given = {
+        "inc": "normal:1.2:0.3",
+        "model.visibility.kappa": "fixed:0",
+        "jitter": "normal:1e-4:1e-5",
+    }
     settings = argparse.Namespace(points=40, priors={n: prior_of(p) for n, p in given.items()})
     check_priors(settings)
     gp = process_of(data, data.rotation_period(), settings)
