@@ -11,7 +11,6 @@ from bokeh.models import (
     Button,
     CustomJS,
     Div,
-    InlineStyleSheet,
     Slider as SliderWidget,
     TextAreaInput,
     TextInput,
@@ -25,9 +24,10 @@ _STEPS = 1000  # of a slider
 _LOOK = 250  # milliseconds between two looks at a fit
 _WIDTH, _CODE_WIDTH = 370, 970
 _FONT = "font-family: system-ui, sans-serif; color: #222;"
-_SMALL = InlineStyleSheet(css=".noUi-handle { cursor: grab; } :host { margin: 0; }")
-_BOX = InlineStyleSheet(css=".bk-input.bk-input { padding: 3px 7px; height: 27px; }")
-_CODE = InlineStyleSheet(css="textarea { font: 11px monospace; white-space: pre; }")
+# not InlineStyleSheet: a model of Bokeh belongs to one document, and each tab has its own
+_SMALL = ".noUi-handle { cursor: grab; } :host { margin: 0; }"
+_BOX = ".bk-input.bk-input { padding: 3px 7px; height: 27px; }"
+_CODE = "textarea { font: 11px monospace; white-space: pre; }"
 
 
 class Drawings(Protocol):
@@ -192,6 +192,7 @@ class Page:
         try:
             function(*arguments)
         except (ValueError, TypeError, OSError) as error:
+            self._show_values()  # first: who reads the sentence may type again at once
             self.say(str(error), bad=True)
             return False
         return True

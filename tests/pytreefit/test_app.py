@@ -185,12 +185,8 @@ def test_a_fit_that_is_refused_says_so(explorer):
         running.result(60.0)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning",
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
-def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
+def page_of(explorer):
+    """A page that draws nothing, in a document of its own."""
     pytest.importorskip("bokeh")
     from bokeh.document import Document
     from bokeh.models import Div
@@ -198,7 +194,24 @@ def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
     from pytreefit.app.page import Page
 
     drawings = SimpleNamespace(layout=Div(), update=lambda _: None, facts=lambda _: {})
-    page = Page(Document(), explorer, "curve", drawings)
+    return Page(Document(), explorer, "curve", drawings)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_two_sessions_have_a_page_each(explorer):
+    pages = [page_of(explorer.copy()) for _ in range(2)]
+    assert len({id(page.document) for page in pages}) == 2
+    for page in pages:
+        page._closed(None)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+def test_a_page_writes_over_no_file_that_was_there(explorer, tmp_path):
+    page = page_of(explorer)
     own, other = tmp_path / "mine.npz", tmp_path / "other.npz"
     pytreefit.save(other, explorer.model)
     before = other.read_bytes()
