@@ -1,9 +1,9 @@
-"""What `spotgp fit` finds in real files without any option.
+"""What `spotgp fit` and `grater fit` find in real files without any option.
 
-    python benchmarks/commands.py FOLDER --logs LOGS
+    python benchmarks/commands.py stars FOLDER --logs LOGS
 
-FOLDER has files of light curves. What the command prints goes into LOGS, with the results in
-``output`` there; a file whose log is there is not fitted again.
+FOLDER has the files, of light curves or of images of ``disks``. What the commands print goes into
+LOGS, with their results in ``output`` there; a file whose log is there is not fitted again.
 """
 
 import argparse
@@ -25,6 +25,11 @@ STAR = {
     "shear": "model.visibility.kappa",
     "inclination, deg": "model.visibility.inc",
     "life time, d": "model.envelope.lspot",
+}
+DISK = {
+    "radius, au": "disk.semi_major_axis",
+    "inclination, deg": "disk.inclination",
+    "position angle, deg": "disk.position_angle",
 }
 
 
@@ -75,15 +80,27 @@ def star(path, logs):
     return row
 
 
+def disk(path, logs):
+    said, samples = fitted("grater", path, logs)
+    row = {"disk": after(said, "figures and draws in ").rpartition("/")[2]}
+    row |= {name: value(samples, path) for name, path in DISK.items()}
+    diagnostics = samples.rhat.values()
+    row["largest R-hat"] = round(float(max(np.max(np.asarray(r)) for r in diagnostics)), 3)
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("half", choices=("stars", "disks"))
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--logs", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.logs.mkdir(exist_ok=True)
-    rows = [star(path, args.logs) for path in sorted(args.folder.glob("*.fits*"))]
+    row = {"stars": star, "disks": disk}[args.half]
+    rows = [row(path, args.logs) for path in sorted(args.folder.glob("*.fits*"))]
     print(*rows, sep="\n")
-    common.record("commands", rows)
+    others = [r for r in common.recorded("commands") if args.half.removesuffix("s") not in r]
+    common.record("commands", [*others, *rows])
 
 
 if __name__ == "__main__":

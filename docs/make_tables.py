@@ -425,8 +425,17 @@ def explorer():
 
 def command_stars():
     """What `spotgp fit` finds in real light curves without options."""
+    return _commands("star")
+
+
+def command_disks():
+    """What `grater fit` finds in real images without options."""
+    return _commands("disk")
+
+
+def _commands(what):
     found = result("commands")
-    rows = [row for row in found["rows"] if "star" in row]
+    rows = [row for row in found["rows"] if what in row]
     return table(list(rows[0]), [list(map(str, row.values())) for row in rows], found)
 
 
@@ -479,6 +488,7 @@ TABLES = (
     surveys,
     explorer,
     command_stars,
+    command_disks,
 )
 FIGURES = (disks_figure, solvers_figure, calibration_figure, calibration_disks_figure)
 

@@ -97,7 +97,8 @@ from .star.trapezoid import (
     TripleTrapezoidAsymmetricEnvelope,
 )
 from .star.visibility import AbstractVisibility, EdgeOnVisibilityFunction, VisibilityFunction
-from .starts import Search, first_guess, search, suggest_starts
+from .starts.search import Search, search
+from .starts.suggest import first_guess, suggest_starts
 from .survey import ManyFits, StarFit, fit_many
 
 __version__ = pytreefit.__version__

@@ -10,7 +10,7 @@ from pytreefit import Corrected, Fit, Laplace, Samples, laplace
 from pytreefit.extend import as_data
 
 from ..gp.abstract import AbstractGP
-from ..starts import Search
+from ..starts.search import Search
 from ..survey.results import StarFit
 
 GIVEN = "the given values"

@@ -37,7 +37,8 @@ from ..star.inclination import IsotropicInclination
 from ..star.model import SpotEvolutionModel
 from ..star.trapezoid import TrapezoidSymmetricEnvelope
 from ..star.visibility import VisibilityFunction
-from ..starts import Search, first_guess, search, suggest_starts
+from ..starts.search import Search, search
+from ..starts.suggest import first_guess, suggest_starts
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from ..gp.solver import GPSolver
 from ..io.observations import TimeSeriesData
 from ..periods import RotationPeriod
 from ..star.abstract import AbstractStar
-from ..starts import first_guess, search, suggest_starts
+from ..starts.search import search
+from ..starts.suggest import first_guess, suggest_starts
 from .results import StarFit
 
 # points up to which light curves are taken as a whole

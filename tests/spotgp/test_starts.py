@@ -9,7 +9,7 @@ from factories import make_star
 from pytreefit import Status, fit
 from pytreefit.optimize.fit import _at_own_bound
 from spotgp import GPSolver
-from spotgp.starts import Search, _spread
+from spotgp.starts.search import Search, _spread
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,26 @@ def test_search_keeps_the_best(gp):
     assert float(found.best.log_density) == max(found.log_density)
     assert 1 <= found.agreeing <= len(found.fits)
     assert "log posterior" in str(found.table())
+
+
+def test_life_times_that_are_far_off_do_not_keep_the_search_at_a_wrong_period():
+    values = {"peq": 4.0, "inc": 0.73, "lspot": 6.0, "tau_spot": 2.0, "sigma_k": 1e-2}
+    shape = spotgp.TrapezoidSymmetricEnvelope(values["lspot"], values["tau_spot"])
+    others = {name: values[name] for name in ("peq", "inc", "sigma_k")}
+    star = make_star(shape, kappa=0.1, **others)
+    rng = np.random.default_rng(6)
+    t = np.sort(rng.uniform(0.0, 100.0, 160))
+    kernel = np.asarray(spotgp.AnalyticKernel(star).kernel(t[:, None] - t[None, :]))
+    flux = 1.0 + np.linalg.cholesky(kernel + 9e-8 * np.eye(t.size)) @ rng.normal(size=t.size)
+    priors = {"peq": (1.5, 12.0), "lspot": (1.0, 20.0), "tau_spot": (0.3, 8.0)}
+    priors |= {"kappa": None, "sigma_k": (1e-3, 1e-1)}
+    gp = GPSolver(t, flux, 3e-4, star, priors=priors, solver="dense")
+    truth = {path: values[path.rpartition(".")[2]] for path in gp.posterior.names}
+    starts = spotgp.suggest_starts(gp, periods=[4.0, 8.0], lifetimes=[26.0])
+    found = spotgp.search(gp, starts, number=4, steps=80, progress=False)
+    assert max(found.log_density[:4]) < found.best.log_density - 5.0
+    assert found.best.log_density > gp.log_posterior(truth)
+    assert found.best.values["model.visibility.peq"] == pytest.approx(4.0, rel=0.05)
 
 
 def test_a_star_seen_edge_on_is_nothing_to_doubt(star):

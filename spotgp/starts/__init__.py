@@ -1,0 +1,1 @@
+"""Where to start fits of a spotted star, and the best of many."""
