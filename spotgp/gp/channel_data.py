@@ -160,6 +160,7 @@ def _sets(data: dict, units: Mapping[str, str | None]) -> dict[tuple[str, str], 
     if not data:
         raise ValueError("data is empty: pass {'flux': (t, flux, flux_err), ...}.")
     sets: dict[tuple[str, str], _Points] = {}
+    zeros: dict[str, float | None] = {}
     for channel, given in data.items():
         if channel not in units:
             raise ValueError(
@@ -187,13 +188,32 @@ def _sets(data: dict, units: Mapping[str, str | None]) -> dict[tuple[str, str], 
                     f"{f'{instrument}_{channel}'!r}."
                 )
             sets[channel, instrument] = _points(where, points, units[channel])
+            zeros[where] = getattr(points, "reference", None)
     for channel in units:
         if channel not in data:
             raise ValueError(
                 f"channels has {channel!r}, of which there are no data: leave it out. To predict "
                 "it pass the channel itself to predict."
             )
-    return sets
+    return dict(zip(sets, _from_one_zero(list(sets.values()), zeros), strict=True))
+
+
+def _from_one_zero(sets: list[_Points], zeros: dict[str, float | None]) -> list[_Points]:
+    """Points whose times count from the first known zero, a Julian date, where these differ."""
+    known = [zero for zero in zeros.values() if zero is not None]
+    if len(set(known)) < 2:
+        return sets
+    unknown = [where for where, zero in zeros.items() if zero is None]
+    if unknown:
+        told = ", ".join(f"{where} from JD {zero:.10g}" for where, zero in zeros.items() if zero)
+        raise ValueError(
+            f"Times count from different zeros: {told}. That of {', '.join(unknown)} is not known: "
+            "pass TimeSeriesData(..., reference=) with the Julian date of its time 0."
+        )
+    return [
+        points._replace(time=points.time + (zero or 0.0) - known[0])
+        for points, zero in zip(sets, zeros.values(), strict=True)
+    ]
 
 
 def _points(where: str, given: Any, unit: str | None) -> _Points:
@@ -205,6 +225,7 @@ def _points(where: str, given: Any, unit: str | None) -> _Points:
                 "differ in level, give each as an instrument: {'Q1': (t, flux, error), ...}.",
                 stacklevel=6,
             )
+        given = given if unit is None else given.to(unit)
         given = (given.time, given.flux, given.flux_err)
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise TypeError(

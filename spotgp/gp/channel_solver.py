@@ -19,6 +19,7 @@ from ..solvers import AbstractSolver, Banded, Dense, prepared
 from ..solvers.base import with_columns
 from ..solvers.points import filled_up
 from ..star.channels import AbstractChannel
+from ..star.temperature_band import TemperatureBand
 from .abstract import AbstractGP
 from .channel_data import ChannelData
 from .channel_process import ChannelProcess
@@ -48,7 +49,8 @@ class ChannelSolver(AbstractGP):
     data
         For each channel a tuple ``(t, values, errors)`` of shape (n,), or where several instruments
         measured it a dictionary of these by instrument, ``{"rv": {"HARPS": (t, v, e), ...}}``;
-        a `TimeSeriesData` is one, too, whose segments have one offset.
+        a `TimeSeriesData` is one, too, whose segments have one offset. Where several of these count
+        their times from different known zeros, all times count from the first one's.
         Days, relative flux, m / s, and the indicators' own units; quantities are converted.
     model
         The star, a `SpotEvolutionModel` or `SpottedStar` with a polynomial law of limb darkening;
@@ -136,6 +138,7 @@ class ChannelSolver(AbstractGP):
         by_path = priors_by_path(process, chosen)
         made = prepared(_known(solver), found, process, by_path, self.tolerance)
         self.posterior = Posterior(process, made.log_likelihood, chosen)
+        _check_contrasts(process, self.posterior.names)
 
     def predict(
         self,
@@ -302,6 +305,22 @@ def _check_sizes(process: ChannelProcess, data: ChannelData) -> None:
             warnings.warn(
                 f"The values of {name!r} scatter {ratio:.2g} times as much as the spots of "
                 f"{base!r} and the channel's parameters would make them.{of} Check the units.",
+                stacklevel=4,
+            )
+
+
+def _check_contrasts(process: ChannelProcess, free) -> None:
+    """Warn of contrasts against black spots beside one that is left at 1."""
+    absolute = [n for n, c in process.channels.items() if isinstance(c, TemperatureBand)]
+    for name, channel in process.channels.items():
+        path = f"channels.{name}.contrast"
+        alone = absolute and name not in absolute and path not in free
+        if alone and "contrast" in channel.param_keys and float(channel.get("contrast")) == 1.0:
+            warnings.warn(
+                f"With the temperatures of {absolute[0]!r} sigma_k is that of black spots, and the "
+                f"spots of {name!r} are black, too: its contrast is 1. Pass "
+                f"{type(channel).__name__}(contrast=...) with the contrast of a TemperatureBand at "
+                "its wavelengths, or a prior for it.",
                 stacklevel=4,
             )
 

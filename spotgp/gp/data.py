@@ -116,7 +116,11 @@ class LightCurve(Model):
         nearest = after - (time - own[after - 1] <= own[after] - time)
         # the first of several at the same time
         nearest = np.searchsorted(own, own[nearest])
-        return self._design(time, np.asarray(self.segment)[nearest])
+        segment = np.asarray(self.segment)
+        labels = segment[nearest]
+        if np.array_equal(time[: own.size], own):  # the data's own points, each with its segment
+            labels[: own.size] = segment
+        return self._design(time, labels)
 
     def _design(self, time, segment):
         columns = []

@@ -168,8 +168,10 @@ class GPSolver(AbstractGP):
         """The process of a `TimeSeriesData`, its segments with offsets of their own.
 
         By default segments have ``offsets`` where there are several of them. All other arguments
-        are those of the class.
+        are those of the class. ValueError for fluxes in a unit that is no ratio, such as
+        electrons a second: `TimeSeriesData.normalize` them first.
         """
+        data = data.to("")
         several = data.n_segments > 1 if offsets is None else offsets
         labels = data.segment if several else None
         return cls(data.time, data.flux, data.flux_err, model, offsets=labels, **kwargs)

@@ -113,3 +113,27 @@ def split_by_gaps(time: np.ndarray, segment: np.ndarray, gap: float) -> np.ndarr
     rank = np.empty(len(starts), np.int64)
     rank[np.argsort(starts, kind="stable")] = np.arange(len(starts))
     return rank[labels]
+
+
+def conversion(unit: str, other: str) -> float:
+    """What a flux is multiplied by to be in another unit; 1 where one is a label, or none."""
+    if unit == other:
+        return 1.0
+    from astropy import units
+    from astropy.units import cds  # has ppm
+
+    known = []
+    for label in (unit, other):
+        try:
+            known.append(units.Unit(cds.ppm if label == "ppm" else label.replace("e-", "electron")))
+        except ValueError:
+            return 1.0
+    try:
+        return float(known[0].to(known[1]))
+    except units.UnitConversionError:
+        if not unit:
+            return 1.0
+        raise ValueError(
+            f"The flux is in {unit or 'no unit'} and cannot be converted to "
+            f"{other or 'one relative to the star: divide it by its median, with normalize()'}."
+        ) from None

@@ -23,6 +23,7 @@ class Steps:
     segment: np.ndarray
     history: tuple[str, ...]
     n_dropped: int
+    unit: str
 
     def __len__(self) -> int:
         return self.time.size
@@ -76,6 +77,28 @@ class Steps:
             )
         note = "Divided by the median flux" + (" of each segment." if per_segment else ".")
         return self._new(note, flux=self.flux / level, flux_err=self.flux_err / level, unit="")
+
+    def to(self, unit: str = "") -> Self:
+        """Return the series with flux and errors in another unit; "" is relative to the star.
+
+        A unit that astropy does not know is a label, and what has none is in any.
+
+        Raises
+        ------
+        ValueError
+            If the unit does not follow from the present one: `normalize` makes relative fluxes.
+
+        Examples
+        --------
+        >>> from spotgp import TimeSeriesData
+        >>> TimeSeriesData([0.0, 1.0], [-3000.0, 5000.0], 100.0, unit="ppm").to("").flux
+        array([-0.003,  0.005])
+        """
+        factor = corrections.conversion(self.unit, unit)
+        if factor == 1.0:
+            return self
+        note = f"Converted from {self.unit} to {unit or 'relative flux'}."
+        return self._new(note, flux=factor * self.flux, flux_err=factor * self.flux_err, unit=unit)
 
     def detrend(self, order: int | None = None, window: float | None = None) -> Self:
         r"""Return the series without the slow trend of each segment; medians are kept.

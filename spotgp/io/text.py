@@ -15,10 +15,12 @@ _TIMES |= {"bkjd": 2454833.0, "time": None, "t": None}
 _FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
 _ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "flux error", "flux_unc", "e_flux")
 _MAG_ERRORS = ("mag_err", "mag err", "magerr", "mag_error", "mag error", "mag_unc", "e_mag")
+_OWN_ERRORS = ("{}_err", "e_{}", "{}_error", "{} err", "{}err", "err_{}", "sigma_{}", "{}_unc")
 _ANY_ERRORS = ("error", "err", "sigma", "uncertainty", "unc")
 _BANDS = ("filtercode", "filter", "phot_filter", "band")
 _FLAGS = ("catflags", "quality")
 _FLAG = re.compile("flag|qual|mask")
+_MAG = re.compile("mag(?!e)")  # as in Vmag, not as in image
 _MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
 
 
@@ -41,8 +43,10 @@ def from_text(
     time = _first(path, names, "time", tuple(_TIMES))
     wanted = (flux.lower(),) if flux is not None else _FLUXES
     value = _first(path, names, "flux", wanted)
-    magnitudes = value.startswith("mag")
-    errors = (*(_MAG_ERRORS if magnitudes else _ERRORS), *_ANY_ERRORS)
+    light, unit = _numbers(table[names[value]]), _unit(table[names[value]])
+    magnitudes = bool(_MAG.search(value)) or unit == "mag"
+    own = (name.format(value) for name in _OWN_ERRORS)
+    errors = (*own, *(_MAG_ERRORS if magnitudes else _ERRORS), *_ANY_ERRORS)
     errors = [name for name in errors if name in names]
     keep, reasons = np.ones(len(table), bool), []
     kinds = [n for n in _BANDS if n in names]
@@ -62,16 +66,21 @@ def from_text(
             keep &= _good(table[names[name]])
             reasons.append(names[name])
     used = {time, value, *errors, *kinds, *_FLAGS}
-    light, error = _numbers(table[names[value]]), None
+    error = None
     if errors:
-        error = _numbers(table[names[errors[0]]])
+        column = table[names[errors[0]]]
+        error = _numbers(column) * _factor(path, column, unit)
     if magnitudes:
         light = 10.0 ** (-0.4 * (light - np.nanmedian(light[keep])))
         error = None if error is None else _MAGNITUDE * light * error
+    days = table[names[time]]
+    if not hasattr(days, "jd1"):  # no Time of astropy
+        days = _numbers(days) * _factor(path, days, "d")
     return {
-        "time": _numbers(table[names[time]]),
+        "time": days,
         "flux": light,
         "flux_err": error,
+        "unit": "" if magnitudes else unit,
         "reference": _TIMES[time],
         "mask": keep if reasons else None,
         "reason": " and ".join(reasons),
@@ -125,6 +134,29 @@ def _first(path: str, names, what: str, wanted: tuple[str, ...]) -> str:
             "TimeSeriesData(time, flux, flux_err)."
         )
     return found[0]
+
+
+def _unit(column: Any) -> str:
+    """The unit of a column, of its own or in its name, as in flux(mJy); "" if there is none."""
+    if unit := getattr(column, "unit", None):
+        return str(unit)
+    return "mJy" if "(mjy)" in column.name.lower() else ""
+
+
+def _factor(path: str, column: Any, unit: str) -> float:
+    """What a column is multiplied by to be in a unit; 1 for one that has none of its own."""
+    from astropy import units
+
+    own = _unit(column)
+    if not own or own == unit:
+        return 1.0
+    try:
+        return float(units.Unit(own).to(unit))
+    except ValueError:
+        raise ValueError(
+            f"{path}: the column {column.name} is in {own}, which is not to be had in "
+            f"{unit or 'the unit of the flux, which has none'}."
+        ) from None
 
 
 def _numbers(column: Any) -> np.ndarray:

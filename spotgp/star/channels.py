@@ -308,8 +308,9 @@ class RadialVelocity(AbstractChannel):
     radius
         Radius of the star in solar radii.
     contrast
-        Contrast c of the spots in the spectrograph's band relative to that of the light curve.
-        Fixed by default: it cannot be told from the velocity.
+        Contrast c of the spots in the spectrograph's band relative to that of the light curve;
+        beside a `TemperatureBand` that against black spots. Fixed by default: it cannot be told
+        from the velocity.
     convective
         Suppressed convective blueshift s in m / s for a spot's whole contrast. Free by default
         unless it is 0.

@@ -44,6 +44,7 @@ class Star(NamedTuple):
 
 def process_of(data, model, priors, jitter, points, kwargs) -> tuple[GPSolver, RotationPeriod]:
     """The process to fit, and what all points say of the period."""
+    data = data.to("")
     whole, rotation = data, data.rotation_period()
     data = fewer(data, points, rotation)
     priors = dict((priors(data, rotation) if callable(priors) else priors) or {})

@@ -352,6 +352,31 @@ def test_times_of_other_zero_points_are_doubted():
         ChannelSolver({"flux": FLUX, "rv": rv}, STAR, channels)
 
 
+def test_series_that_count_from_other_zeros_are_brought_to_one():
+    flux, error = 1.0 + 0.008 * np.sin(1.5 * T), np.full(T.size, 1e-3)
+    rv = CHANNELS["rv"]
+    later = spotgp.TimeSeriesData(V1 - 50.0, 8.0 * np.cos(V1), 1.0, reference=2454883.0)
+    earlier = spotgp.TimeSeriesData(T, flux, error, reference=2454833.0)
+    channels = {"flux": FluxBand(), "rv": rv}
+    found = ChannelSolver({"flux": earlier, "rv": later}, STAR, channels)
+    plain = {"flux": (T, flux, error), "rv": (V1, 8.0 * np.cos(V1), 1.0)}
+    wanted = ChannelSolver(plain, STAR, channels)
+    assert float(found.log_likelihood()) == pytest.approx(float(wanted.log_likelihood()))
+    assert float(found.data.epoch) == pytest.approx(float(wanted.data.epoch))
+    sets = {"flux": {"A": earlier, "B": plain["flux"]}, "rv": later}
+    with pytest.raises(ValueError, match=r"different zeros.*'B'\] is not known"):
+        ChannelSolver(sets, STAR, channels)
+
+
+def test_a_contrast_left_at_1_beside_temperatures_is_doubted():
+    band = spotgp.TemperatureBand(4800.0, 5800.0, "V")
+    data = {"flux": FLUX, "rv": (V1, 8.0 * np.cos(V1), 1.0)}
+    with pytest.warns(UserWarning, match=r"spots of 'rv' are black, too"):
+        ChannelSolver(data, STAR, {"flux": band, "rv": RadialVelocity(vsini=900.0)})
+    rv = RadialVelocity(vsini=900.0, contrast=float(band.contrast))
+    ChannelSolver(data, STAR, {"flux": band, "rv": rv})
+
+
 def test_segments_that_get_one_offset_are_said():
     light = spotgp.TimeSeriesData(*FLUX, segment=(T > 115.0).astype(int))
     with pytest.warns(UserWarning, match=r"data\['flux'\] has 2 segments, which get one offset"):

@@ -52,6 +52,40 @@ def test_units_of_columns(columns, star, gp):
     assert TimeSeriesData(t, flux * u.electron / u.s, 86400.0 * error * u.electron / u.d).unit
 
 
+def test_units_of_a_time_series(columns, star, gp):
+    t, flux, error = columns
+    wanted = float(gp.log_likelihood())
+    ppm = TimeSeriesData(t, 1e6 * (flux - 1.0), 1e6 * error, unit="ppm")
+    of_ppm = spotgp.GPSolver.from_data(ppm, star)
+    assert float(of_ppm.log_likelihood()) == pytest.approx(wanted)
+    label = TimeSeriesData(t, flux, error, unit="relative flux")
+    assert spotgp.GPSolver.from_data(label, star).data.flux[0] == pytest.approx(flux[0])
+    counts = TimeSeriesData(t, 2e4 * flux, 2e4 * error, unit="e-/s")
+    channels = {"flux": spotgp.FluxBand()}
+    for use in (
+        lambda data: spotgp.GPSolver.from_data(data, star),
+        lambda data: spotgp.ChannelSolver({"flux": data}, star, channels),
+        lambda data: data.to(""),
+    ):
+        with pytest.raises(ValueError, match=r"e-/s.*normalize"):
+            use(counts)
+    assert "The flux is in e-/s" in str(spotgp.fit_many([counts], star, progress=False))
+    assert counts.normalize().to("ppm").unit == "ppm"
+    velocities = TimeSeriesData(t, flux, error, unit="km / s").to("m / s")
+    np.testing.assert_allclose(velocities.flux, 1000.0 * flux)
+
+
+def test_predictions_at_times_that_two_segments_share(star):
+    t = np.repeat(np.arange(10.0), 2)
+    segment = np.tile([0, 1], 10)
+    rng = np.random.default_rng(2)
+    flux = 1.0 + 0.1 * segment + 1e-3 * rng.normal(size=t.size)
+    gp = spotgp.GPSolver(t, flux, 1e-3, star, offsets=segment)
+    for times in (None, t):
+        residual = flux - np.asarray(gp.predict(times).mean)
+        assert np.max(np.abs(residual)) < 0.02
+
+
 def test_units_of_parameters(columns, star, gp):
     values = gp.values()
     moved = {**values, PEQ: 120.0 * u.h}

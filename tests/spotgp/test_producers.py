@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
 
 from spotgp import TimeSeriesData
 
@@ -211,6 +214,35 @@ def test_plain_columns(tmp_path):
     np.testing.assert_allclose(data.flux_err, 1e-3)
     path.write_text("when brightness\n1.0 2.0\n2.0 3.0\n")
     with pytest.raises(ValueError, match=r"no column of the time.*are when, brightness"):
+        TimeSeriesData.from_text(path)
+
+
+@pytest.mark.parametrize("names", ["Vmag e_Vmag", "gmag gmag_err", "mag_auto err"])
+def test_magnitudes_by_other_names(tmp_path, names):
+    path = tmp_path / "star.txt"
+    path.write_text(f"time {names}\n1.0 12.0 0.01\n2.0 12.1 0.01\n3.0 12.0 0.02\n")
+    data = TimeSeriesData.from_text(path, names.split()[0])
+    np.testing.assert_allclose(data.flux, [1.0, 10.0**-0.04, 1.0])
+    np.testing.assert_allclose(data.flux_err[0], 0.01 * 0.4 * np.log(10.0))
+
+
+def test_units_in_a_table(tmp_path):
+    t = np.arange(4.0) + 100.0
+    flux = [2.0, 3.0, 2.0, 1.0] * u.mJy
+    table = Table({"time": (t * u.d).to(u.h), "flux": flux, "flux_err": [100.0] * 4 * u.uJy})
+    path = tmp_path / "star.ecsv"
+    table.write(path)
+    data = TimeSeriesData.from_text(path)
+    np.testing.assert_allclose(data.time, t)
+    np.testing.assert_allclose(data.flux_err, 0.1)
+    assert data.unit == "mJy"
+    table["time"] = Time(2458000.0 + t, format="jd", scale="tdb")
+    table.write(path, overwrite=True)
+    data = TimeSeriesData.from_text(path)
+    np.testing.assert_allclose(data.time + data.reference, 2458000.0 + t)
+    table["flux_err"] = [0.1] * 4 * u.m
+    table.write(path, overwrite=True)
+    with pytest.raises(ValueError, match=r"column flux_err is in m.*mJy"):
         TimeSeriesData.from_text(path)
 
 
