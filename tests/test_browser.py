@@ -29,8 +29,8 @@ PATIENCE = 300.0  # seconds
 DISK = {
     "simulate": "--size 141 --pixel-scale 0.014 --distance 72 --radius 60 --inclination 75 --fwhm "
     "3.8 --noise 0.08",
-    "explore": "--distance 72 --radius 58 --inclination 73 --position-angle 33 --knots 4 "
-    "--prior disk.offset_x=fixed:0.3 --prior disk.offset_y=fixed",
+    "explore": "--distance 72 --radius 58 --inclination 73 --position-angle 33 --fwhm 3.8 "
+    "--knots 4 --prior disk.offset_x=fixed:0.3 --prior disk.offset_y=fixed",
 }
 STAR = {
     "simulate": "--period 9 --days 80 --cadence 120 --lifetime 25 --noise 4e-4 --seed 4",

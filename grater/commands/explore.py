@@ -2,8 +2,8 @@
 
 from pytreefit.extend import explore_command, number_code, split_fixed
 
-from ..dust.disk import Disk
 from ..explore.state import DiskExplorer
+from ..scene import Scene
 from .fit import OPTIONS as FITTING, check_priors, start
 from .reading import READING, python_of_reading, read, target_of
 
@@ -12,8 +12,9 @@ OPTIONS = (*READING, *(option for option in FITTING if option.name in _ROUGH))
 _RING = ("semi_major_axis", "inclination", "position_angle")
 
 
-def recipe(path, settings, disk: Disk) -> str:
+def recipe(path, settings, scene: Scene) -> str:
     """Python that reads the image, and makes a scene of the same structure."""
+    (disk,), (channel,) = scene.disks, scene.channels.values()
     ring = [number_code(disk.get(name)) for name in _RING]
     named = {
         "alpha_in": disk.get("radial.alpha_in"),
@@ -22,10 +23,12 @@ def recipe(path, settings, disk: Disk) -> str:
         "flux": disk.get("flux"),
     }
     phase = {name: number_code(disk.get(f"phase.{name}")) for name in ("knots", "values")}
-    psf = f"grater.GaussianPSF({settings.fwhm!r})"
-    if settings.psf is not None:
+    if settings.psf is None:
+        psf = f"grater.GaussianPSF({number_code(channel.psf.fwhm)})"
+    else:
         file = str(settings.psf.resolve())
         psf = f"grater.ImagePSF(np.squeeze(fits.getdata({file!r})).astype(float))"
+    stokes = f", stokes={channel.stokes!r}" if channel.stokes else ""
     return "\n".join(
         [
             "import numpy as np",
@@ -44,7 +47,7 @@ def recipe(path, settings, disk: Disk) -> str:
             f"    phase_normalization={disk.phase_normalization!r},",
             f"    density_normalization={disk.density_normalization!r},",
             ")",
-            f"scene = grater.Scene(disk, grid=data.grid, psf={psf})",
+            f"scene = grater.Scene(disk, grid=data.grid, psf={psf}{stokes})",
             *(
                 f"scene = scene.set({{{name!r}: np.full(np.shape(scene.get({name!r})), {value})}})"
                 for name, value in split_fixed(settings.priors)[1].items()
@@ -61,7 +64,7 @@ def explorer(settings) -> tuple[DiskExplorer, str]:
     target = target_of(path)
     print(f"{target}: {data!r}")
     scene, priors = start(data, settings)
-    return DiskExplorer(scene, data, priors, recipe(path, settings, scene.disks[0])), target
+    return DiskExplorer(scene, data, priors, recipe(path, settings, scene)), target
 
 
 EXPLORE = explore_command(

@@ -35,7 +35,7 @@ from ..plot.noise import plot_correlation
 from ..scene import Scene
 from ..starts.search import search
 from ..view.view import Grid
-from .reading import NOISE, READING, psf_of, read, target_of
+from .reading import NOISE, READING, optics_of, read, target_of
 
 OPTIONS = (
     *READING,
@@ -71,6 +71,7 @@ def _ring(knots: int, radius: float, inclination: float, position_angle: float) 
 
 def start(data: Observation, settings) -> tuple[Scene, dict[str, Any]]:
     """A ring where the settings or a search say, with the flux that fits best; and the priors."""
+    optics = optics_of(settings.files, settings)
     rough = dict(
         zip(_ROUGH, (settings.radius, settings.inclination, settings.position_angle), strict=True)
     )
@@ -86,7 +87,7 @@ def start(data: Observation, settings) -> tuple[Scene, dict[str, Any]]:
             if value is None:
                 rough[name] = float(found.best.model.get(f"disk.{name}"))
     disk = _ring(settings.knots, *rough.values())
-    scene = data.scaled_to_data(Scene(disk, grid=data.grid, psf=psf_of(settings)))
+    scene = data.scaled_to_data(Scene(disk, grid=data.grid, **optics))
     scene = scene.set({"disk.flux": abs(float(scene.get("disk.flux")))})
     priors = {**priors_about(scene), **given}
     priors = {name: prior for name, prior in priors.items() if prior is not None}
@@ -200,6 +201,10 @@ def run(settings) -> None:
         hidden = f"{settings.inner:g} pixels ({settings.inner * data.grid.pixel_scale:.2f} arcsec)"
         print(f"what is within {hidden} of the star is left out: see --inner")
 
+    if settings.psf is None:
+        width = float(optics_of(settings.files, settings)["psf"].fwhm)
+        told = f"{width:g} pixels ({width * data.grid.pixel_scale:.3g} arcsec)"
+        print(f"seen through a Gaussian of {told}: see --psf, --fwhm")
     scene, priors = start(data, settings)
     posterior = Posterior(scene, data.log_likelihood, priors)
     if settings.chains * settings.draws <= posterior.dim:

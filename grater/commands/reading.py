@@ -1,5 +1,6 @@
 """What ``grater fit`` reads: an image with its noise, and a point spread function."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ READING = (
     Option("inner", number(-1e-9), 12.0, "radius of the central mask, pixels"),
     Option("outer", number(0.0), None, "largest radius that is used, pixels"),
     Option("psf", existing_file, None, "FITS file of the point spread function"),
-    Option("fwhm", number(0.0), 3.8, "of a Gaussian in its place, pixels"),
+    Option("fwhm", number(0.0), None, "of a Gaussian in its place, pixels; 3.8 for GPI's cubes"),
 )
+
+_GPI_FWHM = 3.8  # pixels, in the H band
 
 NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what pixels are")
 
@@ -101,14 +104,40 @@ def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
     return [("from_fits", file, {**what, **where}), *cut, mask]
 
 
-def psf_of(settings) -> AbstractPSF:
-    """The point spread function of the settings."""
+def optics_of(paths: Sequence[Path], settings) -> dict[str, Any]:
+    """How images of one kind are seen, as arguments of a `Scene`; ValueError if that is not known.
+
+    Radial Stokes cubes are of polarised light, which passes the telescope as Q and U.
+    """
+    kinds = {_is_radial(path) for path in paths if not _is_broken(path)}
+    if len(kinds) > 1:
+        raise ValueError(
+            "some files are radial Stokes cubes and some are not: make a survey of each kind"
+        )
+    stokes = {"stokes": settings.stokes} if True in kinds else {}
+    return {"psf": _psf(settings, known=_GPI_FWHM if stokes else None), **stokes}
+
+
+def _psf(settings, known: float | None) -> AbstractPSF:
+    """The point spread function of the settings, or a Gaussian of a known width in pixels."""
     if settings.psf is None:
-        return GaussianPSF(fwhm=settings.fwhm)
+        width = settings.fwhm or known
+        if width is None:
+            raise ValueError("the point spread function is not known: give --psf or --fwhm")
+        return GaussianPSF(fwhm=width)
     image = np.squeeze(np.asarray(astropy.io.fits.getdata(settings.psf), float))
     if image.ndim != 2:
         raise ValueError(f"{settings.psf} holds no image but an array of shape {image.shape}")
     return ImagePSF(image)
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether a file is none that can be read, of which its row in a survey will say why."""
+    try:
+        astropy.io.fits.getheader(path)
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _is_radial(path: Path) -> bool:

@@ -8,15 +8,14 @@ from ..data.observation import Observation
 from ..scene import Scene
 from ..starts.search import default_scene
 from ..survey import fit_many
-from ..view.psf import AbstractPSF
-from .reading import NOISE, READING, psf_of, read
+from .reading import NOISE, READING, optics_of, read
 
 OPTIONS = (*READING, NOISE, *STORING)
 
 
-def seen(psf: AbstractPSF, data: Observation) -> Scene:
+def seen(optics, data: Observation) -> Scene:
     """A ring of any size, as the telescope sees it."""
-    return default_scene(data).set({"psf": psf})
+    return Scene(default_scene(data).disk, grid=data.grid, **optics)
 
 
 def run(settings) -> None:
@@ -27,7 +26,7 @@ def run(settings) -> None:
     }
     found = fit_many(
         images,
-        functools.partial(seen, psf_of(settings)),
+        functools.partial(seen, optics_of(settings.files, settings)),
         correlated=settings.noise == "correlated",
         configuration=deciding(settings, OPTIONS),
         **storing(settings),

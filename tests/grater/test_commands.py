@@ -7,10 +7,12 @@ import numpyro.distributions as dist
 import pytest
 from astropy.io import fits
 
+import grater
 import pytreefit
 from grater.commands import fit as commands, main
 from grater.commands.fit import OPTIONS, check_priors, start
-from grater.commands.reading import read
+from grater.commands.reading import optics_of, read
+from grater.commands.survey import seen
 from pytreefit.extend import prior_limits, prior_of
 
 RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
@@ -53,7 +55,7 @@ def test_from_a_file_to_a_posterior(image, tmp_path, capsys):
 
 def test_the_start_is_inside_of_the_priors_that_are_given(image):
     settings = argparse.Namespace(**{option.name: option.default for option in OPTIONS})
-    vars(settings).update(distance=60.0, fwhm=2.0, inner=1.0, knots=2)
+    vars(settings).update(distance=60.0, fwhm=2.0, inner=1.0, knots=2, files=[image])
     own = {
         "disk.inclination": (100.0, 110.0),  # the other near side
         "disk.position_angle": dist.TruncatedNormal(300.0, 9.0, low=290.0, high=310.0),
@@ -74,6 +76,7 @@ def test_the_start_is_inside_of_the_priors_that_are_given(image):
 def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(image):
     settings = argparse.Namespace(**{option.name: option.default for option in OPTIONS})
     vars(settings).update(distance=60.0, fwhm=2.0, inner=1.0, knots=2, radius=21.0)
+    settings.files = [image]
     given = {
         "disk.inclination": "normal:170:9",
         "disk.radial.alpha_in": "fixed:7",
@@ -114,6 +117,7 @@ def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
         ("--distance 60 --pixel-scale 0.03", "give the right --pixel-scale."),
         ("--distance 60 --hdu NONE", "no image in an HDU 'NONE'"),
         ("--distance 60 --inner 1 --psf {}", "holds no image"),
+        ("--distance 60 --inner 1", "not known: give --psf or --fwhm"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(image, tmp_path, capsys, line, says):
@@ -127,9 +131,29 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, tmp_path, capsys, line
     assert says in said
 
 
+def test_radial_cubes_are_seen_as_polarised_light(image, tmp_path):
+    radial, broken = tmp_path / "cube.fits", tmp_path / "broken.fits"
+    header = fits.Header({"STKESTYP": "RADIAL"})
+    fits.PrimaryHDU(np.ones((3, 5, 5)), header).writeto(radial)
+    broken.write_bytes(b"no FITS file")
+    settings = argparse.Namespace(psf=None, fwhm=None, stokes="Q_phi")
+    found = optics_of([radial, broken], settings)
+    assert (float(found["psf"].fwhm), found["stokes"]) == (3.8, "Q_phi")
+    data = argparse.Namespace(grid=grater.Grid((25, 25), 0.014, 70.0), shape=(25, 25))
+    (channel,) = seen(found, data).channels.values()
+    assert channel.stokes == "Q_phi"
+    settings.fwhm = 2.0
+    assert set(optics_of([image], settings)) == {"psf"}
+    with pytest.raises(ValueError, match="a survey of each kind"):
+        optics_of([image, radial], settings)
+
+
 def test_a_survey_keeps_what_failed(image, tmp_path, capsys):
     store = str(tmp_path / "store")
-    assert main(["survey", str(image), "--store", store]) == 1  # without a distance
+    line = ["survey", str(image), "--store", store]
+    assert main(line) == 1
+    assert "give --psf or --fwhm" in capsys.readouterr().err
+    assert main([*line, "--fwhm", "2"]) == 1  # without a distance
     assert "1 have no fit (disk)" in capsys.readouterr().err
     assert main(["show", "--store", store, "--target", "disk"]) == 0
     assert "give --distance" in capsys.readouterr().out
