@@ -24,7 +24,8 @@ PAGES = {
         "program": "grater",
         "simulate": "--size 141 --pixel-scale 0.014 --distance 72 --radius 60 --inclination 75 "
         "--fwhm 3.8 --noise 0.08",
-        "explore": "--distance 72 --radius 58 --inclination 73 --position-angle 33 --fwhm 3.8",
+        "explore": "--distance 72 --radius 58 --inclination 73 --position-angle 33 --fwhm 3.8 "
+        "--knots 4",
         "slider": "slider disk.inclination",
         "drawn": "residual",
         "what": "141 x 141 pixels",

@@ -67,7 +67,7 @@ class Page:
         self.document, self.explorer, self.drawings = document, explorer, drawings
         self._pool = ThreadPoolExecutor(1)
         self._moved: dict[str, float] = {}
-        self._drawing = self._wanted = self._quiet = False
+        self._drawing = self._wanted = self._quiet = self._ended = False
         self._fit: BackgroundFit | None = None
         self._poll: Any = None
         self._files: set[Path] = set()  # that are the page's own
@@ -89,7 +89,7 @@ class Page:
         document.add_root(row(left, right, styles={"padding": "12px"}))
         document.title = title
         document.on_session_destroyed(self._closed)
-        self.redraw()
+        document.add_next_tick_callback(self.redraw)  # once there is a session to draw in
 
     def redraw(self) -> None:
         """Draw the present values as soon as may be."""
@@ -111,6 +111,8 @@ class Page:
         self.said.text = f'<div style="{_FONT} color: {color}">{html.escape(text)}</div>'
 
     def _begin(self) -> None:
+        if self._ended:
+            return
         self._drawing, self._wanted = True, False
         future = self._pool.submit(self.explorer.arrays, self._latest().values)
         tell = self.document.add_next_tick_callback
@@ -124,16 +126,20 @@ class Page:
             self.say(str(error), bad=True)
         else:
             self.document.hold("combine")  # one message, one picture
-            self.drawings.update(arrays)
-            facts = self.drawings.facts(arrays).items()
-            numbers = "".join(
-                f'<span style="margin-right: 16px">{name} <b>{text}</b></span>'
-                for name, text in facts
-            )
-            self.facts.text = f'<div style="{_FONT} font-size: 14px">{numbers}</div>'
-            self.document.unhold()
+            try:
+                self._show(arrays)
+            finally:
+                self.document.unhold()
         if self._wanted:
             self._begin()
+
+    def _show(self, arrays) -> None:
+        self.drawings.update(arrays)
+        facts = self.drawings.facts(arrays).items()
+        numbers = "".join(
+            f'<span style="margin-right: 16px">{name} <b>{text}</b></span>' for name, text in facts
+        )
+        self.facts.text = f'<div style="{_FONT} font-size: 14px">{numbers}</div>'
 
     def _row(self, slider: Slider):
         """Label, slider and number box of one number; and the two that are moved."""
@@ -293,6 +299,7 @@ class Page:
         self.python.value = self._latest().code()
 
     def _closed(self, _) -> None:
+        self._ended = True
         if self._fit is not None:
             self._fit.stop()
         self._pool.shutdown(wait=False)

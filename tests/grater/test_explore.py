@@ -18,9 +18,11 @@ IMAGE = "--scale-height 1 --distance 60 --pixel-scale 0.06 --size 25 --fwhm 2 --
 INCLINATION = "disk.inclination"
 
 
-@pytest.fixture(autouse=True)
-def without_cache(monkeypatch):
-    monkeypatch.setattr("grater.commands.program.cache_programs", lambda: None)
+@pytest.fixture(autouse=True, scope="module")
+def without_cache():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grater.commands.program.cache_programs", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -254,11 +254,14 @@ def served(explorer, servers):
     yield own["address"]
 
     def end():
-        own["server"].stop()
-        own["server"].io_loop.stop()
+        try:
+            own["server"].stop()
+        finally:
+            own["server"].io_loop.stop()
 
     own["server"].io_loop.add_callback(end)
-    thread.join()
+    thread.join(60.0)
+    assert not thread.is_alive()
 
 
 def status(address):

@@ -103,26 +103,36 @@ def test_rows_do_not_depend_on_order_workers_shards_and_names_of_others(tmp_path
 
 
 SCRIPT = """
-import signal, sys, time
+import os, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pytreefit import survey
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
+begun = []
+
 def work(name, task, key):
     time.sleep(float(sys.argv[2]))
+    begun.append(name)
+    while len(begun) > 1 and not os.path.exists(os.environ.get("GO_ON", os.curdir)):
+        time.sleep(0.01)
     return {"third": task / 3.0, "word": int(key._base_array[1])}
 
 tasks = {f"star {k}": k for k in range(int(sys.argv[3]))}
 shard = sys.argv[4] if len(sys.argv) > 4 else None
-found = survey.run(tasks, work, sys.argv[1], shard=shard, progress=lambda line: None)
+engine = ThreadPoolExecutor(2)  # as slow on any number of cores
+found = survey.run(
+    tasks, work, sys.argv[1], shard=shard, engine=engine, progress=lambda line: None
+)
 sys.exit(3 if found.left else 0)
 """
 
 
-def start(folder, pause, number, *shard):
+def start(folder, pause, number, *shard, go_on=os.curdir):
+    """A run in a process; all but the first task wait until there is a file ``go_on``."""
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     arguments = [str(folder), str(pause), str(number), *shard]
-    double = {**os.environ, "JAX_ENABLE_X64": "1"}  # as here
+    double = {**os.environ, "JAX_ENABLE_X64": "1", "GO_ON": str(go_on)}  # precision as here
     return subprocess.Popen([*command, *arguments], env=double, stderr=subprocess.PIPE, text=True)
 
 
@@ -151,16 +161,16 @@ def test_differences_of_long_values_are_shown_where_they_are():
 @posix
 @pytest.mark.filterwarnings("ignore:unclosed")
 def test_killed_and_started_again_gives_the_rows_of_an_undisturbed_run(tmp_path):
-    process = start(tmp_path / "killed", 0.02, 60)
+    process = start(tmp_path / "killed", 0.02, 200)
     wait_for_rows(tmp_path / "killed", 20)
     process.kill()
     assert ended(process)[0] == -signal.SIGKILL
-    assert 20 <= len(rows_of(tmp_path / "killed")[0]) < 60
-    both = [start(tmp_path / name, 0.0, 60) for name in ("killed", "whole")]
+    assert 20 <= len(rows_of(tmp_path / "killed")[0]) < 200
+    both = [start(tmp_path / name, 0.0, 200) for name in ("killed", "whole")]
     assert [ended(process)[0] for process in both] == [0, 0]
     killed, times = rows_of(tmp_path / "killed")
     assert killed == rows_of(tmp_path / "whole")[0]
-    assert len(killed) == 60
+    assert len(killed) == 200
     assert set(times.values()) == {1}
 
 
@@ -192,14 +202,17 @@ def test_an_interrupt_by_the_reporter(tmp_path):
 
 @posix
 @pytest.mark.filterwarnings("ignore:unclosed")
-def test_two_runs_on_one_store(tmp_path):
-    other = start(tmp_path, 0.3, 12, "0/2")
+def test_two_runs_on_one_store(tmp_path, tmp_path_factory):
+    go_on = tmp_path_factory.mktemp("signs") / "go on"
+    other = start(tmp_path, 0.0, 12, "0/2", go_on=go_on)
     wait_for_rows(tmp_path, 1)
     for shard in (None, (0, 2), (2, 4)):
         with pytest.raises(ValueError, match=rf"in use by another run \(process {other.pid} on"):
             survey.run(TASKS, work, tmp_path, shard=shard, key=0, **QUIET)
     third = start(tmp_path, 0.0, 12, "1/2")
-    assert (ended(third)[0], ended(other)[0]) == (0, 0)
+    assert ended(third)[0] == 0
+    go_on.touch()
+    assert ended(other)[0] == 0
     rows, times = rows_of(tmp_path)
     assert len(rows) == 12
     assert set(times.values()) == {1}

@@ -16,9 +16,11 @@ STAR = "--period 4 --days 40 --cadence 480 --lifetime 10 --growth 3 --noise 3e-4
 PERIOD, INCLINATION = "model.visibility.peq", "model.visibility.inc"
 
 
-@pytest.fixture(autouse=True)
-def without_cache(monkeypatch):
-    monkeypatch.setattr("spotgp.commands.program.cache_programs", lambda: None)
+@pytest.fixture(autouse=True, scope="module")
+def without_cache():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spotgp.commands.program.cache_programs", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="module")
