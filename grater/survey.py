@@ -20,6 +20,7 @@ from .data.observation import Observation
 from .scene import Scene
 from .starts.search import (
     DiskSearch,
+    _as_stated,
     _limits,
     _one_view,
     _priors,
@@ -141,7 +142,8 @@ class _Work:
         best = found.best.model
         seen, start = _one_view(observation, scene or default_scene(observation))
         limits = _limits(start, own, RADIUS) if RADIUS in own else (0.0, math.inf)
-        priors = _priors(best, levels_of(seen, start, limits), own)
+        stated = _as_stated(best, start, seen)
+        priors = _priors(stated, levels_of(seen, start, limits), own)
         return found, best, seen, priors
 
 
@@ -188,7 +190,8 @@ def _row(
         for index in np.ndindex(value.shape):
             column = path + (f"[{', '.join(map(str, index))}]" if index else "")
             row[column] = value[index] * unit
-            row[f"{column}_error"] = np.asarray(error)[index] * unit
+            # of one number of several at the edge, which is held, it is 0
+            row[f"{column}_error"] = (np.asarray(error)[index] or np.nan) * unit
     row |= _measured(best.model)
     row["log_density"] = float(best.log_density)
     with contextlib.suppress(AttributeError):  # of several data sets

@@ -404,7 +404,8 @@ def _meant(name: str, names: Sequence[str]) -> str:
 
 def _config(program: str, command: Command, settings: argparse.Namespace) -> str:
     """The settings as a file that says what each of them is."""
-    lines = [f"# {program} {command.name} --config THIS_FILE {'FILE' if command.files else ''}", ""]
+    files = " ".join(map(str, getattr(settings, "files", ()))) or "FILE" * bool(command.files)
+    lines = [f"# {program} {command.name} --config THIS_FILE {files}", ""]
     for option in command.options:
         value = getattr(settings, option.name)
         lines.append(f"# {option.help}")

@@ -6,7 +6,7 @@ These names are as stable as the public ones, but only authors of components nee
 from ._jit import outermost
 from ._xla import plain
 from ._xla_functions import arcsinh, arctan, computed_once, fast_log, fused_sum, sinh_cosh
-from .app.code import number_code, priors_code, values_code
+from .app.code import number_code, priors_code, priors_table, values_code
 from .app.server import explore_command
 from .app.state import Explorer
 from .arrays import (
@@ -43,8 +43,8 @@ from .prior import as_prior, inside, prior_limits
 from .progress import Reporter, duration
 from .references import Paper, sources
 from .results.pareto import pareto_smoothed
-from .results.plots import save_figures
-from .survey.commands import SHOW, STORING, by_name, deciding, finish, storing
+from .results.plots import new_folder, save_figures
+from .survey.commands import SHOW, STORING, by_name, deciding, finish, of_file, storing
 from .table import rounded
 from .threads import in_threads
 
@@ -88,8 +88,10 @@ __all__ = [
     "is_traced",
     "lenient",
     "lookup_parameter",
+    "new_folder",
     "number",
     "number_code",
+    "of_file",
     "one_of",
     "outermost",
     "pareto_smoothed",
@@ -97,6 +99,7 @@ __all__ = [
     "prior_limits",
     "prior_of",
     "priors_code",
+    "priors_table",
     "rebuild",
     "rounded",
     "run_program",

@@ -315,7 +315,7 @@ class Posterior(eqx.Module):
         A sentence, such as how far an approximation may be off there; empty if all is well.
         """
         says = getattr(getattr(self.log_likelihood, "__self__", None), "remark", None)
-        return "" if says is None else says(self.model_at(values))
+        return "" if says is None else says(self._model_at(self._check_names(values), check=False))
 
     def log_density(self, u: Array) -> Array:
         r"""Log posterior density of the unconstrained coordinates: what a sampler draws from.

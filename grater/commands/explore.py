@@ -24,7 +24,7 @@ def recipe(path, settings, scene: Scene) -> str:
     }
     phase = {name: number_code(disk.get(f"phase.{name}")) for name in ("knots", "values")}
     if settings.psf is None:
-        psf = f"grater.GaussianPSF({number_code(channel.psf.fwhm)})"
+        psf = f"grater.GaussianPSF({number_code(scene.get('psf.fwhm'))})"
     else:
         file = str(settings.psf.resolve())
         psf = f"grater.ImagePSF(np.squeeze(fits.getdata({file!r})).astype(float))"

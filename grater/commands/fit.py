@@ -16,8 +16,10 @@ from pytreefit.extend import (
     Option,
     inside,
     lookup_parameter,
+    new_folder,
     number,
     prior_limits,
+    priors_table,
     save_figures,
     split_fixed,
     suited,
@@ -193,8 +195,7 @@ def run(settings) -> None:
     check_priors(settings)  # before minutes of work
     data = read(path, settings)
     target = target_of(path)
-    folder = settings.output / re.sub(r"[^\w.+-]+", "_", target).lower()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(settings.output / re.sub(r"[^\w.+-]+", "_", target).lower())
     (folder / "settings.toml").write_text(settings.config)
     print(f"{target}: {data!r}")
     if settings.inner > 0:
@@ -209,6 +210,7 @@ def run(settings) -> None:
     posterior = Posterior(scene, data.log_likelihood, priors)
     if settings.chains * settings.draws <= posterior.dim:
         raise ValueError(f"chains times draws must be more than the {posterior.dim} parameters")
+    print(priors_table(posterior))
     best = best_fit(posterior, scene, data)
     tables = {}
     if settings.noise == "correlated":

@@ -2,7 +2,8 @@
 
 import functools
 
-from pytreefit.extend import STORING, Command, by_name, deciding, finish, storing
+from pytreefit import Table
+from pytreefit.extend import STORING, Command, by_name, deciding, finish, of_file, rounded, storing
 
 from ..data.observation import Observation
 from ..scene import Scene
@@ -10,6 +11,7 @@ from ..starts.search import default_scene
 from ..survey import fit_many
 from .reading import NOISE, READING, optics_of, read
 
+_RING = ("disk.semi_major_axis", "disk.inclination", "disk.position_angle")
 OPTIONS = (*READING, NOISE, *STORING)
 
 
@@ -18,12 +20,18 @@ def seen(optics, data: Observation) -> Scene:
     return Scene(default_scene(data).disk, grid=data.grid, **optics)
 
 
+def summary(rows) -> Table:
+    """What was found, of rows by name."""
+    lines = []
+    for name, row in rows.items():
+        pairs = [(float(row[path]), float(row[f"{path}_error"])) for path in _RING]
+        lines.append((name, *(f"{rounded(*p)} +- {p[1]:.2g}" for p in pairs), row["flags"]))
+    return Table(("disk", "radius, au", "inclination, deg", "position angle, deg", "flags"), lines)
+
+
 def run(settings) -> None:
     """Search and fit the disks of the images that have no row yet."""
-    images = {
-        name: functools.partial(read, path, settings)
-        for name, path in by_name(settings.files).items()
-    }
+    images = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
     found = fit_many(
         images,
         functools.partial(seen, optics_of(settings.files, settings)),
@@ -32,6 +40,7 @@ def run(settings) -> None:
         **storing(settings),
     )
     print(found)
+    print(summary(found.rows))
     finish(settings, found.table(), found.failed, found.left)
 
 

@@ -93,9 +93,15 @@ class AbstractObservation(Model):
         )
 
     def remark(self, scene: Scene) -> str:
-        """A sentence where a noise is approximated too roughly, or nothing."""
-        pairs = zip(self._noises(scene), self._images(), strict=True)
-        said = (noise.remark(observation.used) for noise, observation in pairs)
+        """Sentences where a noise is approximated too roughly or a PSF cut off, or nothing."""
+        images = self._images()
+        said = [
+            noise.remark(image.used)
+            for noise, image in zip(self._noises(scene), images, strict=True)
+        ]
+        for image in images:
+            channels = getattr(image.seen(scene), "channels", {})
+            said += [channel.psf.remark() for channel in channels.values() if channel.psf]
         return " ".join(dict.fromkeys(sentence for sentence in said if sentence))
 
     def prepared(self, scene: Scene, varied: Scene) -> "AbstractObservation":

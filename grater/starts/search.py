@@ -281,6 +281,19 @@ def _best_flux(observation: Observation, scene: Scene):
     return best_factor(noise, *parts)
 
 
+def _as_stated(found: Scene, start: Scene, observation: Observation) -> Scene:
+    """What was found with the profile of the start, which priors are about, and not the data's."""
+    (disk,), values = start.disks, {}
+    if isinstance(disk.radial, TwoPowerLaw):
+        values = {
+            f"disk.radial.{name}": disk.radial.get(name) for name in ("alpha_in", "alpha_out")
+        }
+    if isinstance(disk.vertical, VerticalExponential):
+        height = ASPECT * float(found.get(RADIUS))
+        values[HEIGHT] = math.hypot(height, 0.5 * float(observation.grid.pixel_size))
+    return found.set(values)
+
+
 def _priors(scene: Scene, levels: list[Level], own) -> dict[Any, Any]:
     """Wide priors of what is searched for, and those of the user."""
     (disk,), flux = scene.disks, float(scene.get(_FLUX))

@@ -15,14 +15,12 @@ from jaxtyping import Array, Float
 from pytreefit import Model, param
 from pytreefit.extend import (
     as_floats,
-    as_number,
     as_whole_number,
     check_choice,
-    is_traced,
-    unit_of,
 )
 
 from .._arrays import position, real_array
+from .kernels import check_size, cut_off, kernel_size
 
 _OFF_CENTRE = 0.25  # pixels, from which a stamp is said to be off its centre
 _NORMALIZATIONS = {"sum": jnp.sum, "peak": jnp.max, "none": jnp.ones_like}
@@ -51,6 +49,10 @@ class AbstractPSF(Model):
 
     def check_shape(self, shape: tuple[int, int]) -> None:
         """ValueError where the PSF is not for an image of this shape (ny, nx)."""
+
+    def remark(self) -> str:
+        """A sentence where the kernel is too small for what the PSF has become, or nothing."""
+        return ""
 
     def crop(self, rows: slice, columns: slice) -> Self:
         """Return the PSF of a part of the image: itself where it is the same everywhere."""
@@ -136,10 +138,13 @@ class GaussianPSF(AbstractPSF):
 
     def __init__(self, fwhm, size: int | None = None):
         self.fwhm = fwhm
-        self.size = _kernel_size("GaussianPSF", fwhm, 3.0, size)
+        self.size = kernel_size("GaussianPSF", fwhm, 3.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5, self.fwhm)
+        check_size(self, 1.5, self.fwhm)
+
+    def remark(self):
+        return cut_off(self, 1.5, float(self.fwhm))
 
     def kernel(self):
         return _unit_sum(jnp.exp(-4.0 * math.log(2.0) * _radius_squared(self.size, self.fwhm)))
@@ -182,14 +187,17 @@ class EllipticalGaussianPSF(AbstractPSF):
         self.fwhm_major, self.fwhm_minor, self.angle = fwhm_major, fwhm_minor, angle
         widths = {"fwhm_major": fwhm_major, "fwhm_minor": fwhm_minor}
         sizes = (
-            _kernel_size("EllipticalGaussianPSF", width, 3.0, size, name)
+            kernel_size("EllipticalGaussianPSF", width, 3.0, size, name)
             for name, width in widths.items()
         )
         self.size = max(sizes)
 
     def __check_init__(self):
         for width in (self.fwhm_major, self.fwhm_minor):
-            _check_size(self, 1.5, width)
+            check_size(self, 1.5, width)
+
+    def remark(self):
+        return cut_off(self, 1.5, max(float(self.fwhm_major), float(self.fwhm_minor)))
 
     def kernel(self):
         place = jnp.asarray(np.arange(self.size) - self.size // 2, self.angle.dtype)
@@ -230,10 +238,13 @@ class MoffatPSF(AbstractPSF):
     def __init__(self, fwhm, beta, size: int | None = None):
         self.fwhm = fwhm
         self.beta = beta
-        self.size = _kernel_size("MoffatPSF", fwhm, 6.0, size)
+        self.size = kernel_size("MoffatPSF", fwhm, 6.0, size)
 
     def __check_init__(self):
-        _check_size(self, 1.5, self.fwhm)
+        check_size(self, 1.5, self.fwhm)
+
+    def remark(self):
+        return cut_off(self, 1.5, float(self.fwhm))
 
     def kernel(self):
         spread = 4.0 * (jnp.exp2(1.0 / self.beta) - 1.0)
@@ -414,37 +425,3 @@ def _radius_squared(size, unit):
 
 def _unit_sum(kernel):
     return kernel / jnp.sum(kernel)
-
-
-def _kernel_size(name: str, fwhm, reach: float, size: int | None, field: str = "fwhm") -> int:
-    if unit_of(fwhm) is not None and unit_of(fwhm).is_equivalent("arcsec"):
-        raise TypeError(
-            f"{name}.{field} = {fwhm} is an angle, but pixels are needed: divide it by the pixel "
-            "scale, for example 0.05 / 0.014166."
-        )
-    if size is not None:
-        return as_whole_number(f"{name}.size", size)
-    if not is_traced(fwhm):
-        fwhm = as_number(f"{name}.{field}", fwhm, "pix")
-    try:
-        return 2 * max(1, math.ceil(reach * float(fwhm))) + 1
-    except Exception as error:
-        raise ValueError(
-            "The size of a PSF's kernel is part of the compiled program and cannot follow an FWHM "
-            "that is not a finite number there: pass size=..."
-        ) from error
-
-
-def _check_size(psf, reach: float, fwhm):
-    name = type(psf).__name__
-    if psf.size < 1 or psf.size % 2 == 0:
-        raise ValueError(f"{name}.size = {psf.size} is not an odd number of pixels.")
-    try:
-        fwhm = float(fwhm)
-    except Exception:  # traced: nothing to check
-        return
-    if psf.size // 2 < reach * fwhm - 1.0:
-        raise ValueError(
-            f"{name}.size = {psf.size} pixels cut off a PSF of FWHM {fwhm:.3g}: give a size of at "
-            f"least {2 * math.ceil(reach * fwhm) + 1}."
-        )

@@ -7,6 +7,7 @@ import numpyro.distributions as dist
 
 from ..model import Model
 from ..posterior import Posterior
+from ..table import Table
 from .sliders import plain_prior
 
 _TRUNCATED = (
@@ -31,6 +32,29 @@ def priors_code(posterior: Posterior) -> str:
         key = repr(tied[0]) if len(tied) == 1 else repr(tied)
         lines.append(f"    {'# ' * (code is None)}{key}: {prior if code is None else code},")
     return "\n".join(["{", *lines, "}"])
+
+
+def priors_table(posterior: Posterior) -> Table:
+    """The priors in words, for those who read what a command prints."""
+    rows = []
+    for name, prior in posterior.priors.items():
+        rows.append((name, _in_words(plain_prior(prior)), posterior.units[name]))
+    return Table(("free", "prior", "unit"), rows)
+
+
+def _in_words(prior: dist.Distribution) -> str:
+    kind = type(prior)
+    names = [name for name in kind.arg_constraints if hasattr(prior, name)]
+    numbers = {name: np.ravel(np.asarray(getattr(prior, name))) for name in names}
+    text = {
+        name: f"{values[0]:.4g}" if np.all(values == values[0]) else "..."
+        for name, values in numbers.items()
+        if values.size
+    }
+    if kind in (dist.Uniform, dist.LogUniform) and len(text) == 2:
+        said = f"{text['low']} to {text['high']}"
+        return said if kind is dist.Uniform else f"{said}, uniform in the logarithm"
+    return f"{kind.__name__}({', '.join(f'{name}={value}' for name, value in text.items())})"
 
 
 def number_code(value: Any) -> str:

@@ -177,7 +177,8 @@ class Corrected(eqx.Module):
         -------
         Samples
             One chain, in the order of the chains, so that its effective sample size knows of the
-            repetitions. ``log_density`` is the exact one.
+            repetitions. ``log_density`` is the exact one. They have no evidence, as that of the
+            approximate posterior is not theirs.
         """
         size = self.weights.size
         n = size if n is None else n
@@ -189,7 +190,7 @@ class Corrected(eqx.Module):
         index = np.searchsorted(cumulated / cumulated[-1], steps, side="right")
         samples, dtype = self.samples, self.samples.log_density.dtype
         exact = jnp.asarray(self.log_density, dtype) + samples.log_volume
-        samples = dataclasses.replace(samples, log_density=exact)
+        samples = dataclasses.replace(samples, log_density=exact, importance=None)
         return _map_draws(lambda x: x.reshape(1, size, *x.shape[2:])[:, index], samples)
 
     def save(self, path: str | os.PathLike) -> None:

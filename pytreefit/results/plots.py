@@ -91,6 +91,16 @@ def _import(package: str):
         ) from error
 
 
+def new_folder(path: Path) -> Path:
+    """A folder for results, made: the path, or path_2, path_3 ... where there are draws already."""
+    folder, number = path, 1
+    while (folder / "samples.npz").exists():
+        number += 1
+        folder = path.with_name(f"{path.name}_{number}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def save_figures(samples, figures: Mapping[str, Any], folder: Path, dpi: int) -> None:
     """Write figures by name as PNG, and the corner plot where what draws it is installed."""
     for name, figure in figures.items():

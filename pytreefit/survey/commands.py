@@ -1,15 +1,22 @@
 """What programs that do surveys have in common: options of stores, and a look into one."""
 
+import contextlib
 import difflib
 import math
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..commands import Command, Option, one_of
 from ..table import rounded
 from ..threads import cores
 from .report import report
 from .store import Store
+
+_ENDINGS = {".fits", ".fit", ".fts", ".csv", ".txt", ".dat", ".tbl", ".ecsv", ".npz"}
+_ENDINGS |= {".gz", ".bz2", ".xz", ".zip", ".z"}
+_END = 2**16  # bytes of a file's two ends that tell it from others
 
 #: Options of a command that writes into a store, see `storing`.
 STORING = (
@@ -40,11 +47,41 @@ def deciding(settings, options) -> dict[str, Any]:
     return {o.name: str(getattr(settings, o.name)) for o in options if o.name not in own}
 
 
+def stem(name: str) -> str:
+    """The name of a file without the endings of its format, and of what packed it."""
+    while (path := Path(name)).suffix.lower() in _ENDINGS:
+        name = path.stem
+    return name
+
+
+class FileTask(NamedTuple):
+    """A task that reads a file, and says which file that is."""
+
+    read: Callable[..., Any]
+    path: Path
+    settings: Any
+    source: str
+
+    def __call__(self) -> Any:
+        return self.read(self.path, self.settings)
+
+
+def of_file(read: Callable[..., Any], path: Path, settings) -> FileTask:
+    """A task of a file, told from others by its name, its length and its two ends."""
+    source = ""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        size = path.stat().st_size
+        ends = file.read(_END)
+        file.seek(max(size - _END, 0))
+        source = f"{path.name} ({size} bytes, {zlib.crc32(ends + file.read()):08x})"
+    return FileTask(read, path, settings, source)
+
+
 def by_name(files) -> dict[str, Path]:
     """Files by their names without endings; ValueError where two are alike."""
     found = {}
     for file in files:
-        name = file.name.partition(".")[0]
+        name = stem(file.name)
         if name in found:
             raise ValueError(f"{file} and {found[name]} have the same name: targets need their own")
         found[name] = file
@@ -68,8 +105,8 @@ def _show(settings) -> None:
     store = Store(settings.store)
     target = settings.target
     if target is not None and target not in store:
-        stem = target.partition(".")[0]
-        near = [stem] if stem in store else difflib.get_close_matches(target, list(store), n=2)
+        own = stem(target)
+        near = [own] if own in store else difflib.get_close_matches(target, list(store), n=2)
         meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(f"{settings.store} has no target {target!r}{meant}")
     if settings.report is not None:
@@ -88,12 +125,12 @@ def _show(settings) -> None:
     if settings.target in store.failed:
         print(f"{settings.target} failed: {store.failed[settings.target]}")
         return
-    row = store.row(settings.target)
+    row, units = store.row(settings.target), store[settings.target].units
     for name, value in row.items():
         if isinstance(value, float):
             error = value if name.endswith("_error") else row.get(f"{name}_error")
             value = rounded(value, error if isinstance(error, float) else math.nan)
-        print(f"{name:40s} {value}")
+        print(f"{name:40s} {value} {units.get(name, '')}".rstrip())
 
 
 SHOW = Command(

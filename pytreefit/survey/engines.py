@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -184,7 +185,7 @@ def opened(engine: Any) -> Iterator[Engine]:
     elif _called(engine, "processes"):
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(cores(), context, _ignore_interrupts)
+        pool = ProcessPoolExecutor(cores(), context, _begin_worker)
         with _ended(pool):
             yield Engine(pool.submit, cores, pickle.dumps)
     elif _called(engine, "dask"):
@@ -232,8 +233,18 @@ def _ended(pool) -> Iterator[None]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker() -> None:
+    """In a process of a pool: Ctrl-C is its parent's business, and it ends when that is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed tells nobody, and workers would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class Flight:

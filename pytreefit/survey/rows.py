@@ -33,6 +33,8 @@ class Record(NamedTuple):
         When, in UTC.
     kept
         Whether a result was saved beside the row.
+    source
+        What the task was made of, such as a file; empty where that is not known.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Record(NamedTuple):
     seconds: float = 0.0
     written: str = ""
     kept: bool = False
+    source: str = ""
 
 
 def plain_row(row: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -90,7 +93,7 @@ def record_of(line: bytes) -> Record:
         record = Record(**entry)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"no row: {error}") from None
-    kinds = (str, bool, dict, dict, str, int | float, str, bool)
+    kinds = (str, bool, dict, dict, str, int | float, str, bool, str)
     if not all(isinstance(value, kind) for value, kind in zip(record, kinds, strict=True)):
         raise ValueError("no row: a value is of another kind.")
     return record

@@ -88,13 +88,13 @@ def run(
     """Do the same work on many targets, and keep what it finds in a folder.
 
     A run that was ended by Ctrl-C or a kill goes on where it was when it is started again. Work
-    that raises an exception is a failure, with that reason. Rows do not depend on the order of the
-    tasks, on the engine or on restarts.
+    that raises is a failure, with that reason. Rows depend neither on order, engine nor restarts.
 
     Parameters
     ----------
     tasks
-        Whatever ``work`` needs, such as a path, by name: a dictionary, or pairs (name, task).
+        Whatever ``work`` needs, such as a path, by name: a dictionary, or pairs (name, task). A
+        task may have a text ``source``: a row in the store that is of another source is refused.
     work
         ``work(name, task, key)`` returns the row, a dictionary of numbers, text, None and scalar
         quantities of astropy; or a tuple of the row and what to save beside it. The random
@@ -131,8 +131,13 @@ def run(
     chosen = {name: task for name, task in as_tasks(tasks).items() if name in part}
     words, sink, own = as_key(key), _Memory(), as_mapping("configuration", configuration)
     if store is not None:
-        sink = Writer(store, {**own, **deciding(words)}, part)
+        sink = Writer(store, {**own, **deciding(words)}, part, _sources(chosen))
     return _done(chosen, sink, retry, (work, words, engine), Reporter(progress))
+
+
+def _sources(tasks: Mapping[str, Any]) -> dict[str, str]:
+    """What tasks are made of, where they say it."""
+    return {name: getattr(task, "source", "") for name, task in tasks.items()}
 
 
 def _done(chosen, sink, retry, how, tell) -> Survey:
@@ -144,6 +149,7 @@ def _done(chosen, sink, retry, how, tell) -> Survey:
             tell(f"survey: {line}", final=True)
         left = {name: task for name, task in chosen.items() if sink.wants(name, retry)}
         if left:
+            tell(f"survey: {len(left)} of {len(chosen)} targets to do", final=True)
             with opened(engine) as workers:
                 flight, numbers = Flight(workers, Call(work, words)), (len(left), len(chosen))
                 broken = _Drive(flight, sink, tell, numbers).all(left)
@@ -215,7 +221,7 @@ class _Drive:
         """After Ctrl-C: what is under way is waited for, and kept."""
         self.flight.cancel()
         number = len(self.flight.waiting)
-        self.tell(f"survey: interrupted; {number} under way (Ctrl-C leaves them)", final=True)
+        self.tell(f"survey: waits for {number} under way (Ctrl-C again drops them)", final=True)
         with contextlib.suppress(KeyboardInterrupt):
             while self.flight.waiting:
                 self._take()

@@ -37,7 +37,9 @@ class Writer:
     next process does again. A lock keeps two processes from doing the same targets.
     """
 
-    def __init__(self, store: Any, configuration: dict[str, Any], shard: Shard):
+    def __init__(
+        self, store: Any, configuration: dict[str, Any], shard: Shard, sources: Mapping[str, str]
+    ):
         check_kind("store", store, str | os.PathLike)
         path = Path(store).absolute()
         self.path, self.waiting, self.error = path, deque(), None
@@ -51,7 +53,8 @@ class Writer:
                 (path / folder).mkdir(exist_ok=True)
             self._lock = _take(path / LOCKS, shard)
         try:
-            self.store = Store(path)
+            self.store, self.sources = Store(path), sources
+            self._refuse_other_sources()
             with _said(path):
                 self._open(shard)
         except BaseException:
@@ -62,7 +65,9 @@ class Writer:
     def add(self, record: Record, kept: Any = None) -> None:
         """Write a record, after what is kept beside it; what a full disk refuses waits."""
         with self._turn:
-            self.waiting.append((record._replace(written=_now(), kept=kept is not None), kept))
+            source = self.sources.get(record.name, "")
+            record = record._replace(written=_now(), kept=kept is not None, source=source)
+            self.waiting.append((record, kept))
             self._flush()
 
     @property
@@ -81,6 +86,16 @@ class Writer:
         if changed := changed_versions(self.store.header):
             lines.append(f"begun with other versions, last digits may differ: {changed}")
         return lines
+
+    def _refuse_other_sources(self) -> None:
+        """ValueError where the store has the row of something else by the same name."""
+        for name, source in self.sources.items():
+            before = self.store[name].source if self.store.done(name) else ""
+            if before and source and before != source:
+                raise ValueError(
+                    f"{self.path} has {name!r} of {before}, and here it is of {source}: rows are "
+                    "known by the name of their target. Use another folder, or another name."
+                )
 
     def wants(self, name: str, retry: bool) -> bool:
         """Whether a target is to be done."""
@@ -125,7 +140,9 @@ class Writer:
             except OSError:
                 raise
             except Exception as error:  # of what can't be saved
-                record = Record(record.name, False, reason=str(error), written=record.written)
+                record = record._replace(
+                    done=False, row={}, units={}, reason=str(error), kept=False
+                )
         if self._file is None:
             self._open(self._shard)
         self._append(line_of(record))
@@ -316,5 +333,5 @@ def _patiently(file: Path) -> int:
 def _in_use(folder: Path, shard: Shard, owner: str) -> ValueError:
     return ValueError(
         f"store = {folder.parent} is in use by another run ({owner}, shard {shard}): wait until "
-        "that has ended, or give each run a shard of its own, such as shard=(0, 2) and (1, 2)."
+        "that has ended, or give each run a shard of its own, such as 0/2 and 1/2."
     )

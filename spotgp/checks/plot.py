@@ -106,7 +106,9 @@ def _statistics(ax, found: Check):
     """Where the data are in the draws of each statistic."""
     low, middle, high = np.quantile(found.draws, [0.05, 0.5, 0.95], axis=0)
     width = np.where(found.data > middle, high - middle, middle - low)
-    place = np.clip((found.data - middle) / width, -4.0, 4.0)
+    # a statistic that is the same in all draws has no width
+    away = np.divide(found.data - middle, width, out=np.zeros_like(middle), where=width > 0.0)
+    place = np.clip(away, -4.0, 4.0)
     rows = np.arange(len(found.names))[::-1]
     colors = ["C3" if name in found.failing else "0.2" for name in found.names]
     ax.axvspan(-1.0, 1.0, color="C0", alpha=0.25, lw=0)

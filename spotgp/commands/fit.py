@@ -1,5 +1,6 @@
 """``spotgp fit``: from the file of a light curve to the posterior of a spotted star."""
 
+import math
 import re
 import time
 import warnings
@@ -16,9 +17,11 @@ from pytreefit.extend import (
     Option,
     inside,
     lookup_parameter,
+    new_folder,
     number,
     one_of,
     prior_limits,
+    priors_table,
     rounded,
     save_figures,
     split_fixed,
@@ -115,7 +118,9 @@ def read(path: Path, settings) -> TimeSeriesData:
 def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
     """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
     fitted = data.thin(settings.points)
-    star = first_guess(data, model(), rotation.period)
+    short = {name.rpartition(".")[2]: prior for name, prior in settings.priors.items()}
+    own, fixed = split_fixed(short)
+    star = first_guess(data, model(), _start(rotation, own, fixed))
     period = star.param_dict["peq"]
     priors = {
         "peq": (0.3 * period, 3.0 * period),
@@ -124,8 +129,6 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
     }
-    short = {name.rpartition(".")[2]: prior for name, prior in settings.priors.items()}
-    own, fixed = split_fixed(short)
     priors |= own
     start = {name: float(star.get(path)) for name, path in star.paths.items()}
     start["jitter"] = float(np.median(fitted.flux_err))
@@ -137,6 +140,20 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
     jitter = start.pop("jitter")
     star = star.set({star.paths[name]: value for name, value in start.items()})
     return GPSolver.from_data(fitted, star, jitter=jitter, priors=priors)
+
+
+def _start(rotation: RotationPeriod, own, fixed) -> float:
+    """The most probable period that a prior of the user allows, or the middle of that prior."""
+    if "peq" in fixed:
+        return float(fixed["peq"])
+    if own.get("peq") is None:
+        return rotation.period
+    prior = own["peq"]
+    low, high = prior if isinstance(prior, tuple) else prior_limits(prior)
+    allowed = [float(p) for p in (rotation.period, *rotation.candidates) if low < p < high]
+    if allowed or not np.isfinite(high):
+        return (*allowed, rotation.period)[0]
+    return math.sqrt(low * high) if low > 0.0 else 0.5 * (low + high)
 
 
 def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
@@ -234,14 +251,14 @@ def run(settings) -> None:
     data = read(path, settings)
     print(*data.history, sep="\n")
     name = re.sub(r"[^\w.+-]+", "_", data.name or path.name.partition(".")[0]).lower()
-    folder = settings.output / name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(settings.output / name)
     (folder / "settings.toml").write_text(settings.config)
 
     rotation = data.rotation_period()
     print(rotation)
     gp = process_of(data, rotation, settings)
     print(gp)
+    print(priors_table(gp.posterior))
     found = found_in(gp, rotation, settings.starts)
     samples = sampled(gp, found, settings)
     checked = check(gp, samples)
@@ -260,6 +277,8 @@ def run(settings) -> None:
     }
     save_figures(samples, figures, folder, 120)
     against = doubts(rotation, gp, samples, others)
+    if found.flags:
+        print(f"to doubt, of the search: {'; '.join(found.flags)}")
     if against:
         print(f"what speaks against the period: {'; '.join(against)}")
     print(f"figures and draws in {folder}")

@@ -46,7 +46,8 @@ def run(settings) -> None:
     flux = np.asarray(simulate(model, jax.random.key(settings.seed), time)[0])
     flux = flux + settings.noise * np.random.default_rng(settings.seed).normal(size=time.size)
     table = QTable(
-        {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)}
+        {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)},
+        meta={"simulated": {one.name: str(getattr(settings, one.name)) for one in OPTIONS[:-1]}},
     )
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     table.write(settings.output, overwrite=True)

@@ -1,7 +1,5 @@
 """``spotgp survey``: the rotation of many stars, a row for each in a store."""
 
-import functools
-
 import numpy as np
 import numpyro.distributions as dist
 
@@ -12,6 +10,7 @@ from pytreefit.extend import (
     by_name,
     deciding,
     finish,
+    of_file,
     storing,
     whole_number,
 )
@@ -45,10 +44,7 @@ def jitter(data):
 
 def run(settings) -> None:
     """Fit the stars that have no row yet."""
-    stars = {
-        name: functools.partial(read, path, settings)
-        for name, path in by_name(settings.files).items()
-    }
+    stars = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
     found = fit_many(
         stars,
         model(),

@@ -34,6 +34,8 @@ def from_text(
     path = os.fspath(path)
     with get_readable_fileobj(path) as stream:
         content = stream.read()
+    if not content.strip():
+        raise ValueError(f"{path} is empty.")
     comments = " ".join(re.findall("^#.*", content, flags=re.MULTILINE)).lower()
     of_kasoc = "kasoc" in comments + os.path.basename(path).lower()
     if columns is None and of_kasoc and "ppm" in comments:
@@ -51,15 +53,7 @@ def from_text(
     keep, reasons = np.ones(len(table), bool), []
     kinds = [n for n in _BANDS if n in names]
     if kinds:
-        labels = np.asarray(table[names[kinds[0]]]).astype(str)
-        there = list(dict.fromkeys(labels))
-        if band is None and len(there) > 1:
-            raise ValueError(
-                f"{path} has points in the bands {', '.join(there)}: choose one with band=."
-            )
-        if band is not None and band not in there:
-            raise ValueError(f"{path} has no band {band!r}, only {', '.join(there)}.")
-        keep &= labels == (there[0] if band is None else band)
+        keep &= _of_band(path, table[names[kinds[0]]], band)
         reasons.append("their band")
     for name in _FLAGS:
         if name in names:
@@ -97,6 +91,19 @@ def _table(path: str, content: str, columns: Any) -> Any:
     except ascii.InconsistentTableError:  # its message lists all formats that were tried
         wanted = f" with the {len(columns)} columns {', '.join(columns)}" if columns else ""
         raise ValueError(f"{path} holds no table{wanted} that astropy.io.ascii can read.") from None
+
+
+def _of_band(path: str, column: Any, band: str | None) -> np.ndarray:
+    """The points of a band, which may be left out where there is one."""
+    labels = np.asarray(column).astype(str)
+    there = list(dict.fromkeys(labels))
+    if band is None and len(there) > 1:
+        raise ValueError(
+            f"{path} has points in the bands {', '.join(there)}: choose one with band=."
+        )
+    if band is not None and band not in there:
+        raise ValueError(f"{path} has no band {band!r}, only {', '.join(there)}.")
+    return labels == (there[0] if band is None else band)
 
 
 def _good(column: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ from jax.extend.core import jaxprs_in_params
 from scipy.signal import convolve2d
 
 import grater
+import pytreefit
 
 
 @eqx.filter_jit
@@ -111,6 +112,24 @@ def test_moffat_wings():
 def test_kernels_reach_far_enough():
     assert grater.GaussianPSF(3.8).size == 25
     assert grater.MoffatPSF(3.8, 3.0).size == 47
+
+
+@pytest.mark.parametrize(
+    ("psf", "widest"),
+    [
+        (grater.GaussianPSF(2.5), {"psf.fwhm": 9.0}),
+        (grater.MoffatPSF(2.0, 3.0), {"psf.fwhm": 14.0}),
+        (grater.EllipticalGaussianPSF(2.0, 2.0, 10.0), {"psf.fwhm_major": 9.0}),
+    ],
+)
+def test_a_free_width_that_outgrew_its_kernel_is_said(psf, widest):
+    disk = grater.Disk(30.0, 50.0, 20.0, alpha_in=5, alpha_out=-5, scale_height=1)
+    image = grater.Observation(np.ones((15, 15)), 1.0, pixel_scale=0.1, distance=60.0)
+    scene = grater.Scene(disk, grid=image.grid, psf=psf)
+    ((path, value),) = widest.items()
+    posterior = pytreefit.Posterior(scene, image.log_likelihood, {path: (1.0, 20.0)})
+    assert posterior.remark(posterior.initial) == ""
+    assert "cut off a PSF of FWHM" in posterior.remark({path: value})
 
 
 def test_an_elliptical_gaussian():

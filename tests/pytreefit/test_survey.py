@@ -20,7 +20,9 @@ import pytest
 from astropy.io import fits
 
 from pytreefit import Model, param, survey
+from pytreefit.extend import by_name, of_file
 from pytreefit.survey import targets, writer
+from pytreefit.survey.commands import stem
 
 
 class Line(Model):
@@ -217,6 +219,39 @@ def test_two_runs_on_one_store(tmp_path, tmp_path_factory):
     assert len(rows) == 12
     assert set(times.values()) == {1}
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_row_is_of_one_file(tmp_path):
+    for folder, text in (("a", "1"), ("b", "2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "star.s01.csv").write_text(text)
+
+    def run(folder, **options):
+        files = by_name([tmp_path / folder / "star.s01.csv"])
+        tasks = {name: of_file(read, path, None) for name, path in files.items()}
+        return survey.run(tasks, numbers, tmp_path / "store", **QUIET, **options)
+
+    def read(path, settings):
+        return float(path.read_text())
+
+    def numbers(name, task, key):
+        if (number := task()) == 3.0:
+            raise ValueError("no light")
+        return {"number": number}
+
+    assert run("a").rows == run("a").rows == {"star.s01": {"number": 1.0}}
+    with pytest.raises(ValueError, match=r"has 'star.s01' of star.s01.csv \(1 bytes, .*it is of"):
+        run("b")
+    # what failed may be mended
+    (tmp_path / "b" / "star.s02.csv").write_text("3")
+    files = by_name([tmp_path / "b" / "star.s02.csv"])
+    for text in ("3", "4"):
+        (tmp_path / "b" / "star.s02.csv").write_text(text)
+        tasks = {name: of_file(read, path, None) for name, path in files.items()}
+        found = survey.run(tasks, numbers, tmp_path / "store", retry=True, **QUIET)
+    assert found.rows == {"star.s02": {"number": 4.0}}
+    names = ("a.b.fits.gz", "x.TXT", "kplr1_llc", "s.npz")
+    assert [stem(name) for name in names] == ["a.b", "x", "kplr1_llc", "s"]
 
 
 @posix

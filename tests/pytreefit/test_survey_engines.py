@@ -1,8 +1,11 @@
 """Surveys in other processes: the rows of one process, whoever is killed."""
 
+import contextlib
 import multiprocessing
 import os
+import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import jax
@@ -102,3 +105,27 @@ def test_dead_workers_of_dask(tmp_path, client, always):
     files = [file.read_bytes() for file in (tmp_path / "store" / "rows").iterdir()]
     assert sum(len(content.splitlines()) for content in files) == 1 + len(tasks)  # none twice
     assert os.path.exists(tasks["once"])
+
+
+POOL = """
+import os, time
+from pytreefit.survey.engines import opened
+with opened("processes") as engine:
+    print(engine.submit(os.getpid).result(), flush=True)
+    time.sleep(600.0)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="no /proc")
+def test_workers_end_when_their_parent_is_killed():
+    command = [sys.executable, "-W", "ignore", "-c", POOL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        process.kill()
+    until = time.monotonic() + 60.0
+    while os.path.exists(f"/proc/{worker}/stat"):
+        with contextlib.suppress(OSError), open(f"/proc/{worker}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":  # nobody buries it
+                break
+        assert time.monotonic() < until
+        time.sleep(0.1)

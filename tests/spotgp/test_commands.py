@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 import pytreefit
 import spotgp
-from pytreefit.extend import prior_limits, prior_of
+from pytreefit.extend import new_folder, prior_limits, prior_of
 from spotgp.commands import main
 from spotgp.commands.fit import check_priors, doubts, kind_of, process_of, read
 
@@ -154,6 +154,25 @@ def test_the_first_guess_is_moved_into_the_priors():
         assert np.isfinite(gp.log_posterior())
     assert 0.2 < float(process_of(data, rotation, argparse.Namespace(
         points=40, priors=own)).process.model.inc) < 0.4  # fmt: skip
+
+
+def test_a_prior_of_the_period_moves_the_others(star):
+    data = read(star, argparse.Namespace(flux=None, columns=None, quality="default", days=None))
+    rotation = data.rotation_period()
+    for prior, low, high in (((100.0, 200.0), 100.0, 200.0), (None, 0.0, np.inf)):
+        settings = argparse.Namespace(points=40, priors={"peq": prior} if prior else {})
+        gp = process_of(data, rotation, settings)
+        shortest, _ = prior_limits(gp.posterior.priors["model.envelope.lspot"])
+        assert low < float(gp.process.model.peq) < high
+        assert low < shortest < high
+
+
+def test_results_are_written_over_no_others(tmp_path):
+    folders = []
+    for _ in range(3):
+        folders.append(new_folder(tmp_path / "star"))
+        (folders[-1] / "samples.npz").touch()
+    assert [folder.name for folder in folders] == ["star", "star_2", "star_3"]
 
 
 def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(star):

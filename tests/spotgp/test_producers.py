@@ -274,6 +274,9 @@ def test_flags_in_letters_and_flags_that_are_not_used(tmp_path):
 
 def test_a_text_that_is_no_table_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "star.txt"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match=r"star.txt is empty\."):
+        TimeSeriesData.from_text(path)
     path.write_text("1.0 1.01 0.003\n2.0 0.99 0.004\n")
     with pytest.raises(ValueError, match=r"no table with the 2 columns time, flux that \S+ can"):
         TimeSeriesData.from_text(path, columns=("time", "flux"))
