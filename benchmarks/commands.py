@@ -47,13 +47,17 @@ def fitted(program, path, logs):
     return said, Samples.load(logs / folder[-1] / "samples.npz")
 
 
+def with_error(middle, width):
+    return f"{rounded(middle, width)} ± {rounded(width, width)}"
+
+
 def value(samples, path, scale=1.0):
     """Median and standard deviation of draws, or the limit that is all that is known."""
     limit = samples.limits.get(path)
     if limit is not None:
         return f"{limit.sign} {limit.value * scale:.3g}"
     draws = scale * np.asarray(samples.draws[path])
-    return f"{rounded(np.median(draws), np.std(draws))} ± {np.std(draws):.2g}"
+    return with_error(np.median(draws), np.std(draws))
 
 
 def after(said, start):
@@ -70,7 +74,7 @@ def star(path, logs):
     for name, found in periods(read(path, settings), samples).items():
         pair = found if isinstance(found, tuple) else (np.median(found), np.std(found))
         middle, width = map(float, pair)
-        row[f"{name} period, d"] = f"{rounded(middle, width)} ± {width:.2g}"
+        row[f"{name} period, d"] = with_error(middle, width)
     row.pop("equator period, d")
     for name, path in STAR.items():
         row[name] = value(samples, path, np.degrees(1.0) if name.endswith("deg") else 1.0)

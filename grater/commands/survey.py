@@ -20,12 +20,18 @@ def seen(optics, data: Observation) -> Scene:
     return Scene(default_scene(data).disk, grid=data.grid, **optics)
 
 
+def _with_error(value: float, error: float) -> str:
+    return f"{rounded(value, error)} +- {rounded(error, error)}"
+
+
 def summary(rows) -> Table:
     """What was found, of rows by name."""
     lines = []
     for name, row in rows.items():
         pairs = [(float(row[path]), float(row[f"{path}_error"])) for path in _RING]
-        lines.append((name, *(f"{rounded(*p)} +- {p[1]:.2g}" for p in pairs), row["flags"]))
+        lines.append(
+            (name, *(f"{rounded(*p)} +- {rounded(p[1], p[1])}" for p in pairs), row["flags"])
+        )
     return Table(("disk", "radius, au", "inclination, deg", "position angle, deg", "flags"), lines)
 
 

@@ -209,7 +209,8 @@ def periods(data: TimeSeriesData, samples: Samples) -> dict[str, Any]:
     rows = []
     for name, value in found.items():
         pair = value if isinstance(value, tuple) else (np.median(value), np.std(value))
-        rows.append((name, rounded(*map(float, pair)), f"{float(pair[1]):.2g}"))
+        middle, width = map(float, pair)
+        rows.append((name, rounded(middle, width), rounded(width, width)))
     print(Table(("period", "days", "+-"), rows))
     return found
 

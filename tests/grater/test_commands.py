@@ -12,7 +12,7 @@ import pytreefit
 from grater.commands import fit as commands, main
 from grater.commands.fit import OPTIONS, check_priors, start
 from grater.commands.reading import optics_of, read
-from grater.commands.survey import seen
+from grater.commands.survey import seen, summary
 from pytreefit.extend import prior_limits, prior_of
 
 RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
@@ -146,6 +146,16 @@ def test_radial_cubes_are_seen_as_polarised_light(image, tmp_path):
     assert set(optics_of([image], settings)) == {"psf"}
     with pytest.raises(ValueError, match="a survey of each kind"):
         optics_of([image, radial], settings)
+
+
+def test_what_a_survey_prints():
+    ring = {"semi_major_axis": (47.6612, 0.6213), "inclination": (105.9, np.nan)}
+    ring["position_angle"] = (179.65, 0.1963)
+    row = {f"disk.{name}": value for name, (value, _) in ring.items()}
+    row |= {f"disk.{name}_error": error for name, (_, error) in ring.items()}
+    printed = str(summary({"one": {**row, "flags": "not converged"}}))
+    for text in ("radius, au", "47.66 +- 0.62", "105.9 +- nan", "179.65 +- 0.20", "not converged"):
+        assert text in printed
 
 
 def test_a_survey_keeps_what_failed(image, tmp_path, capsys):
