@@ -404,7 +404,8 @@ def _meant(name: str, names: Sequence[str]) -> str:
 
 def _config(program: str, command: Command, settings: argparse.Namespace) -> str:
     """The settings as a file that says what each of them is."""
-    files = " ".join(map(str, getattr(settings, "files", ()))) or "FILE" * bool(command.files)
+    files = " ".join(json.dumps(str(file)) for file in getattr(settings, "files", ()))
+    files = files or "FILE" * bool(command.files)
     lines = [f"# {program} {command.name} --config THIS_FILE {files}", ""]
     for option in command.options:
         value = getattr(settings, option.name)

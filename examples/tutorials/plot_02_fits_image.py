@@ -189,6 +189,7 @@ print(again.draws["disk.inclination"].mean())
 #   Without a PSF the disk comes out too wide.
 # - Starlight that is left in the image biases every fit: see :doc:`/quickstart`.
 #
-# ``grater fit image.fits --distance 70`` does all of this from the command line (:doc:`/commands`).
+# ``grater fit image.fits --distance 70 --fwhm 3`` does all of this from the command line
+# (:doc:`/commands`).
 
 # sphinx_gallery_thumbnail_number = 2

@@ -194,16 +194,16 @@ def run(settings) -> None:
     (path,) = settings.files
     check_priors(settings)  # before minutes of work
     data = read(path, settings)
-    target = target_of(path)
+    optics, target = optics_of(settings.files, settings), target_of(path)
     folder = new_folder(settings.output / re.sub(r"[^\w.+-]+", "_", target).lower())
-    (folder / "settings.toml").write_text(settings.config)
+    (folder / "settings.toml").write_text(settings.config, encoding="utf-8")
     print(f"{target}: {data!r}")
     if settings.inner > 0:
         hidden = f"{settings.inner:g} pixels ({settings.inner * data.grid.pixel_scale:.2f} arcsec)"
         print(f"what is within {hidden} of the star is left out: see --inner")
 
     if settings.psf is None:
-        width = float(optics_of(settings.files, settings)["psf"].fwhm)
+        width = float(optics["psf"].fwhm)
         told = f"{width:g} pixels ({width * data.grid.pixel_scale:.3g} arcsec)"
         print(f"seen through a Gaussian of {told}: see --psf, --fwhm")
     scene, priors = start(data, settings)

@@ -46,7 +46,12 @@ READING = (
     Option("inner", number(-1e-9), 12.0, "radius of the central mask, pixels"),
     Option("outer", number(0.0), None, "largest radius that is used, pixels"),
     Option("psf", existing_file, None, "FITS file of the point spread function"),
-    Option("fwhm", number(0.0), None, "of a Gaussian in its place, pixels; 3.8 for GPI's cubes"),
+    Option(
+        "fwhm",
+        number(0.0),
+        None,
+        "of a Gaussian in its place, pixels; 3.8 for GPI in H",
+    ),
 )
 
 _GPI_FWHM = 3.8  # pixels, in the H band
@@ -115,7 +120,8 @@ def optics_of(paths: Sequence[Path], settings) -> dict[str, Any]:
             "some files are radial Stokes cubes and some are not: make a survey of each kind"
         )
     stokes = {"stokes": settings.stokes} if True in kinds else {}
-    return {"psf": _psf(settings, known=_GPI_FWHM if stokes else None), **stokes}
+    of_gpi = all(_is_broken(path) or _is_of_gpi_in_h(path) for path in paths)
+    return {"psf": _psf(settings, known=_GPI_FWHM if of_gpi else None), **stokes}
 
 
 def _psf(settings, known: float | None) -> AbstractPSF:
@@ -129,6 +135,13 @@ def _psf(settings, known: float | None) -> AbstractPSF:
     if image.ndim != 2:
         raise ValueError(f"{settings.psf} holds no image but an array of shape {image.shape}")
     return ImagePSF(image)
+
+
+def _is_of_gpi_in_h(path: Path) -> bool:
+    """Whether an image is of the Gemini Planet Imager in its H band, whose PSF is known."""
+    with astropy.io.fits.open(path) as found:
+        hdus: Any = list(found)
+        return any("_H_" in str(hdu.header.get("IFSFILT", "")) for hdu in hdus)
 
 
 def _is_broken(path: Path) -> bool:

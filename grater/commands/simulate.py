@@ -74,7 +74,8 @@ SIMULATE = Command(
     "simulate",
     """The image of a simulated ring with noise.
 
-What it writes can be fitted by grater fit --distance, to see how well its parameters are found.""",
+What it writes can be fitted by grater fit --distance --fwhm, to see how well its parameters are
+found.""",
     run,
     OPTIONS,
 )

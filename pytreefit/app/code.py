@@ -45,6 +45,9 @@ def priors_table(posterior: Posterior) -> Table:
 def _in_words(prior: dist.Distribution) -> str:
     kind = type(prior)
     names = [name for name in kind.arg_constraints if hasattr(prior, name)]
+    if isinstance(prior, _TRUNCATED):
+        ends = (f"{name} {float(np.ravel(getattr(prior, name))[0]):.4g}" for name in names)
+        return f"{_in_words(prior.base_dist)}, cut off at {', '.join(ends)}"
     numbers = {name: np.ravel(np.asarray(getattr(prior, name))) for name in names}
     text = {
         name: f"{values[0]:.4g}" if np.all(values == values[0]) else "..."

@@ -190,7 +190,12 @@ class Corrected(eqx.Module):
         index = np.searchsorted(cumulated / cumulated[-1], steps, side="right")
         samples, dtype = self.samples, self.samples.log_density.dtype
         exact = jnp.asarray(self.log_density, dtype) + samples.log_volume
-        samples = dataclasses.replace(samples, log_density=exact, importance=None)
+        known = samples.importance
+        if known is not None:
+            number = min(known.effective, 1.0 / float(np.sum(self.weights**2)))
+            none = dict.fromkeys(("log_evidence", "log_evidence_error"), float("nan"))
+            known = dataclasses.replace(known, effective=number, **none)
+        samples = dataclasses.replace(samples, log_density=exact, importance=known)
         return _map_draws(lambda x: x.reshape(1, size, *x.shape[2:])[:, index], samples)
 
     def save(self, path: str | os.PathLike) -> None:

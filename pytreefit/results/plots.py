@@ -92,13 +92,17 @@ def _import(package: str):
 
 
 def new_folder(path: Path) -> Path:
-    """A folder for results, made: the path, or path_2, path_3 ... where there are draws already."""
+    """A folder for results that is made now: the path, or path_2, path_3 ... where there is one."""
     folder, number = path, 1
-    while (folder / "samples.npz").exists():
-        number += 1
-        folder = path.with_name(f"{path.name}_{number}")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = path.with_name(f"{path.name}_{number}")
+        else:
+            return folder
 
 
 def save_figures(samples, figures: Mapping[str, Any], folder: Path, dpi: int) -> None:

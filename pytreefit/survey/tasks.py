@@ -136,8 +136,9 @@ def run(
 
 
 def _sources(tasks: Mapping[str, Any]) -> dict[str, str]:
-    """What tasks are made of, where they say it."""
-    return {name: getattr(task, "source", "") for name, task in tasks.items()}
+    """What tasks are made of, where they say it in text: models have a source of another kind."""
+    said = {name: getattr(task, "source", "") for name, task in tasks.items()}
+    return {name: source if isinstance(source, str) else "" for name, source in said.items()}
 
 
 def _done(chosen, sink, retry, how, tell) -> Survey:

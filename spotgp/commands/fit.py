@@ -1,6 +1,5 @@
 """``spotgp fit``: from the file of a light curve to the posterior of a spotted star."""
 
-import math
 import re
 import time
 import warnings
@@ -61,7 +60,12 @@ READING = (
 OPTIONS = (
     *READING,
     Option("points", whole_number(10), 300, "number of points to fit, at most"),
-    Option("starts", whole_number(1), 8, "number of fits"),
+    Option(
+        "starts",
+        whole_number(1),
+        8,
+        "number of fits; of four or more the best suggests more",
+    ),
     Option("method", one_of("auto", "mixture", "nuts"), "auto", "of sampling"),
     Option("chains", whole_number(1), 4, "of NUTS"),
     Option("warmup", whole_number(20), 500, "transitions of NUTS before its draws"),
@@ -149,11 +153,12 @@ def _start(rotation: RotationPeriod, own, fixed) -> float:
     if own.get("peq") is None:
         return rotation.period
     prior = own["peq"]
-    low, high = prior if isinstance(prior, tuple) else prior_limits(prior)
+    if isinstance(prior, tuple):
+        low, high = map(float, prior)
+    else:  # where nearly all of it is: a normal one has no ends
+        low, high = np.quantile(prior.sample(jax.random.key(0), (4000,)), [0.005, 0.995])
     allowed = [float(p) for p in (rotation.period, *rotation.candidates) if low < p < high]
-    if allowed or not np.isfinite(high):
-        return (*allowed, rotation.period)[0]
-    return math.sqrt(low * high) if low > 0.0 else 0.5 * (low + high)
+    return allowed[0] if allowed else float(0.5 * (low + high))
 
 
 def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
@@ -162,7 +167,7 @@ def found_in(gp: GPSolver, rotation: RotationPeriod, number: int) -> Search:
     found = search(gp, suggest_starts(gp, rotation), number=number, progress=False)
     if any(one.status is Status.INTERRUPTED for one in found.fits):
         raise KeyboardInterrupt
-    print(f"{found.agreeing} of {len(found.fits)} starts end at the best log posterior")
+    print(f"{found.agreeing} of {found.independent} starts end at the best log posterior")
     print(f"to doubt: {'; '.join(found.flags) or 'nothing'}")
     print(found.table())
     value = float(gp.at(found.best.values).log_likelihood())
@@ -253,7 +258,7 @@ def run(settings) -> None:
     print(*data.history, sep="\n")
     name = re.sub(r"[^\w.+-]+", "_", data.name or path.name.partition(".")[0]).lower()
     folder = new_folder(settings.output / name)
-    (folder / "settings.toml").write_text(settings.config)
+    (folder / "settings.toml").write_text(settings.config, encoding="utf-8")
 
     rotation = data.rotation_period()
     print(rotation)

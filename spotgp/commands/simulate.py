@@ -45,9 +45,10 @@ def run(settings) -> None:
     time = np.arange(0.0, settings.days, settings.cadence / 1440.0)
     flux = np.asarray(simulate(model, jax.random.key(settings.seed), time)[0])
     flux = flux + settings.noise * np.random.default_rng(settings.seed).normal(size=time.size)
+    truth = {one.name: str(getattr(settings, one.name)) for one in OPTIONS[:-1]}
     table = QTable(
         {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)},
-        meta={"simulated": {one.name: str(getattr(settings, one.name)) for one in OPTIONS[:-1]}},
+        meta={"simulated": truth} if settings.output.suffix == ".ecsv" else {},
     )
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     table.write(settings.output, overwrite=True)

@@ -205,7 +205,9 @@ def _from_one_zero(sets: list[_Points], zeros: dict[str, float | None]) -> list[
         return sets
     unknown = [where for where, zero in zeros.items() if zero is None]
     if unknown:
-        told = ", ".join(f"{where} from JD {zero:.10g}" for where, zero in zeros.items() if zero)
+        told = ", ".join(
+            f"{where} from JD {zero:.10g}" for where, zero in zeros.items() if zero is not None
+        )
         raise ValueError(
             f"Times count from different zeros: {told}. That of {', '.join(unknown)} is not known: "
             "pass TimeSeriesData(..., reference=) with the Julian date of its time 0."

@@ -138,7 +138,7 @@ class ChannelSolver(AbstractGP):
         by_path = priors_by_path(process, chosen)
         made = prepared(_known(solver), found, process, by_path, self.tolerance)
         self.posterior = Posterior(process, made.log_likelihood, chosen)
-        _check_contrasts(process, self.posterior.names)
+        _check_contrasts(process, {path for tied in self.posterior.paths for path in tied})
 
     def predict(
         self,

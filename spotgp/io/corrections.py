@@ -1,6 +1,8 @@
 """Corrections of light curves, as functions of NumPy arrays."""
 
 import bisect
+import re
+from typing import Any
 
 import numpy as np
 
@@ -117,23 +119,42 @@ def split_by_gaps(time: np.ndarray, segment: np.ndarray, gap: float) -> np.ndarr
 
 def conversion(unit: str, other: str) -> float:
     """What a flux is multiplied by to be in another unit; 1 where one is a label, or none."""
-    if unit == other:
-        return 1.0
+    if unit == other or not unit:
+        return 1.0 if unit == other else _ratio_of(other)
     from astropy import units
-    from astropy.units import cds  # has ppm
 
-    known = []
-    for label in (unit, other):
-        try:
-            known.append(units.Unit(cds.ppm if label == "ppm" else label.replace("e-", "electron")))
-        except ValueError:
-            return 1.0
+    own, wanted = _known(unit), _known(other)
+    if own is None or wanted is None:
+        return 1.0
     try:
-        return float(known[0].to(known[1]))
+        return float(own.to(wanted))
     except units.UnitConversionError:
-        if not unit:
-            return 1.0
-        raise ValueError(
-            f"The flux is in {unit or 'no unit'} and cannot be converted to "
-            f"{other or 'one relative to the star: divide it by its median, with normalize()'}."
-        ) from None
+        to = other or "one relative to the star: divide it by its median, with normalize()"
+        if own.is_equivalent(units.mag):
+            to = f"{other or 'one relative to the star'}: pass the flux 10**(-0.4 * magnitude)"
+        raise ValueError(f"The flux is in {unit} and cannot be converted to {to}.") from None
+
+
+def _ratio_of(other: str) -> float:
+    """What a relative flux is multiplied by to be in a ratio such as ppm; 1 for other units."""
+    from astropy import units
+
+    wanted = _known(other)
+    ratio = wanted is not None and wanted.is_equivalent(units.dimensionless_unscaled)
+    return float(units.dimensionless_unscaled.to(wanted)) if ratio else 1.0
+
+
+def _known(label: str) -> Any:
+    """The unit of a label, also as catalogues write it; None where astropy knows none."""
+    from astropy import units
+
+    word = label.strip()
+    ratio = {"ppm": 1e-6, "ppt": 1e-3, "percent": 1e-2}.get(word.lower())
+    if ratio is not None:
+        return units.Unit(ratio)
+    word = re.sub(r"electrons|(?<![\d.])e-(?!\d)", "electron", word)
+    word = re.sub(r"\bcounts?\b", "ct", re.sub(r"\bADU\b", "adu", word))
+    try:
+        return units.Unit(word)
+    except ValueError:
+        return None

@@ -94,6 +94,7 @@ class Steps:
         >>> TimeSeriesData([0.0, 1.0], [-3000.0, 5000.0], 100.0, unit="ppm").to("").flux
         array([-0.003,  0.005])
         """
+        unit = str(unit)  # astropy's, too
         factor = corrections.conversion(self.unit, unit)
         if factor == 1.0:
             return self

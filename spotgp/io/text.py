@@ -63,8 +63,9 @@ def from_text(
     error = None
     if errors:
         column = table[names[errors[0]]]
-        error = _numbers(column) * _factor(path, column, unit)
+        error = _numbers(column) * _factor(path, column, "mag" if magnitudes else unit)
     if magnitudes:
+        light = light * _factor(path, table[names[value]], "mag")
         light = 10.0 ** (-0.4 * (light - np.nanmedian(light[keep])))
         error = None if error is None else _MAGNITUDE * light * error
     days = table[names[time]]
@@ -151,15 +152,21 @@ def _unit(column: Any) -> str:
 
 
 def _factor(path: str, column: Any, unit: str) -> float:
-    """What a column is multiplied by to be in a unit; 1 for one that has none of its own."""
+    """What a column is multiplied by to be in a unit; 1 where its own is none that is known."""
     from astropy import units
 
     own = _unit(column)
-    if not own or own == unit:
+    if own == unit:
         return 1.0
     try:
-        return float(units.Unit(own).to(unit))
-    except ValueError:
+        known, wanted = units.Unit(own), units.Unit(unit)
+    except ValueError:  # a label, such as BJD
+        return 1.0
+    if known == units.dimensionless_unscaled:
+        return 1.0
+    try:
+        return float(known.to(wanted))
+    except units.UnitConversionError:
         raise ValueError(
             f"{path}: the column {column.name} is in {own}, which is not to be had in "
             f"{unit or 'the unit of the flux, which has none'}."

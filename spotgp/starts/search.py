@@ -43,6 +43,9 @@ class Search(NamedTuple):
         From all starts, in their order.
     log_density
         Of each.
+    independent
+        How many of the fits, the first ones, are from the starts, and not from where the best of
+        them suggested; by default all.
 
     Examples
     --------
@@ -64,11 +67,13 @@ class Search(NamedTuple):
     best: Fit
     fits: tuple[Fit, ...]
     log_density: np.ndarray
+    independent: int | None = None
 
     @property
     def agreeing(self) -> int:
         """Number of starts that ended within 0.1 of the best log posterior."""
-        return int(np.sum(self.log_density > np.max(self.log_density) - _AGREE))
+        own = self.log_density[: self.independent]
+        return int(np.sum(own > np.max(self.log_density) - _AGREE))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -85,8 +90,9 @@ class Search(NamedTuple):
             flags.append(f"at the edge of the prior: {', '.join(short[n] for n in chosen)}")
         elif best.status not in (Status.CONVERGED, Status.AT_EDGE):
             flags.append("not converged")
-        if self.agreeing == 1 < len(self.fits):
-            flags.append(f"each of {len(self.fits)} starts ends elsewhere")
+        starts = len(self.log_density[: self.independent])
+        if self.agreeing <= 1 < starts:
+            flags.append(f"each of {starts} starts ends elsewhere")
         return tuple(flags)
 
     def table(self) -> Table:
@@ -138,9 +144,12 @@ def search(
     number, steps = as_whole_number("number", number, 1), as_whole_number("steps", steps, 1)
     starts = _complete(gp, starts)
     fits = _from_each(gp, _spread(starts, number), steps, progress)
-    for _ in range(_ROUNDS):
+    independent = len(fits)
+    for _ in range(_ROUNDS if number >= 4 else 0):
+        if any(map(_interrupted, fits)):
+            break
         before = max(fits, key=_density)
-        again = _elsewhere(gp, before, starts, number // 4) if number >= 4 else []
+        again = _elsewhere(gp, before, starts, number // 4)
         fits += _from_each(gp, again, steps, progress)
         if _density(max(fits, key=_density)) < _density(before) + _AGREE:
             break
@@ -154,8 +163,8 @@ def search(
     best = fits[int(np.argmax(reached))]
     if not _interrupted(best):
         best = _remade(gp, best, steps, progress)
-    found = Search(best, tuple(fits), reached)
-    doubt = "; ".join(found.flags) or f"{found.agreeing} of {len(fits)} starts agree"
+    found = Search(best, tuple(fits), reached, independent)
+    doubt = "; ".join(found.flags) or f"{found.agreeing} of {independent} starts agree"
     Reporter(progress)(f"search: {doubt}", final=True)
     return found
 
@@ -200,16 +209,24 @@ def _elsewhere(gp: GPSolver, found: Fit, starts, number: int) -> list[dict[str, 
     limits = {name: prior_limits(prior) for name, prior in gp.posterior.priors.items()}
     own = in_limits(limits, found.values)
     lives = [path for path in own if ENVELOPE in path]
-    if _interrupted(found) or not lives:
+    if not lives:
         return []
     kept = {path: own[path] for path in own if ENVELOPE in path or AMPLITUDE in path}
     there = {path: own[path] for path in own if path == _PERIOD}
     tried = [values | kept for values in starts]
     tried += [values | there for values in tried]
-    for factors in itertools.product(_STRETCHED, repeat=len(lives)):
+    # of many life times each alone: all combinations would be too many
+    alone = [
+        [f if k == j else 1.0 for j in range(len(lives))]
+        for k in range(len(lives))
+        for f in _STRETCHED
+    ]
+    together = itertools.product(_STRETCHED, repeat=len(lives))
+    for factors in together if len(lives) < 4 else alone:
         stretched = {path: f * own[path] for path, f in zip(lives, factors, strict=True)}
         tried.append(in_limits(limits, own | stretched))
-    ranked = in_order(gp, [v for k, v in enumerate(tried) if v != own and v not in tried[:k]])
+    different = {tuple(sorted(values.items())): values for values in tried if values != own}
+    ranked = in_order(gp, list(different.values()))
     period = own.get(_PERIOD, 1.0)
     apart = [v for v in ranked if abs(math.log(v.get(_PERIOD, 1.0) / period)) > APART]
     near = [v for v in ranked if v not in apart]

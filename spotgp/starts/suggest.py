@@ -217,6 +217,7 @@ def first_guess(data, model: _Star, period: float | None = None) -> _Star:
     check_kind("model", model, AbstractStar)
     if not hasattr(data, "rotation_period"):
         raise TypeError(f"data is a {type(data).__name__} but must be a TimeSeriesData.")
+    data = data.to("")
     acf = data.autocorrelation()
     period = data.rotation_period().period if period is None else as_number("period", period, "d")
     life = max(acf.decay_time if math.isfinite(acf.decay_time) else 10.0, 1.0)

@@ -155,7 +155,7 @@ def fitted(star: Star, starts: int, steps: int, errors: bool) -> StarFit:
         errors=widths,
         log_density=float(best.log_density),
         agreeing=found.agreeing,
-        starts=len(found.fits),
+        starts=found.independent or len(found.fits),
         rotation=rotation,
         laplace=approximation,
         flags=(*rotation.flags, *found.flags, *elsewhere(float(period), rotation)),

@@ -133,7 +133,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, tmp_path, capsys, line
 
 def test_radial_cubes_are_seen_as_polarised_light(image, tmp_path):
     radial, broken = tmp_path / "cube.fits", tmp_path / "broken.fits"
-    header = fits.Header({"STKESTYP": "RADIAL"})
+    header = fits.Header({"STKESTYP": "RADIAL", "IFSFILT": "IFSFILT_H_G1213"})
     fits.PrimaryHDU(np.ones((3, 5, 5)), header).writeto(radial)
     broken.write_bytes(b"no FITS file")
     settings = argparse.Namespace(psf=None, fwhm=None, stokes="Q_phi")
@@ -142,6 +142,9 @@ def test_radial_cubes_are_seen_as_polarised_light(image, tmp_path):
     data = argparse.Namespace(grid=grater.Grid((25, 25), 0.014, 70.0), shape=(25, 25))
     (channel,) = seen(found, data).channels.values()
     assert channel.stokes == "Q_phi"
+    fits.setval(radial, "IFSFILT", value="IFSFILT_K1_G1214")
+    with pytest.raises(ValueError, match="not known: give --psf or --fwhm"):
+        optics_of([radial], settings)
     settings.fwhm = 2.0
     assert set(optics_of([image], settings)) == {"psf"}
     with pytest.raises(ValueError, match="a survey of each kind"):

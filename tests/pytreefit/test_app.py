@@ -16,7 +16,7 @@ import pytest
 import pytreefit
 from pytreefit import Model, Posterior, param
 from pytreefit.app.background import BackgroundFit
-from pytreefit.app.code import prior_code, priors_code, values_code
+from pytreefit.app.code import prior_code, priors_code, priors_table, values_code
 from pytreefit.app.sliders import sliders_of
 from pytreefit.app.state import Explorer
 from pytreefit.prior import log_density
@@ -161,6 +161,14 @@ def test_priors_as_python(prior):
     again = eval(prior_code(prior), {"dist": dist})
     at = jnp.asarray(0.6)
     assert log_density(again, at) == pytest.approx(float(log_density(prior, at)))
+
+
+def test_priors_in_words():
+    priors = {"level": dist.LogUniform(0.1, 10.0), "width": dist.TruncatedNormal(1.0, 0.5, low=0.0)}
+    curve = Curve(level=1.0, width=1.0, knots=jnp.ones(2))
+    printed = str(priors_table(Posterior(curve, log_likelihood, priors)))
+    assert "0.1 to 10, uniform in the logarithm" in printed
+    assert "Normal(loc=1, scale=0.5), cut off at low 0" in printed
 
 
 def test_a_fit_in_the_background(explorer):

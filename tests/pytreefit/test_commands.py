@@ -73,7 +73,7 @@ def test_the_file_that_is_written_gives_the_same_settings(program, capsys):
     first, *lines = settings.config.splitlines()
     assert lines == config.read_text().splitlines()[1:]
     assert first.startswith("# prog fit --config THIS_FILE ")
-    assert first.endswith("star.fits")
+    assert first.endswith('star.fits"')
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import astropy.units as u
@@ -219,6 +220,18 @@ def test_two_runs_on_one_store(tmp_path, tmp_path_factory):
     assert len(rows) == 12
     assert set(times.values()) == {1}
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_source_that_is_no_text_is_none(tmp_path):
+    tasks = {"a": types.SimpleNamespace(source=None), "b": types.SimpleNamespace(source=3)}
+
+    def work(name, task, key):
+        return {"number": task.source or 0}
+
+    for _ in range(2):
+        found = survey.run(tasks, work, tmp_path, **QUIET)
+        assert found.rows == {"a": {"number": 0}, "b": {"number": 3}}
+    assert set(rows_of(tmp_path)[1].values()) == {1}
 
 
 def test_a_row_is_of_one_file(tmp_path):

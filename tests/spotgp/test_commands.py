@@ -159,7 +159,11 @@ def test_the_first_guess_is_moved_into_the_priors():
 def test_a_prior_of_the_period_moves_the_others(star):
     data = read(star, argparse.Namespace(flux=None, columns=None, quality="default", days=None))
     rotation = data.rotation_period()
-    for prior, low, high in (((100.0, 200.0), 100.0, 200.0), (None, 0.0, np.inf)):
+    own = 0.7 * rotation.period, 1.4 * rotation.period
+    normal = dist.TruncatedNormal(150.0, 4.0, low=0.0)
+    for prior, low, high in (
+        ((100.0, 200.0), 100.0, 200.0), (normal, 130.0, 170.0), (None, *own)
+    ):  # fmt: skip
         settings = argparse.Namespace(points=40, priors={"peq": prior} if prior else {})
         gp = process_of(data, rotation, settings)
         shortest, _ = prior_limits(gp.posterior.priors["model.envelope.lspot"])

@@ -71,6 +71,16 @@ def test_units_of_a_time_series(columns, star, gp):
             use(counts)
     assert "The flux is in e-/s" in str(spotgp.fit_many([counts], star, progress=False))
     assert counts.normalize().to("ppm").unit == "ppm"
+    for label, ratio in (("1e-06", 1e-6), ("PPT", 1e-3), ("electrons/s", None), ("ADU/s", None)):
+        given = TimeSeriesData(t, flux, error, unit=label)
+        if ratio is None:
+            with pytest.raises(ValueError, match="normalize"):
+                given.to("")
+        else:
+            np.testing.assert_allclose(given.to("").flux, ratio * flux)
+            np.testing.assert_allclose(given.to("").to(label).flux, flux)
+    with pytest.raises(ValueError, match="magnitude"):
+        TimeSeriesData(t, 12.0 + flux, 0.1, unit="mag").to("")
     velocities = TimeSeriesData(t, flux, error, unit="km / s").to("m / s")
     np.testing.assert_allclose(velocities.flux, 1000.0 * flux)
 

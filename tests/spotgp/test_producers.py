@@ -240,6 +240,9 @@ def test_units_in_a_table(tmp_path):
     table.write(path, overwrite=True)
     data = TimeSeriesData.from_text(path)
     np.testing.assert_allclose(data.time + data.reference, 2458000.0 + t)
+    table["mag"] = [12000.0, 12100.0, 12000.0, 12000.0] * u.Unit("mmag")
+    table.write(path, overwrite=True)
+    np.testing.assert_allclose(TimeSeriesData.from_text(path, "mag").flux[1], 10.0**-0.04)
     table["flux_err"] = [0.1] * 4 * u.m
     table.write(path, overwrite=True)
     with pytest.raises(ValueError, match=r"column flux_err is in m.*mJy"):

@@ -71,6 +71,8 @@ def test_life_times_that_are_far_off_do_not_keep_the_search_at_a_wrong_period():
     truth = {path: values[path.rpartition(".")[2]] for path in gp.posterior.names}
     starts = spotgp.suggest_starts(gp, periods=[4.0, 8.0], lifetimes=[26.0])
     found = spotgp.search(gp, starts, number=4, steps=80, progress=False)
+    assert (found.independent, found.agreeing) == (4, 0)
+    assert found.flags == ("each of 4 starts ends elsewhere",)
     assert max(found.log_density[:4]) < found.best.log_density - 5.0
     assert found.best.log_density > gp.log_posterior(truth)
     assert found.best.values["model.visibility.peq"] == pytest.approx(4.0, rel=0.05)
