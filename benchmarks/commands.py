@@ -103,8 +103,7 @@ def main():
     row = {"stars": star, "disks": disk}[args.half]
     rows = [row(path, args.logs) for path in sorted(args.folder.glob("*.fits*"))]
     print(*rows, sep="\n")
-    others = [r for r in common.recorded("commands") if args.half.removesuffix("s") not in r]
-    common.record("commands", [*others, *rows])
+    common.record(f"commands_{args.half}", rows)
 
 
 if __name__ == "__main__":

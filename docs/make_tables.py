@@ -425,18 +425,19 @@ def explorer():
 
 def command_stars():
     """What `spotgp fit` finds in real light curves without options."""
-    return _commands("star")
+    return _commands("stars")
 
 
 def command_disks():
     """What `grater fit` finds in real images without options."""
-    return _commands("disk")
+    return _commands("disks")
 
 
 def _commands(what):
-    found = result("commands")
-    rows = [row for row in found["rows"] if what in row]
-    return table(list(rows[0]), [list(map(str, row.values())) for row in rows], found)
+    found = result(f"commands_{what}")
+    return table(
+        list(found["rows"][0]), [[str(v) for v in row.values()] for row in found["rows"]], found
+    )
 
 
 def calibration_figure(path):
