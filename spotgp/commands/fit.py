@@ -273,12 +273,11 @@ def run(settings) -> None:
     samples.save(folder / "samples.npz")
     best = gp.at(found.best.values)
     kernel, lag = best.process.spot_kernel(), min(10.0 * rotation.period, 0.5 * data.span)
-    fitted = TimeSeriesData(*_points(gp))
     figures = {
         "light_curve": plot_light_curve(best),
         "check": plot_check(checked),
-        "kernel": plot_kernel(kernel, data=fitted, max_lag=lag),
-        "psd": plot_psd(kernel, data=fitted),
+        "kernel": plot_kernel(kernel, data=data, max_lag=lag),
+        "psd": plot_psd(kernel, data=data),
         "periods": plot_periods(others := periods(data, samples)),
     }
     save_figures(samples, figures, folder, 120)
@@ -288,12 +287,6 @@ def run(settings) -> None:
     if against:
         print(f"what speaks against the period: {'; '.join(against)}")
     print(f"figures and draws in {folder}")
-
-
-def _points(gp):
-    """The points that are fitted."""
-    data = gp.data
-    return np.asarray(data.time) + float(data.epoch), data.flux, data.flux_err
 
 
 FIT = Command(
