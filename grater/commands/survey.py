@@ -26,12 +26,10 @@ def _with_error(value: float, error: float) -> str:
 
 def summary(rows) -> Table:
     """What was found, of rows by name."""
-    lines = []
-    for name, row in rows.items():
-        pairs = [(float(row[path]), float(row[f"{path}_error"])) for path in _RING]
-        lines.append(
-            (name, *(f"{rounded(*p)} +- {rounded(p[1], p[1])}" for p in pairs), row["flags"])
-        )
+    lines = [
+        (name, *(_with_error(row[path], row[f"{path}_error"]) for path in _RING), row["flags"])
+        for name, row in rows.items()
+    ]
     return Table(("disk", "radius, au", "inclination, deg", "position angle, deg", "flags"), lines)
 
 

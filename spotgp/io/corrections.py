@@ -119,8 +119,8 @@ def split_by_gaps(time: np.ndarray, segment: np.ndarray, gap: float) -> np.ndarr
 
 def conversion(unit: str, other: str) -> float:
     """What a flux is multiplied by to be in another unit; 1 where one is a label, or none."""
-    if unit == other or not unit:
-        return 1.0 if unit == other else _ratio_of(other)
+    if unit == other:
+        return 1.0
     from astropy import units
 
     own, wanted = _known(unit), _known(other)
@@ -129,19 +129,12 @@ def conversion(unit: str, other: str) -> float:
     try:
         return float(own.to(wanted))
     except units.UnitConversionError:
+        if not unit:
+            return 1.0
         to = other or "one relative to the star: divide it by its median, with normalize()"
         if own.is_equivalent(units.mag):
             to = f"{other or 'one relative to the star'}: pass the flux 10**(-0.4 * magnitude)"
         raise ValueError(f"The flux is in {unit} and cannot be converted to {to}.") from None
-
-
-def _ratio_of(other: str) -> float:
-    """What a relative flux is multiplied by to be in a ratio such as ppm; 1 for other units."""
-    from astropy import units
-
-    wanted = _known(other)
-    ratio = wanted is not None and wanted.is_equivalent(units.dimensionless_unscaled)
-    return float(units.dimensionless_unscaled.to(wanted)) if ratio else 1.0
 
 
 def _known(label: str) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 
 from pytreefit.extend import check_kind
 
+from .corrections import conversion
+
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "btjd": 2457000.0}
 _TIMES |= {"bkjd": 2454833.0, "time": None, "t": None}
@@ -153,20 +155,10 @@ def _unit(column: Any) -> str:
 
 def _factor(path: str, column: Any, unit: str) -> float:
     """What a column is multiplied by to be in a unit; 1 where its own is none that is known."""
-    from astropy import units
-
     own = _unit(column)
-    if own == unit:
-        return 1.0
     try:
-        known, wanted = units.Unit(own), units.Unit(unit)
-    except ValueError:  # a label, such as BJD
-        return 1.0
-    if known == units.dimensionless_unscaled:
-        return 1.0
-    try:
-        return float(known.to(wanted))
-    except units.UnitConversionError:
+        return conversion(own, unit) if own else 1.0
+    except ValueError:
         raise ValueError(
             f"{path}: the column {column.name} is in {own}, which is not to be had in "
             f"{unit or 'the unit of the flux, which has none'}."
