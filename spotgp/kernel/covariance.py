@@ -15,9 +15,8 @@ from .analytic import average_at_rows, latitude_parts, rotation_range
 from .loops import sum_at_rows
 from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
 
-# error of a kernel relative to its variance, or less where that costs too much in a likelihood:
+# error of a kernel relative to its variance, or less where a likelihood cannot bear it:
 _ERROR = 5e-7
-_SHARE = 0.14  # of the tolerance, by which the kernel's error may change a log-likelihood
 _FEWEST, MOST = 512, 16384  # knots
 _ROUGH = 256.0  # times the error: a quarter of the knots
 _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _ERROR
@@ -73,7 +72,7 @@ def kernel_error(
     ends = np.searchsorted(time, time + reach)
     pairs = 2.0 * float(np.sum(ends - np.arange(time.size)))
     ratio = max(variance / float(np.median(noise)), 1e-3)
-    bearable = _SHARE * tolerance * math.sqrt(2.0) / (ratio * math.sqrt(max(pairs, 1.0)))
+    bearable = tolerance * math.sqrt(2.0) / (ratio * math.sqrt(max(pairs, 1.0)))
     return min(_ERROR, bearable / harder)
 
 
