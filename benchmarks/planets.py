@@ -126,7 +126,10 @@ def observed(seed):
     rng = np.random.default_rng(seed)
     drawn = {**STAR, "vsini": VSINI, "convective": CONVECTIVE}
     keys = jax.random.split(jax.random.key(seed), len(drawn) + 1)
-    truth = {name: float(prior.sample(key)) for (name, prior), key in zip(drawn.items(), keys[1:], strict=True)}
+    truth = {
+        name: float(prior.sample(key))
+        for (name, prior), key in zip(drawn.items(), keys[1:], strict=True)
+    }
     t = np.sort(rng.uniform(0.0, SPAN, POINTS))
     t_rv = np.sort(rng.choice(np.arange(SPAN), NIGHTS, replace=False))
     t_rv += rng.uniform(0.35, 0.65, NIGHTS)
