@@ -158,6 +158,7 @@ def drawn(posterior, seed):
     best = fit(posterior, progress=False)
     method = {"method": "mixture", "draws": 250, "progress": False}
     samples = sample(posterior, jax.random.key(seed), start=best, **method)
+    assert samples.importance
     found = {name.split(".")[-1]: np.ravel(value) for name, value in samples.draws.items()}
     return found, {
         "k": float(samples.importance.pareto_k),

@@ -212,6 +212,69 @@ def channels():
     return table(["largest deviation, Monte-Carlo errors", *head], cells, found)
 
 
+def planets():
+    """Semi-amplitudes among the activity of simulated stars, of several models."""
+    if not (RESULTS / "planets.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("planets")
+    names = {
+        "joint": "photometry and velocities, `ChannelSolver`",
+        "derivative": "photometry and velocities, quasi-periodic and its derivative",
+        "periodic": "velocities, quasi-periodic",
+        "white": "velocities, white noise",
+    }
+    columns = ("scatter of K / true K", "median of stated errors / true K")
+    shares = ("inside 68 %", "inside 95 %")
+    rows = [
+        [
+            names[row["model"]],
+            f"{row['mean of K / true K - 1']:+.3f} ± {row['its error']:.3f}",
+            *(f"{row[key]:.2f}" for key in columns),
+            *(f"{100 * row[key]:.0f} %" for key in shares),
+        ]
+        for row in found["planets"]
+    ]
+    head = ["model", "mean of K / true K − 1", "scatter of K / true K", "stated error", *shares]
+    return table(head, rows, found)
+
+
+def planet_stars():
+    """How often the parameters of these stars are covered, and what velocities add."""
+    if not (RESULTS / "planets.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("planets")
+    shares = ("inside 68 %", "inside 95 %")
+    width = "median width, joint / photometry"
+    rows = [
+        [
+            f"`{row['parameter']}`",
+            *(f"{100 * row[key]:.0f} %" for key in shares),
+            *(f"{100 * row[f'photometry, {k}']:.0f} %" if width in row else "" for k in shares),
+            f"{row[width]:.2f}" if width in row else "",
+        ]
+        for row in found["parameters"]
+    ]
+    alone = [f"{share}, photometry alone" for share in shares]
+    return table(["parameter", *shares, *alone, "width / that of photometry alone"], rows, found)
+
+
+def temperatures():
+    """Temperatures of simulated spots, from two bands and from one."""
+    if not (RESULTS / "temperatures.json").exists():
+        return "*Not measured yet.*\n"
+    found = result("temperatures")
+    rows = [
+        [
+            row["bands"],
+            f"{row['median standard deviation, K']:.0f}",
+            *(f"{100 * row[k]:.0f} %" if k in row else "" for k in ("inside 68 %", "inside 95 %")),
+        ]
+        for row in found["summary"]
+    ]
+    head = ["bands", "standard deviation of the temperature, K", "inside 68 %", "inside 95 %"]
+    return table(head, rows, found)
+
+
 def agreement():
     """Differences to images of other codes, those of VIP with its cut-off farthest out."""
     found = result("agreement")
@@ -289,7 +352,6 @@ def checks():
     columns = {
         "stars": "stars",
         "flagged": "flagged by `check`",
-        "of these flagged": "of these, searches that missed the truth",
         "band ahead by 2 errors": "band ahead by 2 errors in `compare`",
         "uniform model's inclination inside 2 errors": "uniform's inclination inside 2 errors",
         "inclination inside 68 %": "band's inside 68 %",
@@ -484,6 +546,9 @@ TABLES = (
     kepler63,
     published,
     channels,
+    planets,
+    planet_stars,
+    temperatures,
     agreement,
     side_by_side,
     surveys,

@@ -236,6 +236,8 @@ class Ensemble(eqx.Module):
             outside of its prior.
         """
         kept = _by_name(results)
+        if isinstance(priors, Mapping) and {str(name) for name in priors} == set(kept):
+            priors = {str(name): own for name, own in priors.items()}
         if isinstance(priors, Mapping) and not set(priors) == set(kept):
             priors = dict.fromkeys(kept, priors)
         elif not isinstance(priors, Mapping):

@@ -1,6 +1,7 @@
 """What all components share: names and values of parameters, default priors."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -71,15 +72,18 @@ class DataScales(NamedTuple):
         return dist.LogUniform(1e-3 * self.scatter, 30.0 * self.scatter)
 
 
-def priors_by_bounds(component) -> dict[str, dist.Distribution]:
+def priors_by_bounds(component, data=None) -> dict[str, dist.Distribution]:
     """A wide prior for each parameter by path, as its bounds allow.
 
     Uniform between two finite bounds, log-uniform from 1/1000 to 1000 where it must not be
-    negative, and else normal around its value, as wide as that is large, and 1 at least.
+    negative, and else normal around its value, as wide as that is large, and 1 at least. Components
+    inside of it have the priors that they declare.
     """
-    priors = {}
+    priors, inner = {}, tuple(_inner(component))
+    for path, part in inner:
+        priors |= {path + name: prior for name, prior in part.default_priors(data).items()}
     for node in walk(component):
-        if node.info is None:
+        if node.info is None or node.path.startswith(tuple(path for path, _ in inner)):
             continue
         low, high = node.info.lower, node.info.upper
         if np.isfinite(low) and np.isfinite(high):
@@ -90,6 +94,21 @@ def priors_by_bounds(component) -> dict[str, dist.Distribution]:
             value = float(np.mean(node.value))
             priors[node.path] = dist.Normal(value, max(abs(value), 1.0))
     return priors
+
+
+def _inner(value, path: str = ""):
+    """The outermost components inside of a model, dictionary or sequence, and their paths."""
+    if isinstance(value, Model):
+        entries = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        entries = list(value.items())
+    else:
+        entries = list(enumerate(value)) if isinstance(value, tuple | list) else []
+    for name, entry in entries:
+        if isinstance(entry, AbstractComponent):
+            yield f"{path}{name}.", entry
+        else:
+            yield from _inner(entry, f"{path}{name}.")
 
 
 class AbstractComponent(Model):
@@ -111,7 +130,7 @@ class AbstractComponent(Model):
 
         Unless a class overrides this, all are free, with the widest priors that their bounds allow.
         """
-        return priors_by_bounds(self)
+        return priors_by_bounds(self, data)
 
     @property
     def param_keys(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class Score(NamedTuple):
     name
         Of the model.
     log_density
-        Of each point, shape (n,).
+        Of each point, shape (n,); NaN where one of the models cannot predict it.
     difference, error
         Of the sum, from that of the best model, and its standard error.
     free
@@ -152,18 +152,20 @@ def compare(models: Mapping[str, Any], *, key=None) -> Comparison:
     pairs = _checked(models)
     key = jax.random.key(0) if key is None else key
     found = {name: _score(gp, fit, key) for name, (gp, fit) in pairs.items()}
-    names = sorted(found, key=lambda name: -float(np.nansum(found[name][0])))
-    best = found[names[0]][0]
+    # sums over different points are no comparison
+    common = np.all([np.isfinite(one.density) for one in found.values()], axis=0)
+    densities = {name: np.where(common, one.density, np.nan) for name, one in found.items()}
+    names = sorted(found, key=lambda name: -float(np.nansum(densities[name])))
     gp = pairs[names[0]][0]
-    time, period = np.asarray(gp.data.time), float(gp.process.model.effective_period())
+    period = float(gp.process_at(found[names[0]].best).model.effective_period())
     scores = []
     for name in names:
-        density, largest, origin = found[name]
-        difference = density - best
-        error = _error(time, difference, period)
+        _, largest, origin, _ = found[name]
+        difference = densities[name] - densities[names[0]]
+        error = _error(np.asarray(gp.data.time), difference, period)
         own = len(pairs[name][0].posterior.names)
         total = float(np.nansum(difference))
-        scores.append(Score(name, density, total, error, own, largest, origin))
+        scores.append(Score(name, densities[name], total, error, own, largest, origin))
     return Comparison(tuple(scores), _sentence(scores))
 
 
@@ -190,13 +192,22 @@ def _checked(models) -> dict[str, tuple[GPSolver, Any]]:
     return pairs
 
 
-def _score(gp: GPSolver, fit, key):
+class _Scored(NamedTuple):
     """Log density of each point from all others, the largest Pareto k, and what parameters."""
+
+    density: np.ndarray
+    pareto_k: float
+    origin: str
+    best: dict[str, Any]
+
+
+def _score(gp: GPSolver, fit, key) -> _Scored:
     draws = draws_of(gp, fit, _DRAWS, key)
+    best = dict(draws.best)
     if draws.origin != "the posterior":
-        density = np.asarray(gp.leave_one_out(dict(draws.best)).log_density)
+        density = np.asarray(gp.leave_one_out(best).log_density)
         origin = draws.origin if draws.origin == GIVEN else "the best fit"
-        return np.where(np.isfinite(density), density, np.nan), math.nan, origin
+        return _Scored(np.where(np.isfinite(density), density, np.nan), math.nan, origin, best)
     each = np.asarray(_log_densities(gp.posterior, gp.solver, draws.values))
     each = each[:, : gp.data.time.size]
     known = np.all(np.isfinite(each), axis=0)
@@ -207,7 +218,7 @@ def _score(gp: GPSolver, fit, key):
         shapes.append(smoothed.pareto_k)
         top = np.max(each[:, i])
         density[i] = top + np.log(smoothed.weights @ np.exp(each[:, i] - top))
-    return density, max(shapes), draws.origin
+    return _Scored(density, max(shapes), draws.origin, best)
 
 
 @jit

@@ -17,7 +17,9 @@ from pytreefit import jit
 from ..gp.abstract import AbstractGP
 from ..kernel.place import Place, since_zero
 
-_STEP = 0.01  # of differences, in unconstrained coordinates
+# of differences, in unconstrained coordinates: the first, how often a quarter of it, and how well
+# two of them agree, of the largest
+_STEP, _SHORTER, _AGREE = 0.01, 4, 1e-3
 _PER_PERIOD = 10.0  # points of a light curve that is too long, at least
 
 
@@ -80,7 +82,8 @@ def _some(time: np.ndarray, most: int, period: float) -> np.ndarray:
     number = time.size
     coarsest = 1
     if number > most:
-        coarsest = max(int(period / _PER_PERIOD / np.median(np.diff(time))), 1)
+        steps = np.diff(time)  # 0 where two instruments measure at once
+        coarsest = max(int(period / _PER_PERIOD / np.median(steps[steps > 0])), 1)
     if number > most * coarsest:
         first = (number - most * coarsest) // 2
         return first + coarsest * np.arange(most)
@@ -134,6 +137,7 @@ class Projection(NamedTuple):
 
     matrix: np.ndarray  # P
     mean: np.ndarray
+    variance: np.ndarray  # of each point, in the unit of its own channel
 
     @classmethod
     def of(cls, moments: Moments, columns: np.ndarray) -> "Projection":
@@ -143,7 +147,8 @@ class Projection(NamedTuple):
         if columns.shape[1]:
             solved = inverse @ columns
             inverse = inverse - solved @ linalg.solve(columns.T @ solved, solved.T, assume_a="pos")
-        return cls(0.5 * (inverse + inverse.T), moments.mean)
+        variance = np.diag(moments.covariance)
+        return cls(0.5 * (inverse + inverse.T), moments.mean, variance)
 
     def weights(self, flux: np.ndarray) -> np.ndarray:
         """P times the residuals, for light curves in rows, shape (k, n)."""
@@ -168,20 +173,43 @@ def drawn(gp: AbstractGP, series: Series, values, number: int, key) -> np.ndarra
 def derivatives(gp: AbstractGP, series: Series, values) -> tuple[np.ndarray, np.ndarray]:
     """Of the mean and of the covariance with respect to the unconstrained coordinates.
 
-    Shapes (dim, n) and (dim, n, n), by central differences of fourth order.
+    Shapes (dim, n) and (dim, n, n); the latter by central differences of fourth order, of steps
+    that shrink until two agree: a period may be known to far less than its prior is wide.
     """
     posterior = gp.posterior
-    u = np.asarray(posterior.unconstrain(values), float)
-    found = []
-    for step in _STEP * np.eye(u.size):
-        parts = []
-        for times, weight in ((1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0)):
-            there = posterior.constrain(jnp.asarray(u + times * step, gp.data.time.dtype))
-            mean, covariance, _ = moments_of(gp, series, there)
-            parts.append([weight / (12.0 * _STEP) * x for x in (mean, covariance)])
-        found.append([sum(x) for x in zip(*parts, strict=True)])
-    mean, covariance = zip(*found, strict=True)
-    return np.stack(mean), np.stack(covariance)
+    u = jnp.asarray(posterior.unconstrain(values), gp.data.time.dtype)
+    epoch = gp.solver.tables.epoch
+    mean = _mean_slopes(posterior, epoch, series.place(gp.data.time.dtype), u)
+
+    def covariance(along):
+        there = posterior.constrain(jnp.asarray(np.asarray(u, float) + along, u.dtype))
+        return moments_of(gp, series, there).covariance
+
+    slopes = [_slope(covariance, direction) for direction in np.eye(u.size)]
+    return np.asarray(mean, float).T, np.stack(slopes)
+
+
+@jit
+def _mean_slopes(posterior, epoch, place, u):
+    """Of shape (n, dim)."""
+
+    def mean(u):
+        return posterior.model_at(posterior.constrain(u)).mean_at(since_zero(place, epoch))
+
+    return jax.jacfwd(mean)(u)
+
+
+def _slope(function, direction) -> np.ndarray:
+    """The derivative at 0 of an array along a direction."""
+    last = None
+    for step in _STEP * 0.25 ** np.arange(_SHORTER + 1):
+        parts = ((1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0))
+        found = sum(weight * function(times * step * direction) for times, weight in parts)
+        found = found / (12.0 * step)
+        if last is not None and np.max(np.abs(found - last)) <= _AGREE * np.max(np.abs(found)):
+            break
+        last = found
+    return found
 
 
 def with_latitude(gp: AbstractGP, series: Series, values, latitude) -> np.ndarray:

@@ -15,6 +15,8 @@ from .gaussian import Moments, Projection, Series
 _PER_PERIOD = 16  # slots of the autocorrelation
 _LAGS = {"P/2": 0.5, "P": 1.0, "2 P": 2.0, "3 P": 3.0}
 _HARMONICS = (2, 3)
+_LEAST = 1e-9  # of a point's variance that others must know less than all of
+_FEWEST = 4  # points of which residuals have statistics
 _OFF = 0.125  # periods by which a lag may differ from what it is called
 
 
@@ -122,7 +124,7 @@ def left_out(projection: Projection, flux):
     which these are.
     """
     diagonal = np.diag(projection.matrix)
-    known = diagonal > 1e-9 * np.median(diagonal)
+    known = diagonal * projection.variance > _LEAST
     weights = projection.weights(flux)[:, known]
     spread = 1.0 / np.sqrt(diagonal[known])
     return weights * spread, -weights * spread**2, known
@@ -135,6 +137,8 @@ def of_residuals(projection: Projection, flux, residual, index) -> dict[str, np.
     """
     z, less, known = left_out(projection, flux)
     inside = np.isin(np.flatnonzero(known), index)
+    if np.count_nonzero(inside) < _FEWEST:
+        return {}
     z, less = z[:, inside], less[:, inside]
     square = np.mean(z**2, axis=1)
     predicted = residual[:, known[index]] + less

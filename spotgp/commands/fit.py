@@ -119,12 +119,16 @@ def read(path: Path, settings) -> TimeSeriesData:
     return data.normalize().sigma_clip(5.0)
 
 
+def own_priors(settings) -> tuple[dict[str, Any], dict[str, float]]:
+    """The priors of the line by short names, None for what is fixed, and the values of that."""
+    return split_fixed({name.rpartition(".")[2]: p for name, p in settings.priors.items()})
+
+
 def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
     """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
     fitted = data.thin(settings.points)
-    short = {name.rpartition(".")[2]: prior for name, prior in settings.priors.items()}
-    own, fixed = split_fixed(short)
-    star = first_guess(data, model(), _start(rotation, own, fixed))
+    own, fixed = own_priors(settings)
+    star = first_guess(data, model(), likely_period(rotation, own, fixed))
     period = star.param_dict["peq"]
     priors = {
         "peq": (0.3 * period, 3.0 * period),
@@ -146,7 +150,7 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
     return GPSolver.from_data(fitted, star, jitter=jitter, priors=priors)
 
 
-def _start(rotation: RotationPeriod, own, fixed) -> float:
+def likely_period(rotation: RotationPeriod, own, fixed) -> float:
     """The most probable period that a prior of the user allows, or the middle of that prior."""
     if "peq" in fixed:
         return float(fixed["peq"])

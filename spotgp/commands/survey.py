@@ -1,5 +1,7 @@
 """``spotgp survey``: the rotation of many stars, a row for each in a store."""
 
+import functools
+
 import numpy as np
 import numpyro.distributions as dist
 
@@ -16,7 +18,7 @@ from pytreefit.extend import (
 )
 
 from ..survey import fit_many
-from .fit import READING, model, read
+from .fit import READING, check_priors, likely_period, model, own_priors, read
 
 OPTIONS = (
     *READING,
@@ -26,30 +28,34 @@ OPTIONS = (
 )
 
 
-def priors(data, rotation):
-    """Spots live for a rotation at least and grow in a tenth of one or more."""
-    period, factor = rotation.period, 1.5 if rotation.good else 3.0
+def priors(own, fixed, data, rotation):
+    """Spots live for a rotation at least and grow in a tenth of one or more, but for one's own."""
+    period, factor = likely_period(rotation, own, fixed), 1.5 if rotation.good else 3.0
     return {
         "peq": (period / factor, factor * period),
         "kappa": (0.0, 0.7),
         "lspot": dist.LogUniform(period, max(3.0 * data.span, 10.0 * period)),
         "tau_spot": dist.LogUniform(0.1 * period, data.span),
-    }
+    } | own
 
 
-def jitter(data):
+def jitter(fixed, data):
     """White noise of about the stated errors, to start from."""
-    return float(np.median(data.flux_err))
+    return float(fixed.get("jitter", np.median(data.flux_err)))
 
 
 def run(settings) -> None:
     """Fit the stars that have no row yet."""
+    check_priors(settings)
+    own, fixed = own_priors(settings)
+    star = model()
+    star = star.set({star.paths[k]: value for k, value in fixed.items() if k in star.paths})
     stars = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
     found = fit_many(
         stars,
-        model(),
-        priors=priors,
-        jitter=jitter,
+        star,
+        priors=functools.partial(priors, own, fixed),
+        jitter=functools.partial(jitter, fixed),
         points=settings.points,
         starts=settings.starts,
         configuration=deciding(settings, OPTIONS),
@@ -71,4 +77,5 @@ Several processes share the work by --shard, also as tasks of a SLURM array.""",
     OPTIONS,
     files="the files of light curves",
     many=True,
+    priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter, the same for all stars",
 )

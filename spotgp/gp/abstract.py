@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pytreefit import Posterior, jit
+from pytreefit import Model, Posterior, jit
 from pytreefit.extend import is_traced
 
 from ..solvers import AbstractSolver
@@ -55,10 +55,20 @@ class AbstractGP(eqx.Module):
         theta
             None for those of the model, a vector in the order of `param_keys`, or a mapping from
             names or paths (what it leaves out stays as in the model).
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name is none of a free parameter, the shape is another one, or it is a model.
         """
         posterior = self.posterior
         if theta is None:
             return posterior.initial
+        if isinstance(theta, Model):
+            raise TypeError(
+                f"theta is a {type(theta).__name__}, but must be values of the free parameters: "
+                "for a Posterior or a Joint, pass solver.log_likelihood, that of a model."
+            )
         if isinstance(theta, Mapping):
             paths = dict(zip(self.param_keys, posterior.names, strict=True))
             given = {paths.get(name, name): value for name, value in theta.items()}

@@ -90,8 +90,12 @@ class ChannelProcess(Model):
         total = jnp.zeros_like(place.time)
         for number, name in enumerate(sorted(self.channels)):
             if name in self.means:
-                mean = jnp.asarray(self.means[name](place.time), total.dtype)
-                total = jnp.where(place.channel == number, mean, total)
+                own = place.channel == number
+                # at its own times only: elsewhere it may not be finite, nor then its gradient
+                one = jnp.max(jnp.where(own, place.time, -jnp.inf), initial=-jnp.inf)
+                time = jnp.where(own, place.time, jnp.where(jnp.any(own), one, 0.0))
+                mean = jnp.asarray(self.means[name](time), total.dtype)
+                total = jnp.where(own, mean, total)
         return total
 
     def white_variance(self, instrument) -> Float[Array, "n"]:

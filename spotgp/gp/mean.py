@@ -90,11 +90,15 @@ class LinearMean(AbstractMean):
     t0: Float[Array, ""] = param(default=0.0, unit="d", label="$t_0$", doc="where the mean is mu")
 
     def default_priors(self, data):
-        """Normal around the values, with ten times the scatter of the flux, and that per span."""
-        return {
-            "value": dist.Normal(float(self.value), 10.0 * data.scatter),
-            "slope": dist.Normal(float(self.slope), 10.0 * data.scatter / data.span),
-        }
+        """Normal around the values, with ten times the scatter of the flux, and that per span.
+
+        At a single time the slope is fixed.
+        """
+        scale = 10.0 * data.scatter
+        priors = {"value": dist.Normal(float(self.value), scale)}
+        if data.span > 0:
+            priors["slope"] = dist.Normal(float(self.slope), scale / data.span)
+        return priors
 
     def __call__(self, t):
         return self.value + self.slope * (t - self.t0)
@@ -131,6 +135,11 @@ class SumMean(AbstractMean):
             if not isinstance(name, str) or "." in name:
                 raise ValueError(f"SumMean.parts: the name {name!r} is no text without a dot.")
             check_kind(f"SumMean.parts[{name!r}]", part, AbstractMean)
+            if part.multiplies:
+                raise ValueError(
+                    f"SumMean.parts[{name!r}] is a {type(part).__name__}, which multiplies the "
+                    "star's light: it cannot be added to other means. Use it alone."
+                )
 
     def default_priors(self, data):
         """Those of the parts."""

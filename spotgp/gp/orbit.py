@@ -132,16 +132,19 @@ class Keplerian(AbstractMean):
         """Period and conjunction around their values, the semi-amplitude up to 10 scatters.
 
         The period is within a fifth, the conjunction within half a period, the eccentricity has the
-        beta distribution of known planets (Kipping 2013, MNRAS 434, L51).
+        beta distribution of known planets (Kipping 2013, MNRAS 434, L51). An orbit that is circular
+        stays so, and has no periastron.
         """
         period, middle = float(self.period), float(self.conjunction)
-        return {
+        priors = {
             "period": dist.LogUniform(period / 1.2, 1.2 * period),
             "semi_amplitude": dist.Uniform(0.0, 10.0 * data.scatter),
             "conjunction": dist.Uniform(middle - 0.5 * period, middle + 0.5 * period),
-            "eccentricity": dist.Beta(0.867, 3.03),
-            "omega": dist.Uniform(-np.pi, np.pi),
         }
+        if float(self.eccentricity) > 0:
+            priors["eccentricity"] = dist.Beta(0.867, 3.03)
+            priors["omega"] = dist.Uniform(-np.pi, np.pi)
+        return priors
 
     def __call__(self, t):
         e = self.eccentricity

@@ -31,7 +31,7 @@ def default_priors(process, data, fixed_mean: bool) -> dict:
 def declared_priors(path: str, part, scales: DataScales) -> dict:
     """The default priors of what is at a path: its own, or what the bounds allow."""
     declares = isinstance(part, AbstractComponent | AbstractStar)
-    own = part.default_priors(scales) if declares else priors_by_bounds(part)
+    own = part.default_priors(scales) if declares else priors_by_bounds(part, scales)
     return {f"{path}.{name}": prior for name, prior in own.items()}
 
 

@@ -19,6 +19,7 @@ from .table import MARGIN, ROW, KernelTable, knots_at, tabulate
 _ERROR = 5e-7
 _FEWEST, MOST = 512, 16384  # knots
 _ROUGH = 256.0  # times the error: a quarter of the knots
+_SHORTEST = 1e-6  # days of lags, where all times are the same
 _PER_TURN = 64.0  # knots for a rotation at the longest lags, for an error of _ERROR
 
 
@@ -118,7 +119,8 @@ class AbstractTables(eqx.Module):
 
     def _reaches(self, process, reach):
         """The lag that is asked for, rounded up, the kernel's support, and the smaller of both."""
-        reach = _rounded_up(jnp.asarray(reach, self.error.dtype), math.sqrt(2.0))
+        reach = jnp.maximum(jnp.asarray(reach, self.error.dtype), _SHORTEST)
+        reach = _rounded_up(reach, math.sqrt(2.0))
         support = jnp.asarray(process.model.kernel_support(), reach.dtype)
         return reach, support, _rounded_up(jnp.minimum(support, reach), math.sqrt(2.0))
 

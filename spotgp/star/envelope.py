@@ -127,7 +127,7 @@ class AbstractEnvelope(AbstractComponent):
 
     def default_priors(self, data):
         """Log-uniform from the cadence to 3 spans for `time_scales`, wide ones for the rest."""
-        return priors_by_bounds(self) | dict.fromkeys(self.time_scales(), data.time_scale)
+        return priors_by_bounds(self, data) | dict.fromkeys(self.time_scales(), data.time_scale)
 
     def start(self, period: float, lifetime: float) -> Self:
         r"""The envelope, stretched so that spots live for ``lifetime`` days, to start a fit from.

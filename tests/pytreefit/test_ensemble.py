@@ -220,3 +220,16 @@ def test_laws_are_of_what_there_are_draws_of(tmp_path):
     for results, said in (({}, "is empty"), (survey.Store(tmp_path), "has kept no result")):
         with pytest.raises(ValueError, match=f"results {said}"):
             Ensemble.of(results, {"a": flat})
+
+
+def test_targets_that_have_numbers_for_names(gaussian):
+    """Each with priors of its own, under the same numbers."""
+    data, _, _ = gaussian
+    _, _, results = stars(np.random.default_rng(1))
+    prior = {"x": dist.Normal(0.0, WIDE)}
+    numbered = {757450 + k: result for k, result in enumerate(results)}
+    found = Ensemble.of(numbered, dict.fromkeys(numbered, prior))
+    assert found.names == tuple(map(str, numbered))
+    same = Ensemble.of(results, prior).log_likelihood(law())
+    assert float(found.log_likelihood(law())) == pytest.approx(float(same))
+    assert len(found.names) == data.size

@@ -461,3 +461,69 @@ def test_figures_of_all_channels_and_of_a_planet(gp):
             spotgp.plot_folded(gp, *given)
     with pytest.raises(TypeError, match="plot_channels: gp"):
         spotgp.plot_channels(STAR)
+
+
+def test_prior_draws_at_a_single_time(gp):
+    drawn = gp.sample_prior({"flux": [103.0], "rv": [103.0]}, jax.random.key(0), 4000)
+    kernel = spotgp.ChannelKernel(STAR, CHANNELS)
+    for name in drawn:
+        expected = float(kernel.kernel(0.0, name, name)) ** 0.5
+        assert np.std(np.asarray(drawn[name])) == pytest.approx(expected, rel=0.05)
+
+
+class Decay(Model):
+    """Beyond all bounds long before its time."""
+
+    depth: jax.Array = param(default=1e-3)
+
+    def __call__(self, t):
+        return self.depth * jnp.exp(-(t - 100.0) / 2.0)
+
+
+def test_a_mean_is_seen_at_the_times_of_its_channel_only():
+    early = {"flux": FLUX, "rv": (V1 - 1600.0, 8.0 * np.cos(V1), 1.0)}
+    channels = {name: CHANNELS[name] for name in early}
+    options = {"means": {"flux": Decay()}, "priors": PRIORS, "solver": "dense"}
+    with pytest.warns(UserWarning, match="have no spots in common"):
+        gp = ChannelSolver(early, STAR, channels, **options)
+    name, values = "means.flux.depth", gp.values()
+
+    def value(depth):
+        return gp.posterior.log_likelihood_of(gp.posterior.model_at(values | {name: depth}))
+
+    slope = float(jax.grad(value)(values[name]))
+    difference = (float(value(values[name] + 1e-6)) - float(value(values[name] - 1e-6))) / 2e-6
+    assert slope == pytest.approx(difference, rel=1e-3)
+
+
+class Own(spotgp.AbstractChannel):
+    """A channel with limb darkening of its own, and no word about priors."""
+
+    scale: jax.Array = param(bounds="(0, inf)", default=1.0)
+    limb: spotgp.QuadraticLimbDarkening = eqx.field(
+        default_factory=lambda: spotgp.QuadraticLimbDarkening(0.4, 0.2)
+    )
+
+    def weight(self, visibility):
+        return {0: [-self.scale * b for b in visibility.polynomial()]}
+
+
+def test_priors_of_ones_own_channel_are_those_that_its_parts_declare():
+    assert set(Own().default_priors(None)) == {"scale"}
+    planets = spotgp.SumMean({"b": spotgp.Keplerian(3.0, 5.0, 2.4e6)})
+
+    class Wrapped(spotgp.AbstractMean):
+        inner: spotgp.AbstractMean
+
+        def __call__(self, t):
+            return self.inner(t)
+
+    scales = spotgp.DataScales(1.0, 100.0, 8.0, 1.0)
+    found = Wrapped(planets).default_priors(scales)
+    assert set(found) == {f"inner.{path}" for path in planets.default_priors(scales)}
+    assert float(found["inner.parts.b.conjunction"].high) == pytest.approx(2.4e6 + 1.5)
+
+
+def test_a_model_is_no_set_of_values(gp):
+    with pytest.raises(TypeError, match=r"theta is a ChannelProcess.*solver\.log_likelihood"):
+        gp.log_likelihood(gp.process)

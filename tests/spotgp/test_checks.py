@@ -327,3 +327,26 @@ def test_less_than_a_rotation_has_no_harmonics(star):
     found = spotgp.check(gp, {"peq": 60.0}, draws=100)
     assert np.all(np.isfinite(found.data))
     assert not any("power" in name or "autocorrelation" in name for name in found.names)
+
+
+def test_the_period_of_a_comparison_is_that_of_the_best_fit(gp):
+    """A process that was made at another period: pairs count within a rotation that was found."""
+    made = gp.at({"peq": 2.0})
+    here, there = {"peq": 4.0}, {"peq": 4.4}
+    errors = [spotgp.compare({"a": (of, here), "b": (of, there)})[1].error for of in (gp, made)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-6)
+
+
+def test_scores_are_sums_over_the_points_that_all_models_predict(data, star):
+    """A single point in a segment of its own, of which the model with offsets knows nothing."""
+    flux = 1.0 + 0.01 * np.sin(1.5 * data[0])
+    segments = np.where(np.arange(flux.size) == 3, 1, 0)
+    series = spotgp.TimeSeriesData(data[0], flux, 2e-3, segment=segments)
+    options = {"priors": {"kappa": None}, "solver": "dense"}
+    one, two = (
+        spotgp.GPSolver.from_data(series, star, offsets=each, **options) for each in (False, True)
+    )
+    ranking = spotgp.compare({"one": one, "two": two})
+    assert ranking[1].difference <= 0.0
+    for one in ranking:
+        assert np.flatnonzero(np.isnan(one.log_density)).tolist() == [3]

@@ -95,3 +95,21 @@ def test_no_lag_is_called_another():
     names = set(of_curves(curves, 3.0, slots.step))
     assert "autocorrelation at 2 P" in names  # three steps
     assert not names & {"autocorrelation at P/2", "autocorrelation at P", "autocorrelation at 3 P"}
+
+
+@pytest.mark.parametrize("error", [1e-3, 3e-5])
+def test_velocities_are_judged_whatever_the_unit_of_the_light_curve(error):
+    """Of a diagonal in 1 / flux^2 and 1 / (m / s)^2 no entry is small against the others."""
+    data = {"flux": (T, 1.0 + 0.01 * np.sin(T), error), "rv": (V, 40.0 * np.sin(V), 8.0)}
+    gp = ChannelSolver(data, make_star(), CHANNELS, priors=PRIORS, solver="dense")
+    found = spotgp.check(gp, draws=50)
+    assert np.isfinite(found.draws).all()
+    assert "rv: residuals, mean square" in found.names
+    assert found.residuals[0].size == T.size + V.size
+
+
+def test_two_instruments_that_measure_at_the_same_times():
+    twice = {name: (V, 40.0 * np.sin(V), 2.0) for name in ("a", "b")}
+    data = {"flux": (T, 1.0 + 0.01 * np.sin(T), 1e-3), "rv": twice}
+    gp = ChannelSolver(data, make_star(), CHANNELS, priors=PRIORS, solver="dense")
+    assert 0.0 < spotgp.check(gp, draws=50, points=40).p_value <= 1.0

@@ -89,3 +89,44 @@ def test_too_many_points(star):
     gp = spotgp.GPSolver(t, 1.0 + 0.01 * np.sin(t), 1e-3, star, priors=PRIORS)
     with pytest.raises(ValueError, match="gp has 4001 points"):
         spotgp.fisher_information(gp)
+
+
+def test_a_period_that_is_known_to_far_less_than_its_prior(star):
+    """Of an orbit over 1,000 days: a step in the prior's own unit would be many turns of phase."""
+    t = np.linspace(0.0, 1000.0, 60)
+    orbit = spotgp.Keplerian(3.3, 0.05, 1.0)
+    fixed = dict.fromkeys(("peq", "kappa", "inc", "lspot", "tau_spot", "sigma_k"))
+    priors = fixed | {"period": (3.0, 3.6), "semi_amplitude": None, "conjunction": None}
+    options = {"mean": orbit, "priors": priors, "solver": "dense"}
+    found = spotgp.fisher_information(
+        spotgp.GPSolver(t, 1.0 + 0.01 * np.sin(t), 2e-3, star, **options)
+    )
+    kernel = np.asarray(spotgp.AnalyticKernel(star).kernel(t[:, None] - t[None, :]))
+    there = [np.asarray(orbit.set({"period": 3.3 + h})(t)) for h in (1e-6, -1e-6)]
+    slope = (there[0] - there[1]) / 2e-6
+    information = slope @ np.linalg.solve(kernel + 4e-6 * np.eye(t.size), slope)
+    assert found.std["mean.period"] == pytest.approx(information**-0.5, rel=1e-4)
+
+
+def test_spots_that_live_for_many_rotations():
+    """A lag of 80 rotations: the covariance turns by radians where the period changes by 1 %."""
+    star = spotgp.SpotEvolutionModel(
+        envelope=spotgp.TrapezoidSymmetricEnvelope(lspot=40.0, tau_spot=5.0),
+        visibility=spotgp.VisibilityFunction(peq=0.5, kappa=0.0, inc=1.0),
+        sigma_k=0.01,
+    )
+    t = np.sort(np.random.default_rng(2).uniform(0.0, 30.0, 50))
+    fixed = dict.fromkeys(("kappa", "inc", "lspot", "tau_spot", "sigma_k"))
+    priors = fixed | {"peq": (0.1, 2.0)}
+    gp = spotgp.GPSolver(t, np.ones(50), 2e-3, star, priors=priors, solver="dense", tolerance=1e-4)
+
+    def covariance(period):
+        model = star.set({"visibility.peq": period})
+        return np.asarray(spotgp.AnalyticKernel(model).kernel(t[:, None] - t[None, :]))
+
+    slope = (covariance(0.5 + 1e-6) - covariance(0.5 - 1e-6)) / 2e-6
+    through = np.linalg.solve(covariance(0.5) + 4e-6 * np.eye(t.size), slope)
+    expected = (0.5 * np.sum(through * through.T)) ** -0.5
+    assert spotgp.fisher_information(gp).std["model.visibility.peq"] == pytest.approx(
+        expected, rel=2e-3
+    )

@@ -162,3 +162,16 @@ def test_minimum_mass(companion):
         spotgp.minimum_mass(10.0, 20.0, 1.0, 1.0)
     with pytest.raises(TypeError, match="period"):
         spotgp.minimum_mass(10.0, 20.0 * units.m, 0.1, 1.0)
+
+
+def test_a_circular_orbit_stays_circular():
+    scales = spotgp.DataScales(1.0, 100.0, 8.0, 1.0)
+    circular = spotgp.Keplerian(4.0, 50.0, 1.0).default_priors(scales)
+    assert set(circular) == {"period", "semi_amplitude", "conjunction"}
+    eccentric = spotgp.Keplerian(4.0, 50.0, 1.0, eccentricity=0.1).default_priors(scales)
+    assert set(eccentric) - set(circular) == {"eccentricity", "omega"}
+
+
+def test_a_slope_at_a_single_time_is_fixed():
+    scales = spotgp.DataScales(1.0, 0.0, 8.0, 1.0)
+    assert set(spotgp.LinearMean().default_priors(scales)) == {"value"}

@@ -140,3 +140,9 @@ def test_gradients_are_finite_at_mid_transit():
     t = np.array([1.2, 1.25])
     slopes = jax.grad(lambda planet: planet(t).sum())(centre)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+
+
+def test_transits_are_not_added():
+    planet = Transit(**PLANET)
+    with pytest.raises(ValueError, match=r"SumMean\.parts\['b'\] is a Transit, which multiplies"):
+        spotgp.SumMean({"b": planet, "trend": spotgp.LinearMean()})
