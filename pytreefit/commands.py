@@ -5,9 +5,8 @@ before anything runs, and returns the exit status: 0 done, 1 failed, 2 wrong usa
 """
 
 import argparse
-import difflib
 import json
-import math
+import os
 import re
 import sys
 import tomllib
@@ -16,14 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpyro.distributions as dist
-
-from .model import Parameter
-from .prior import as_prior
+from .options import PRIORS, did_you_mean, existing_file, prior_of, written_prior
 
 _INTERRUPTED = 130
-_PRIORS = "LOW:HIGH, log:LOW:HIGH, normal:MEAN:SD, fixed:VALUE or fixed"
 
 
 class Option(NamedTuple):
@@ -94,142 +88,6 @@ class Command(NamedTuple):
     priors: str = ""
 
 
-def number(lowest: float = -math.inf, highest: float = math.inf) -> Callable[[str], float]:
-    """A kind of option: a number between two, which are excluded."""
-
-    def kind(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is no number") from None
-        if not lowest < value < highest:
-            raise ValueError(f"{text} must be {_between(lowest, highest)}")
-        return value
-
-    return kind
-
-
-def _between(lowest, highest) -> str:
-    if math.isinf(lowest) and math.isinf(highest):
-        return "finite"
-    if math.isinf(highest):
-        return f"above {lowest:g}"
-    return f"below {highest:g}" if math.isinf(lowest) else f"between {lowest:g} and {highest:g}"
-
-
-def whole_number(lowest: int, even: bool = False) -> Callable[[str], int]:
-    """A kind of option: a whole number that is not smaller, and even where asked for."""
-
-    def kind(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is no whole number") from None
-        if value < lowest or (even and value % 2):
-            what = "an even number of at least" if even else "at least"
-            raise ValueError(f"{text} must be {what} {lowest}")
-        return value
-
-    return kind
-
-
-class _OneOf(NamedTuple):
-    """Turns text into itself where it is one of several words."""
-
-    choices: tuple[str, ...]
-
-    def __call__(self, text: str) -> str:
-        if text not in self.choices:
-            known = ", ".join(self.choices)
-            raise ValueError(f"{text!r} is none of {known}{_meant(text, self.choices)}")
-        return text
-
-
-def one_of(*names: str) -> Callable[[str], str]:
-    """A kind of option: one of several words."""
-    return _OneOf(names)
-
-
-def existing_file(text: str) -> Path:
-    """A kind of option: a file that is there."""
-    if not Path(text).is_file():
-        raise ValueError(f"{text!r} is no file")
-    return Path(text)
-
-
-class Fixed(NamedTuple):
-    """In the place of a prior: the value that a parameter has."""
-
-    value: float
-
-
-def suited(prior: Any, parameter: Parameter) -> Any:
-    """What `prior_of` returned, made for a parameter: a normal prior ends at its bounds.
-
-    Raises
-    ------
-    ValueError
-        If a prior reaches beyond the bounds, or a fixed value is outside.
-    """
-    info = parameter.info
-    if isinstance(prior, Fixed):
-        if not np.all(info.contains(prior.value)):
-            raise ValueError(f"{parameter.path} = {prior.value:g} is not in {info.bounds}")
-    elif prior is not None:
-        ends = {"low": info.lower, "high": info.upper}
-        ends = {name: end for name, end in ends.items() if math.isfinite(end)}
-        if isinstance(prior, dist.Normal) and ends:
-            prior = dist.TruncatedNormal(prior.loc, prior.scale, **ends)
-        as_prior(prior, [parameter])
-    return prior
-
-
-def split_fixed(priors: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Priors, None for what has none; and the values of what is fixed at one."""
-    fixed = {name: prior.value for name, prior in priors.items() if isinstance(prior, Fixed)}
-    return {**priors, **dict.fromkeys(fixed)}, fixed
-
-
-def prior_of(given: Any) -> Any:
-    """A prior from text or from a file: ``1:20``, ``log:1:20``, ``normal:5:0.2``, ``fixed:3``.
-
-    In a file ``[1.0, 20.0]`` is the first of these.
-
-    Returns
-    -------
-    tuple, numpyro.distributions.Distribution, Fixed or None
-        The lowest and the highest value; a log-uniform or a normal distribution; the value of what
-        is fixed; None for ``fixed`` alone, at the value where it starts.
-
-    Raises
-    ------
-    ValueError
-        For anything else.
-    """
-    text = given if isinstance(given, str) else ""
-    if isinstance(given, list):
-        text = ":".join(map(str, given))
-    if text == "fixed":
-        return None
-    kind, *rest = text.split(":")
-    if kind not in ("log", "normal", "fixed"):
-        kind, rest = "", [kind, *rest]
-    try:
-        if kind == "fixed":
-            (value,) = map(float, rest)
-            return Fixed(value)
-        one, two = map(float, rest)
-    except ValueError:
-        raise ValueError(f"{given!r} is no prior: give {_PRIORS}") from None
-    if kind == "normal":
-        if not two > 0:
-            raise ValueError(f"{given!r} has a standard deviation that is not positive")
-        return dist.Normal(one, two)
-    if not one < two or (kind == "log" and not one > 0):
-        raise ValueError(f"{given!r} is no range: LOW < HIGH, and 0 < LOW for log")
-    return dist.LogUniform(one, two) if kind == "log" else (one, two)
-
-
 def run_program(
     program: str, about: str, commands: Sequence[Command], argv: Sequence[str] | None = None
 ) -> int:
@@ -271,6 +129,9 @@ def run_program(
         with warnings.catch_warnings():
             warnings.showwarning = _teller(program, command, warnings.showwarning)
             command.run(settings)
+    except BrokenPipeError:  # what was printed into does not want more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"{program} {command.name}: interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -319,7 +180,8 @@ def _add(several, command: Command):
         parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help=command.files)
     for option in command.options:
         shown = [" or ".join(getattr(option.kind, "choices", ()))]
-        shown += [] if option.default in (None, False) else [f"default: {option.default}"]
+        if option.default is not None and option.kind is not bool:
+            shown.append(f"default: {option.default}")
         shown = "; ".join(filter(None, shown))
         how = {"dest": option.name, "help": option.help + (shown and f" ({shown})")}
         if option.kind is bool:
@@ -331,7 +193,7 @@ def _add(several, command: Command):
             "--prior",
             action="append",
             metavar="NAME=RANGE",
-            help=f"of {command.priors}: NAME={_PRIORS}",
+            help=f"of {command.priors}: NAME={PRIORS}",
         )
     parser.add_argument("--config", type=Path, metavar="TOML", help="file with these settings")
     parser.add_argument(
@@ -383,7 +245,7 @@ def _read(command: Command, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
     for name, value in found.items():
         if name not in names:
             raise ValueError(
-                f"{path}: {name!r} is no setting of {command.name}{_meant(name, names)}"
+                f"{path}: {name!r} is no setting of {command.name}{did_you_mean(name, names)}"
             )
         if name == "priors" and not isinstance(value, dict):
             raise ValueError(f"{path}: priors is no table [priors]")
@@ -395,11 +257,6 @@ def _read(command: Command, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
         except ValueError as error:
             raise ValueError(f"{path}: {name}: {error}") from None
     return values, priors
-
-
-def _meant(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=2)
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _config(program: str, command: Command, settings: argparse.Namespace) -> str:
@@ -417,20 +274,9 @@ def _config(program: str, command: Command, settings: argparse.Namespace) -> str
             f"# of {command.priors}:",
             '# name = [LOW, HIGH], "log:LOW:HIGH", "normal:MEAN:SD", "fixed:VALUE" or "fixed"',
             "[priors]",
-            *(f"{json.dumps(name)} = {_prior(prior)}" for name, prior in settings.priors.items()),
+            *(f"{json.dumps(k)} = {written_prior(prior)}" for k, prior in settings.priors.items()),
         ]
     return "\n".join(lines) + "\n"
-
-
-def _prior(prior: Any) -> str:
-    """A prior as `prior_of` takes it."""
-    if prior is None or isinstance(prior, Fixed):
-        return '"fixed"' if prior is None else f'"fixed:{prior.value!r}"'
-    if isinstance(prior, tuple):
-        return str(list(prior))
-    if isinstance(prior, dist.LogUniform):
-        return f'"log:{float(prior.low)!r}:{float(prior.high)!r}"'
-    return f'"normal:{float(prior.loc)!r}:{float(prior.scale)!r}"'
 
 
 def _toml(value: Any) -> str:

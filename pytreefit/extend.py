@@ -23,28 +23,30 @@ from .arrays import (
     check_shape,
     unit_of,
 )
-from .commands import (
-    Command,
-    Option,
-    existing_file,
-    number,
-    one_of,
-    prior_of,
-    run_program,
-    split_fixed,
-    suited,
-    whole_number,
-)
+from .commands import Command, Option, run_program
 from .model import inline, lookup_parameter, rebuild, walk
 from .numeric import gauss_legendre, lenient, stopped
 from .optimize.minimisers import density_at
+from .options import (
+    existing_file,
+    new_file,
+    number,
+    one_of,
+    prior_of,
+    reading,
+    split_fixed,
+    suited,
+    table_file,
+    whole_number,
+    write_table,
+)
 from .parameter import KEY, is_traced
 from .prior import as_prior, inside, prior_limits
 from .progress import Reporter, duration
 from .references import Paper, sources
 from .results.pareto import pareto_smoothed
 from .results.plots import new_folder, save_figures
-from .survey.commands import SHOW, STORING, by_name, deciding, finish, of_file, storing
+from .survey.commands import SHOW, STORING, all_of, by_name, deciding, finish, of_file, storing
 from .table import rounded
 from .threads import in_threads
 
@@ -57,6 +59,7 @@ __all__ = [
     "Option",
     "Paper",
     "Reporter",
+    "all_of",
     "arcsinh",
     "arctan",
     "as_booleans",
@@ -88,6 +91,7 @@ __all__ = [
     "is_traced",
     "lenient",
     "lookup_parameter",
+    "new_file",
     "new_folder",
     "number",
     "number_code",
@@ -100,6 +104,7 @@ __all__ = [
     "prior_of",
     "priors_code",
     "priors_table",
+    "reading",
     "rebuild",
     "rounded",
     "run_program",
@@ -110,8 +115,10 @@ __all__ = [
     "stopped",
     "storing",
     "suited",
+    "table_file",
     "unit_of",
     "values_code",
     "walk",
     "whole_number",
+    "write_table",
 ]

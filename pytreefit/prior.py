@@ -143,6 +143,25 @@ def inside(value: Any, low: float, high: float) -> Any:
     return float(moved) if moved.ndim == 0 else moved
 
 
+def strictly_inside(value: Array, prior: dist.Distribution) -> Array:
+    """A value that rounding put on an end of its prior, moved inside until it can be a start."""
+    support: Any = prior.support
+    limits = _limits(support)
+    if limits is None:
+        return value
+    transform, found = biject_to(support), np.asarray(value)
+    for steps in 2.0 ** np.arange(8):
+        if np.isfinite(transform.inv(jnp.asarray(found))).all() or np.isnan(found).any():
+            break
+        for end, side, moved in zip(limits, (1.0, -1.0), (np.maximum, np.minimum), strict=True):
+            if np.isfinite(end).all():
+                end = np.asarray(end, found.dtype)
+                # numbers below the least one are 0 to a compiler
+                step = np.maximum(np.abs(np.spacing(end)), np.finfo(found.dtype).tiny)
+                found = moved(found, (end + side * steps * step).astype(found.dtype))
+    return jnp.asarray(found)
+
+
 def check_start(name: str, value: Array, prior: dist.Distribution) -> None:
     """Raise ValueError unless a concrete start has a finite unconstrained coordinate."""
     support: Any = prior.support

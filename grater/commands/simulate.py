@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from astropy.io import fits
 
-from pytreefit.extend import Command, Option, number, whole_number
+from pytreefit.extend import Command, Option, new_file, number, whole_number
 
 from ..data.observation import Observation
 from ..dust.disk import Disk
@@ -25,12 +25,12 @@ OPTIONS = (
     Option("g", number(-1.0, 1.0), 0.3, "of Henyey and Greenstein's phase function"),
     Option("distance", number(0.0), 70.0, "of the star, pc"),
     Option("pixel_scale", number(0.0), 0.03, "arcsec"),
-    Option("size", whole_number(5), 101, "pixels along a side, odd"),
+    Option("size", whole_number(5), 101, "pixels along a side"),
     Option("fwhm", number(0.0), 3.0, "of the point spread function, pixels"),
     Option("peak", number(0.0), 1.0, "brightness of the brightest pixel"),
     Option("noise", number(0.0), 0.05, "standard deviation of each pixel"),
     Option("seed", whole_number(0), 0, "of the random numbers"),
-    Option("output", Path, Path("disk.fits"), "the file"),
+    Option("output", Path, Path("disk.fits"), "the file, which must be a new one"),
 )
 
 
@@ -45,7 +45,7 @@ def run(settings) -> None:
         scale_height=settings.scale_height,
         phase=HenyeyGreenstein(settings.g),
     )
-    size = settings.size
+    size, output = settings.size, new_file(str(settings.output))
     grid = Grid((size, size), settings.pixel_scale, settings.distance)
     scene = Scene(disk, grid=grid, psf=GaussianPSF(settings.fwhm))
     scene = scene.set({"disk.flux": settings.peak / float(np.max(scene.image()))})
@@ -64,10 +64,10 @@ def run(settings) -> None:
         header.add_history(f"{option.name} = {getattr(settings, option.name)}")
     image = fits.ImageHDU(np.asarray(data.image, np.float32), header, name="SCI")
     error = fits.ImageHDU(np.asarray(data.error, np.float32), header, name="ERR")
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     primary = fits.PrimaryHDU(header=fits.Header({"OBJECT": header["OBJECT"]}))
-    fits.HDUList([primary, image, error]).writeto(settings.output, overwrite=True)
-    print(f"{size} x {size} pixels of a simulated disk in {settings.output}")
+    fits.HDUList([primary, image, error]).writeto(output)
+    print(f"{size} x {size} pixels of a simulated disk in {output}")
 
 
 SIMULATE = Command(

@@ -3,7 +3,17 @@
 import functools
 
 from pytreefit import Table
-from pytreefit.extend import STORING, Command, by_name, deciding, finish, of_file, rounded, storing
+from pytreefit.extend import (
+    STORING,
+    Command,
+    all_of,
+    by_name,
+    deciding,
+    finish,
+    of_file,
+    rounded,
+    storing,
+)
 
 from ..data.observation import Observation
 from ..scene import Scene
@@ -36,16 +46,18 @@ def summary(rows) -> Table:
 def run(settings) -> None:
     """Search and fit the disks of the images that have no row yet."""
     images = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
-    found = fit_many(
+    work = functools.partial(
+        fit_many,
         images,
         functools.partial(seen, optics_of(settings.files, settings)),
         correlated=settings.noise == "correlated",
         configuration=deciding(settings, OPTIONS),
         **storing(settings),
     )
+    found, lost = all_of(work)
     print(found)
     print(summary(found.rows))
-    finish(settings, found.table(), found.failed, found.left)
+    finish(settings, found.table(), found.failed, found.left, lost)
 
 
 SURVEY = Command(

@@ -7,13 +7,14 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any
 
-from ..commands import Command, Option, whole_number
+from ..commands import Command, Option
+from ..options import whole_number
 
 _HOST = "127.0.0.1"
 
 # of a command that opens a page, see `Explorer.open`
 _SERVING = (
-    Option("port", whole_number(0), 0, "of the page; 0 takes a free one"),
+    Option("port", whole_number(0, 65535), 0, "of the page; 0 takes a free one"),
     Option("browser", bool, True, "open the page in the browser"),
 )
 _SHARED = """

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from ..arrays import as_number, as_whole_number, check_kind
 from ..model import lookup_parameter
 from ..posterior import Posterior
-from ..prior import support_limits
+from ..prior import strictly_inside, support_limits
 from ..progress import Pace, Reporter, duration
 from ..space import coordinate_names, natural_range, prior_draws, prior_only
 from ..table import Table
@@ -285,7 +285,7 @@ def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> F
         shift = _shift_of_residuals(posterior, frame, searches, history, u, best)
     final = np.asarray(searches.value)
     edge = _at_edge(posterior, frame, searches.z[best]) if np.isfinite(final[best]) else ()
-    values = posterior.constrain(u)
+    values, model = _start_again(posterior, u)
     bound = tuple(name for name in edge if _at_own_bound(posterior, name, values))
     chosen = tuple(name for name in edge if name not in bound)
     status, message = _said(verdict, best, done, chosen, tolerance)
@@ -300,7 +300,7 @@ def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> F
     if np.isfinite(final[best]):
         message = f"{message} {posterior.remark(values)}".rstrip()
     return Fit(
-        model=posterior.model_from(u),
+        model=model,
         names=posterior.names,
         values=values,
         u=u,
@@ -314,6 +314,15 @@ def _result(posterior, frame, method, verdict: Verdict, history, tolerance) -> F
         steps=done,
         evaluations=int(np.sum(searches.evaluations)),
     )
+
+
+def _start_again(posterior, u):
+    """Values and model at ``u``, moved by a rounding where a fit could not start from them."""
+    at_u = posterior.constrain(u)
+    values = {name: strictly_inside(x, posterior.priors[name]) for name, x in at_u.items()}
+    if all(np.array_equal(values[name], x, equal_nan=True) for name, x in at_u.items()):
+        return values, posterior.model_from(u)
+    return values, posterior.model_at(values)
 
 
 def _about_open(directions, names, edge) -> str:

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..commands import Command, Option, one_of
+from ..commands import Command, Option
+from ..options import one_of, table_file, write_table
 from ..table import rounded
 from ..threads import cores
 from .report import report
 from .store import Store
+from .tasks import SurveyError
 
 _ENDINGS = {".fits", ".fit", ".fts", ".csv", ".txt", ".dat", ".tbl", ".ecsv", ".npz"}
 _ENDINGS |= {".gz", ".bz2", ".xz", ".zip", ".z"}
-_END = 2**16  # bytes of a file's two ends that tell it from others
+_BLOCK = 2**20  # bytes that are read at a time
 
 #: Options of a command that writes into a store, see `storing`.
 STORING = (
@@ -29,7 +31,7 @@ STORING = (
         "processes",
         "what does the work; threads take less memory",
     ),
-    Option("table", Path, None, "file for the table at the end, such as survey.ecsv"),
+    Option("table", table_file, None, "file for the table at the end, such as survey.ecsv"),
 )
 
 
@@ -42,9 +44,16 @@ def storing(settings) -> dict[str, Any]:
 
 
 def deciding(settings, options) -> dict[str, Any]:
-    """The values of all options that decide the rows, for a store's configuration."""
+    """The values of all options that decide the rows, for a store's configuration.
+
+    Files are told by what is in them.
+    """
     own = {option.name for option in STORING}
-    return {o.name: str(getattr(settings, o.name)) for o in options if o.name not in own}
+    values = {o.name: getattr(settings, o.name) for o in options if o.name not in own}
+    return {
+        name: source_of(value) if isinstance(value, Path) and value.is_file() else str(value)
+        for name, value in values.items()
+    }
 
 
 def stem(name: str) -> str:
@@ -67,14 +76,20 @@ class FileTask(NamedTuple):
 
 
 def of_file(read: Callable[..., Any], path: Path, settings) -> FileTask:
-    """A task of a file, told from others by its name, its length and its two ends."""
+    """A task of a file, told from others by its name and by what is in it."""
     source = ""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        size = path.stat().st_size
-        ends = file.read(_END)
-        file.seek(max(size - _END, 0))
-        source = f"{path.name} ({size} bytes, {zlib.crc32(ends + file.read()):08x})"
+    with contextlib.suppress(OSError):
+        source = source_of(path)
     return FileTask(read, path, settings, source)
+
+
+def source_of(path: Path) -> str:
+    """The name of a file, its length, and a check sum of all that is in it."""
+    size, total = 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            size, total = size + len(block), zlib.crc32(block, total)
+    return f"{path.name} ({size} bytes, {total:08x})"
 
 
 def by_name(files) -> dict[str, Path]:
@@ -88,11 +103,24 @@ def by_name(files) -> dict[str, Path]:
     return found
 
 
-def finish(settings, table, failed, left) -> None:
-    """Write the table; KeyboardInterrupt or ValueError where not all is done."""
+def all_of(survey: Callable[[], Any]) -> tuple[Any, str]:
+    """What a survey did, and why it could not keep all of it; "" where it could."""
+    try:
+        return survey(), ""
+    except SurveyError as error:
+        return error.survey, str(error)
+
+
+def finish(settings, table, failed, left, lost: str = "") -> None:
+    """Write the table; KeyboardInterrupt or ValueError where not all is done.
+
+    Some of it may be ``lost`` but for this table: it says why.
+    """
     if settings.table is not None:
-        table.write(settings.table, overwrite=True)
+        write_table(table, settings.table)
         print(f"table in {settings.table}")
+    if lost:
+        raise ValueError(lost)
     print(f"rows in {settings.store}")
     if left:
         raise KeyboardInterrupt

@@ -186,6 +186,8 @@ def opened(engine: Any) -> Iterator[Engine]:
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(cores(), context, _begin_worker)
+        with _without_interrupts():  # which new processes inherit
+            pool.submit(int)  # starts all of them
         with _ended(pool):
             yield Engine(pool.submit, cores, pickle.dumps)
     elif _called(engine, "dask"):
@@ -231,6 +233,19 @@ def _ended(pool) -> Iterator[None]:
         yield
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    """Ctrl-C is not heard meanwhile, as far as a thread can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if former is None else former)
 
 
 def _begin_worker() -> None:

@@ -76,8 +76,8 @@ class Writer:
         if not self.waiting:
             return ""
         return (
-            f"{len(self.waiting)} rows could not be written to {self.path} ({self.error}) and are "
-            "in the survey of this error only: make room, and run it again."
+            f"{len(self.waiting)} rows could not be written to {self.path} ({self.error}): make "
+            "room, and run it again, which does them anew."
         )
 
     def remarks(self) -> list[str]:

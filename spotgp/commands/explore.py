@@ -6,7 +6,7 @@ from pytreefit.extend import explore_command, number_code
 
 from ..explore.state import StarExplorer
 from ..gp.process import Process
-from .fit import OPTIONS as FITTING, READING, check_priors, kind_of, process_of, read
+from .fit import OPTIONS as FITTING, PRIORS, READING, check_priors, kind_of, process_of, read
 
 OPTIONS = (*READING, *(option for option in FITTING if option.name == "points"))
 
@@ -76,5 +76,5 @@ Candidates of the period can be clicked. It starts at first guesses.""",
     explorer,
     OPTIONS,
     files="the file of a light curve",
-    priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter",
+    priors=PRIORS,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro.distributions as dist
+from astropy.utils.data import get_readable_fileobj
 
 from pytreefit import Samples, Status, Table, sample
 from pytreefit.extend import (
@@ -21,6 +22,7 @@ from pytreefit.extend import (
     one_of,
     prior_limits,
     priors_table,
+    reading,
     rounded,
     save_figures,
     split_fixed,
@@ -57,6 +59,7 @@ READING = (
     Option("quality", one_of("default", "hard", "none"), "default", "points by their flags"),
     Option("days", number(0.0), None, "use the first days only"),
 )
+PRIORS = "peq (d), kappa, inc (rad), lspot (d), tau_spot (d), sigma_k or jitter"
 OPTIONS = (
     *READING,
     Option("points", whole_number(10), 300, "number of points to fit, at most"),
@@ -85,10 +88,21 @@ def model() -> SpotEvolutionModel:
 
 
 def kind_of(path: Path) -> str:
-    """What a file is by its name: ``"arrays"`` of NumPy, ``"fits"`` or ``"text"``."""
-    if path.suffix.lower() == ".npz":
+    """What a file is by its first bytes: ``"arrays"`` of NumPy, ``"fits"`` or ``"text"``.
+
+    ValueError where it is not what its name says.
+    """
+    with reading(path), get_readable_fileobj(path, encoding="binary") as file:
+        start = file.read(6)
+    if start == b"SIMPLE":
+        return "fits"
+    if start[:4] == b"PK\x03\x04":
         return "arrays"
-    return "fits" if re.search(r"\.fits?(\.gz)?$", path.name, re.IGNORECASE) else "text"
+    for kind, name in (("arrays", r"\.npz$"), ("fits", r"\.(fits?|fts)(\.(gz|bz2|xz|zip))?$")):
+        if re.search(name, path.name, re.IGNORECASE):
+            what = f"none of the {_KINDS[kind]}, as its name says, or is damaged"
+            raise ValueError(f"{path} is {what}")
+    return "text"
 
 
 def _refuse_ignored(kind: str, settings) -> None:
@@ -102,21 +116,26 @@ def _refuse_ignored(kind: str, settings) -> None:
 
 def read(path: Path, settings) -> TimeSeriesData:
     """The light curve of a file, normalised and without outliers."""
-    flux, days, kind = settings.flux, settings.days, kind_of(path)
+    kind = kind_of(path)
     _refuse_ignored(kind, settings)
+    with reading(path):
+        data = _read(path, kind, settings)
+    data = data.first(settings.days) if settings.days else data
+    return data.normalize().sigma_clip(5.0)
+
+
+def _read(path: Path, kind: str, settings) -> TimeSeriesData:
+    flux = settings.flux
     if kind == "arrays":
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             missing = [name for name in ("time", "flux", "flux_err") if name not in arrays]
             if missing:
                 raise ValueError(f"{path} has no array {', '.join(missing)}")
             values = arrays["time"], arrays["flux"], arrays["flux_err"]
-        data = TimeSeriesData(*values, name=path.stem)
-    elif kind == "fits":
-        data = TimeSeriesData.from_fits(path, flux, settings.quality)
-    else:
-        data = TimeSeriesData.from_text(path, flux, columns=settings.columns)
-    data = data.first(days) if days else data
-    return data.normalize().sigma_clip(5.0)
+        return TimeSeriesData(*values, name=path.stem)
+    if kind == "fits":
+        return TimeSeriesData.from_fits(path, flux, settings.quality)
+    return TimeSeriesData.from_text(path, flux, columns=settings.columns)
 
 
 def own_priors(settings) -> tuple[dict[str, Any], dict[str, float]]:
@@ -305,5 +324,5 @@ data the model does not predict. A .npz file holds arrays time (days), flux and 
     run,
     OPTIONS,
     files="the file of a light curve",
-    priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter",
+    priors=PRIORS,
 )

@@ -7,7 +7,15 @@ import jax
 import numpy as np
 from astropy.table import QTable
 
-from pytreefit.extend import Command, Option, number, whole_number
+from pytreefit.extend import (
+    Command,
+    Option,
+    new_file,
+    number,
+    table_file,
+    whole_number,
+    write_table,
+)
 
 from ..simulation.simulate import simulate
 from ..star.model import SpotEvolutionModel
@@ -27,12 +35,14 @@ OPTIONS = (
     Option("cadence", number(0.0), 30.0, "minutes between two points"),
     Option("noise", number(0.0), 2e-4, "standard deviation of each point, relative flux"),
     Option("seed", whole_number(0), 0, "of the random numbers"),
-    Option("output", Path, Path("light_curve.ecsv"), "the file"),
+    Option("output", Path, Path("light_curve.ecsv"), "the file, which must be a new one"),
 )
 
 
 def run(settings) -> None:
     """Draw spots, and write what a telescope would see of them."""
+    settings.output.parent.mkdir(parents=True, exist_ok=True)
+    output = new_file(str(table_file(str(settings.output))))
     model = SpotEvolutionModel(
         envelope=TrapezoidSymmetricEnvelope(lspot=settings.lifetime, tau_spot=settings.growth),
         visibility=VisibilityFunction(
@@ -48,11 +58,10 @@ def run(settings) -> None:
     truth = {one.name: str(getattr(settings, one.name)) for one in OPTIONS[:-1]}
     table = QTable(
         {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)},
-        meta={"simulated": truth} if settings.output.suffix == ".ecsv" else {},
+        meta={"simulated": truth} if output.suffix == ".ecsv" else {},
     )
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    table.write(settings.output, overwrite=True)
-    print(f"{time.size} points of a simulated star in {settings.output}")
+    write_table(table, output)
+    print(f"{time.size} points of a simulated star in {output}")
 
 
 SIMULATE = Command(

@@ -9,6 +9,7 @@ from pytreefit.extend import (
     STORING,
     Command,
     Option,
+    all_of,
     by_name,
     deciding,
     finish,
@@ -18,7 +19,7 @@ from pytreefit.extend import (
 )
 
 from ..survey import fit_many
-from .fit import READING, check_priors, likely_period, model, own_priors, read
+from .fit import PRIORS, READING, check_priors, likely_period, model, own_priors, read
 
 OPTIONS = (
     *READING,
@@ -51,7 +52,8 @@ def run(settings) -> None:
     star = model()
     star = star.set({star.paths[k]: value for k, value in fixed.items() if k in star.paths})
     stars = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
-    found = fit_many(
+    work = functools.partial(
+        fit_many,
         stars,
         star,
         priors=functools.partial(priors, own, fixed),
@@ -61,7 +63,10 @@ def run(settings) -> None:
         configuration=deciding(settings, OPTIONS),
         **storing(settings),
     )
+    found, lost = all_of(work)
     print(found)
+    if lost:
+        finish(settings, found.table(), found.failed, found.left, lost)
     left = set(found.left)
     own = [found[k].name for k in found.failed if k not in left]
     finish(settings, found.to_astropy(), own, found.left)
@@ -77,5 +82,5 @@ Several processes share the work by --shard, also as tasks of a SLURM array.""",
     OPTIONS,
     files="the files of light curves",
     many=True,
-    priors="peq, kappa, inc, lspot, tau_spot, sigma_k or jitter, the same for all stars",
+    priors=f"{PRIORS}, the same for all stars",
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 MAD_TO_SIGMA = 1.4826
+_MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
 
 
 def robust_sigma(values: np.ndarray) -> float:
@@ -135,6 +136,23 @@ def conversion(unit: str, other: str) -> float:
         if own.is_equivalent(units.mag):
             to = f"{other or 'one relative to the star'}: pass the flux 10**(-0.4 * magnitude)"
         raise ValueError(f"The flux is in {unit} and cannot be converted to {to}.") from None
+
+
+def factor(path: str, column: str, own: str, unit: str) -> float:
+    """What a file's column is multiplied by to be in a unit; 1 where its own is not known."""
+    try:
+        return conversion(own, unit) if own else 1.0
+    except ValueError:
+        raise ValueError(
+            f"{path}: the column {column} is in {own}, which is not to be had in "
+            f"{unit or 'the unit of the flux, which has none'}."
+        ) from None
+
+
+def from_magnitudes(magnitude: np.ndarray, error: np.ndarray | None, kept: Any = slice(None)):
+    """Fluxes relative to the median of those that are kept, and their errors if there are any."""
+    flux = 10.0 ** (-0.4 * (magnitude - np.nanmedian(magnitude[kept])))
+    return flux, None if error is None else _MAGNITUDE * flux * error
 
 
 def _known(label: str) -> Any:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .corrections import factor, from_magnitudes
+
 # Kepler Archive Manual (KDMC-10008-006), table 2-3; TESS Science Data Products Description
 # Document (EXP-TESS-ARC-ICD-0014), table 28. "default" is what makes a point useless, "hard" adds
 # cosmic rays, sensitivity dropouts, possible thruster firings and stray light.
@@ -114,7 +116,7 @@ def from_fits(
     if mission is not None and mission not in QUALITY_BITS:
         raise ValueError(f"mission = {mission!r} is not known. Pass 'Kepler', 'K2' or 'TESS'.")
     path = os.fspath(path)
-    with fits.open(path) as hdus:
+    with open(path, "rb") as file, fits.open(file) as hdus:
         units: list[Any] = list(hdus)
         tables = [hdu for hdu in units if getattr(hdu, "columns", None) is not None]
         if not tables:
@@ -139,27 +141,36 @@ class _Table:
     def read(self, flux: str | None, quality: str | int) -> dict[str, Any]:
         """Arguments of `TimeSeriesData`."""
         producer, flux = self._layout(None if flux is None else flux.upper(), quality)
-        values = self._column(flux)
         error = producer.error.format(flux, flux[-1:])
-        unit = (self.table.columns[self.names[flux]].unit or "").replace("e-", "electron")
-        scale = producer.relative
         keys = [k for k in ("QUARTER", "CAMPAIGN", "SECTOR") if self.primary.get(k) is not None]
         part = f" {keys[0].lower()} {self.primary[keys[0]]}" if keys else ""
         where = f"{self.mission or producer.name}{part}"
-        spread = self._column(error) if error in self.names else None
-        if scale:
-            values, unit = 1.0 + scale * values, ""
-            spread = None if spread is None else scale * spread
         return {
-            "time": self._column(producer.time),
-            "flux": values,
-            "flux_err": spread,
+            "time": self._column(producer.time) * self._factor(producer.time, "d"),
+            **self._light(producer, flux, error if error in self.names else None),
             "name": str(self.primary.get("OBJECT", "")).strip(),
-            "unit": unit,
             "reference": self._zero(producer),
             "history": [f"Read {flux} of {where} from {os.path.basename(self.path)}."],
             **self._mask(producer, quality),
         }
+
+    def _light(self, producer: Producer, flux: str, error: str | None) -> dict[str, Any]:
+        """Fluxes, errors and their unit; magnitudes become relative fluxes."""
+        values, unit = self._column(flux), self._unit(flux)
+        spread = None if error is None else self._column(error) * self._factor(error, unit)
+        if unit == "mag":
+            values, spread = from_magnitudes(values, spread)
+            unit = ""
+        elif producer.relative:
+            values, unit = 1.0 + producer.relative * values, ""
+            spread = None if spread is None else producer.relative * spread
+        return {"flux": values, "flux_err": spread, "unit": unit}
+
+    def _unit(self, name: str) -> str:
+        return (self.table.columns[self.names[name]].unit or "").replace("e-", "electron")
+
+    def _factor(self, name: str, unit: str) -> float:
+        return factor(self.path, name, self._unit(name), unit)
 
     def _layout(self, flux: str | None, quality: str | int) -> tuple[Producer, str]:
         """The producer, and the column of the flux; ValueError with the columns there are."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytreefit.extend import check_kind
 
-from .corrections import conversion
+from .corrections import factor, from_magnitudes
 
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "btjd": 2457000.0}
@@ -23,7 +23,6 @@ _BANDS = ("filtercode", "filter", "phot_filter", "band")
 _FLAGS = ("catflags", "quality")
 _FLAG = re.compile("flag|qual|mask")
 _MAG = re.compile("mag(?!e)")  # as in Vmag, not as in image
-_MAGNITUDE = 0.4 * np.log(10.0)  # relative flux in a magnitude
 
 
 def from_text(
@@ -68,8 +67,7 @@ def from_text(
         error = _numbers(column) * _factor(path, column, "mag" if magnitudes else unit)
     if magnitudes:
         light = light * _factor(path, table[names[value]], "mag")
-        light = 10.0 ** (-0.4 * (light - np.nanmedian(light[keep])))
-        error = None if error is None else _MAGNITUDE * light * error
+        light, error = from_magnitudes(light, error, keep)
     days = table[names[time]]
     if not hasattr(days, "jd1"):  # no Time of astropy
         days = _numbers(days) * _factor(path, days, "d")
@@ -155,14 +153,7 @@ def _unit(column: Any) -> str:
 
 def _factor(path: str, column: Any, unit: str) -> float:
     """What a column is multiplied by to be in a unit; 1 where its own is none that is known."""
-    own = _unit(column)
-    try:
-        return conversion(own, unit) if own else 1.0
-    except ValueError:
-        raise ValueError(
-            f"{path}: the column {column.name} is in {own}, which is not to be had in "
-            f"{unit or 'the unit of the flux, which has none'}."
-        ) from None
+    return factor(path, column.info.name, _unit(column), unit)
 
 
 def _numbers(column: Any) -> np.ndarray:

@@ -2,20 +2,29 @@
 
 import tomllib
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpyro.distributions as dist
 import pytest
+from astropy.table import Table
 
-from pytreefit.commands import Fixed
 from pytreefit.extend import (
     Command,
     Option,
+    all_of,
+    deciding,
+    finish,
     number,
     one_of,
     prior_of,
     run_program,
     whole_number,
+    write_table,
 )
+from pytreefit.options import Fixed
+from pytreefit.survey import SurveyError
+from pytreefit.survey.commands import source_of
 
 OPTIONS = (
     Option("days", number(0.0), None, "use the first days only"),
@@ -197,3 +206,46 @@ def test_the_help_names_the_choices(program, capsys):
     with pytest.raises(SystemExit):
         program("fit --help")
     assert "of sampling (auto or nuts; default: auto)" in capsys.readouterr().out
+
+
+def test_tables_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.ecsv"
+    write_table(Table({"x": [1.0]}), path)
+    before = path.read_bytes()
+
+    class Broken:
+        def write(self, name, overwrite):
+            name.write_text("half a")
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_table(Broken(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_are_told_apart_by_all_that_is_in_them(tmp_path):
+    path = tmp_path / "map.fits"
+    content = bytearray(3 * 2**20)
+    path.write_bytes(content)
+    first = source_of(path)
+    content[len(content) // 2] = 1
+    path.write_bytes(content)
+    assert source_of(path) != first
+    settings = SimpleNamespace(error=path, plane=None)
+    options = [Option("error", Path, None, "map"), Option("plane", int, None, "plane")]
+    found = deciding(settings, options)
+    assert found == {"error": source_of(path), "plane": "None"}
+    assert source_of(path).startswith("map.fits (3145728 bytes, ")
+
+
+def test_what_a_survey_could_not_keep_is_in_its_table(tmp_path):
+    def full():
+        raise SurveyError("2 rows could not be written", "the survey")
+
+    assert all_of(full) == ("the survey", "2 rows could not be written")
+    assert all_of(lambda: "done") == ("done", "")
+    settings = SimpleNamespace(table=tmp_path / "t.csv", store="store")
+    with pytest.raises(ValueError, match="2 rows could not be written"):
+        finish(settings, Table({"x": [1.0, 2.0]}), [], [], "2 rows could not be written")
+    assert len(Table.read(tmp_path / "t.csv")) == 2

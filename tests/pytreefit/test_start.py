@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import biject_to
 
 from pytreefit import Model, Posterior, fit, param
 from pytreefit.optimize.start import start_coordinates
+from pytreefit.prior import strictly_inside
 
 
 class Point(Model):
@@ -45,3 +48,40 @@ def test_a_fit_of_other_parameters_says_how_its_values_may_be_used():
     with pytest.raises(ValueError, match=r"pass start=start\.values, a dictionary\.$"):
         fit(turned, start=of_both)
     assert fit(turned, start=of_both.values, progress=False).names == ("y", "x")
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        dist.LogUniform(0.059594, 4.46955),
+        dist.Uniform(-1.0, 1.0),
+        dist.LogNormal(0.0, 1.0),
+        dist.TruncatedNormal(0.0, 1.0, low=0.0),
+    ],
+)
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_what_rounding_puts_on_an_end_is_a_start_again(prior, side, dtype):
+    prior = jax.tree.map(lambda x: jnp.asarray(x, dtype), prior)
+    transform = biject_to(prior.support)
+    value = strictly_inside(transform(jnp.asarray(300.0 * side, dtype)), prior)
+    if np.isfinite(value):  # but for an end that is none
+        assert np.isfinite(transform.inv(value))
+        assert bool(prior.support(value))
+    middle = transform(jnp.asarray(0.3, dtype))
+    assert strictly_inside(middle, prior) == middle
+
+
+def test_a_fit_that_ends_at_an_edge_can_be_a_start():
+    class Slope(Model):
+        x: jax.Array = param(default=1.0)
+
+    def log_likelihood(model):
+        return -1e6 * model.x
+
+    priors = {"x": dist.LogUniform(0.059594, 4.46955)}
+    with jax.enable_x64(False):
+        best = fit(Posterior(Slope(), log_likelihood, priors), progress=False)
+        again = fit(Posterior(best.model, log_likelihood, priors), start=best, progress=False)
+    assert again.at_edge == best.at_edge == ("x",)
+    assert float(again.values["x"]) == pytest.approx(0.059594, rel=1e-5)

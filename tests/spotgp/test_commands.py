@@ -1,7 +1,10 @@
 """The program ``spotgp``: a star is simulated into a file and found in it again."""
 
 import argparse
-from pathlib import Path
+import bz2
+import contextlib
+import gzip
+import lzma
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +15,7 @@ from astropy.table import QTable
 import pytreefit
 import spotgp
 from pytreefit.extend import new_folder, prior_limits, prior_of
+from pytreefit.survey import Store
 from spotgp.commands import main
 from spotgp.commands.fit import check_priors, doubts, kind_of, process_of, read
 
@@ -64,7 +68,7 @@ def test_what_is_simulated_has_the_noise_that_it_says(star):
     ("line", "says"),
     [
         ("--prior peg=1:20", "did you mean 'peq'?"),
-        ("--prior inc=1:4", "limited to [0, 3.14159]"),
+        ("--prior inc=1:4", "inc: 1 to 4 is not within what is possible, [0, 3.14159] rad"),
         ("--prior peq=fixed:0", "visibility.peq = 0 is not in"),
         ("--flux none", "none"),
         ("--quality hard", "--quality is not for text files"),
@@ -197,15 +201,88 @@ def test_normal_priors_end_at_bounds_and_fixed_values_are_kept(star):
     assert np.isfinite(gp.log_posterior())
 
 
+FIRST = {"fits": b"SIMPLE  =                    T", "arrays": b"PK\x03\x04..", "text": b"time,flux"}
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "packed", "kind"),
     [
-        ("a.fits", "fits"),
-        ("A.FIT.GZ", "fits"),
-        ("a.NPZ", "arrays"),
-        ("my.fitted.csv", "text"),
-        ("a.fits.txt", "text"),
+        ("a.fits", bytes, "fits"),
+        ("A.FIT.GZ", gzip.compress, "fits"),
+        ("a.fts.bz2", bz2.compress, "fits"),
+        ("without an ending", bytes, "fits"),
+        ("a.NPZ", bytes, "arrays"),
+        ("my.fitted.csv", bytes, "text"),
+        ("a.fits.txt", bytes, "text"),
+        ("a.csv.xz", lzma.compress, "text"),
     ],
 )
-def test_files_are_told_apart_by_their_endings(name, kind):
-    assert kind_of(Path(name)) == kind
+def test_files_are_told_apart_by_their_first_bytes(tmp_path, name, packed, kind):
+    path = tmp_path / name
+    path.write_bytes(packed(FIRST[kind]))
+    assert kind_of(path) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.fits", b"time,flux", "is none of the FITS files, as its name says"),
+        ("a.npz", b"time,flux", "is none of the arrays of NumPy, as its name says"),
+        ("a.fits", FIRST["fits"] + 60 * b" ", "cannot be read"),
+        ("a.npz", FIRST["arrays"], "cannot be read"),
+        ("a.csv", b"time,flux\n1,2\nx,\xff", "cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, capsys, name, content, said):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert main(["fit", str(path), "--output", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert name in told
+    assert "argument in Python" not in told
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"),
+    [
+        ("peq=log:1:inf", "must have finite numbers"),
+        ("peq=normal:nan:1", "must have finite numbers"),
+        ("peq=normal:-40:0.1", "peq: -40 +- 0.1 is not within what is possible, (0, inf) d"),
+        ("inc=60:80", "inc: 60 to 80 is not within what is possible, [0, 3.14159] rad"),
+        ("perod=1:2", "'perod' is none of"),
+    ],
+)
+def test_priors_that_cannot_be(star, tmp_path, capsys, prior, said):
+    line = ["fit", str(star), "--prior", prior, "--output", str(tmp_path / "out")]
+    with contextlib.suppress(SystemExit):  # of what is wrong already on the line
+        assert main(line) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_over(star, capsys):
+    before = star.read_bytes()
+    assert main(["simulate", "--days", "5", "--output", str(star)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert star.read_bytes() == before
+
+
+def test_tables_that_cannot_be_written_are_refused_at_once(star, tmp_path, capsys):
+    for name in ("t.txt", "t.xlsx", "nowhere/t.ecsv"):
+        with pytest.raises(SystemExit):
+            main(["survey", str(star), "--table", str(tmp_path / name)])
+        assert "argument --table" in capsys.readouterr().err
+
+
+def test_priors_of_a_survey(star, tmp_path, capsys):
+    line = ["survey", str(star), "--points", "40", "--starts", "1", "--engine", "threads"]
+    line += ["--store", str(tmp_path / "store")]
+    own = ["--prior", "inc=fixed:1.2", "--prior", "peq=3.5:4.6"]
+    assert main([*line, *own]) == 0
+    row = Store(tmp_path / "store").row("star")
+    assert 3.5 < row["model.visibility.peq"] < 4.6
+    assert "model.visibility.inc" not in row
+    capsys.readouterr()
+    assert main(line) == 1  # other priors are another survey
+    assert "priors" in capsys.readouterr().err

@@ -283,3 +283,44 @@ def test_a_text_that_is_no_table_is_refused_in_a_sentence(tmp_path):
     path.write_text("1.0 1.01 0.003\n2.0 0.99 0.004\n")
     with pytest.raises(ValueError, match=r"no table with the 2 columns time, flux that \S+ can"):
         TimeSeriesData.from_text(path, columns=("time", "flux"))
+
+
+def with_units(path, columns, **units):
+    """A table of no known producer, with units of its columns."""
+    made = [
+        fits.Column(name, "D", unit=units.get(name), array=values)
+        for name, values in columns.items()
+    ]
+    table = fits.BinTableHDU.from_columns(made, name="LIGHTCURVE")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    return path
+
+
+COLUMNS = {"TIME": TIME, "FLUX": FLUX, "FLUX_ERR": np.full(N, 1e-3)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "units"),
+    [
+        ({"TIME": 24.0 * TIME}, {"TIME": "h"}),
+        ({"TIME": 86400.0 * TIME}, {"TIME": "s"}),
+        ({"TIME": TIME}, {"TIME": "BJD - 2457000, days"}),
+        ({"FLUX": 1e3 * FLUX}, {"FLUX": "mJy", "FLUX_ERR": "Jy"}),
+        ({"FLUX": 10.0 - 2.5 * np.log10(FLUX), "FLUX_ERR": 2.5 / np.log(10) * 1e-3 / FLUX},
+         {"FLUX": "mag", "FLUX_ERR": "mag"}),
+    ],
+)  # fmt: skip
+def test_units_of_a_table_are_converted(tmp_path, columns, units):
+    data = TimeSeriesData.from_fits(with_units(tmp_path / "a.fits", COLUMNS | columns, **units))
+    np.testing.assert_allclose(data.time, TIME, rtol=1e-12)
+    median = np.median(data.flux)
+    np.testing.assert_allclose(data.flux / median, FLUX / np.median(FLUX), rtol=1e-9)
+    np.testing.assert_allclose(data.flux_err / median, 1e-3 / np.median(FLUX), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "unit"), [("TIME", "m"), ("FLUX_ERR", "d")])
+def test_units_of_a_table_that_do_not_fit(tmp_path, name, unit):
+    units = {"FLUX": "Jy", name: unit}
+    path = with_units(tmp_path / "a.fits", COLUMNS, **units)
+    with pytest.raises(ValueError, match=f"a.fits: the column {name} is in {unit}, which is not"):
+        TimeSeriesData.from_fits(path)
