@@ -69,11 +69,14 @@ def image_and_error(owner: str, image: Any, error: Any, unit: Any) -> tuple[Arra
     return values, error, unit or ("" if own is None else str(own))
 
 
-def unit_for(error: Any, unit: Any, owner: str = "Observation") -> Any:
-    """The unit of the image, to which that of the error map is converted if it has one."""
+def unit_for(error: Any, unit: Any, owner: str = "Observation", name: str = "error") -> Any:
+    """The unit of the image, to which that of the error map is converted if it has one.
+
+    ``name`` is what an argument that is no error map is called.
+    """
     if unit is None and unit_of(error) is not None:
         raise TypeError(
-            f"{owner}.error is in {error.unit}, but the image has no unit: give the image as a "
+            f"{owner}.{name} is in {error.unit}, but the image has no unit: give the image as a "
             "Quantity, or say what its numbers are in by unit=."
         )
     return unit

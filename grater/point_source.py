@@ -30,7 +30,10 @@ class PointSource(Model):
     east, north
         Offset from the star in arcsec.
     flux
-        Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image.
+        Sum over the pixels that a PSF of sum 1 spreads it over, in units of the image. A disk is
+        surface brightness: where views have pixels of other sizes, images have to be in units per
+        solid angle for the disk. A source's flux then means per pixel of its view: take a source
+        for each view, by ``curve``.
     curve
         Of the channels that show it, where it has another flux in each: a source for each band,
         with places that are tied; the name of a band stands for its total intensity, too. None is

@@ -1,16 +1,20 @@
 """A scene: what is on the sky around a star, and the views of it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from pytreefit import Model
-from pytreefit.extend import inline
+from pytreefit.extend import inline, is_traced
 
 from .dust.disk import Disk
 from .point_source import PointSource
 from .view.view import View
+
+_CALLER = 5  # levels of the stack between a warning and what makes a Scene
 
 
 class Scene(Model):
@@ -80,6 +84,10 @@ class Scene(Model):
         views = self.view.values() if isinstance(self.view, Mapping) else (self.view,)
         if self.view is not None and not all(isinstance(view, View) for view in views):
             raise TypeError(f"Scene.view = {self.view!r} is not a View, nor a dictionary of them.")
+        if isinstance(self.view, Mapping) and len(self.view) > 1:
+            _warn_of_distances(self.view)
+            for path, source in zip(self.source_paths, self.sources, strict=True):
+                _warn_of_pixels(f"Scene.{path}", source, self.view)
 
     @property
     def disks(self) -> tuple[Disk, ...]:
@@ -180,6 +188,47 @@ def _check_curve(where: str, curve: str, disks: Sequence[Disk]) -> None:
         else:
             return
     raise ValueError(f"{where}.curve = {curve!r}, which no disk has: {said}")
+
+
+def _numbers(views: Mapping[str, View], name: str) -> dict[str, float]:
+    """One number of each view's grid, of those where it is known."""
+    held = {key: getattr(view.grid, name) for key, view in views.items()}
+    return {k: float(v) for k, v in held.items() if not is_traced(v) and np.shape(v) == ()}
+
+
+def _differing(values: dict[str, float], apart: float) -> str:
+    """The two of several numbers > 0 that differ most, or nothing where all agree."""
+    if len(values) < 2:
+        return ""
+    least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+    if not values[most] > (1.0 + apart) * values[least]:
+        return ""
+    return f"{values[least]:g} in {least!r}, {values[most]:g} in {most!r}"
+
+
+def _warn_of_distances(views: Mapping[str, View]) -> None:
+    if said := _differing(_numbers(views, "distance"), 1e-5):
+        warnings.warn(
+            f"The views of a Scene have other distances of the star (pc): {said}. A disk of the "
+            "same au then has another size in each: give all grids one distance.",
+            stacklevel=_CALLER,
+        )
+
+
+def _warn_of_pixels(where: str, source: PointSource, views: Mapping[str, View]) -> None:
+    """Warn where a source is shown in pixels of other sizes: its flux is a sum over them."""
+    seen = {
+        name: view
+        for name, view in views.items()
+        if any(source.shown(channel.curve) for channel in view.channels.values())
+    }
+    if said := _differing(_numbers(seen, "pixel_scale"), 0.01):
+        warnings.warn(
+            f"{where} is shown in views of other pixel scales (arcsec): {said}. Its flux is a sum "
+            "over pixels, disks are surface brightness: in units per solid angle it means per "
+            "pixel of its view. Give each view a source of its own, by curve=.",
+            stacklevel=_CALLER,
+        )
 
 
 def _paths_of(field: str, held) -> list[str]:

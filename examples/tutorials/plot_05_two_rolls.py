@@ -123,7 +123,13 @@ plt.show()
 light = grater.Starlight(references, constant=True)
 data = {
     name: grater.Observation(
-        image, ERROR, pixel_scale=PIXEL, distance=DISTANCE, view=name, starlight=light
+        image,
+        ERROR,
+        pixel_scale=PIXEL,
+        distance=DISTANCE,
+        roll=float(views[name].grid.roll),
+        view=name,
+        starlight=light,
     ).mask_radius(inner=4.0)
     for name, image in images.items()
 }
@@ -147,7 +153,12 @@ grater.plot_exposures(best.model, data)
 
 plain = {
     name: grater.Observation(
-        image, ERROR, pixel_scale=PIXEL, distance=DISTANCE, view=name
+        image,
+        ERROR,
+        pixel_scale=PIXEL,
+        distance=DISTANCE,
+        roll=float(views[name].grid.roll),
+        view=name,
     ).mask_radius(inner=4.0)
     for name, image in subtracted.items()
 }

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import astropy.io.fits
 import numpy as np
 
 from pytreefit.extend import Option, existing_file, number, one_of, whole_number
 
 from ..data.observation import Observation
+from ..io.files import data_of, described, opened_fits
 from ..view.psf import AbstractPSF, GaussianPSF, ImagePSF
 
 # pc (Gaia), of disks that were observed often
@@ -61,7 +61,8 @@ NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what
 
 def target_of(path: Path) -> str:
     """The name of the star, or of the file."""
-    named = str(astropy.io.fits.getheader(path).get("OBJECT", "")).strip()
+    with opened_fits(path) as hdus:
+        named = str(hdus[0].header.get("OBJECT", "")).strip()
     return named or path.name.partition(".")[0]
 
 
@@ -131,7 +132,11 @@ def _psf(settings, known: float | None) -> AbstractPSF:
         if width is None:
             raise ValueError("the point spread function is not known: give --psf or --fwhm")
         return GaussianPSF(fwhm=width)
-    image = np.squeeze(np.asarray(astropy.io.fits.getdata(settings.psf), float))
+    with opened_fits(settings.psf) as hdus:
+        filled = [hdu for hdu in hdus if hdu.is_image and hdu.shape]
+        if not filled:
+            raise ValueError(f"{settings.psf} holds no image: its HDUs are {described(hdus)}")
+        image = np.squeeze(np.asarray(data_of(filled[0], settings.psf), float))
     if image.ndim != 2:
         raise ValueError(f"{settings.psf} holds no image but an array of shape {image.shape}")
     return ImagePSF(image)
@@ -139,22 +144,20 @@ def _psf(settings, known: float | None) -> AbstractPSF:
 
 def _is_of_gpi_in_h(path: Path) -> bool:
     """Whether an image is of the Gemini Planet Imager in its H band, whose PSF is known."""
-    with astropy.io.fits.open(path) as found:
-        hdus: Any = list(found)
+    with opened_fits(path) as hdus:
         return any("_H_" in str(hdu.header.get("IFSFILT", "")) for hdu in hdus)
 
 
 def _is_broken(path: Path) -> bool:
     """Whether a file is none that can be read, of which its row in a survey will say why."""
     try:
-        astropy.io.fits.getheader(path)
+        with opened_fits(path):
+            return False
     except (OSError, ValueError):
         return True
-    return False
 
 
 def _is_radial(path: Path) -> bool:
     """Whether a file is a radial Stokes cube as of the Gemini Planet Imager."""
-    with astropy.io.fits.open(path) as found:
-        hdus: Any = list(found)
+    with opened_fits(path) as hdus:
         return any(str(hdu.header.get("STKESTYP", "")).strip() == "RADIAL" for hdu in hdus)

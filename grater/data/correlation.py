@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from pytreefit import Model, param
-from pytreefit.extend import as_booleans, as_data, as_whole_number, check_kind, is_traced
+from pytreefit.extend import as_booleans, as_data, as_whole_number, check_kind, is_traced, unit_of
 
 from .._arrays import opened, real_array
 from .observation import Observation
@@ -194,7 +194,7 @@ def pixel_correlation(
         An image without the disk, such as :math:`U_\phi`, a blank sky, or residuals of a fit; its
         mean is taken to be 0. Pixels that are not finite or masked are left out.
     error : array (ny, nx) or float
-        Its error map, > 0.
+        Its error map, > 0; plain numbers are in the unit of the image, a Quantity is converted.
     mask : array of bool (ny, nx), optional
         True where a pixel is used.
     reach : int
@@ -208,7 +208,8 @@ def pixel_correlation(
     Raises
     ------
     ValueError, TypeError
-        For arrays of other shapes, errors that are not positive and images without light.
+        For arrays of other shapes, units that do not agree, errors that are not positive and
+        images without light.
 
     Examples
     --------
@@ -281,8 +282,15 @@ def _with_itself(values, shape):
 
 def noise_image(where: str, image, error, mask) -> tuple[np.ndarray, np.ndarray]:
     """An image of noise over its errors, 0 where no pixel is used, and the pixels in use."""
-    values = as_data(f"{where}: image", opened(image), ndim=2)
-    error = np.broadcast_to(as_data(f"{where}: error", opened(error)), values.shape)
+    image, error = opened(image), opened(error)
+    own, other = unit_of(image), unit_of(error)
+    if own is None and other is not None:
+        raise TypeError(
+            f"{where}: error is in {other}, but the image has no unit: give both with their units, "
+            "or plain numbers in the same one."
+        )
+    values = as_data(f"{where}: image", image, own, ndim=2)
+    error = np.broadcast_to(as_data(f"{where}: error", error, own), values.shape)
     used = np.isfinite(values) & np.isfinite(error)
     if mask is not None:
         used &= as_booleans(f"{where}: mask", mask, shape=values.shape)

@@ -21,6 +21,8 @@ from .noise import AbstractNoise
 # by how much the pixels of a scene may be elsewhere than those of an observation: pixels, degrees,
 # and parts of the whole
 _APART = {"center": 0.5, "roll": 0.5, "pixel_scale": 1e-3, "distance": 1e-3, "distortion": 1e-3}
+# what images of several channels have in common
+_ALIKE = ("shape", *_APART, "parity", "unit")
 _ELSEWHERE = (
     "The scene's grid has {0} = {1}, the observation {2}: the scene is rendered elsewhere. Build "
     "it with grid=observation.grid, or give the observation the right {0}."
@@ -162,6 +164,8 @@ def _other_pixels(observation, grid: Grid, varied: Any) -> str:
     for name, apart in _APART.items():
         # frames have angles and places of the star of their own
         pair = getattr(grid, name), getattr(observation, name, getattr(grid, name))
+        if name == "center" and jnp.ndim(pair[1]) == 2:  # of each frame: the grid has the mean
+            pair = pair[0], observation.grid.center
         if getattr(varied, name) is not pair[0] or any(is_traced(value) for value in pair):
             continue
         pair = (np.eye(2) if value is None else value for value in pair)
@@ -240,8 +244,8 @@ class JointObservation(AbstractObservation):
     Raises
     ------
     ValueError
-        Where shape, pixel scale, distance, the star's pixel or the unit are not the same, and for
-        observations whose own ``view`` has another name.
+        Where shape, pixel scale, distance, the star's pixel, roll, parity, distortion or the unit
+        are not the same, and for observations whose own ``view`` has another name.
     TypeError
         For other likelihoods, as of frames: `pytreefit.Joint` takes these.
 
@@ -275,12 +279,16 @@ class JointObservation(AbstractObservation):
                     "Here names are those of channels; for several views take pytreefit.Joint."
                 )
         first, *others = self.images
-        for name in ("shape", "pixel_scale", "distance", "center", "unit"):
+        for name in _ALIKE:
             for other in others:
-                one, two = (getattr(self.images[key], name) for key in (first, other))
+                one, two = (getattr(self.images[key], name, None) for key in (first, other))
+                if name == "distortion":
+                    one, two = (np.eye(2) if value is None else value for value in (one, two))
                 traced = isinstance(one, Tracer) or isinstance(two, Tracer)
                 unknown = name == "unit" and not (one and two)
                 if not traced and not unknown and not np.array_equal(one, two):
+                    if name not in ("shape", "unit"):
+                        one, two = (np.asarray(value).tolist() for value in (one, two))
                     raise ValueError(
                         f"JointObservation: {first!r} has {name} {one}, {other!r} has {two}. All "
                         "images have to be on the same pixels, in the same unit."

@@ -362,7 +362,8 @@ class Observation(AbstractObservation):
             cube, zero-based. Axes of length 1 do not count.
         error, error_hdu, error_plane : optional
             The error map: an array; a file (by default ``path`` itself) with HDU (by default the
-            one named ERR, STD or the like) and plane; or "annular" for `noise_map` of the image.
+            one named ERR, STD or the like) and plane (by default the image's, of a cube of its
+            shape); or "annular" for `noise_map` of the image.
         noise_width : float
             Half the width of the annuli of "annular", pixels.
         dq_bits : int, optional
@@ -379,7 +380,7 @@ class Observation(AbstractObservation):
         Raises
         ------
         FileNotFoundError, ValueError
-            If a file or HDU is not there, no error map is named, or the header disagrees.
+            If a file or HDU cannot be read, no error map is named, or the header disagrees.
         """
         place, error_place = (image_hdu, image_plane), (error_hdu, error_plane)
         geometry = pixel_scale, center, (roll, parity), check_header
@@ -432,7 +433,7 @@ class Observation(AbstractObservation):
         center, roll, parity : optional
             As for `from_fits`, of the full frame; the star must be given here or in the header.
         check_header : bool
-            Whether the header is read, and the pixel scale must be what it says.
+            Whether the header is read, and the pixel scale (given, or 0.014166) must be its.
 
         Raises
         ------

@@ -225,6 +225,10 @@ def colors(samples: Any, path: str = "disk.phase", reference: str | None = None)
     With ``phase_normalization="sphere"`` they are of all the light that is scattered, with
     "right_angle" of that at 90 deg.
 
+    Disks are surface brightness, so that images of bands with pixels of other sizes have to be in
+    units per solid angle. The flux of a `PointSource` is a sum over pixels, and in such units means
+    per pixel of its view.
+
     Parameters
     ----------
     samples : pytreefit.Samples

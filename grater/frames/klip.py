@@ -217,7 +217,10 @@ class Components(Model):
         """Where the components of all regions are 0, (n or 1, pixels of all regions)."""
         if any(is_traced(basis) for basis in self.bases):
             return None
-        return np.concatenate([np.all(np.asarray(b) == 0.0, axis=1) for b in self.bases], axis=1)
+        dark = [np.all(np.asarray(basis) == 0.0, axis=1) for basis in self.bases]
+        # frames share the components of some regions only, where a pixel is masked in one frame
+        n = max(len(region) for region in dark)
+        return np.concatenate([np.broadcast_to(d, (n, d.shape[1])) for d in dark], axis=1)
 
 
 class ProjectedNoise(NamedTuple):
@@ -307,7 +310,7 @@ def _with_courses(klip, rows, region):
     """Components of all frames together (1, modes, pixels), and their courses (n, modes)."""
     from scipy.linalg import svd
 
-    _check_number(klip, len(rows), 0, region, rows.shape[1])
+    _check_number(klip, len(rows), 0, region, rows.shape[1], own=True)
     found: Any = svd(rows, full_matrices=False)
     courses, values, components = found
     _check_rank(klip.modes, values[klip.modes - 1] ** 2, values[0] ** 2, 0, region)
@@ -332,13 +335,15 @@ def _basis(klip, rows, error, used, references, allowed, region) -> np.ndarray:
     for k in range(1 if alike else number):
         key = allowed[k].tobytes()
         if key not in found:
-            _check_number(klip, int(allowed[k].sum()), k, region, library.shape[1])
+            own = klip.library != "references" and bool(allowed[k, k])
+            _check_number(klip, int(allowed[k].sum()), k, region, library.shape[1], own)
             found[key] = _of_gram(gram, library, allowed[k], klip.modes, k, region)
         bases.append(_weighted(found[key], weights[k], k, region))
     return np.stack(bases)
 
 
-def _check_number(klip, there, frame, region, pixels) -> None:
+def _check_number(klip, there, frame, region, pixels, own: bool) -> None:
+    """Refuse too many modes; ``own`` is whether the frame is one of its own references."""
     where = f"frame {frame} in region {region}"
     if there == 0:
         raise ValueError(
@@ -349,6 +354,12 @@ def _check_number(klip, there, frame, region, pixels) -> None:
         raise ValueError(
             f"KLIP.modes = {klip.modes}, but {where} has only {there} references: take fewer "
             "modes, or allow smaller movements."
+        )
+    if own and there == klip.modes:
+        raise ValueError(
+            f"KLIP.modes = {klip.modes}, but {where} is itself one of only {there} references, and "
+            "is a sum of as many components: nothing is left for the disk. Take fewer modes than "
+            "frames."
         )
     if pixels <= klip.modes:
         raise ValueError(
@@ -385,4 +396,6 @@ def _weighted(basis, weights, frame, region) -> np.ndarray:
             f"KLIP.modes = {len(basis)}, but frame {frame} has only {np.count_nonzero(weights)} "
             f"pixels in use in region {region}: leave the frame out, or take larger regions."
         )
-    return np.linalg.qr((weights * basis).T)[0].T
+    found = np.linalg.qr((weights * basis).T)[0].T
+    found[:, weights == 0.0] = 0.0  # but for rounding they are
+    return found

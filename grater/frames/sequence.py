@@ -67,7 +67,8 @@ class FrameSequence(AbstractObservation):
         The star in all frames, or in each, zero-based; by default ``(nx // 2, ny // 2)``. Of
         several the scene's grid has the mean, and moves with it if its own center is fitted.
     references : array (m, ny, nx), optional
-        Frames of other stars, with the star at the same place, for `KLIP`.
+        Frames of other stars, with the star at the same place, for `KLIP`; a Quantity is converted
+        to the unit of the image.
     components : Components, optional
         Of the starlight, by `learn`; the noise must be `GaussianNoise` then.
     unit : str
@@ -118,7 +119,7 @@ class FrameSequence(AbstractObservation):
         unit: str = "",
         view: str | None = None,
     ):
-        error, image = opened(error), opened(image)
+        error, image, references = opened(error), opened(image), opened(references)
         own = unit_of(image)
         unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
         check_kind("FrameSequence.unit", unit, str)
@@ -138,6 +139,9 @@ class FrameSequence(AbstractObservation):
             )
         self.angles, self.pixel_scale, self.distance = angles, pixel_scale, distance
         self.center = (shape[2] // 2, shape[1] // 2) if center is None else center
+        if references is not None:
+            to = unit_for(references, unit or own, "FrameSequence", "references")
+            references = real_array("FrameSequence.references", references, to)
         self.references, self.components = references, components
         self.unit = unit or ("" if own is None else str(own))
         self.view = view

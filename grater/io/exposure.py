@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -185,10 +186,26 @@ class Exposure:
         distance
             Of the star, pc.
         **more
-            Further arguments of `View`, such as ``psf`` and ``accuracy``.
+            Further arguments of `View`, such as ``psf`` and ``accuracy``. Of ``channel`` each has
+            the transmission itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `View`, and where the exposure has a transmission, but a channel has none.
         """
         grid = Grid(self.image.shape, self.pixel_scale, distance, self.center, **self._on_sky)
-        return View(grid, **{"transmission": self.transmission, **more})
+        channel = more.get("channel")
+        if channel is None:
+            return View(grid, **{"transmission": self.transmission, **more})
+        every = channel.values() if isinstance(channel, Mapping) else (channel,)
+        lacking = any(getattr(one, "transmission", None) is None for one in every)
+        if self.transmission is not None and lacking:
+            raise ValueError(
+                "Exposure.view got channel=, and the exposure has a transmission: give it to each "
+                "Channel, Channel(transmission=exposure.transmission, ...)."
+            )
+        return View(grid, **more)
 
     @property
     def _on_sky(self) -> dict[str, Any]:

@@ -118,13 +118,19 @@ def reference_pixel(header: Any) -> tuple[float, float] | None:
     return None
 
 
+def is_inside(star: tuple[float, float], shape: tuple[int, int]) -> bool:
+    """Whether a star (x, y) is in one of the pixels of an image."""
+    (x, y), (ny, nx) = star, shape
+    return -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5
+
+
 def axes_of(
     header: Any, path: str, pixel_scale: float | None, turn: tuple[Any, Any], check: bool
 ) -> SkyAxes:
     """How an image lies on the sky by its header, unless that is given.
 
-    Warns where the header says that North is not up or East not to the left: images that were
-    rotated often keep the header of before.
+    Warns where the header says that North is not up or East not to the left, of which the caller
+    says nothing: images that were rotated often keep the header of before.
 
     Parameters
     ----------
@@ -161,11 +167,11 @@ def axes_of(
             f"By the header of {path}, it has pixels of {scale:.5f} arcsec, not {pixel_scale:.6g}: "
             f"give the right pixel_scale=. {_OVERRIDE}"
         )
-    if _is_turned(axes) and turn == (None, None):
+    if _is_turned(axes, turn):
         warnings.warn(
-            f"By the header of {path} {_turned(axes)}. The model is rendered so, and the image is "
-            "not rotated. If the image was rotated after the header was written, give roll=0 and "
-            "parity=1.",
+            f"By the header of {path} {_turned(axes, turn)}. The model is rendered so, and the "
+            "image is not rotated. If the image was rotated after the header was written, give "
+            f"{_missing(turn, 0.0, 1)}.",
             stacklevel=5,
         )
     said = 0.0 if abs(axes.roll) < _ROUNDING else axes.roll, axes.parity
@@ -180,22 +186,33 @@ def _unchecked_axes(header: Any, path: str, turn: tuple[Any, Any]) -> SkyAxes:
         axes = sky_axes(header)
     except ValueError:
         axes = None
-    if axes is not None and _is_turned(axes) and turn == (None, None):
+    if axes is not None and _is_turned(axes, turn):
         warnings.warn(
-            f"By the header of {path} {_turned(axes)}, and check_header=False leaves that out: "
-            f"unless the header is wrong, give roll={axes.roll:.4g} and parity={axes.parity}.",
+            f"By the header of {path} {_turned(axes, turn)}, and check_header=False leaves that "
+            f"out: unless the header is wrong, give {_missing(turn, axes.roll, axes.parity)}.",
             stacklevel=6,
         )
     return _as_given(turn)
 
 
-def _is_turned(axes: SkyAxes) -> bool:
-    return axes.parity < 0 or abs(axes.roll) > _TURNED
+def _is_turned(axes: SkyAxes, turn: tuple[Any, Any]) -> bool:
+    """Whether the header has another roll or parity than usual, of those that are not given."""
+    roll, parity = turn
+    return (parity is None and axes.parity < 0) or (roll is None and abs(axes.roll) > _TURNED)
 
 
-def _turned(axes: SkyAxes) -> str:
-    mirrored = ", and East is to the right of North, mirrored" if axes.parity < 0 else ""
-    return f"the y axis points to position angle {axes.roll:.4g} deg{mirrored}"
+def _turned(axes: SkyAxes, turn: tuple[Any, Any]) -> str:
+    roll, parity = turn
+    said = [] if roll is not None else [f"the y axis points to position angle {axes.roll:.4g} deg"]
+    if parity is None and axes.parity < 0:
+        said.append("East is to the right of North, mirrored")
+    return ", and ".join(said)
+
+
+def _missing(turn: tuple[Any, Any], *values: float) -> str:
+    """What to give of roll and parity that is not given."""
+    every = zip(("roll", "parity"), turn, values, strict=True)
+    return " and ".join(f"{name}={value:.4g}" for name, given, value in every if given is None)
 
 
 def _as_given(turn) -> SkyAxes:
@@ -211,29 +228,44 @@ def choose_star(
 ) -> tuple[float, float]:
     """The star's pixel: as given, else by the header, else the default of an `Observation`.
 
-    Warns where the default is a guess: in a frame of even size, or where CRPIX is elsewhere.
+    Warns where the default is a guess: in a frame of even size, or where CRPIX is elsewhere; and
+    where the star that is given is outside of the image, as in a part of one.
 
     Raises
     ------
     ValueError
-        Where the star that is given is not where the header says.
+        Where the star that is given is not where the header says, and where the header alone says
+        that it is outside of the image.
     """
     said, (ny, nx) = star_in(header), shape
+    size = f"{ny} x {nx} pixels"
     if center is not None:
         if check and said is not None and math.dist(said, center) > 0.5:
             raise ValueError(
                 f"By the header of {path} (PSFCENTX, PSFCENTY) the star is at {said}, not at "
                 f"center = {tuple(center)}; both count from 0. {_OVERRIDE}"
             )
+        if not is_inside(center, shape):
+            warnings.warn(
+                f"The star is at center = {tuple(center)}, outside of the {size} of {path}: give "
+                "the pixel (x, y) from 0, unless the image is a part without the star.",
+                stacklevel=5,
+            )
         return center
     if said is not None:
+        if not is_inside(said, shape):
+            raise ValueError(
+                f"By the header of {path} (PSFCENTX, PSFCENTY) the star is at {said}, outside of "
+                f"its {size}: give center=(x, y) from 0, the same for a part without the star, or "
+                "another with check_header=False where the header is wrong."
+            )
         return said
     default = (float(nx // 2), float(ny // 2))
     near = reference_pixel(header)
     if near is not None and math.dist(near, default) > 0.1:
         hint = f"the header's CRPIX is ({near[0]:g}, {near[1]:g}) from 0"
     elif near is None and (nx % 2 == 0 or ny % 2 == 0):
-        hint = f"the middle of {ny} x {nx} pixels is between pixels"
+        hint = f"the middle of {size} is between pixels"
     else:
         return default
     warnings.warn(

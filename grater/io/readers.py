@@ -11,7 +11,8 @@ from pytreefit.extend import as_booleans, as_data, check_choice
 
 from .._arrays import position
 from ..data.noise import noise_map
-from .headers import axes_of, choose_star, reference_pixel, sky_axes, star_in
+from .files import data_of, described, described_file, opened_fits
+from .headers import axes_of, choose_star, is_inside, reference_pixel, sky_axes, star_in
 
 GPI_PIXEL_SCALE = 0.014166  # arcsec
 _ERRORS = ("ERR", "ERROR", "ERRORS", "SIGMA", "STDDEV", "STD", "UNCERT", "NOISE", "RMS")
@@ -29,19 +30,21 @@ class _Image:
         File, number or name of its HDU, and plane of a cube; None for the only one.
     role
         "image" or "error", which names the arguments in errors.
+    beside
+        The image that an error map belongs to: that of a cube of the same shape has its plane.
     """
 
-    def __init__(self, path: Any, hdu: Any, plane: Any, role: str):
-        from astropy.io import fits
-
+    def __init__(self, path: Any, hdu: Any, plane: Any, role: str, beside: "_Image | None" = None):
         self.path, self.role = os.fspath(path), role
-        with fits.open(self.path) as file:
-            hdus: Any = file
+        with opened_fits(self.path) as hdus:
             found = _find_image(hdus, hdu, self.path, role)
-            whole = np.asarray(found.data)
+            whole = data_of(found, self.path)
             self.header, self.primary = found.header.copy(), hdus[0].header.copy()
             self.number, self.name = hdus.index(found), found.name
-            flags = np.asarray(hdus["DQ"].data) if "DQ" in hdus else None
+            flags = data_of(hdus["DQ"], self.path) if "DQ" in hdus else None
+        self.shape = whole.shape
+        if plane is None and beside is not None and beside.shape == self.shape:
+            plane = beside.plane
         self.plane = plane
         self.values = self._plane_of(whole).astype(np.float64)
         self.floats = whole.dtype.kind == "f"
@@ -103,20 +106,6 @@ def _unflagged(flags: np.ndarray, bits: int) -> np.ndarray:
     return (flags.astype(np.int64) & bits) == 0
 
 
-def _describe(hdus: Any) -> str:
-    return ", ".join(
-        f"{number} {hdu.name!r} {hdu.shape if hdu.is_image and hdu.shape else '(no image)'}"
-        for number, hdu in enumerate(hdus)
-    )
-
-
-def _describe_file(path: Any) -> str:
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
-        return _describe(hdus)
-
-
 def _find_image(hdus: Any, hdu: int | str | None, path: str, role: str) -> Any:
     """Return the HDU of the given number or name, or the one that must be meant."""
     found = None
@@ -134,13 +123,13 @@ def _find_image(hdus: Any, hdu: int | str | None, path: str, role: str) -> Any:
         if len(one) > 1:
             raise ValueError(
                 f"{path} holds several images, and which one is the error map is not said; its "
-                f"HDUs are {_describe(hdus)}. Choose one with error_hdu=."
+                f"HDUs are {described(hdus)}. Choose one with error_hdu=."
             )
         found = next(iter(one), None)
     if found is None or not (found.is_image and found.shape):
         wanted = "no HDU with an image" if hdu is None else f"no image in an HDU {hdu!r}"
         raise ValueError(
-            f"{path} has {wanted} for the {role}; its HDUs are {_describe(hdus)}. "
+            f"{path} has {wanted} for the {role}; its HDUs are {described(hdus)}. "
             f"Choose one with {role}_hdu=."
         )
     if role == "error" and found.name.upper() in _NO_ERRORS:
@@ -182,7 +171,7 @@ def read_fits(
     if error is None and error_place[0] is None and not _has_errors(path):
         raise ValueError(
             f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
-            f"HDUs are {_describe_file(path)}), error= an array or a path, or "
+            f"HDUs are {described_file(path)}), error= an array or a path, or "
             'error="annular" for the noise in annuli of the image itself.'
         )
     values, usable = image.values, image.usable(dq_bits)
@@ -199,21 +188,18 @@ def read_fits(
 
 def _has_errors(path: str | os.PathLike) -> bool:
     """Whether a file has a HDU that is named as error maps are."""
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
-        images: Any = list(hdus)
-    return any(hdu.name.upper() in _ERRORS for hdu in images)
+    with opened_fits(path) as hdus:
+        return any(hdu.name.upper() in _ERRORS for hdu in hdus)
 
 
 def _error_of(image: _Image, path: Any, place: tuple[Any, Any]) -> np.ndarray:
     """An error map out of a file, in the unit of the image."""
-    found = _Image(path, *place, "error")
+    found = _Image(path, *place, "error", image)
     same = os.path.samefile(found.path, image.path) and found.number == image.number
     if same and found.plane == image.plane:
         raise ValueError(
             f"HDU {found.name!r} of {found.path} is the image itself, not its error map: choose "
-            f"another with error_hdu= (the file's HDUs are {_describe_file(path)}), or pass "
+            f"another with error_hdu= (the file's HDUs are {described_file(path)}), or pass "
             'error="annular" for the noise in annuli of the image.'
         )
     if found.unit and image.unit and found.unit != image.unit:
@@ -274,19 +260,16 @@ def read_gpi(
     such stripes outside of the detector's field. The flags of these files are of single exposures,
     and are not used. A ``center`` that is given is the star's pixel.
     """
-    from astropy.io import fits
-
     path = os.fspath(path)
     check_choice("from_gpi: stokes", stokes, ("Q_phi", "U_phi"))
-    with fits.open(path) as file:
-        hdus: Any = file
+    with opened_fits(path) as hdus:
         if "SCI" not in hdus:
             raise ValueError(
                 f"{path} has no HDU 'SCI', which holds the image in files of the GPI pipeline; "
-                f"its HDUs are {_describe(hdus)}. Read other files with Observation.from_fits."
+                f"its HDUs are {described(hdus)}. Read other files with Observation.from_fits."
             )
         found = _find_image(hdus, "SCI", path, "image")
-        data, header = np.asarray(found.data), found.header.copy()
+        data, header = data_of(found, path), found.header.copy()
         kind = header.get("STKESTYP", hdus[0].header.get("STKESTYP", "not given"))
     kind = str(kind).strip()
     if kind.upper() != "RADIAL":
@@ -300,8 +283,8 @@ def read_gpi(
             f"HDU 'SCI' of {path} has shape {data.shape}; a Stokes cube (4, ny, nx) is needed."
         )
     pixel_scale, center, turn = _as_numbers(*geometry[:3])
-    own = GPI_PIXEL_SCALE if pixel_scale is None else None
-    axes = axes_of(header, path, own, turn, geometry[3])
+    pixel_scale = GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale
+    axes = axes_of(header, path, pixel_scale, turn, geometry[3])
     if center is None:
         center = star_in(header) or reference_pixel(header)
     if center is None:
@@ -309,11 +292,16 @@ def read_gpi(
             f"{path} does not say where the star is (no PSFCENTX, PSFCENTY, CRPIX1 and CRPIX2 in "
             "HDU 'SCI'): give center=(x, y), zero-based."
         )
+    if not is_inside(center, data.shape[-2:]):
+        raise ValueError(
+            f"The star is at ({center[0]:g}, {center[1]:g}), outside of the {data.shape[-2]} x "
+            f"{data.shape[-1]} pixels of {path}: give center=(x, y), zero-based."
+        )
     q_phi, u_phi = np.where((data == 0).all(axis=0), np.nan, data[1:3].astype(np.float64))
     return dict(
         image=q_phi if stokes == "Q_phi" else u_phi,
         error=noise_map(u_phi, center, noise_width),
-        pixel_scale=GPI_PIXEL_SCALE if pixel_scale is None else pixel_scale,
+        pixel_scale=pixel_scale,
         center=center,
         unit=str(header.get("BUNIT", "")),
         **axes.on_sky,
@@ -327,16 +315,13 @@ def read_jwst(
 
     The integrations of a `calints` cube are averaged over those in which a pixel can be used.
     """
-    from astropy.io import fits
-
     path = os.fspath(path)
-    with fits.open(path) as file:
-        hdus: Any = file
+    with opened_fits(path) as hdus:
         for name in ("SCI", "ERR"):
             if name not in hdus or not hdus[name].shape:
                 raise ValueError(
                     f"{path} has no HDU {name!r} with an image, which files of the JWST pipeline "
-                    f"have from stage 2 on; its HDUs are {_describe(hdus)}."
+                    f"have from stage 2 on; its HDUs are {described(hdus)}."
                 )
         header, primary = hdus["SCI"].header.copy(), hdus[0].header.copy()
         telescope = str(primary.get("TELESCOP", "not given")).strip()
@@ -345,7 +330,7 @@ def read_jwst(
                 f"{path} has TELESCOP {telescope}, not JWST: read it with Observation.from_fits, "
                 "or make Exposure(image, error, ...) of its arrays."
             )
-        found = {name: np.asarray(hdus[name].data) for name in ("SCI", "ERR", "DQ") if name in hdus}
+        found = {n: data_of(hdus[n], path) for n in ("SCI", "ERR", "DQ") if n in hdus}
         units = [str(hdus[name].header.get("BUNIT", "")).strip() for name in ("SCI", "ERR")]
     shape = found["SCI"].shape
     for name, data in found.items():
@@ -404,7 +389,7 @@ def _star_of_jwst(primary, header, path, shape, center) -> tuple[float, float]:
         why = "HDU 'SCI' has no CRPIX1 and CRPIX2"
     elif kind not in _CORONAGRAPHS if kind else coronagraph in ("", "NONE", "N/A"):
         why = f"it is of no coronagraph, with EXP_TYPE {kind or 'not given'}"
-    elif not (-0.5 <= found[0] <= nx - 0.5 and -0.5 <= found[1] <= ny - 0.5):
+    elif not is_inside(found, shape):
         why = f"its CRPIX is ({found[0]:g}, {found[1]:g}) from 0, outside of {ny} x {nx} pixels"
     else:
         return found

@@ -53,9 +53,9 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
 
     .. math:: \bar d = \frac{\sum_e d_e / w_e^2}{\sum_e 1 / w_e^2}
 
-    with the widths :math:`w` of the noise. Exposures are turned about the star by bicubic
-    interpolation, so that this is for figures only: fit the exposures themselves. Pixels are taken
-    for squares, whatever the distortion.
+    with the widths :math:`w` of the noise. Exposures are turned about the star, where the scene has
+    it, by bicubic interpolation, so that this is for figures only: fit the exposures themselves.
+    Pixels are taken for squares, whatever the distortion.
 
     Parameters
     ----------
@@ -91,7 +91,9 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     data, model, _, width = (jnp.stack([jnp.asarray(p[k]) for p in parts]) for k in range(4))
     used = jnp.isfinite(data)
     angles = jnp.stack([grid.roll.astype(data.dtype) for grid in grids])
-    where = angles, jnp.stack([observation.center for observation in of]), first.center
+    # about the star of the scene, which may have been fitted
+    centers = jnp.stack([grid.center.astype(data.dtype) for grid in grids])
+    where = angles, centers, centers[0]
     every = jnp.ones_like(used)
     data, width = (derotated(jnp.where(used, v, 0.0), used, *where) for v in (data, width))
     model = derotated(model, every, *where)
@@ -100,7 +102,8 @@ def combine(scene: Scene, observations: Mapping[str, Observation]) -> Combined:
     total = jnp.where(total > 0, total, jnp.nan)
     means = (jnp.sum(jnp.where(weight > 0, weight * v, 0.0), axis=0) / total for v in (data, model))
     noise = jnp.sqrt(1.0 / total)
-    return Combined(*(np.asarray(v) for v in (*means, noise)), grid=first.grid.set({"roll": 0.0}))
+    north_up = first.grid.set({"roll": 0.0, "center": grids[0].center})
+    return Combined(*(np.asarray(v) for v in (*means, noise)), grid=north_up)
 
 
 def plot_exposures(

@@ -10,6 +10,7 @@ import numpy as np
 from pytreefit.extend import as_whole_number, as_whole_numbers, check_kind
 
 from .._arrays import position
+from ..io.files import data_of, opened_fits
 from .field_psf import FieldPSF, Interpolation
 from .psf import centred_stamps
 
@@ -78,17 +79,16 @@ def _opened(path: str):
     """PSFs, places (x, y), points per pixel, and whether the places are keywords."""
     from astropy.io import fits
 
-    with fits.open(path) as file:
-        hdus: Any = file
+    with opened_fits(path) as hdus:
         cubes = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 3]
         tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
         if not cubes:
             raise ValueError(f"{path} has no cube of PSFs, an image HDU of shape (n, ky, kx).")
-        cube, header = np.asarray(cubes[0].data, float), cubes[0].header.copy()
+        cube, header = np.asarray(data_of(cubes[0], path), float), cubes[0].header.copy()
         columns = [
             np.stack([np.asarray(hdu.data[name], float) for name in ("X", "Y")], axis=-1)
             for hdu in tables
-            if {"X", "Y"} <= {str(name).upper() for name in np.asarray(hdu.data).dtype.names or ()}
+            if {"X", "Y"} <= {str(name).upper() for name in data_of(hdu, path).dtype.names or ()}
         ]
     n = as_whole_number("OVERSAMP", header.get("OVERSAMP", 1), 1)
     found = {int(key[6:]): header[key] for key in header if re.fullmatch(r"DET_YX\d+", key)}

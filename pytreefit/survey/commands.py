@@ -50,10 +50,8 @@ def deciding(settings, options) -> dict[str, Any]:
     """
     own = {option.name for option in STORING}
     values = {o.name: getattr(settings, o.name) for o in options if o.name not in own}
-    return {
-        name: source_of(value) if isinstance(value, Path) and value.is_file() else str(value)
-        for name, value in values.items()
-    }
+    texts = {name: str(value) for name, value in values.items()}
+    return {name: source_of(Path(t)) if Path(t).is_file() else t for name, t in texts.items()}
 
 
 def stem(name: str) -> str:

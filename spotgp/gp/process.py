@@ -30,6 +30,8 @@ from ..kernel.terms import AbstractTerm
 from ..star.abstract import AbstractStar
 from .noise import WhiteNoise, white_variances
 
+_SHARE = 0.14  # of the tolerance, by which the kernel's error may change a log-likelihood
+
 
 def _orders(orders) -> tuple[int, ...] | None:
     return None if orders is None else as_whole_numbers("Process.orders", orders)
@@ -106,10 +108,13 @@ class Process(Model):
         return common + white_variances(self.noise, instrument) if self.noise else common
 
     def tables(self, data, reach: float, tolerance: float) -> AbstractTables:
-        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`."""
+        """Makers of tables for the lags up to ``reach`` days, see `kernel_error`.
+
+        Finer than a log-likelihood asks for, so that predictions are good, too: it costs little.
+        """
         time, flux, error = (np.asarray(array, float) for array in data.measured())
         noise = error**2 + np.asarray(self.white_variance(data.instrument), float)
-        fine = kernel_error(time, noise, float(np.var(flux)), reach, tolerance)
+        fine = kernel_error(time, noise, float(np.var(flux)), reach, _SHARE * tolerance)
         accuracy = (jnp.asarray(x, data.time.dtype) for x in (fine, tolerance))
         tables = Tables(*accuracy, data.epoch)
         return tables if data.exposure is None else ExposureTables(tables, data.exposure)

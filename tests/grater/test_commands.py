@@ -113,7 +113,10 @@ def test_what_is_simulated_is_north_up_with_the_star_where_it_says(image):
     [
         ("", "the distance of simulated disk is not known here: give --distance"),
         ("--distance 60 --prior disk.incl=1:20", "disk.incl"),
-        ("--distance 60 --prior disk.inclination=100:200", "limited to [0, 180]"),
+        (
+            "--distance 60 --prior disk.inclination=100:200",
+            "disk.inclination: 100 to 200 is not within what is possible, [0, 180] deg",
+        ),
         ("--distance 60 --pixel-scale 0.03", "give the right --pixel-scale."),
         ("--distance 60 --hdu NONE", "no image in an HDU 'NONE'"),
         ("--distance 60 --inner 1 --psf {}", "holds no image"),
@@ -170,3 +173,32 @@ def test_a_survey_keeps_what_failed(image, tmp_path, capsys):
     assert "1 have no fit (disk)" in capsys.readouterr().err
     assert main(["show", "--store", store, "--target", "disk"]) == 0
     assert "give --distance" in capsys.readouterr().out
+
+
+def test_a_psf_file_without_an_image_is_named(image, tmp_path, capsys):
+    empty, text = tmp_path / "empty.fits", tmp_path / "psf.fits"
+    fits.PrimaryHDU().writeto(empty)
+    text.write_text("no image")
+    line = ["fit", str(image), "--distance", "60", "--output", str(tmp_path / "out")]
+    for path, said in ((empty, "holds no image: its HDUs are 0"), (text, "is no FITS file")):
+        assert main([*line, "--psf", str(path)]) == 1
+        told = capsys.readouterr().err
+        assert f"{path} {said}" in told
+        assert "argument in Python" not in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_survey_knows_what_is_in_its_error_map(image, tmp_path, capsys):
+    """The same map from another folder is the same; other numbers under its name are not."""
+    error = tmp_path / "error.fits"
+    fits.PrimaryHDU(np.full((25, 25), 0.04, np.float32)).writeto(error)
+    broken = tmp_path / "broken.fits"
+    broken.write_text("no image")
+    line = ["survey", str(broken), "--distance", "60", "--fwhm", "2", "--engine", "threads"]
+    line += ["--store", str(tmp_path / "store"), "--error"]
+    assert main([*line, str(error)]) == 1
+    assert "1 have no fit (broken)" in capsys.readouterr().err
+    fits.PrimaryHDU(np.full((25, 25), 0.2, np.float32)).writeto(error, overwrite=True)
+    assert main([*line, str(error)]) == 1
+    assert "error" in capsys.readouterr().err
+    assert len(list((tmp_path / "store").glob("*.json"))) == 1

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy import units as u
 from jax.test_util import check_grads
 from scipy import stats
 
@@ -19,6 +20,7 @@ from grater import (
     pixel_correlation,
 )
 from grater.data.correlated import Patterns
+from grater.data.correlation import noise_image
 from pytreefit import Joint, Posterior
 
 TABLE = np.outer([0.1, 0.5, 1.0, 0.5, 0.1], [0.1, 0.5, 1.0, 0.5, 0.1])
@@ -251,6 +253,20 @@ def test_it_is_measured_in_an_image_of_noise():
         for sign in (1, -1):
             other = found.set({path: found.get(path) + sign * step})
             assert other.log_likelihood(image, 0.0 * error, error, used) < best
+
+
+def test_units_of_a_noise_image_agree():
+    image, error = np.random.default_rng(0).normal(size=(2, 9, 9))
+    error = 1.0 + error**2
+    expected = noise_image("here", image, error, None)[0]
+    for one, other in ((u.mJy, u.mJy), (u.mJy, u.Jy), (u.Jy, u.mJy)):
+        found, _ = noise_image("here", image * one, (error * one).to(other), None)
+        np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(noise_image("here", image * u.mJy, error, None)[0], expected)
+    with pytest.raises(TypeError, match="here: error is in mJy, but the image has no unit: give"):
+        noise_image("here", image, error * u.mJy, None)
+    with pytest.raises(TypeError, match=r"here: error .* cannot be converted to unit 'mJy'"):
+        noise_image("here", image * u.mJy, error * u.s, None)
 
 
 def test_measured_correlations():

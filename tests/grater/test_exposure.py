@@ -185,6 +185,20 @@ def test_an_exposure_by_hand():
         assert cut.view(10.0).grid.shape == (3, 3)
 
 
+def test_channels_have_the_transmission_themselves():
+    pixels = np.ones((5, 5))
+    open_ = Exposure(pixels, 1.0, pixels > 0, 0.1, (2, 2))
+    channels = {"total": grater.Channel(), "other": grater.Channel(transmission=pixels)}
+    assert open_.view(10.0, channel=channels).channels.keys() == channels.keys()
+    behind = Exposure(pixels, 1.0, pixels > 0, 0.1, (2, 2), transmission=0.5 * pixels)
+    for channel in (channels, channels["total"]):
+        with pytest.raises(ValueError, match=r"give it to each Channel, Channel\(transmission="):
+            behind.view(10.0, channel=channel)
+    np.testing.assert_array_equal(behind.view(10.0).channel.transmission, 0.5)
+    one = behind.view(10.0, channel=grater.Channel(transmission=behind.transmission))
+    np.testing.assert_array_equal(one.channel.transmission, 0.5)
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
     [

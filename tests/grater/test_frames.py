@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy import units as u
 
 import grater
 from factories import make_disk
@@ -18,6 +19,7 @@ from pytreefit import Model, Posterior, fit, laplace, load, param, save
 SHAPE = 25, 25
 ANGLES = np.array([0.0, 90.0, 17.0, 40.0, 61.0, 75.0, -20.0, 33.0])
 RNG = np.random.default_rng(3)
+SMALL = np.random.default_rng(5).normal(size=(4, 9, 9))
 VIEW = {"psf": grater.GaussianPSF(2.0, size=9), "accuracy": 1e-3, "nodes_on": "surfaces"}
 GRID = grater.Grid(SHAPE, 0.1, 60.0)
 SCENE = grater.Scene(make_disk(semi_major_axis=40.0, flux=1e4), grid=GRID, **VIEW)
@@ -293,6 +295,50 @@ def test_references_of_other_stars(frames, peak):
     assert both.components.bases[0].shape == (8, 4, 625)
 
 
+def test_a_bad_pixel_in_one_frame_of_several_regions():
+    """Its region has components of each frame, the other one shares them."""
+    image = np.array(SMALL)
+    image[1, 4, 6] = np.nan
+    few = {"angles": [0.0, 5.0, 10.0, 15.0], **SETUP}
+    data = FrameSequence(image, 0.1, references=RNG.normal(size=(4, 9, 9)), **few)
+    data = data.learn(KLIP(2, annuli=(0, 3, 5), library="references"))
+    assert [len(basis) for basis in data.components.bases] == [4, 1]
+    assert data.components.unused().sum() == 1
+    assert np.all(np.isfinite(data.projected()))
+
+
+@pytest.mark.parametrize("how", [{"rotation": 1.0}, {"library": "references"}])
+def test_the_first_pixels_of_a_region_may_be_masked(how):
+    image = np.array(SMALL)
+    image[2, 0, :2] = np.nan
+    few = {"angles": [0.0, 5.0, 10.0, 15.0], **SETUP}
+    data = FrameSequence(image, 0.1, references=RNG.normal(size=(4, 9, 9)), **few)
+    (basis,) = data.learn(KLIP(3, **how)).components.bases
+    assert np.all(np.asarray(basis)[2, :, :2] == 0.0)
+    np.testing.assert_allclose(basis[2] @ basis[2].T, np.eye(3), atol=1e-12)
+
+
+def test_references_are_in_the_unit_of_the_frames():
+    few = {"error": 0.1, "angles": np.zeros(4), **SETUP}
+    for image, unit in ((SMALL * u.mJy, ""), (SMALL, "mJy"), (1e-3 * SMALL * u.Jy, "mJy")):
+        data = FrameSequence(image, references=1e-3 * SMALL * u.Jy, unit=unit, **few)
+        np.testing.assert_allclose(data.references, SMALL)
+    with pytest.raises(TypeError, match=r"references is in Jy, but the image has no unit"):
+        FrameSequence(SMALL, references=SMALL * u.Jy, **few)
+    with pytest.raises(TypeError, match=r"references .* cannot be converted to unit 'mJy'"):
+        FrameSequence(SMALL * u.mJy, references=SMALL * u.s, **few)
+
+
+def test_a_star_that_moves_is_no_other_place_than_its_mean():
+    centers = np.array([[12.0, 12.0], [13.5, 11.0], [10.5, 13.0]])
+    data = FrameSequence(np.ones((3, *SHAPE)), 1.0, angles=np.zeros(3), center=centers, **SETUP)
+    scene = grater.Scene(SCENE.disk, grid=data.grid, **VIEW)
+    priors = {"disk.flux": (1e3, 1e5)}
+    Posterior(scene, data.log_likelihood, priors)
+    with pytest.warns(UserWarning, match=r"center = \[14.0, 12.0\], the observation \[12.0, 12.0"):
+        Posterior(scene.set({"grid.center": (14.0, 12.0)}), data.log_likelihood, priors)
+
+
 def test_relearning_takes_the_disk_out_of_the_components(frames):
     with_disk = frames.learn(MODES)
     once = with_disk.relearn(SCENE)
@@ -475,6 +521,7 @@ def one(**changes):
 HOLE = np.ones((3, *SHAPE), bool)
 HOLE[1] = False
 NOISE = RNG.normal(size=(3, *SHAPE))
+REFERENCES = RNG.normal(size=(2, *SHAPE))
 
 
 @pytest.mark.parametrize(
@@ -491,6 +538,11 @@ NOISE = RNG.normal(size=(3, *SHAPE))
         (lambda: one(references=np.ones((2, 9, 9))), "references has shape (2, 9, 9); images (m,"),
         (lambda: one(references=np.full((1, *SHAPE), np.nan)), "references is not finite in 625"),
         (lambda: one().learn(KLIP(4)), "KLIP.modes = 4, but frame 0 in region 0 has only 3 ref"),
+        (lambda: one(image=NOISE).learn(KLIP(3)), "nothing is left for the disk. Take fewer modes"),
+        (
+            lambda: one(image=NOISE, references=REFERENCES).learn(KLIP(5, library="both")),
+            "is itself one of only 5 references",
+        ),
         (lambda: one().learn(KLIP(2)), "are sums of fewer images than that"),
         (
             lambda: one().learn(KLIP(1, rotation=50.0)),

@@ -46,6 +46,17 @@ def test_exposures_are_turned_north_up_and_weighted(rolls):
     assert np.nanmax(some.noise[near]) == pytest.approx(2.0 * error, rel=1e-2)
 
 
+def test_exposures_are_turned_about_the_star_that_was_fitted(rolls):
+    """The pixel that observations say may be a first guess."""
+    scene, data, _ = rolls
+    right = grater.combine(scene, data)
+    guess = {name: one.set({"center": (15.0, 15.0)}) for name, one in data.items()}
+    found = grater.combine(scene, guess)
+    np.testing.assert_allclose(found.model, right.model)
+    np.testing.assert_allclose(found.data, right.data)
+    assert found.grid.center.tolist() == [15.3, 14.8]
+
+
 def test_rows_of_the_figure(rolls):
     scene, data, _ = rolls
     figure = grater.plot_exposures(scene, data)

@@ -268,6 +268,10 @@ def test_errors():
         (observation(np.ones((32, 32)), distance=70.0), "distance"),
         (observation(np.ones((32, 32)), center=(15, 16)), "center"),
         (observation(np.ones((32, 32)), unit="Jy"), "unit"),
+        (observation(np.ones((32, 32)), roll=3.0), "roll"),
+        (observation(np.ones((32, 32)), parity=-1), "parity"),
+        (observation(np.ones((32, 32)), distortion=[[1.1, 0.0], [0.0, 1.0]]), "distortion"),
     ):
         with pytest.raises(ValueError, match=rf"'total' has {what} .* on the same pixels"):
             joint(one, other)
+    joint(one, observation(np.ones((32, 32)), distortion=np.eye(2)))

@@ -148,6 +148,52 @@ def test_readers_follow_a_turned_header_and_say_so(tmp_path, header, turn):
         assert (float(found.roll), found.parity) == (pytest.approx(7.0), -1)
 
 
+@pytest.mark.parametrize(
+    ("given", "advice", "said"),
+    [
+        ({"roll": 30.0}, "mirrored", "parity=1"),
+        ({"parity": 1}, "position angle 30 deg", "roll=0"),
+        ({"roll": 30.0, "check_header": False}, "mirrored", "parity=-1"),
+        ({"parity": 1, "check_header": False}, "position angle 30 deg", "roll=30"),
+    ],
+)
+def test_half_of_an_orientation_is_not_all(tmp_path, given, advice, said):
+    for read in readers(tmp_path, cards("CD", turned(30.0, -1))):
+        with pytest.warns(UserWarning, match=rf"{advice}.* give {said}\."):
+            read(**given)
+
+
+def test_half_of_an_orientation_that_is_usual(tmp_path):
+    for read in readers(tmp_path, cards("CD", turned(30.0))):
+        for check in (True, False):
+            assert read(roll=3.0, check_header=check).parity == 1
+
+
+def test_a_star_outside_of_the_image(tmp_path):
+    path = write(tmp_path / "c.fits", ("SCI", IMAGE))
+    with pytest.warns(UserWarning, match=r"\(1000.0, -50.0\), outside of the 21 x 21 pixels"):
+        Observation.from_fits(path, error=1.0, center=(1000, -50), **SETUP)
+    said = write(tmp_path / "b.fits", ("SCI", IMAGE), PSFCENTX=100.0, PSFCENTY=3.0)
+    with pytest.raises(ValueError, match=r"\(100.0, 3.0\), outside of its 21 x 21 pixels: give ce"):
+        Observation.from_fits(said, error=1.0, **SETUP)
+    with pytest.warns(UserWarning, match="unless the image is a part without the star"):
+        read = Observation.from_fits(said, error=1.0, center=(100, 3), **SETUP)
+    assert read.center.tolist() == [100.0, 3.0]
+    other = {"center": (10, 10), "check_header": False}
+    assert Observation.from_fits(said, error=1.0, **other, **SETUP).center.tolist() == [10.0, 10.0]
+    gpi = readers(tmp_path, {})[1]
+    with pytest.raises(ValueError, match=r"star is at \(10, 40\), outside of the 21 x 21 pixels"):
+        gpi(center=(10, 40))
+
+
+def test_a_pixel_scale_of_gpi_is_compared_too(tmp_path):
+    gpi = readers(tmp_path, {"CDELT1": -SCALE, "CDELT2": SCALE, **SKY})[1]
+    with pytest.raises(ValueError, match=r"0.01417 arcsec, not 0.02: .*check_header=False"):
+        gpi(pixel_scale=0.02)
+    for value, check in ((0.0142, True), (0.02, False)):
+        assert float(gpi(pixel_scale=value, check_header=check).pixel_scale) == value
+
+
 def test_readers_compare_the_pixel_scale_with_the_header(tmp_path):
     message = "pixels of 0.02833 arcsec, not 0.014166.*check_header=False"
     for read in readers(tmp_path, {"CDELT1": -2 * SCALE, "CDELT2": 2 * SCALE, **SKY}):
@@ -243,6 +289,51 @@ def test_the_error_map_is_never_the_image(tmp_path):
     many = write(tmp_path / "c.fits", ("A", IMAGE), ("B", error))
     with pytest.raises(ValueError, match=r"several images, .* not said; .*error_hdu="):
         Observation.from_fits(alone, error=many, **SETUP)
+
+
+def test_the_plane_of_the_image_is_that_of_its_errors(tmp_path):
+    errors = np.arange(1.0, 4.0)[:, None, None] * np.ones((21, 21))
+    path = write(tmp_path / "a.fits", ("SCI", errors * IMAGE), ("ERR", errors))
+    read = functools.partial(Observation.from_fits, path, image_plane=1, **SETUP)
+    np.testing.assert_array_equal(read().error, 2.0)
+    np.testing.assert_array_equal(read(error_plane=2).error, 3.0)
+    with pytest.raises(ValueError, match="is the image itself"):
+        read(error_hdu="SCI")
+    other = write(tmp_path / "b.fits", ("ERR", errors[:2]))
+    with pytest.raises(ValueError, match=r"2 planes: .*error_plane="):
+        read(error=other)
+
+
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
+def test_files_that_cannot_be_read(tmp_path):
+    whole = write(tmp_path / "whole.fits", ("SCI", RNG.normal(size=(2, 21, 21)))).read_bytes()
+    path = tmp_path / "a.fits"
+    readers = (
+        functools.partial(Observation.from_fits, path, error=1.0, image_plane=0, **SETUP),
+        functools.partial(Observation.from_gpi, path, 72.0),
+        functools.partial(grater.Exposure.from_jwst, path),
+        functools.partial(grater.read_psf_grid, path, (9, 9)),
+    )
+    for content, message in (
+        (b"", "a.fits is empty"),
+        (b"no image" * 999, "a.fits is no FITS file, or its header is cut off"),
+        (whole[:1000], "a.fits is no FITS file, or its header is cut off"),
+    ):
+        path.write_bytes(content)
+        for read in readers:
+            with pytest.raises(ValueError, match=message):
+                read()
+    path.write_bytes(whole[:6000])
+    for read in (readers[0], readers[3]):
+        with pytest.raises(ValueError, match=r"HDU 'SCI' of .*a.fits cannot be read, .* cut off"):
+            read()
+    with pytest.raises(ValueError, match=r"HDU 'SCI' of .* cannot be read"):
+        Observation.from_fits(write(tmp_path / "b.fits", ("SCI", IMAGE)), error=path, **SETUP)
+    fits.PrimaryHDU().writeto(path, overwrite=True)
+    with pytest.raises(ValueError, match="no HDU with an image"):
+        readers[0]()
+    with pytest.raises(IsADirectoryError):
+        Observation.from_fits(tmp_path, error=1.0, **SETUP)
 
 
 def test_units_of_image_and_error_map_in_files(tmp_path):

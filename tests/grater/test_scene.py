@@ -177,6 +177,35 @@ def test_bad_input(changes, error, message):
         scene(**{"disk" if name == "of" else name: value for name, value in changes.items()})
 
 
+def test_views_of_other_distances_are_said():
+    near, far, same = (
+        grater.View(grater.Grid((9, 9), 0.1, distance)) for distance in (71.9, 72.8, 71.9)
+    )
+    grater.Scene(disk(), view={"H": near, "K": same})
+    with pytest.warns(UserWarning, match=r"71.9 in 'H', 72.8 in 'K'\. .* all grids one distance"):
+        both = grater.Scene(disk(), view={"H": near, "K": far})
+    with pytest.warns(UserWarning, match="other distances"):
+        alike = both.set({"disk.flux": 2.0}).set({"view.K.grid.distance": 71.9})
+    # what is free is not known
+    jax.jit(lambda d: alike.set({"view.K.grid.distance": d}).disk.flux)(80.0)
+
+
+def test_sources_in_pixels_of_other_sizes_are_said():
+    curves = {"H": (0.1, "H"), "K": (0.2, "K")}
+    views = {
+        name: grater.View(grater.Grid((9, 9), scale, 60.0), curve=curve)
+        for name, (scale, curve) in curves.items()
+    }
+    banded = disk(phase=grater.Bands({name: grater.HenyeyGreenstein(0.3) for name in curves}))
+    star = grater.PointSource(0.1, 0.2, 1.0)
+    with pytest.warns(UserWarning, match=r"Scene.source.a .*: 0.1 in 'H', 0.2 in 'K'\. .*curve="):
+        grater.Scene(banded, source={"a": star}, view=views)
+    grater.Scene(banded, view=views)
+    own = {name: grater.PointSource(0.1, 0.2, 1.0, curve=name) for name in curves}
+    grater.Scene(banded, source=own, view=views)
+    grater.Scene(banded, source=star, view={"a": views["H"], "b": views["H"]})
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
