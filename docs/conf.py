@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
     "ignore_repr_types": r"matplotlib",
     "notebook_images": True,
     "abort_on_example_error": True,
+    "parallel": 2,  # compilation, which is most of it, takes one core each
     "download_all_examples": False,
     "show_memory": False,
     "min_reported_time": 1,
