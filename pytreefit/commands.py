@@ -5,6 +5,7 @@ before anything runs, and returns the exit status: 0 done, 1 failed, 2 wrong usa
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -129,9 +130,11 @@ def run_program(
         with warnings.catch_warnings():
             warnings.showwarning = _teller(program, command, warnings.showwarning)
             command.run(settings)
-    except BrokenPipeError:  # what was printed into does not want more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # what it prints into wants no more; nor at the end of the process
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print(f"{program} {command.name}: interrupted", file=sys.stderr)
         return _INTERRUPTED

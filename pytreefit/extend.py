@@ -38,7 +38,6 @@ from .options import (
     suited,
     table_file,
     whole_number,
-    write_table,
 )
 from .parameter import KEY, is_traced
 from .prior import as_prior, inside, prior_limits
@@ -46,7 +45,17 @@ from .progress import Reporter, duration
 from .references import Paper, sources
 from .results.pareto import pareto_smoothed
 from .results.plots import new_folder, save_figures
-from .survey.commands import SHOW, STORING, all_of, by_name, deciding, finish, of_file, storing
+from .survey.commands import (
+    SHOW,
+    STORING,
+    all_of,
+    by_name,
+    deciding,
+    finish,
+    of_file,
+    storing,
+    write_table,
+)
 from .table import rounded
 from .threads import in_threads
 

@@ -97,23 +97,13 @@ def table_file(text: str) -> Path:
     return path
 
 
-def write_table(table: Any, path: Path) -> None:
-    """Write a table of astropy, all of it or nothing, over what is there."""
-    part = path.with_name(f".{path.name}")
-    try:
-        table.write(part, overwrite=True)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def reading(path: Path):
     """Where a file is read: errors that do not name it become a ValueError that does."""
     try:
         yield
     except Exception as error:  # damaged files raise whatever their readers meet
-        if path.name in str(error):
+        if isinstance(error, OSError | ValueError | TypeError) and path.name in str(error):
             raise
         raise ValueError(f"{path} cannot be read: {error}") from error
 

@@ -13,6 +13,7 @@ from pytreefit.extend import (
     of_file,
     rounded,
     storing,
+    write_table,
 )
 
 from ..data.observation import Observation
@@ -51,13 +52,14 @@ def run(settings) -> None:
         images,
         functools.partial(seen, optics_of(settings.files, settings)),
         correlated=settings.noise == "correlated",
-        configuration=deciding(settings, OPTIONS),
+        configuration=deciding(settings, OPTIONS, files=("error", "psf")),
         **storing(settings),
     )
     found, lost = all_of(work)
+    write_table(settings, found.table())
     print(found)
     print(summary(found.rows))
-    finish(settings, found.table(), found.failed, found.left, lost)
+    finish(settings, found.failed, found.left, lost)
 
 
 SURVEY = Command(

@@ -1,7 +1,9 @@
 """FITS files that are opened and read, with errors that name the file and say what is wrong."""
 
 import contextlib
+import lzma
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +25,7 @@ def opened_fits(path: str | os.PathLike) -> Iterator[Any]:
 
     try:
         file = fits.open(path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         if getattr(error, "errno", None) is not None:  # of the system, which names the file
             raise
         size = os.path.getsize(path)

@@ -322,7 +322,7 @@ def _start_again(posterior, u):
     values = {name: strictly_inside(x, posterior.priors[name]) for name, x in at_u.items()}
     if all(np.array_equal(values[name], x, equal_nan=True) for name, x in at_u.items()):
         return values, posterior.model_from(u)
-    return values, posterior.model_at(values)
+    return values, posterior._model_at(values, check=False)
 
 
 def _about_open(directions, names, edge) -> str:

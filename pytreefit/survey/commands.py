@@ -1,15 +1,15 @@
 """What programs that do surveys have in common: options of stores, and a look into one."""
 
-import contextlib
 import difflib
 import math
+import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..commands import Command, Option
-from ..options import one_of, table_file, write_table
+from ..options import one_of, table_file
 from ..table import rounded
 from ..threads import cores
 from .report import report
@@ -43,15 +43,16 @@ def storing(settings) -> dict[str, Any]:
     return {**place, "engine": engine}
 
 
-def deciding(settings, options) -> dict[str, Any]:
+def deciding(settings, options, files: tuple[str, ...] = ()) -> dict[str, Any]:
     """The values of all options that decide the rows, for a store's configuration.
 
-    Files are told by what is in them.
+    Those that may be ``files`` are told by what is in them.
     """
     own = {option.name for option in STORING}
     values = {o.name: getattr(settings, o.name) for o in options if o.name not in own}
     texts = {name: str(value) for name, value in values.items()}
-    return {name: source_of(Path(t)) if Path(t).is_file() else t for name, t in texts.items()}
+    read = [name for name in files if Path(texts[name]).is_file()]
+    return texts | {name: source_of(Path(texts[name])) for name in read}
 
 
 def stem(name: str) -> str:
@@ -67,7 +68,14 @@ class FileTask(NamedTuple):
     read: Callable[..., Any]
     path: Path
     settings: Any
-    source: str
+
+    @property
+    def source(self) -> str:
+        """What tells the file from others; "" where it cannot be read."""
+        try:
+            return source_of(self.path)
+        except OSError:
+            return ""
 
     def __call__(self) -> Any:
         return self.read(self.path, self.settings)
@@ -75,10 +83,7 @@ class FileTask(NamedTuple):
 
 def of_file(read: Callable[..., Any], path: Path, settings) -> FileTask:
     """A task of a file, told from others by its name and by what is in it."""
-    source = ""
-    with contextlib.suppress(OSError):
-        source = source_of(path)
-    return FileTask(read, path, settings, source)
+    return FileTask(read, path, settings)
 
 
 def source_of(path: Path) -> str:
@@ -109,13 +114,21 @@ def all_of(survey: Callable[[], Any]) -> tuple[Any, str]:
         return error.survey, str(error)
 
 
-def finish(settings, table, failed, left, lost: str = "") -> None:
-    """Write the table; KeyboardInterrupt or ValueError where not all is done.
-
-    Some of it may be ``lost`` but for this table: it says why.
-    """
+def write_table(settings, table) -> None:
+    """Write the table that is asked for, if one is, all of it or nothing."""
     if settings.table is not None:
-        write_table(table, settings.table)
+        path = settings.table
+        part = path.with_name(f".{uuid.uuid4().hex}-{path.name}")  # other runs may write it, too
+        try:
+            table.write(part, overwrite=True)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def finish(settings, failed, left, lost: str = "") -> None:
+    """Say where all is; KeyboardInterrupt or ValueError where not all is done, or kept (lost)."""
+    if settings.table is not None:
         print(f"table in {settings.table}")
     if lost:
         raise ValueError(lost)

@@ -186,10 +186,13 @@ def opened(engine: Any) -> Iterator[Engine]:
         # not forked: JAX's threads would be missing. Ctrl-C is this process' business
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(cores(), context, _begin_worker)
-        with _without_interrupts():  # which new processes inherit
-            pool.submit(int)  # starts all of them
+
+        def submit(*work):  # it may start a process, which inherits what is not heard
+            with _without_interrupts():
+                return pool.submit(*work)
+
         with _ended(pool):
-            yield Engine(pool.submit, cores, pickle.dumps)
+            yield Engine(submit, cores, pickle.dumps)
     elif _called(engine, "dask"):
         try:
             from distributed import (  # pyright: ignore[reportMissingImports]

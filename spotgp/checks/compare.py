@@ -154,6 +154,12 @@ def compare(models: Mapping[str, Any], *, key=None) -> Comparison:
     found = {name: _score(gp, fit, key) for name, (gp, fit) in pairs.items()}
     # sums over different points are no comparison
     common = np.all([np.isfinite(one.density) for one in found.values()], axis=0)
+    if not np.any(common):
+        nothing = [name for name, one in found.items() if not np.any(np.isfinite(one.density))]
+        raise ValueError(
+            f"models: no point is predicted by all of them{': none by ' * bool(nothing)}"
+            f"{' nor '.join(nothing)}. Leave that out, or look at its leave_one_out()."
+        )
     densities = {name: np.where(common, one.density, np.nan) for name, one in found.items()}
     names = sorted(found, key=lambda name: -float(np.nansum(densities[name])))
     gp = pairs[names[0]][0]

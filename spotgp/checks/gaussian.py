@@ -4,6 +4,7 @@ What a check needs are many draws at the data's own times, and what the model sa
 hundred points, matrices are the shortest way to both, whatever the solver of the fit.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from ..kernel.place import Place, since_zero
 # of differences, in unconstrained coordinates: the first, how often a quarter of it, and how well
 # two of them agree, of the largest
 _STEP, _SHORTER, _AGREE = 0.01, 4, 1e-3
+_TINY = np.finfo(float).tiny
 _PER_PERIOD = 10.0  # points of a light curve that is too long, at least
 
 
@@ -82,8 +84,9 @@ def _some(time: np.ndarray, most: int, period: float) -> np.ndarray:
     number = time.size
     coarsest = 1
     if number > most:
-        steps = np.diff(time)  # 0 where two instruments measure at once
-        coarsest = max(int(period / _PER_PERIOD / np.median(steps[steps > 0])), 1)
+        steps = np.diff(time)
+        steps = steps[steps > 0]  # two instruments may measure at once
+        coarsest = max(int(period / _PER_PERIOD / np.median(steps)), 1) if steps.size else 1
     if number > most * coarsest:
         first = (number - most * coarsest) // 2
         return first + coarsest * np.arange(most)
@@ -137,18 +140,18 @@ class Projection(NamedTuple):
 
     matrix: np.ndarray  # P
     mean: np.ndarray
-    variance: np.ndarray  # of each point, in the unit of its own channel
+    whole: np.ndarray  # the diagonal of the inverse of K, in the units of each point's channel
 
     @classmethod
     def of(cls, moments: Moments, columns: np.ndarray) -> "Projection":
         """From the covariance; LinAlgError where that is not positive definite to rounding."""
         factor = linalg.cho_factor(moments.covariance, lower=True)
         inverse = linalg.cho_solve(factor, np.eye(len(moments.mean)))
+        whole = np.diag(inverse).copy()
         if columns.shape[1]:
             solved = inverse @ columns
             inverse = inverse - solved @ linalg.solve(columns.T @ solved, solved.T, assume_a="pos")
-        variance = np.diag(moments.covariance)
-        return cls(0.5 * (inverse + inverse.T), moments.mean, variance)
+        return cls(0.5 * (inverse + inverse.T), moments.mean, whole)
 
     def weights(self, flux: np.ndarray) -> np.ndarray:
         """P times the residuals, for light curves in rows, shape (k, n)."""
@@ -200,16 +203,20 @@ def _mean_slopes(posterior, epoch, place, u):
 
 
 def _slope(function, direction) -> np.ndarray:
-    """The derivative at 0 of an array along a direction."""
-    last = None
+    """The derivative at 0 of an array along a direction: the one that agrees best with the next."""
+    last, best, least = None, None, math.inf
     for step in _STEP * 0.25 ** np.arange(_SHORTER + 1):
         parts = ((1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0))
         found = sum(weight * function(times * step * direction) for times, weight in parts)
         found = found / (12.0 * step)
-        if last is not None and np.max(np.abs(found - last)) <= _AGREE * np.max(np.abs(found)):
-            break
+        if last is not None:
+            apart = np.max(np.abs(found - last)) / max(np.max(np.abs(found)), _TINY)
+            if apart <= least:
+                best, least = found, apart
+            if apart <= _AGREE:
+                break
         last = found
-    return found
+    return found if best is None else best
 
 
 def with_latitude(gp: AbstractGP, series: Series, values, latitude) -> np.ndarray:

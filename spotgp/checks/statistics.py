@@ -15,7 +15,7 @@ from .gaussian import Moments, Projection, Series
 _PER_PERIOD = 16  # slots of the autocorrelation
 _LAGS = {"P/2": 0.5, "P": 1.0, "2 P": 2.0, "3 P": 3.0}
 _HARMONICS = (2, 3)
-_LEAST = 1e-9  # of a point's variance that others must know less than all of
+_LEAST = 1e-9  # of what is known of a point that free columns must leave
 _FEWEST = 4  # points of which residuals have statistics
 _OFF = 0.125  # periods by which a lag may differ from what it is called
 
@@ -124,7 +124,7 @@ def left_out(projection: Projection, flux):
     which these are.
     """
     diagonal = np.diag(projection.matrix)
-    known = diagonal * projection.variance > _LEAST
+    known = diagonal > _LEAST * projection.whole
     weights = projection.weights(flux)[:, known]
     spread = 1.0 / np.sqrt(diagonal[known])
     return weights * spread, -weights * spread**2, known

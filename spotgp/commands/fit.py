@@ -98,7 +98,7 @@ def kind_of(path: Path) -> str:
         return "fits"
     if start[:4] == b"PK\x03\x04":
         return "arrays"
-    for kind, name in (("arrays", r"\.npz$"), ("fits", r"\.(fits?|fts)(\.(gz|bz2|xz|zip))?$")):
+    for kind, name in (("arrays", r"\.npz$"), ("fits", r"\.(fits?|fts)(\.(gz|bz2|xz))?$")):
         if re.search(name, path.name, re.IGNORECASE):
             what = f"none of the {_KINDS[kind]}, as its name says, or is damaged"
             raise ValueError(f"{path} is {what}")
@@ -143,6 +143,11 @@ def own_priors(settings) -> tuple[dict[str, Any], dict[str, float]]:
     return split_fixed({name.rpartition(".")[2]: p for name, p in settings.priors.items()})
 
 
+def limits(prior) -> tuple[float, float]:
+    """Lower and upper end of a prior of the line."""
+    return prior if isinstance(prior, tuple) else prior_limits(prior)
+
+
 def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSolver:
     """The process of some points: spots that live for a rotation at least, and grow in a tenth."""
     fitted = data.thin(settings.points)
@@ -162,8 +167,7 @@ def process_of(data: TimeSeriesData, rotation: RotationPeriod, settings) -> GPSo
     start |= fixed
     for name, prior in priors.items():
         if prior is not None:
-            limits = prior if isinstance(prior, tuple) else prior_limits(prior)
-            start[name] = inside(start[name], *limits)
+            start[name] = inside(start[name], *limits(prior))
     jitter = start.pop("jitter")
     star = star.set({star.paths[name]: value for name, value in start.items()})
     return GPSolver.from_data(fitted, star, jitter=jitter, priors=priors)

@@ -14,7 +14,6 @@ from pytreefit.extend import (
     number,
     table_file,
     whole_number,
-    write_table,
 )
 
 from ..simulation.simulate import simulate
@@ -41,8 +40,9 @@ OPTIONS = (
 
 def run(settings) -> None:
     """Draw spots, and write what a telescope would see of them."""
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    output = new_file(str(table_file(str(settings.output))))
+    output = new_file(str(settings.output))
+    table_file(output.name)
+    output.parent.mkdir(parents=True, exist_ok=True)
     model = SpotEvolutionModel(
         envelope=TrapezoidSymmetricEnvelope(lspot=settings.lifetime, tau_spot=settings.growth),
         visibility=VisibilityFunction(
@@ -60,7 +60,7 @@ def run(settings) -> None:
         {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)},
         meta={"simulated": truth} if output.suffix == ".ecsv" else {},
     )
-    write_table(table, output)
+    table.write(output)
     print(f"{time.size} points of a simulated star in {output}")
 
 

@@ -13,13 +13,15 @@ from pytreefit.extend import (
     by_name,
     deciding,
     finish,
+    inside,
     of_file,
     storing,
     whole_number,
+    write_table,
 )
 
 from ..survey import fit_many
-from .fit import PRIORS, READING, check_priors, likely_period, model, own_priors, read
+from .fit import PRIORS, READING, check_priors, likely_period, limits, model, own_priors, read
 
 OPTIONS = (
     *READING,
@@ -40,15 +42,23 @@ def priors(own, fixed, data, rotation):
     } | own
 
 
-def jitter(fixed, data):
+def jitter(own, fixed, data):
     """White noise of about the stated errors, to start from."""
-    return float(fixed.get("jitter", np.median(data.flux_err)))
+    start = float(fixed.get("jitter", np.median(data.flux_err)))
+    prior = own.get("jitter")
+    return start if prior is None else inside(start, *limits(prior))
 
 
 def run(settings) -> None:
     """Fit the stars that have no row yet."""
     check_priors(settings)
     own, fixed = own_priors(settings)
+    for name, prior in own.items():
+        if prior is None and name not in fixed:
+            raise ValueError(
+                f"{name} is to be fixed at no value, and stars have no start in common: give "
+                f"--prior {name}=fixed:VALUE"
+            )
     star = model()
     star = star.set({star.paths[k]: value for k, value in fixed.items() if k in star.paths})
     stars = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
@@ -57,19 +67,18 @@ def run(settings) -> None:
         stars,
         star,
         priors=functools.partial(priors, own, fixed),
-        jitter=functools.partial(jitter, fixed),
+        jitter=functools.partial(jitter, own, fixed),
         points=settings.points,
         starts=settings.starts,
         configuration=deciding(settings, OPTIONS),
         **storing(settings),
     )
     found, lost = all_of(work)
+    write_table(settings, found.table() if lost else found.to_astropy())
     print(found)
-    if lost:
-        finish(settings, found.table(), found.failed, found.left, lost)
     left = set(found.left)
-    own = [found[k].name for k in found.failed if k not in left]
-    finish(settings, found.to_astropy(), own, found.left)
+    failed = found.failed if lost else [found[k].name for k in found.failed if k not in left]
+    finish(settings, failed, found.left, lost)
 
 
 SURVEY = Command(

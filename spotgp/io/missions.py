@@ -146,7 +146,7 @@ class _Table:
         part = f" {keys[0].lower()} {self.primary[keys[0]]}" if keys else ""
         where = f"{self.mission or producer.name}{part}"
         return {
-            "time": self._column(producer.time) * self._factor(producer.time, "d"),
+            "time": self._column(producer.time) * self._days(producer.time),
             **self._light(producer, flux, error if error in self.names else None),
             "name": str(self.primary.get("OBJECT", "")).strip(),
             "reference": self._zero(producer),
@@ -157,20 +157,30 @@ class _Table:
     def _light(self, producer: Producer, flux: str, error: str | None) -> dict[str, Any]:
         """Fluxes, errors and their unit; magnitudes become relative fluxes."""
         values, unit = self._column(flux), self._unit(flux)
-        spread = None if error is None else self._column(error) * self._factor(error, unit)
-        if unit == "mag":
-            values, spread = from_magnitudes(values, spread)
-            unit = ""
-        elif producer.relative:
-            values, unit = 1.0 + producer.relative * values, ""
+        spread = None if error is None else self._column(error)
+        if producer.relative:
+            values = 1.0 + producer.relative * values
             spread = None if spread is None else producer.relative * spread
-        return {"flux": values, "flux_err": spread, "unit": unit}
+            return {"flux": values, "flux_err": spread, "unit": ""}
+        magnitudes = unit.lower().startswith("mag")
+        unit = "mag" if magnitudes else unit
+        if spread is not None and error and unit:  # else in the unit of the flux, which has none
+            spread = spread * self._factor(error, unit)
+        if magnitudes:
+            values, spread = from_magnitudes(values, spread)
+        return {"flux": values, "flux_err": spread, "unit": "" if magnitudes else unit}
 
     def _unit(self, name: str) -> str:
-        return (self.table.columns[self.names[name]].unit or "").replace("e-", "electron")
+        return (self.table.columns[self.names[name]].unit or "").strip().replace("e-", "electron")
 
     def _factor(self, name: str, unit: str) -> float:
-        return factor(self.path, name, self._unit(name), unit)
+        own = self._unit(name)
+        own = "mag" if unit == "mag" and own.lower().startswith("mag") else own
+        return factor(self.path, name, own, unit)
+
+    def _days(self, name: str) -> float:
+        """What times are multiplied by; a D is a day here, not a debye."""
+        return 1.0 if self._unit(name).strip() == "D" else self._factor(name, "d")
 
     def _layout(self, flux: str | None, quality: str | int) -> tuple[Producer, str]:
         """The producer, and the column of the flux; ValueError with the columns there are."""

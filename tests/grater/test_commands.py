@@ -189,7 +189,6 @@ def test_a_psf_file_without_an_image_is_named(image, tmp_path, capsys):
 
 
 def test_a_survey_knows_what_is_in_its_error_map(image, tmp_path, capsys):
-    """The same map from another folder is the same; other numbers under its name are not."""
     error = tmp_path / "error.fits"
     fits.PrimaryHDU(np.full((25, 25), 0.04, np.float32)).writeto(error)
     broken = tmp_path / "broken.fits"
@@ -200,5 +199,4 @@ def test_a_survey_knows_what_is_in_its_error_map(image, tmp_path, capsys):
     assert "1 have no fit (broken)" in capsys.readouterr().err
     fits.PrimaryHDU(np.full((25, 25), 0.2, np.float32)).writeto(error, overwrite=True)
     assert main([*line, str(error)]) == 1
-    assert "error" in capsys.readouterr().err
-    assert len(list((tmp_path / "store").glob("*.json"))) == 1
+    assert "error = error.fits" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Console commands: settings of the line and of a file, checked before anything runs."""
 
+import os
+import subprocess
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -210,7 +213,8 @@ def test_the_help_names_the_choices(program, capsys):
 
 def test_tables_are_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "table.ecsv"
-    write_table(Table({"x": [1.0]}), path)
+    settings = SimpleNamespace(table=path)
+    write_table(settings, Table({"x": [1.0]}))
     before = path.read_bytes()
 
     class Broken:
@@ -219,7 +223,7 @@ def test_tables_are_written_whole_or_not_at_all(tmp_path):
             raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        write_table(Broken(), path)
+        write_table(settings, Broken())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -234,12 +238,12 @@ def test_files_are_told_apart_by_all_that_is_in_them(tmp_path):
     assert source_of(path) != first
     settings = SimpleNamespace(error=path, plane=None)
     options = [Option("error", Path, None, "map"), Option("plane", int, None, "plane")]
-    found = deciding(settings, options)
-    assert found == {"error": source_of(path), "plane": "None"}
+    assert deciding(settings, options, ("error",)) == {"error": source_of(path), "plane": "None"}
+    assert deciding(settings, options)["error"] == str(path)
     assert source_of(path).startswith("map.fits (3145728 bytes, ")
 
 
-def test_what_a_survey_could_not_keep_is_in_its_table(tmp_path):
+def test_what_a_survey_could_not_keep_is_said_at_its_end(tmp_path):
     def full():
         raise SurveyError("2 rows could not be written", "the survey")
 
@@ -247,5 +251,18 @@ def test_what_a_survey_could_not_keep_is_in_its_table(tmp_path):
     assert all_of(lambda: "done") == ("done", "")
     settings = SimpleNamespace(table=tmp_path / "t.csv", store="store")
     with pytest.raises(ValueError, match="2 rows could not be written"):
-        finish(settings, Table({"x": [1.0, 2.0]}), [], [], "2 rows could not be written")
-    assert len(Table.read(tmp_path / "t.csv")) == 2
+        finish(settings, [], [], "2 rows could not be written")
+
+
+def test_what_is_printed_into_may_want_no_more(tmp_path):
+    """As of `show | head`: in a process of its own, whose output nobody reads."""
+    code = (
+        "from pytreefit.extend import Command, run_program\n"
+        "command = Command('say', 'Words.', lambda settings: print('word'), ())\n"
+        "raise SystemExit(run_program('p', 'about', [command], ['say']))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

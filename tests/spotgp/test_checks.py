@@ -12,7 +12,7 @@ import spotgp
 from pytreefit import Samples, fit
 from spotgp.checks import score, statistics
 from spotgp.checks.check import BAND
-from spotgp.checks.compare import _error
+from spotgp.checks.compare import _error, _Scored
 from spotgp.checks.gaussian import (
     Projection,
     derivatives,
@@ -350,3 +350,24 @@ def test_scores_are_sums_over_the_points_that_all_models_predict(data, star):
     assert ranking[1].difference <= 0.0
     for one in ranking:
         assert np.flatnonzero(np.isnan(one.log_density)).tolist() == [3]
+
+
+def test_a_point_that_has_a_level_of_its_own_is_not_predicted(star):
+    """Far above the noise, where rounding leaves more of it than other points have of theirs."""
+    t = np.sort(np.random.default_rng(4).uniform(0.0, 20.0, 60))
+    segment = np.where(np.arange(60) == 30, 1, 0)
+    flux = 1.0 + 0.01 * np.sin(1.5 * t)
+    options = {"priors": {"kappa": None}, "solver": "dense"}
+    own = spotgp.GPSolver(t, flux, 3e-6, star, offsets=segment, **options)
+    series = series_of(own, 1000, 4.0)
+    projection = Projection.of(moments_of(own, series, own.values()), series.columns)
+    _, _, known = statistics.left_out(projection, series.flux[None])
+    assert np.flatnonzero(~known).tolist() == [30]
+
+
+def test_models_of_which_one_predicts_nothing(gp, monkeypatch):
+    known = {"a": np.zeros(3), "b": np.full(3, np.nan)}
+    scored = iter([_Scored(x, np.nan, "the given values", {}) for x in known.values()])
+    monkeypatch.setattr("spotgp.checks.compare._score", lambda *_: next(scored))
+    with pytest.raises(ValueError, match="no point is predicted by all of them: none by b"):
+        spotgp.compare({"a": gp, "b": gp})

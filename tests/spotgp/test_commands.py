@@ -286,3 +286,12 @@ def test_priors_of_a_survey(star, tmp_path, capsys):
     capsys.readouterr()
     assert main(line) == 1  # other priors are another survey
     assert "priors" in capsys.readouterr().err
+
+
+def test_what_a_survey_cannot_fix_and_where_its_jitter_starts(star, tmp_path, capsys):
+    line = ["survey", str(star), "--points", "40", "--starts", "1", "--engine", "threads"]
+    line += ["--store", str(tmp_path / "store")]
+    assert main([*line, "--prior", "sigma_k=fixed"]) == 1
+    assert "give --prior sigma_k=fixed:VALUE" in capsys.readouterr().err
+    assert main([*line, "--prior", "jitter=1e-6:1e-5"]) == 0  # the stated errors are larger
+    assert 1e-6 <= Store(tmp_path / "store").row("star")["jitter"] <= 1e-5

@@ -305,9 +305,10 @@ COLUMNS = {"TIME": TIME, "FLUX": FLUX, "FLUX_ERR": np.full(N, 1e-3)}
         ({"TIME": 24.0 * TIME}, {"TIME": "h"}),
         ({"TIME": 86400.0 * TIME}, {"TIME": "s"}),
         ({"TIME": TIME}, {"TIME": "BJD - 2457000, days"}),
+        ({"TIME": TIME}, {"TIME": "D", "FLUX_ERR": "electron / s"}),
         ({"FLUX": 1e3 * FLUX}, {"FLUX": "mJy", "FLUX_ERR": "Jy"}),
         ({"FLUX": 10.0 - 2.5 * np.log10(FLUX), "FLUX_ERR": 2.5 / np.log(10) * 1e-3 / FLUX},
-         {"FLUX": "mag", "FLUX_ERR": "mag"}),
+         {"FLUX": "mag(AB)", "FLUX_ERR": "mag"}),
     ],
 )  # fmt: skip
 def test_units_of_a_table_are_converted(tmp_path, columns, units):
