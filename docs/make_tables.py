@@ -234,7 +234,8 @@ def planets():
         ]
         for row in found["planets"]
     ]
-    head = ["model", "mean of K / true K − 1", "scatter of K / true K", "stated error", *shares]
+    what = f"model, {found['planets'][0]['stars']} stars"
+    head = [what, "mean of K / true K − 1", "scatter of K / true K", "stated error", *shares]
     return table(head, rows, found)
 
 
@@ -271,7 +272,8 @@ def temperatures():
         ]
         for row in found["summary"]
     ]
-    head = ["bands", "standard deviation of the temperature, K", "inside 68 %", "inside 95 %"]
+    what = f"bands, {found['summary'][0]['stars']} stars"
+    head = [what, "standard deviation of the temperature, K", "inside 68 %", "inside 95 %"]
     return table(head, rows, found)
 
 
