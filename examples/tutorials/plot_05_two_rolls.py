@@ -120,19 +120,19 @@ plt.show()
 # likelihood integrates over its coefficients while the disk is fitted. Each view is rendered in the
 # detector's own frame, behind the coronagraph: no image is turned.
 
-light = grater.Starlight(references, constant=True)
-data = {
-    name: grater.Observation(
-        image,
-        ERROR,
-        pixel_scale=PIXEL,
-        distance=DISTANCE,
-        roll=float(views[name].grid.roll),
-        view=name,
-        starlight=light,
-    ).mask_radius(inner=4.0)
-    for name, image in images.items()
-}
+
+def observed(images, **more):
+    """The images of both rolls, each with how it was taken."""
+    more |= {"pixel_scale": PIXEL, "distance": DISTANCE}
+    return {
+        name: grater.Observation(
+            image, ERROR, roll=float(views[name].grid.roll), view=name, **more
+        ).mask_radius(inner=4.0)
+        for name, image in images.items()
+    }
+
+
+data = observed(images, starlight=grater.Starlight(references, constant=True))
 start = truth.set(
     {"disk.semi_major_axis": 25.0, "disk.inclination": 70.0, "disk.position_angle": 105.0}
 )
@@ -151,17 +151,7 @@ grater.plot_exposures(best.model, data)
 # The third column is without any trace of the disk. For comparison, the same disk fitted to the
 # subtracted images, as if nothing had been taken from it:
 
-plain = {
-    name: grater.Observation(
-        image,
-        ERROR,
-        pixel_scale=PIXEL,
-        distance=DISTANCE,
-        roll=float(views[name].grid.roll),
-        view=name,
-    ).mask_radius(inner=4.0)
-    for name, image in subtracted.items()
-}
+plain = observed(subtracted)
 usual = fit(Posterior(start, Joint(plain).log_likelihood, priors), start=best, progress=False)
 errors = laplace(posterior, best, method="fisher").std
 print(f"{'':22s}{'truth':>9s}{'starlight free':>22s}{'subtracted':>12s}")

@@ -7,14 +7,7 @@ import jax
 import numpy as np
 from astropy.table import QTable
 
-from pytreefit.extend import (
-    Command,
-    Option,
-    new_file,
-    number,
-    table_file,
-    whole_number,
-)
+from pytreefit.extend import Command, Option, new_file, number, table_file, whole_number
 
 from ..simulation.simulate import simulate
 from ..star.model import SpotEvolutionModel
