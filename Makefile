@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN := $(VENV)/bin/
 
-.PHONY: help demo test test-as-users browser dist smoke smoke-lowest smoke-newest lint pyright format docs examples clean
+.PHONY: help demo test test-as-users browser dist smoke smoke-lowest smoke-newest lint pyright format docs clean \
+	examples example-demo example-gpi example-jwst example-rotation example-survey
 
 help:
 	@echo "make demo      fit and sample a simulated debris-disk image; figures in examples/output/"
@@ -98,21 +99,35 @@ format: $(VENV)/.extra-dev
 docs: $(VENV)/.extra-dev
 	$(RUN)sphinx-build -W --keep-going -b html docs docs/_build/html
 
-examples: $(VENV)/.extra-plots
-	MPLBACKEND=Agg $(RUN)python examples/demo.py --small
+# make --jobs=2 examples runs two of them at a time.
+EXAMPLES := demo
 ifdef GRATER_DATA
-	MPLBACKEND=Agg $(RUN)python examples/fit_gpi_disk.py \
-		$(GRATER_DATA)/disks/hr4796a_H_pol.fits.gz --chains 1 --warmup 40 --draws 40
-	MPLBACKEND=Agg $(RUN)python examples/fit_jwst_disk.py $(GRATER_DATA)/jwst_aumic
-	MPLBACKEND=Agg $(RUN)python examples/fit_rotation.py \
-		$(GRATER_DATA)/lightcurves/kplr001430163-2010355172524_llc.fits.gz \
+EXAMPLES += jwst gpi rotation survey
+endif
+EXAMPLE := MPLBACKEND=Agg $(RUN)python examples
+LIGHTCURVES := $(GRATER_DATA)/lightcurves
+examples: $(EXAMPLES:%=example-%)
+
+example-demo: $(VENV)/.extra-plots
+	$(EXAMPLE)/demo.py --small
+
+example-gpi: $(VENV)/.extra-plots
+	$(EXAMPLE)/fit_gpi_disk.py $(GRATER_DATA)/disks/hr4796a_H_pol.fits.gz \
+		--chains 1 --warmup 40 --draws 40
+
+example-jwst: $(VENV)/.extra-plots
+	$(EXAMPLE)/fit_jwst_disk.py $(GRATER_DATA)/jwst_aumic
+
+example-rotation: $(VENV)/.extra-plots
+	$(EXAMPLE)/fit_rotation.py $(LIGHTCURVES)/kplr001430163-2010355172524_llc.fits.gz \
 		--days 60 --points 150 --starts 2
+
+example-survey: $(VENV)/.extra-plots
 	rm -rf examples/output/rotation
-	$(RUN)spotgp survey $(GRATER_DATA)/lightcurves/*.fits.gz $(GRATER_DATA)/lightcurves/kepler63.npz \
+	$(RUN)spotgp survey $(LIGHTCURVES)/*.fits.gz $(LIGHTCURVES)/kepler63.npz \
 		--days 60 --points 80 --starts 1 --store examples/output/rotation \
 		--table examples/output/rotation.ecsv
 	$(RUN)spotgp show --store examples/output/rotation --report examples/output/rotation.html
-endif
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(NEWEST) $(BUILD) build dist docs/_build docs/tutorials examples/output .pytest_cache .ruff_cache .hypothesis

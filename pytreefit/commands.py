@@ -239,7 +239,7 @@ def _settings(command: Command, given: dict[str, Any]) -> argparse.Namespace:
 def _read(command: Command, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and priors of a file; ValueError with its name for what is none of them."""
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
     options = {option.name: option for option in command.options}

@@ -1,6 +1,9 @@
 """``grater survey``: the disks in many images, a row for each in a store."""
 
 import functools
+from typing import Any
+
+import numpy as np
 
 from pytreefit import Table
 from pytreefit.extend import (
@@ -10,9 +13,12 @@ from pytreefit.extend import (
     by_name,
     deciding,
     finish,
+    lookup_parameter,
     of_file,
     rounded,
+    split_fixed,
     storing,
+    suited,
     write_table,
 )
 
@@ -31,15 +37,29 @@ def seen(optics, data: Observation) -> Scene:
     return Scene(default_scene(data).disk, grid=data.grid, **optics)
 
 
-def _with_error(value: float, error: float) -> str:
+def own_priors(settings) -> dict[str, Any]:
+    """The priors of the line, made for a ring; ValueError for what no search takes."""
+    nothing = Observation(np.ones((5, 5)), 1.0, pixel_scale=1.0, distance=1.0)
+    ring, priors = default_scene(nothing), {}
+    for name, given in split_fixed(settings.priors)[0].items():
+        if given is None:
+            raise ValueError(f"{name} cannot be fixed in a survey: give a narrow prior")
+        priors[name] = suited(given, lookup_parameter(ring, name))
+    return priors
+
+
+def _of(row, path: str) -> str:
+    """A value with its error, or what it is not known for."""
+    value, error = row[path], row[f"{path}_error"]
+    if path in row["at_edge"].split():
+        return f"{rounded(value, error)} (at its edge)"
     return f"{rounded(value, error)} +- {rounded(error, error)}"
 
 
 def summary(rows) -> Table:
     """What was found, of rows by name."""
     lines = [
-        (name, *(_with_error(row[path], row[f"{path}_error"]) for path in _RING), row["flags"])
-        for name, row in rows.items()
+        (name, *(_of(row, path) for path in _RING), row["flags"]) for name, row in rows.items()
     ]
     return Table(("disk", "radius, au", "inclination, deg", "position angle, deg", "flags"), lines)
 
@@ -51,6 +71,7 @@ def run(settings) -> None:
         fit_many,
         images,
         functools.partial(seen, optics_of(settings.files, settings)),
+        own_priors(settings),
         correlated=settings.noise == "correlated",
         configuration=deciding(settings, OPTIONS, files=("error", "psf")),
         **storing(settings),
@@ -73,4 +94,5 @@ rows that say why. Several processes share the work by --shard, also as tasks of
     OPTIONS,
     files="the FITS files of images",
     many=True,
+    priors='paths such as "disk.inclination", the same for all disks',
 )

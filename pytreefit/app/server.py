@@ -1,7 +1,9 @@
 """A page for this computer alone: the server is bound to it, and asks for a token."""
 
+import contextlib
 import importlib.util
 import secrets
+import socket
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -47,6 +49,7 @@ def explore_command(
 
     def run(settings) -> None:
         require_app()
+        _check_free(settings.port)  # before minutes of work
         found, title = explorer(settings)
         print("compiling")
         found.open(title, settings.port, settings.browser)
@@ -61,6 +64,21 @@ def require_app() -> None:
         raise ValueError(
             "the explorer needs bokeh, which is not installed: pip install 'grater-spotgp[app]'"
         )
+
+
+@contextlib.contextmanager
+def _using(port: int):
+    """Where a port is taken: a ValueError that names it if it cannot be."""
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"port {port} cannot be used: {error}") from None
+
+
+def _check_free(port: int) -> None:
+    with _using(port), socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((_HOST, port))
 
 
 def start_server(explorer: Any, title: str, port: int = 0):
@@ -106,10 +124,8 @@ def start_server(explorer: Any, title: str, port: int = 0):
 
 def open_page(explorer: Any, title: str, port: int, browser: bool) -> None:
     """Serve a page until Ctrl-C; its address is printed, and opened in the browser."""
-    try:
+    with _using(port):
         server, address = start_server(explorer, title, port)
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"port {port} cannot be used: {error}") from None
     print(f"the page, for whoever has this address: {address}", flush=True)
     print("Ctrl-C ends it", flush=True)
     if browser:

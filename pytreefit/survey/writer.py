@@ -98,8 +98,11 @@ class Writer:
                 )
 
     def wants(self, name: str, retry: bool) -> bool:
-        """Whether a target is to be done."""
-        return name not in self.store or (retry and not self.store.done(name))
+        """Whether a target is to be done: one that failed only if asked for, or if it changed."""
+        if name not in self.store:
+            return True
+        before, source = self.store[name].source, self.sources.get(name, "")
+        return not self.store.done(name) and (retry or bool(source and before != source))
 
     def close(self) -> Mapping[str, Record]:
         """Write what waits, let others have the shard, and return all that is known."""

@@ -12,7 +12,7 @@ import pytreefit
 from grater.commands import fit as commands, main
 from grater.commands.fit import OPTIONS, check_priors, start
 from grater.commands.reading import optics_of, read
-from grater.commands.survey import seen, summary
+from grater.commands.survey import own_priors, seen, summary
 from pytreefit.extend import prior_limits, prior_of
 
 RING = "--radius 20 --inclination 60 --position-angle 40 --alpha-in 6 --alpha-out -5"
@@ -159,9 +159,28 @@ def test_what_a_survey_prints():
     ring["position_angle"] = (179.65, 0.1963)
     row = {f"disk.{name}": value for name, (value, _) in ring.items()}
     row |= {f"disk.{name}_error": error for name, (_, error) in ring.items()}
-    printed = str(summary({"one": {**row, "flags": "not converged"}}))
+    row |= {"flags": "not converged", "at_edge": "disk.flux"}
+    held = row | {"at_edge": "disk.flux disk.inclination"}
+    printed = str(summary({"one": row, "two": held}))
     for text in ("radius, au", "47.66 +- 0.62", "105.9 +- nan", "179.65 +- 0.20", "not converged"):
         assert text in printed
+    assert "105.9 (at its edge)" in printed
+
+
+def test_priors_of_a_survey_are_for_a_ring():
+    def priors(**given):
+        return own_priors(argparse.Namespace(priors={f"disk.{k}": v for k, v in given.items()}))
+
+    found = priors(inclination=(70.0, 89.0), position_angle=dist.Normal(30.0, 5.0))
+    assert found["disk.inclination"] == (70.0, 89.0)
+    assert prior_limits(priors(inclination=dist.Normal(80.0, 90.0))["disk.inclination"])[1] <= 180.0
+    for prior in (None, prior_of("fixed:80")):
+        with pytest.raises(ValueError, match="inclination cannot be fixed in a survey"):
+            priors(inclination=prior)
+    with pytest.raises(ValueError, match="not within what is possible"):
+        priors(inclination=(170.0, 190.0))
+    with pytest.raises(ValueError, match="inclinaton"):
+        priors(inclinaton=(70.0, 89.0))
 
 
 def test_a_survey_keeps_what_failed(image, tmp_path, capsys):

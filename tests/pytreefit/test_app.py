@@ -17,6 +17,7 @@ import pytreefit
 from pytreefit import Model, Posterior, param
 from pytreefit.app.background import BackgroundFit
 from pytreefit.app.code import prior_code, priors_code, priors_table, values_code
+from pytreefit.app.server import explore_command
 from pytreefit.app.sliders import sliders_of
 from pytreefit.app.state import Explorer
 from pytreefit.prior import log_density
@@ -350,3 +351,8 @@ def test_a_port_that_is_taken(explorer):
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"port {port} cannot be used"):
             explorer.open(port=port, browser=False)
+        made = []
+        command = explore_command("Help.", made.append, (), files="", priors="")
+        with pytest.raises(ValueError, match=f"port {port} cannot be used"):
+            command.run(SimpleNamespace(port=port, browser=False))
+        assert not made  # nothing is searched for before

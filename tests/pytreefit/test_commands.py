@@ -56,7 +56,8 @@ def program(tmp_path):
 
 def test_the_line_comes_before_the_file_and_the_file_before_the_defaults(program):
     config = program.folder / "own.toml"
-    config.write_text("points = 40\ndays = 12\nverbose_output = true\n[priors]\npeq = [1, 20]\n")
+    text = "points = 40\ndays = 12\nverbose_output = true\n[priors]\npeq = [1, 20]\n"
+    config.write_text(text, encoding="utf-8-sig")  # as Notepad does
     line = f"fit FILE --config {config} --points 50 --prior inc=normal:1.2:0.1 --no-verbose-output"
     assert program(line) == 0
     (settings,) = program.seen

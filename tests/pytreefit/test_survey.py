@@ -87,6 +87,26 @@ def test_failures_are_tried_again_on_request(tmp_path):
     assert rows_of(tmp_path)[1]["star 4"] == 1
 
 
+def test_what_failed_is_tried_again_when_its_file_changed(tmp_path):
+    path, tries = tmp_path / "star.txt", []
+
+    def counts(name, task, key):
+        tries.append(float(task()))
+        return {"value": tries[-1]}
+
+    def again(text):
+        path.write_text(text)
+        task = of_file(lambda path, settings: path.read_text(), path, None)
+        return survey.run({"star": task}, counts, tmp_path / "store", **QUIET)
+
+    assert "could not convert" in again("broken").failed["star"]
+    assert "star" in again("broken").failed
+    assert not tries
+    assert again("2.5").rows == {"star": {"value": 2.5}}
+    again("2.5")
+    assert tries == [2.5]
+
+
 def test_rows_do_not_depend_on_order_workers_shards_and_names_of_others(tmp_path):
     whole = survey.run(TASKS, work, tmp_path / "a", **QUIET)
     backwards = dict(reversed(TASKS.items()))
