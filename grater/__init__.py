@@ -113,6 +113,7 @@ from .view.psf import (
 )
 from .view.psf_files import (
     read_grater_jax_optics,
+    read_psf,
     read_psf_grid,
 )
 from .view.view import Grid, View, radial_map
@@ -211,6 +212,7 @@ __all__ = [
     "plot_phase_function",
     "radial_map",
     "read_grater_jax_optics",
+    "read_psf",
     "read_psf_grid",
     "residual_correlation",
     "ring_center",

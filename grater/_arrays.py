@@ -64,20 +64,44 @@ def image_and_error(owner: str, image: Any, error: Any, unit: Any) -> tuple[Arra
     unit = str(unit) if hasattr(unit, "to_string") else unit  # of astropy
     check_kind(f"{owner}.unit", unit, str)
     values = real_array(f"{owner}.image", image, unit or None)
-    error = real_array(f"{owner}.error", error, unit_for(error, unit or own))
+    error = real_array(f"{owner}.error", error, unit_for(error, unit or own, owner, of=own))
     error = jnp.broadcast_to(error, values.shape) if error.ndim == 0 else error
     return values, error, unit or ("" if own is None else str(own))
 
 
-def unit_for(error: Any, unit: Any, owner: str = "Observation", name: str = "error") -> Any:
+def as_unit(values: Any, unit: str) -> Any:
+    """Numbers as a Quantity, or as they are where astropy does not know the unit."""
+    from astropy import units
+
+    try:
+        return units.Quantity(values, units.Unit(unit)) if unit else values
+    except ValueError:
+        return values
+
+
+def unit_for(
+    error: Any, unit: Any, owner: str = "Observation", name: str = "error", of: Any = None
+) -> Any:
     """The unit of the image, to which that of the error map is converted if it has one.
 
-    ``name`` is what an argument that is no error map is called.
+    ``name`` is what an argument that is no error map is called, ``of`` the unit that the image was
+    given in.
+
+    Raises
+    ------
+    TypeError
+        Where only one of both has a unit, and it matters.
     """
-    if unit is None and unit_of(error) is not None:
+    own = unit_of(error)
+    if unit is None and own is not None:
         raise TypeError(
-            f"{owner}.{name} is in {error.unit}, but the image has no unit: give the image as a "
+            f"{owner}.{name} is in {own}, but the image has no unit: give the image as a "
             "Quantity, or say what its numbers are in by unit=."
+        )
+    if own is None and of is not None and of.to(unit) != 1.0:
+        raise TypeError(
+            f"{owner}.{name} has no unit, and the image is converted from {of} to {unit}: give "
+            f"{name} as a Quantity, too."
         )
     return unit
 

@@ -155,8 +155,7 @@ def ring_center(disk: Disk) -> Float[Array, "2"]:
 
     is the centre of the ellipse on which the surface density peaks (semi-major axis :math:`a_p`),
     one focus of which is at the disk's offset :math:`(x_0, y_0)`. The x axis is the major axis in
-    the direction of the position angle; the y axis points to the near side for inclinations below
-    90 deg and to the far side above.
+    the direction of the position angle; the y axis points to the near side.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from pytreefit.extend import explore_command, number_code, split_fixed
 from ..explore.state import DiskExplorer
 from ..scene import Scene
 from .fit import OPTIONS as FITTING, check_priors, start
-from .reading import READING, python_of_reading, read, target_of
+from .reading import READING, python_of_reading, read, target_of, warn_of_distances
 
 _ROUGH = ("radius", "inclination", "position_angle", "knots")
 OPTIONS = (*READING, *(option for option in FITTING if option.name in _ROUGH))
@@ -27,13 +27,14 @@ def recipe(path, settings, scene: Scene) -> str:
         psf = f"grater.GaussianPSF({number_code(scene.get('psf.fwhm'))})"
     else:
         file = str(settings.psf.resolve())
-        psf = f"grater.ImagePSF(np.squeeze(fits.getdata({file!r})).astype(float))"
-    stokes = f", stokes={channel.stokes!r}" if channel.stokes else ""
+        psf = f"grater.read_psf({file!r}, center={settings.psf_center!r})"
+    fine = channel.points_per_pixel
+    seen = f", oversample={fine}" if fine > 1 else ""
+    seen += f", stokes={channel.stokes!r}" if channel.stokes else ""
     return "\n".join(
         [
             "import numpy as np",
             "import numpyro.distributions as dist",
-            "from astropy.io import fits",
             "",
             "import grater",
             "import pytreefit",
@@ -47,7 +48,7 @@ def recipe(path, settings, scene: Scene) -> str:
             f"    phase_normalization={disk.phase_normalization!r},",
             f"    density_normalization={disk.density_normalization!r},",
             ")",
-            f"scene = grater.Scene(disk, grid=data.grid, psf={psf}{stokes})",
+            f"scene = grater.Scene(disk, grid=data.grid, psf={psf}{seen})",
             *(
                 f"scene = scene.set({{{name!r}: np.full(np.shape(scene.get({name!r})), {value})}})"
                 for name, value in split_fixed(settings.priors)[1].items()
@@ -60,6 +61,7 @@ def explorer(settings) -> tuple[DiskExplorer, str]:
     """The disk of an image, and its name."""
     (path,) = settings.files
     check_priors(settings)
+    warn_of_distances(settings.files, settings)
     data = read(path, settings)
     target = target_of(path)
     print(f"{target}: {data!r}")

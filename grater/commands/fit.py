@@ -37,7 +37,7 @@ from ..plot.noise import plot_correlation
 from ..scene import Scene
 from ..starts.search import search
 from ..view.view import Grid
-from .reading import NOISE, READING, optics_of, read, target_of
+from .reading import NOISE, READING, optics_of, read, target_of, warn_of_distances
 
 OPTIONS = (
     *READING,
@@ -193,6 +193,7 @@ def run(settings) -> None:
     """Search, fit, sample, and write figures and draws into a folder."""
     (path,) = settings.files
     check_priors(settings)  # before minutes of work
+    warn_of_distances(settings.files, settings)
     data = read(path, settings)
     optics, target = optics_of(settings.files, settings), target_of(path)
     folder = new_folder(settings.output / re.sub(r"[^\w.+-]+", "_", target).lower())

@@ -1,16 +1,16 @@
 """What ``grater fit`` reads: an image with its noise, and a point spread function."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pytreefit.extend import Option, existing_file, number, one_of, whole_number
 
 from ..data.observation import Observation
-from ..io.files import data_of, described, opened_fits
-from ..view.psf import AbstractPSF, GaussianPSF, ImagePSF
+from ..io.files import opened_fits
+from ..view.psf import AbstractPSF, GaussianPSF
+from ..view.psf_files import check_psf_scale, read_psf
 
 # pc (Gaia), of disks that were observed often
 DISTANCES = {"HR 4796A": 71.9, "HD 117214": 107.6, "HD 145560": 120.4, "HD 157587": 100.5}
@@ -41,11 +41,12 @@ READING = (
     Option("hdu", str, None, "number or name of the image's HDU; by default the first image"),
     Option("plane", whole_number(0), None, "of a cube, zero-based"),
     Option("error", str, None, "file of the error map, or annular: the image's own scatter"),
-    Option("stokes", one_of("Q_phi", "U_phi"), "Q_phi", "of a radial Stokes cube"),
+    Option("stokes", one_of("Q_phi", "U_phi"), None, "what images are; by default Q_phi of cubes"),
     Option("crop", whole_number(3), None, "side of the square that is used, odd, pixels"),
     Option("inner", number(-1e-9), 12.0, "radius of the central mask, pixels"),
     Option("outer", number(0.0), None, "largest radius that is used, pixels"),
     Option("psf", existing_file, None, "FITS file of the point spread function"),
+    Option("psf_center", pixel, None, "X,Y of its centre, zero-based; by default its middle"),
     Option(
         "fwhm",
         number(0.0),
@@ -54,6 +55,7 @@ READING = (
     ),
 )
 
+_OTHER_DISTANCE = 0.01  # relative
 _GPI_FWHM = 3.8  # pixels, in the H band
 
 NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what pixels are")
@@ -71,6 +73,8 @@ def read(path: Path, settings) -> Observation:
     data: Any = Observation
     for name, given, named in _steps(path, settings):
         data = getattr(data, name)(*given, **named)
+    if settings.psf is not None:
+        check_psf_scale(settings.psf, float(data.grid.pixel_scale))
     return data
 
 
@@ -98,7 +102,7 @@ def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
                 raise ValueError(f"--{name} is not for radial Stokes cubes, such as {path.name}")
         crop = settings.crop or 141
         edges = {"inner": settings.inner, "outer": settings.outer}
-        return [("from_gpi", file, {"stokes": settings.stokes, "crop": crop, **edges, **where})]
+        return [("from_gpi", file, {"stokes": _stokes(settings), "crop": crop, **edges, **where})]
     hdu = settings.hdu
     what = {
         "image_hdu": int(hdu) if hdu and hdu.isdigit() else hdu,
@@ -113,16 +117,41 @@ def _steps(path: Path, settings) -> list[tuple[str, tuple, dict[str, Any]]]:
 def optics_of(paths: Sequence[Path], settings) -> dict[str, Any]:
     """How images of one kind are seen, as arguments of a `Scene`; ValueError if that is not known.
 
-    Radial Stokes cubes are of polarised light, which passes the telescope as Q and U.
+    Images of Q_phi and U_phi are of polarised light, which passes the telescope as Q and U.
     """
     kinds = {_is_radial(path) for path in paths if not _is_broken(path)}
     if len(kinds) > 1:
         raise ValueError(
             "some files are radial Stokes cubes and some are not: make a survey of each kind"
         )
-    stokes = {"stokes": settings.stokes} if True in kinds else {}
+    stokes = {"stokes": _stokes(settings)} if True in kinds or settings.stokes else {}
     of_gpi = all(_is_broken(path) or _is_of_gpi_in_h(path) for path in paths)
-    return {"psf": _psf(settings, known=_GPI_FWHM if of_gpi else None), **stokes}
+    psf = _psf(settings, known=_GPI_FWHM if of_gpi else None)
+    fine = {} if psf.points_per_pixel == 1 else {"oversample": psf.points_per_pixel}
+    return {"psf": psf, **fine, **stokes}
+
+
+def _stokes(settings) -> str:
+    return settings.stokes or "Q_phi"
+
+
+def warn_of_distances(paths: Sequence[Path], settings) -> None:
+    """Warn where one --distance is for several stars, or is not that of a star that is known."""
+    if settings.distance is None:
+        return
+    stars = list(dict.fromkeys(target_of(path) for path in paths if not _is_broken(path)))
+    if len(stars) > 1:
+        warnings.warn(
+            f"distance={settings.distance:g} is taken for {len(stars)} stars: {', '.join(stars)}.",
+            stacklevel=2,
+        )
+    for star in stars:
+        known = DISTANCES.get(star, settings.distance)
+        if abs(settings.distance / known - 1.0) > _OTHER_DISTANCE:
+            warnings.warn(
+                f"{star} is at {known:g} pc (Gaia), and distance={settings.distance:g} is taken.",
+                stacklevel=2,
+            )
 
 
 def _psf(settings, known: float | None) -> AbstractPSF:
@@ -132,14 +161,7 @@ def _psf(settings, known: float | None) -> AbstractPSF:
         if width is None:
             raise ValueError("the point spread function is not known: give --psf or --fwhm")
         return GaussianPSF(fwhm=width)
-    with opened_fits(settings.psf) as hdus:
-        filled = [hdu for hdu in hdus if hdu.is_image and hdu.shape]
-        if not filled:
-            raise ValueError(f"{settings.psf} holds no image: its HDUs are {described(hdus)}")
-        image = np.squeeze(np.asarray(data_of(filled[0], settings.psf), float))
-    if image.ndim != 2:
-        raise ValueError(f"{settings.psf} holds no image but an array of shape {image.shape}")
-    return ImagePSF(image)
+    return read_psf(settings.psf, center=settings.psf_center)
 
 
 def _is_of_gpi_in_h(path: Path) -> bool:

@@ -23,24 +23,28 @@ from pytreefit.extend import (
 )
 
 from ..data.observation import Observation
+from ..dust.polarization import Polarized
 from ..scene import Scene
 from ..starts.search import default_scene
 from ..survey import fit_many
-from .reading import NOISE, READING, optics_of, read
+from .reading import NOISE, READING, optics_of, read, warn_of_distances
 
 _RING = ("disk.semi_major_axis", "disk.inclination", "disk.position_angle")
 OPTIONS = (*READING, NOISE, *STORING)
 
 
 def seen(optics, data: Observation) -> Scene:
-    """A ring of any size, as the telescope sees it."""
-    return Scene(default_scene(data).disk, grid=data.grid, **optics)
+    """A ring of any size, as the telescope sees it; of dust that polarises where that is seen."""
+    (disk,) = default_scene(data).disks
+    if "stokes" in optics:
+        disk = disk.set({"phase": Polarized(disk.phase)})
+    return Scene(disk, grid=data.grid, **optics)
 
 
-def own_priors(settings) -> dict[str, Any]:
+def own_priors(settings, optics) -> dict[str, Any]:
     """The priors of the line, made for a ring; ValueError for what no search takes."""
     nothing = Observation(np.ones((5, 5)), 1.0, pixel_scale=1.0, distance=1.0)
-    ring, priors = default_scene(nothing), {}
+    ring, priors = seen(optics, nothing), {}
     for name, given in split_fixed(settings.priors)[0].items():
         if given is None:
             raise ValueError(f"{name} cannot be fixed in a survey: give a narrow prior")
@@ -66,12 +70,14 @@ def summary(rows) -> Table:
 
 def run(settings) -> None:
     """Search and fit the disks of the images that have no row yet."""
+    optics = optics_of(settings.files, settings)
+    warn_of_distances(settings.files, settings)
     images = {name: of_file(read, path, settings) for name, path in by_name(settings.files).items()}
     work = functools.partial(
         fit_many,
         images,
-        functools.partial(seen, optics_of(settings.files, settings)),
-        own_priors(settings),
+        functools.partial(seen, optics),
+        own_priors(settings, optics),
         correlated=settings.noise == "correlated",
         configuration=deciding(settings, OPTIONS, files=("error", "psf")),
         **storing(settings),

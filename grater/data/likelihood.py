@@ -16,11 +16,12 @@ from pytreefit.extend import check_kind, is_traced
 
 from ..scene import Scene
 from ..view.view import Grid
-from .noise import AbstractNoise
+from .noise import AbstractNoise, PoissonNoise
 
 # by how much the pixels of a scene may be elsewhere than those of an observation: pixels, degrees,
 # and parts of the whole
 _APART = {"center": 0.5, "roll": 0.5, "pixel_scale": 1e-3, "distance": 1e-3, "distortion": 1e-3}
+_FEW_BELOW = 0.01  # of the pixels, which no counts can be
 # what images of several channels have in common
 _ALIKE = ("shape", *_APART, "parity", "unit")
 _ELSEWHERE = (
@@ -121,6 +122,9 @@ class AbstractObservation(Model):
             grid, free = (getattr(image.seen(s), "grid", None) for s in (scene, varied))
             if isinstance(grid, Grid) and (said := _other_pixels(image, grid, free)):
                 warnings.warn(said, stacklevel=4)
+        for noise, image in zip(self._noises(scene), images, strict=True):
+            if said := _not_counted(noise, image):
+                warnings.warn(said, stacklevel=4)
         noises = zip(self._noises(scene), self._noises(varied), images, strict=True)
         plans = tuple(noise.plan(image.used, other) for noise, other, image in noises)
         return self if all(plan is None for plan in plans) else PreparedObservation(self, plans)
@@ -155,6 +159,23 @@ class PreparedObservation(AbstractObservation):
 
     def remark(self, scene):
         return self.observation.remark(scene)
+
+
+def _not_counted(noise: AbstractNoise, image) -> str:
+    """A sentence where an image holds what no counted photons are, or nothing."""
+    if not isinstance(noise, PoissonNoise) or is_traced(image.image):
+        return ""
+    used = np.asarray(image.used)
+    values = np.asarray(image.image)[used] + float(noise.background)
+    below = int(np.sum(values < 0.0))
+    if below <= _FEW_BELOW * used.sum():
+        return ""
+    return (
+        f"PoissonNoise is for counts, and {below} of the {used.sum()} pixels in use are below "
+        f"-background = {0.0 - float(noise.background):g}: they count as no light, and the noise "
+        "of blank sky looks like a disk. Give the background that was subtracted, "
+        "PoissonNoise(background=...), or take GaussianNoise."
+    )
 
 
 def _other_pixels(observation, grid: Grid, varied: Any) -> str:

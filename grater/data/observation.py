@@ -356,7 +356,7 @@ class Observation(AbstractObservation):
         path, distance, mask
             File of the image; the others as for `Observation`.
         pixel_scale, unit : optional
-            By default what the header says (unit: BUNIT).
+            By default what the header says (unit: BUNIT, which is converted to another one).
         image_hdu, image_plane : optional
             Number or name of the HDU, by default the first that holds an image, and plane of a
             cube, zero-based. Axes of length 1 do not count.
@@ -375,17 +375,17 @@ class Observation(AbstractObservation):
             How the image lies on the sky, as for `Grid`; by default as the header says, with a
             warning where North is not up or East not to the left. No image is rotated.
         check_header : bool
-            Whether the header is read, and pixel scale and star must be what it says.
+            Whether the header is read, and pixel scale, star and unit must be what it says.
 
         Raises
         ------
-        FileNotFoundError, ValueError
+        FileNotFoundError, ValueError, TypeError
             If a file or HDU cannot be read, no error map is named, or the header disagrees.
         """
         place, error_place = (image_hdu, image_plane), (error_hdu, error_plane)
         geometry = pixel_scale, center, (roll, parity), check_header
-        found = read_fits(path, place, error, error_place, geometry, mask, dq_bits, noise_width)
-        return cls(**(found if unit is None else {**found, "unit": unit}), distance=distance)
+        more = unit, mask, dq_bits, noise_width
+        return cls(**read_fits(path, place, error, error_place, geometry, *more), distance=distance)
 
     @classmethod
     def from_gpi(

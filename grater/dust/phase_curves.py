@@ -1,5 +1,7 @@
 """Phase functions of free shape: through the values at some angles."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from pytreefit import param
 from pytreefit.extend import is_traced
 
 from .phase import AbstractPhaseFunction, Curve
+
+_PI = 3.1416  # what angles in radians end at
 
 # of the cosine, over which a spline bends into a constant outside of its knots
 _BEND = 0.25
@@ -281,17 +285,8 @@ class TabulatedPhase(AbstractPhaseFunction):
     values: Float[Array, " n"] = param(shape=None, bounds="[0, inf)", doc="values at the angles")
 
     def __check_init__(self):
-        if self.angle.shape != self.values.shape or self.angle.size < 2:
-            raise ValueError(
-                f"TabulatedPhase.angle has shape {self.angle.shape} and .values has shape "
-                f"{self.values.shape}. Give one value for each of at least two angles."
-            )
-        angle, values = self.angle, self.values
-        if not is_traced(angle) and not np.all(np.diff(angle) > 0):
-            raise ValueError(
-                "TabulatedPhase.angle is out of order. The angles must increase, from forward (0) "
-                "to backward (180 deg)."
-            )
+        check_table("TabulatedPhase", self.angle, self.values)
+        values = self.values
         if not is_traced(values) and not np.any(values > 0):
             raise ValueError("TabulatedPhase.values are all 0: at least one must be positive.")
 
@@ -300,6 +295,28 @@ class TabulatedPhase(AbstractPhaseFunction):
 
     def __call__(self, cos_scatter):
         return self.prepared()(cos_scatter)
+
+
+def check_table(owner: str, angle, values) -> None:
+    """ValueError for angles out of order or not one for each value; a warning of radians."""
+    if angle.shape != values.shape or angle.size < 2:
+        raise ValueError(
+            f"{owner}.angle has shape {angle.shape} and .values has shape {values.shape}. Give one "
+            "value for each of at least two angles."
+        )
+    if is_traced(angle):
+        return
+    if not np.all(np.diff(angle) > 0):
+        raise ValueError(
+            f"{owner}.angle is out of order. The angles must increase, from forward (0) to "
+            "backward (180 deg)."
+        )
+    if angle[-1] <= _PI:
+        warnings.warn(
+            f"{owner}.angle ends at {float(angle[-1]):g} deg, and the last value holds beyond. If "
+            "the angles are in radians, give them as a Quantity or convert them by numpy.rad2deg.",
+            stacklevel=6,
+        )
 
 
 def table_curve(angle, values) -> Curve:

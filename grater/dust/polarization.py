@@ -17,7 +17,13 @@ from pytreefit.extend import as_data, is_traced
 
 from .bands import Bands
 from .phase import AbstractPhaseFunction, Curve
-from .phase_curves import SplineCurve, TabulatedPhase, natural_spline, table_curve
+from .phase_curves import (
+    SplineCurve,
+    TabulatedPhase,
+    check_table,
+    natural_spline,
+    table_curve,
+)
 
 
 class AbstractPolarization(Model):
@@ -99,16 +105,7 @@ class TabulatedPolarization(AbstractPolarization):
     )
 
     def __check_init__(self):
-        if self.angle.shape != self.values.shape or self.angle.size < 2:
-            raise ValueError(
-                f"TabulatedPolarization.angle has shape {self.angle.shape} and .values has shape "
-                f"{self.values.shape}. Give one value for each of at least two angles."
-            )
-        if not is_traced(self.angle) and not np.all(np.diff(self.angle) > 0):
-            raise ValueError(
-                "TabulatedPolarization.angle is out of order. The angles must increase, from "
-                "forward (0) to backward (180 deg)."
-            )
+        check_table("TabulatedPolarization", self.angle, self.values)
 
     def prepared(self):
         return table_curve(self.angle, self.values)

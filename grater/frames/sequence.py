@@ -127,7 +127,7 @@ class FrameSequence(AbstractObservation):
         check_shape("FrameSequence.image", self.image, ndim=3)
         shape = self.image.shape
         error = real_array(
-            "FrameSequence.error", error, unit_for(error, unit or own, "FrameSequence")
+            "FrameSequence.error", error, unit_for(error, unit or own, "FrameSequence", of=own)
         )
         self.error = _for_all("error", error, shape)
         mask = np.ones(shape, bool) if mask is None else mask
@@ -140,7 +140,7 @@ class FrameSequence(AbstractObservation):
         self.angles, self.pixel_scale, self.distance = angles, pixel_scale, distance
         self.center = (shape[2] // 2, shape[1] // 2) if center is None else center
         if references is not None:
-            to = unit_for(references, unit or own, "FrameSequence", "references")
+            to = unit_for(references, unit or own, "FrameSequence", "references", own)
             references = real_array("FrameSequence.references", references, to)
         self.references, self.components = references, components
         self.unit = unit or ("" if own is None else str(own))

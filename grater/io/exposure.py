@@ -16,7 +16,7 @@ from pytreefit.extend import (
     unit_of,
 )
 
-from .._arrays import check_pixels, opened, position, square_about, unit_for
+from .._arrays import as_unit, check_pixels, opened, position, square_about, unit_for
 from ..data.observation import Observation
 from ..view.view import Grid, View
 from .readers import read_jwst
@@ -88,7 +88,8 @@ class Exposure:
         image = opened(self.image)
         own = unit or unit_of(image)
         values, error = as_data("Exposure.image", image, own), opened(self.error)
-        error = as_data("Exposure.error", error, unit_for(error, own, "Exposure"))
+        to = unit_for(error, own, "Exposure", of=unit_of(image))
+        error = as_data("Exposure.error", error, to)
         shape = values.shape
         every = {
             "image": values,
@@ -173,10 +174,11 @@ class Exposure:
         if (given := more.pop("mask", None)) is not None:
             where = "Exposure.observation: mask"
             mask = mask & as_booleans(where, given, shape=self.image.shape)
-        error = more.pop("error", self.error)
+        image, error = (as_unit(values, self.unit) for values in (self.image, self.error))
+        error = more.pop("error", error)
         where = dict(pixel_scale=self.pixel_scale, center=self.center, unit=self.unit)
         where |= self._on_sky
-        return Observation(self.image, error, mask=mask, distance=distance, **{**where, **more})
+        return Observation(image, error, mask=mask, distance=distance, **{**where, **more})
 
     def view(self, distance: Any, **more: Any) -> View:
         """Return how a scene is seen.

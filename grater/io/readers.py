@@ -9,7 +9,7 @@ import numpy as np
 
 from pytreefit.extend import as_booleans, as_data, check_choice
 
-from .._arrays import position
+from .._arrays import as_unit, position
 from ..data.noise import noise_map
 from .files import data_of, described, described_file, opened_fits
 from .headers import axes_of, choose_star, is_inside, reference_pixel, sky_axes, star_in
@@ -146,6 +146,7 @@ def read_fits(
     error: Any,
     error_place: tuple[Any, Any],
     geometry: tuple[Any, Any, tuple[Any, Any], bool],
+    unit: str | None,
     mask: Any,
     dq_bits: int | None,
     noise_width: float,
@@ -164,10 +165,12 @@ def read_fits(
     geometry
         Pixel scale, star, roll and parity, None for what the header says, and whether the header
         is to agree.
-    mask, dq_bits, noise_width
+    unit, mask, dq_bits, noise_width
         As for `Observation.from_fits`.
     """
     image = _Image(path, *place, "image")
+    own = image.unit if unit is None or geometry[3] else ""  # the header is not read
+    _check_unit(image, own, unit)
     if error is None and error_place[0] is None and not _has_errors(path):
         raise ValueError(
             f"No error map is named for {os.fspath(path)}: give error_hdu= (the file's "
@@ -180,10 +183,25 @@ def read_fits(
         usable = usable & as_booleans("from_fits: mask", mask, shape=values.shape)
     image.warn_of_zeros(usable)
     if isinstance(error, str) and error == "annular":
-        error = noise_map(values, on_sky["center"], noise_width, usable)
+        error = as_unit(noise_map(values, on_sky["center"], noise_width, usable), own)
     elif error is None or isinstance(error, str | os.PathLike):
-        error = _error_of(image, path if error is None else error, error_place)
-    return dict(on_sky, image=values, error=error, mask=usable, unit=image.unit)
+        error = as_unit(_error_of(image, path if error is None else error, error_place), own)
+    unit = own if unit is None else unit
+    return dict(on_sky, image=as_unit(values, own), error=error, mask=usable, unit=unit)
+
+
+def _check_unit(image: _Image, own: str, unit: Any) -> None:
+    """ValueError if the unit of the header is none that can be converted to another."""
+    given = as_unit(1.0, own)
+    if unit is None or not hasattr(given, "to"):
+        return
+    try:
+        given.to(unit)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{image.path} is in {own} by its header (BUNIT), which cannot be converted to {unit}: "
+            "check_header=False takes the numbers as they are."
+        ) from None
 
 
 def _has_errors(path: str | os.PathLike) -> bool:

@@ -44,7 +44,7 @@ def plot_fit(
     Parameters
     ----------
     scene, observation
-        The model and the data, an `Observation`.
+        The model (also a Fit, for its best model) and the data, an `Observation`.
     stretch : {"asinh", "log", "linear"}
         Brightness scale of data and model, the same for both; "asinh" is linear within the noise
         and logarithmic above.
@@ -71,6 +71,7 @@ def plot_fit(
     >>> [ax.get_title() for ax in figure.axes[:3]]
     ['data', 'model', 'residual / noise']
     """
+    scene = getattr(scene, "model", scene)  # of a Fit
     images, grid = residual_of(scene, observation), observation.seen(scene).grid
     look = {"stretch": stretch, "limits": limits, "n_sigma": n_sigma, "cmap": cmap}
     look |= {"titles": titles, "figure": figure}
@@ -212,26 +213,26 @@ def plot_phase_function(
 
     Parameters
     ----------
-    source : pytreefit.Samples or Model
+    source : pytreefit.Samples, Model or Fit
         Posterior draws, for the median with its 68 % and 95 % bands, or one model, for a line.
     path : str
         Where the phase function is in the model, such as "disk.phase" or "disk.inner.phase". Of
         `Bands` all are drawn. Of `Polarized` it is that of the polarised intensity; that of the
         total intensity is one level below, at "disk.phase.phase".
-    log : bool
-        Whether the vertical axis is logarithmic.
-    label : str
-        Name of the curve in the legend.
+    log, label : bool, str
+        Whether the vertical axis is logarithmic; name of the curve in the legend.
     figure : matplotlib Figure or SubFigure, optional
-        Where to draw; by default a new figure. A second curve is drawn over the first.
+        Where to draw; by default a new one. A second curve is drawn over the first.
     """
     model = getattr(source, "model", source)
+    draws = hasattr(source, "models")
+    source = source if draws else model
     if isinstance(model, Model) and isinstance(phase := model.get(path), Bands):
         for name in phase.names:
             look = {"log": log, "label": name, "figure": figure}
             figure = plot_phase_function(source, f"{path}.bands.{name}", **look)
         return figure
-    angle, draws = np.linspace(0.0, 180.0, 361), hasattr(source, "models")
+    angle = np.linspace(0.0, 180.0, 361)
     cosine = jnp.asarray(np.cos(np.deg2rad(angle)), dtype=float)
     values, inclination = (np.asarray(x) for x in _phase_curves(source, path, cosine))
     values = np.atleast_2d(values)

@@ -21,7 +21,8 @@ from pytreefit.extend import (
 )
 
 from .._arrays import opened, position, real_array
-from .psf import AbstractPSF, centred_stamps, convolved_sum, warn_off_centre
+from .psf import AbstractPSF, convolved_sum
+from .stamps import centred_stamps, warn_off_centre
 
 Interpolation = Literal["linear", "nearest"]
 

@@ -2,7 +2,6 @@
 
 import abc
 import math
-import warnings
 from typing import Literal, Self
 
 import equinox as eqx
@@ -14,15 +13,14 @@ from jaxtyping import Array, Float
 
 from pytreefit import Model, param
 from pytreefit.extend import (
-    as_floats,
     as_whole_number,
     check_choice,
 )
 
 from .._arrays import position, real_array
 from .kernels import check_size, cut_off, kernel_size
+from .stamps import centred, check_center, warn_of_sky, warn_off_centre
 
-_OFF_CENTRE = 0.25  # pixels, from which a stamp is said to be off its centre
 _NORMALIZATIONS = {"sum": jnp.sum, "peak": jnp.max, "none": jnp.ones_like}
 
 
@@ -279,7 +277,8 @@ class ImagePSF(AbstractPSF):
     Warns
     -----
     UserWarning
-        Where no centre is given and the light is not about that pixel.
+        Where no centre is given and the light is not about that pixel, and for a stamp whose sum is
+        partly that of a level background.
 
     Examples
     --------
@@ -307,7 +306,7 @@ class ImagePSF(AbstractPSF):
                 f"ImagePSF.image has shape {self.image.shape}, not (ky, kx): one 2-d image."
             )
         check_choice("ImagePSF.normalization", self.normalization, _NORMALIZATIONS)
-        _check_center("ImagePSF.center", self.center, self.image.shape)
+        check_center("ImagePSF.center", self.center, self.image.shape)
         if isinstance(self.image, Tracer):
             return
         image = np.asarray(self.image)
@@ -323,6 +322,8 @@ class ImagePSF(AbstractPSF):
                 f"ImagePSF.image has a {self.normalization} of {scale:.3g}, which cannot normalise "
                 'it. Subtract less background, or choose normalization="none".'
             )
+        if self.normalization == "sum":
+            warn_of_sky("ImagePSF.image", image)
         if self.center is None and image.max() > 0:
             warn_off_centre("ImagePSF.image", image)
 
@@ -334,69 +335,11 @@ class ImagePSF(AbstractPSF):
         kernel = self.image / _NORMALIZATIONS[self.normalization](self.image)
         if self.normalization == "peak":  # of a pixel's light, which is spread over its points
             kernel = kernel / self.oversample**2
-        return kernel if self.center is None else _centred(kernel, self.center)
-
-
-def centred_stamps(stamps: np.ndarray, center: tuple[float, float], where: str) -> np.ndarray:
-    """Stamps, shape (n, ky, kx), moved and padded so that (x, y) is their middle pixel."""
-    _check_center(where, center, stamps.shape[1:])
-    return np.asarray(jax.vmap(lambda stamp: _centred(stamp, center))(as_floats(stamps)), float)
-
-
-def _centred(kernel, center):
-    column, row = (round(c) for c in center)
-    kernel = _shifted(kernel, (row - center[1], column - center[0]))
-    ky, kx = kernel.shape
-    # as many pixels on either side of the centre
-    half_y, half_x = max(row, ky - 1 - row), max(column, kx - 1 - column)
-    pads = (
-        (half_y - row, half_y - (ky - 1 - row)),
-        (half_x - column, half_x - (kx - 1 - column)),
-    )
-    return jnp.pad(kernel, pads)
-
-
-def warn_off_centre(where: str, image: np.ndarray) -> None:
-    """Warn where the light above half of the maximum is not about the pixel (kx // 2, ky // 2)."""
-    above = np.maximum(image / image.max() - 0.5, 0.0)
-    ky, kx = image.shape
-    x, y = (
-        np.sum(above * at) / np.sum(above)
-        for at in (np.arange(kx)[None, :], np.arange(ky)[:, None])
-    )
-    if math.hypot(x - kx // 2, y - ky // 2) > _OFF_CENTRE:
-        warnings.warn(
-            f"{where} of {ky} x {kx} pixels is centred about ({x:.2f}, {y:.2f}), but its "
-            f"centre is taken to be the pixel ({kx // 2}, {ky // 2}) from 0: the image would be "
-            "shifted. Give center=(x, y), that pixel if it is right.",
-            stacklevel=4,
-        )
+        return kernel if self.center is None else centred(kernel, self.center)
 
 
 def _center(value):
     return None if value is None else position("ImagePSF.center", value)
-
-
-def _check_center(where, center, shape) -> None:
-    if center is None:
-        return
-    inside = all(-0.5 <= c <= n - 0.5 for c, n in zip(center, shape[::-1], strict=True))
-    if not inside:
-        raise ValueError(
-            f"{where} = {center} is not a position (x, y) in zero-based pixels of an image "
-            f"of shape {shape}."
-        )
-
-
-def _shifted(kernel, shift):
-    """A stamp moved up and to the right by a fraction of a pixel."""
-    if not any(shift):
-        return kernel
-    freq_y, freq_x = np.fft.fftfreq(kernel.shape[0]), np.fft.rfftfreq(kernel.shape[1])
-    turn = -2.0 * np.pi * (freq_y[:, None] * shift[0] + freq_x[None, :] * shift[1])
-    turn = jnp.asarray(turn, kernel.dtype)
-    spectrum = jnp.fft.rfft2(kernel) * jax.lax.complex(jnp.cos(turn), jnp.sin(turn))
-    return jnp.fft.irfft2(spectrum, s=kernel.shape)
 
 
 def _quick_size(size: int) -> int:

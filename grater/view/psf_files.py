@@ -1,5 +1,6 @@
-"""Files of PSFs that change over the field."""
+"""Files of PSFs: a single one, and those that change over the field."""
 
+import math
 import os
 import re
 import warnings
@@ -7,12 +8,122 @@ from typing import Any
 
 import numpy as np
 
-from pytreefit.extend import as_whole_number, as_whole_numbers, check_kind
+from pytreefit.extend import as_number, as_whole_number, as_whole_numbers, check_kind
 
 from .._arrays import position
-from ..io.files import data_of, opened_fits
+from ..io.files import data_of, described, opened_fits
 from .field_psf import FieldPSF, Interpolation
-from .psf import centred_stamps
+from .psf import ImagePSF
+from .stamps import OFF_CENTRE, centred_stamps, light_center
+
+_OTHER_SCALE = 0.01  # relative, of pixels
+
+
+# what STPSF and WebbPSF call the PSFs in detector pixels, with distortion and without
+_IN_PIXELS = ("DET_DIST", "DET_SAMP")
+
+
+def read_psf(
+    path: str | os.PathLike,
+    *,
+    hdu: int | str | None = None,
+    center: Any = None,
+    pixel_scale: Any = None,
+) -> ImagePSF:
+    """Read a PSF out of a FITS file, such as a star's image or a file of STPSF.
+
+    Points per pixel are OVERSAMP of the header, 1 without it; the model is rendered on as many,
+    ``Scene(oversample=psf.oversample)``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    hdu
+        Number or name of the HDU; by default DET_DIST or DET_SAMP, which are in detector pixels, or
+        the first that holds an image.
+    center
+        Its centre (x, y), zero-based; by default the middle of the stamp or, of an even size, the
+        pixel right of it and above where that is nearer to the light.
+    pixel_scale
+        Of the image that is fitted, arcsec, which PIXELSCL in the header is compared with.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Where there is no file or image, for a cube, for pixels of another scale, and as by
+        `ImagePSF`.
+
+    Warns
+    -----
+    UserWarning
+        Where the light is not about the centre that is taken, and as by `ImagePSF`.
+    """
+    path = os.fspath(path)
+    with opened_fits(path) as hdus:
+        found = _psf_in(hdus, hdu, path)
+        header, image = found.header.copy(), np.squeeze(np.asarray(data_of(found, path), float))
+    if image.ndim != 2:
+        raise ValueError(f"{path} holds no image but an array of shape {image.shape}")
+    n = as_whole_number("OVERSAMP", header.get("OVERSAMP", 1), 1)
+    _check_scale(path, header, n, pixel_scale)
+    center = _middle(path, image) if center is None else center
+    return ImagePSF(image, center=center, oversample=n)
+
+
+def _psf_in(hdus, hdu: int | str | None, path: str):
+    """The HDU that is named, or that must be meant."""
+    images = [one for one in hdus if one.is_image and one.shape]
+    if hdu is not None:
+        try:
+            images = [one for one in (hdus[hdu],) if one in images]
+        except (KeyError, IndexError):
+            images = []
+    if not images:
+        where = "" if hdu is None else f" in an HDU {hdu!r}"
+        raise ValueError(f"{path} holds no image{where}: its HDUs are {described(hdus)}")
+    named = {one.name: one for one in images}
+    return next((named[name] for name in _IN_PIXELS if name in named), images[0])
+
+
+def check_psf_scale(path: str | os.PathLike, pixel_scale: float) -> None:
+    """ValueError if a file of a PSF says that its pixels are of another scale, in arcsec."""
+    with opened_fits(path) as hdus:
+        header = _psf_in(hdus, None, os.fspath(path)).header.copy()
+    _check_scale(os.fspath(path), header, int(header.get("OVERSAMP", 1)), pixel_scale)
+
+
+def _check_scale(path: str, header, n: int, pixel_scale: Any) -> None:
+    if pixel_scale is None or "PIXELSCL" not in header:
+        return
+    wanted = as_number("pixel_scale", pixel_scale, "arcsec")
+    own = n * float(header["PIXELSCL"])
+    if abs(own / wanted - 1.0) > _OTHER_SCALE:
+        raise ValueError(
+            f"the PSF of {path} is for pixels of {own:.5g} arcsec (PIXELSCL), and the image has "
+            f"pixels of {wanted:.5g}: make it for these"
+        )
+
+
+def _middle(path: str, image: np.ndarray) -> tuple[float, float]:
+    """The middle of a stamp, or of an even size the pixel after it if that is nearer to the light.
+
+    A star in the middle of an even stamp is at a corner of four pixels; others put it on a pixel.
+    """
+    ky, kx = image.shape
+    if not (np.all(np.isfinite(image)) and image.max() > 0):
+        return kx // 2, ky // 2  # ImagePSF says what is wrong
+    light = light_center(image)
+    either = ((kx - 1) / 2, (ky - 1) / 2), (float(kx // 2), float(ky // 2))
+    x, y = min(either, key=lambda place: math.dist(place, light))
+    if math.dist((x, y), light) > OFF_CENTRE:
+        warnings.warn(
+            f"The light of the PSF in {path} is about ({light[0]:.2f}, {light[1]:.2f}), from 0, "
+            f"and its centre is taken to be ({x:g}, {y:g}), the middle of its {ky} x {kx} pixels: "
+            "if that is wrong the model is shifted.",
+            stacklevel=3,
+        )
+    return x, y
 
 
 def read_psf_grid(

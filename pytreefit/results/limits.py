@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..model import lookup_parameter
+from ..prior import prior_limits
 from ..table import rounded
 
+_ANGLES = ("deg", "rad")
 _LEVEL = 0.95
 _BINS = 10  # between the bound and where 95 % of the draws are
 _NEAR = math.exp(-1.0)  # of the peak: a density above it at the bound has not fallen off
@@ -60,17 +62,42 @@ def limits_of(model, columns, weights=None) -> dict[str, Limit]:
         info = lookup_parameter(model, name.partition("[")[0]).info
         x = np.ravel(np.asarray(draws, float))
         w = np.full(x.shape, 1.0) if weights is None else np.ravel(np.asarray(weights, float))
-        if len(x) < _FEWEST or not np.isfinite(x).all():
-            continue
         for bound in info.ends:
-            above = bool(np.mean(x) > bound)
-            sign, inwards = ("<", 1.0) if above else (">", -1.0)
-            away = inwards * (x - bound)
-            # draws on both sides of where a parameter is mirrored are cut off by nothing
-            if np.min(away) >= 0.0 and _piles_up(away, w / w.sum()):
-                value = bound + inwards * _quantile(away, w, _LEVEL)
-                found[name] = Limit(sign, value, bound)
+            if inwards := _piled_up(x, w, bound):
+                value = bound + inwards * _quantile(inwards * (x - bound), w, _LEVEL)
+                found[name] = Limit("<" if inwards > 0.0 else ">", value, bound)
     return found
+
+
+def cut_off(priors, model, columns) -> list[str]:
+    """A sentence for each number whose draws its prior cuts off, inside of the parameter's bounds.
+
+    ``priors`` and ``columns`` hold priors and draws by name.
+    """
+    found = []
+    for name, draws in columns.items():
+        path = name.partition("[")[0]
+        info, x = lookup_parameter(model, path).info, np.ravel(np.asarray(draws, float))
+        for edge in prior_limits(priors[path]) if path in priors else ():
+            if np.isclose(edge, info.ends).any() or not _piled_up(x, np.ones_like(x), edge):
+                continue
+            turns = info.unit in _ANGLES and not info.ends
+            advice = "Shift the range (the angle goes on at its other end)" if turns else "Widen it"
+            found.append(
+                f"The draws of {name} pile up at {edge:g}, where its prior ends: there is more "
+                f"beyond. {advice}, unless that is meant."
+            )
+    return found
+
+
+def _piled_up(x: np.ndarray, w: np.ndarray, bound: float) -> float:
+    """The direction from a bound into the draws that pile up at it; 0 where they do not."""
+    if len(x) < _FEWEST or not (np.isfinite(x).all() and math.isfinite(bound)):
+        return 0.0
+    inwards = 1.0 if np.mean(x) > bound else -1.0
+    away = inwards * (x - bound)
+    # draws on both sides of where a parameter is mirrored are cut off by nothing
+    return inwards if np.min(away) >= 0.0 and _piles_up(away, w / w.sum()) else 0.0
 
 
 def _piles_up(away: np.ndarray, weights: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ def to_arviz(samples):
 def corner(samples, names: Sequence[str] | None, **options):
     """See :meth:`Samples.corner`."""
     package = _import("corner")
-    columns = _columns(samples, names)
-    table = np.stack([np.ravel(column) for column in columns.values()], axis=1)
+    labels, columns = _columns(samples, names)
+    table = np.stack([np.ravel(column) for column in columns], axis=1)
     defaults = {
-        "labels": list(columns),
+        "labels": labels,
         "quantiles": [0.16, 0.5, 0.84],
         # as many bins as the draws can fill, and smooth: contours of few draws are mostly noise
         "bins": max(8, min(30, int(len(table) ** 0.4))),
@@ -46,12 +47,12 @@ def corner(samples, names: Sequence[str] | None, **options):
 def trace(samples, names: Sequence[str] | None):
     """See :meth:`Samples.trace`."""
     pyplot = _import("matplotlib.pyplot")
-    columns = _columns(samples, names)
+    labels, columns = _columns(samples, names)
     size = (9.0, 1.6 * len(columns))
     figure, axes = pyplot.subplots(
         len(columns), 2, figsize=size, squeeze=False, width_ratios=(1, 3), layout="constrained"
     )
-    for (label, column), (left, right) in zip(columns.items(), axes, strict=True):
+    for (label, column), (left, right) in zip(zip(labels, columns, strict=True), axes, strict=True):
         for chain in column:
             left.hist(chain, bins="auto", histtype="step", density=True)
             right.plot(chain, linewidth=0.6)
@@ -63,22 +64,26 @@ def trace(samples, names: Sequence[str] | None):
     return figure
 
 
-def _columns(samples, names: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """Every number's draws under its label, with the unit."""
+def _columns(samples, names: Sequence[str] | None) -> tuple[list[str], list[np.ndarray]]:
+    """Every number's label, with the unit and where several have the same its path; and draws."""
     names = samples.names if names is None else names
     unknown = [name for name in names if name not in samples.names]
     if unknown:
         raise ValueError(
             f"There are no draws of {', '.join(unknown)}: there are of {', '.join(samples.names)}."
         )
-    columns = {}
+    found = []
     for entry, draws in samples.columns.items():
         name, bracket, index = entry.partition("[")
         if name in names:
-            unit = samples.units[name]
-            label = samples.labels[name] + bracket + index
-            columns[f"{label} [{unit}]" if unit else label] = draws
-    return columns
+            found.append((name, samples.labels[name] + bracket + index, draws))
+    count = Counter(label for _, label, _ in found)
+    labels = []
+    for name, label, _ in found:
+        unit = f" [{samples.units[name]}]" if samples.units[name] else ""
+        path = f" ({name})" if count[label] > 1 else ""
+        labels.append(f"{label}{path}{unit}")
+    return labels, [draws for *_, draws in found]
 
 
 def _import(package: str):

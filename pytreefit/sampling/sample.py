@@ -16,6 +16,7 @@ from ..arrays import as_number, as_whole_number, check_choice, check_kind
 from ..optimize.start import refuse_start, start_coordinates
 from ..posterior import Posterior
 from ..progress import Pace, Reporter, duration
+from ..results.limits import cut_off
 from ..results.samples import Samples
 from .checkpoint import Checkpoint, fingerprints, kept, read, write
 from .jumps import fit_mixture, no_mixture
@@ -87,10 +88,16 @@ def sample(
     _check(posterior, settings, precondition, method, checkpoint)
     how = precondition, Reporter(progress), checkpoint
     samples = _drawn(posterior, _typed(key), method, start, settings, how)
-    samples.warn(stacklevel=3)
-    if remark := posterior.remark(_medians(samples)):
-        warnings.warn(remark, stacklevel=2)
+    _warn(posterior, samples)
     return samples
+
+
+def _warn(posterior: Posterior, samples: Samples) -> None:
+    """Warn of draws that are not to be trusted, or that a prior cuts off."""
+    samples.warn(stacklevel=4)
+    remarks = cut_off(posterior.priors, samples.model, samples.columns)
+    for remark in filter(None, (*remarks, posterior.remark(_medians(samples)))):
+        warnings.warn(remark, stacklevel=3)
 
 
 def _drawn(posterior, key, method: str, start, settings: dict[str, Any], how) -> Samples:

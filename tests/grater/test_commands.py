@@ -11,7 +11,7 @@ import grater
 import pytreefit
 from grater.commands import fit as commands, main
 from grater.commands.fit import OPTIONS, check_priors, start
-from grater.commands.reading import optics_of, read
+from grater.commands.reading import optics_of, read, warn_of_distances
 from grater.commands.survey import own_priors, seen, summary
 from pytreefit.extend import prior_limits, prior_of
 
@@ -139,17 +139,20 @@ def test_radial_cubes_are_seen_as_polarised_light(image, tmp_path):
     header = fits.Header({"STKESTYP": "RADIAL", "IFSFILT": "IFSFILT_H_G1213"})
     fits.PrimaryHDU(np.ones((3, 5, 5)), header).writeto(radial)
     broken.write_bytes(b"no FITS file")
-    settings = argparse.Namespace(psf=None, fwhm=None, stokes="Q_phi")
+    settings = argparse.Namespace(psf=None, fwhm=None, stokes=None)
     found = optics_of([radial, broken], settings)
     assert (float(found["psf"].fwhm), found["stokes"]) == (3.8, "Q_phi")
     data = argparse.Namespace(grid=grater.Grid((25, 25), 0.014, 70.0), shape=(25, 25))
     (channel,) = seen(found, data).channels.values()
     assert channel.stokes == "Q_phi"
+    assert isinstance(seen(found, data).disk.phase, grater.Polarized)
     fits.setval(radial, "IFSFILT", value="IFSFILT_K1_G1214")
     with pytest.raises(ValueError, match="not known: give --psf or --fwhm"):
         optics_of([radial], settings)
     settings.fwhm = 2.0
     assert set(optics_of([image], settings)) == {"psf"}
+    said = argparse.Namespace(psf=None, fwhm=2.0, stokes="U_phi")
+    assert optics_of([image], said)["stokes"] == "U_phi"  # an image of one plane
     with pytest.raises(ValueError, match="a survey of each kind"):
         optics_of([image, radial], settings)
 
@@ -169,7 +172,8 @@ def test_what_a_survey_prints():
 
 def test_priors_of_a_survey_are_for_a_ring():
     def priors(**given):
-        return own_priors(argparse.Namespace(priors={f"disk.{k}": v for k, v in given.items()}))
+        given = {f"disk.{name}": prior for name, prior in given.items()}
+        return own_priors(argparse.Namespace(priors=given), {"psf": grater.GaussianPSF(2.0)})
 
     found = priors(inclination=(70.0, 89.0), position_angle=dist.Normal(30.0, 5.0))
     assert found["disk.inclination"] == (70.0, 89.0)
@@ -192,6 +196,33 @@ def test_a_survey_keeps_what_failed(image, tmp_path, capsys):
     assert "1 have no fit (disk)" in capsys.readouterr().err
     assert main(["show", "--store", store, "--target", "disk"]) == 0
     assert "give --distance" in capsys.readouterr().out
+
+
+def test_a_psf_of_finer_pixels_and_one_of_another_scale(image, tmp_path, capsys):
+    path = tmp_path / "psf.fits"
+    header = fits.Header({"OVERSAMP": 2, "PIXELSCL": 0.03})
+    row, column = np.indices((17, 17)) - 8
+    fits.PrimaryHDU(np.exp(-(row**2 + column**2) / 9.0), header).writeto(path)
+    settings = argparse.Namespace(psf=path, psf_center=None, stokes=None)
+    found = optics_of([image], settings)
+    assert (found["psf"].oversample, found["oversample"]) == (2, 2)
+    scene = seen(found, argparse.Namespace(grid=grater.Grid((25, 25), 0.06, 60.0), shape=(25, 25)))
+    assert scene.view.oversample == 2
+    fits.setval(path, "PIXELSCL", value=0.06)
+    line = ["fit", str(image), "--distance", "60", "--psf", str(path), "--output", str(tmp_path)]
+    assert main(line) == 1
+    assert "is for pixels of 0.12 arcsec (PIXELSCL), and the image" in capsys.readouterr().err
+
+
+def test_a_distance_for_several_stars_is_said(image, tmp_path):
+    known = tmp_path / "known.fits"
+    fits.PrimaryHDU(np.ones((5, 5)), fits.Header({"OBJECT": "HR 4796A"})).writeto(known)
+    warn_of_distances([image, known], argparse.Namespace(distance=None))
+    with pytest.warns(UserWarning, match="HR 4796A is at 71.9 pc .*, and distance=60 is taken"):
+        warn_of_distances([known], argparse.Namespace(distance=60.0))
+    warn_of_distances([known], argparse.Namespace(distance=71.9))
+    with pytest.warns(UserWarning, match="taken for 2 stars: simulated disk, HR 4796A"):
+        warn_of_distances([image, known], argparse.Namespace(distance=71.9))
 
 
 def test_a_psf_file_without_an_image_is_named(image, tmp_path, capsys):

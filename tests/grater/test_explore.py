@@ -39,7 +39,7 @@ def made(image):
         ("pixel_scale", "center", "roll", "parity", "hdu", "plane", "error", "crop", "outer", "psf")
     )
     start = {"radius": 21.0, "inclination": 57.0, "position_angle": 35.0, "knots": 2}
-    own = {"files": [image], "distance": 60.0, "inner": 1.0, "fwhm": 2.0, "stokes": "Q_phi"}
+    own = {"files": [image], "distance": 60.0, "inner": 1.0, "fwhm": 2.0, "stokes": None}
     priors = {"disk.offset_x": None, "disk.offset_y": None}
     return explorer_of(argparse.Namespace(**nothing, **start, **own, priors=priors))[0]
 

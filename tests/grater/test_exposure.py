@@ -129,6 +129,10 @@ def test_a_crop_has_everything(tmp_path):
     data = cut.observation(9.7, mask=mask, starlight=light, view="roll")
     assert data.n_used == 20
     assert (data.unit, data.view, data.starlight.names) == ("MJy/sr", "roll", ("constant",))
+    other = exposure.observation(distance=9.7, unit="Jy / arcsec2")
+    for name in ("image", "error"):
+        ratio = np.nanmedian(getattr(other, name) / getattr(data, name))
+        assert ratio == pytest.approx((1.0 * units.MJy / units.sr).to_value("Jy / arcsec2"))
     assert float(data.pixel_scale) == pytest.approx(0.06247, rel=1e-3)
     np.testing.assert_array_equal(cut.observation(9.7, error=2.0).error, 2.0)
     view = cut.view(9.7, psf=grater.GaussianPSF(2.0))

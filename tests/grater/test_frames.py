@@ -319,12 +319,14 @@ def test_the_first_pixels_of_a_region_may_be_masked(how):
 
 
 def test_references_are_in_the_unit_of_the_frames():
-    few = {"error": 0.1, "angles": np.zeros(4), **SETUP}
+    few = {"error": 0.1 * u.mJy, "angles": np.zeros(4), **SETUP}
     for image, unit in ((SMALL * u.mJy, ""), (SMALL, "mJy"), (1e-3 * SMALL * u.Jy, "mJy")):
         data = FrameSequence(image, references=1e-3 * SMALL * u.Jy, unit=unit, **few)
         np.testing.assert_allclose(data.references, SMALL)
     with pytest.raises(TypeError, match=r"references is in Jy, but the image has no unit"):
-        FrameSequence(SMALL, references=SMALL * u.Jy, **few)
+        FrameSequence(SMALL, references=SMALL * u.Jy, **few | {"error": 0.1})
+    with pytest.raises(TypeError, match=r"error has no unit, .* converted from Jy to mJy"):
+        FrameSequence(SMALL * u.Jy, unit="mJy", **few | {"error": 0.1})
     with pytest.raises(TypeError, match=r"references .* cannot be converted to unit 'mJy'"):
         FrameSequence(SMALL * u.mJy, references=SMALL * u.s, **few)
 

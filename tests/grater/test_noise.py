@@ -6,8 +6,10 @@ import pytest
 from jax.test_util import check_grads
 from scipy import stats
 
+import grater
 from grater import Grid
 from grater.data.noise import AnnularNoise, GaussianNoise, PoissonNoise, StudentTNoise, noise_map
+from pytreefit import Posterior
 
 NOISES = [GaussianNoise(scale=1.7), StudentTNoise(scale=1.7, df=3.5), PoissonNoise(3.0, 2.0)]
 ANNULAR = AnnularNoise([1.7, 0.9], (np.indices((6, 7))[1] > 3).astype(int))
@@ -228,3 +230,17 @@ def test_annuli_about_the_star():
 def test_bad_annuli(make, says):
     with pytest.raises((ValueError, TypeError), match=says):
         make()
+
+
+def test_counts_below_nothing_are_said():
+    """Half of the blank sky is below 0 where its background was subtracted and is not given."""
+    rng = np.random.default_rng(0)
+    image = rng.poisson(10.0, (21, 21)) - 10.0
+    setup = {"pixel_scale": 0.1, "distance": 10.0}
+    data = grater.Observation(image, 1.0, **setup)
+    disk = grater.Disk(5.0, 60.0, 0.0, alpha_in=5.0, alpha_out=-5.0, scale_height=0.3)
+    scene = grater.Scene(disk, grid=data.grid, noise=PoissonNoise(1.0))
+    priors = {"disk.flux": (0.0, 10.0)}
+    with pytest.warns(UserWarning, match=r"of the 441 pixels in use are below -background = 0:"):
+        Posterior(scene, data.log_likelihood, priors)
+    Posterior(scene.set({"noise.background": 10.0}), data.log_likelihood, priors)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy import units as u
 from jax.test_util import check_grads
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
@@ -306,3 +307,11 @@ def test_table_gradients_are_finite_differences():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         make()
+
+
+def test_tables_in_radians_are_said():
+    angle = np.linspace(0.0, np.pi, 7)
+    for kind, values in ((grater.TabulatedPhase, 1.0), (grater.TabulatedPolarization, 0.1)):
+        with pytest.warns(UserWarning, match="angle ends at 3.14159 deg.*If the angles are in rad"):
+            kind(angle, np.full(7, values))
+        assert float(kind(angle * u.rad, np.full(7, values)).angle[-1]) == pytest.approx(180.0)

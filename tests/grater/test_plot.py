@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -158,6 +159,16 @@ def test_a_figure_can_be_given(scene, observation):
     assert plot_fit(scene, observation, figure=upper) is upper
     assert plot_phase_function(scene, figure=lower) is lower
     draw(figure)
+
+
+def test_a_fit_stands_for_its_model(scene, observation):
+    best = SimpleNamespace(model=scene)
+    titles = [ax.get_title() for ax in plot_fit(best, observation).axes[:3]]
+    assert titles == ["data", "model", "residual / noise"]
+    (ax,) = plot_phase_function(best).axes
+    np.testing.assert_array_equal(
+        ax.lines[0].get_ydata(), plot_phase_function(scene).axes[0].lines[0].get_ydata()
+    )
 
 
 class Draws(eqx.Module):

@@ -32,7 +32,8 @@ def random_image(*shape, seed=0):
 
 def random_stamp(*shape, seed=0):
     """A random PSF with its peak in the centre."""
-    image = random_image(*shape, seed=seed) ** 2
+    fades = np.outer(*(np.hanning(n + 2)[1:-1] for n in shape))
+    image = random_image(*shape, seed=seed) ** 2 * fades
     image[shape[0] // 2, shape[1] // 2] = 2.1 * image.max()
     return image
 
@@ -244,6 +245,17 @@ def gaussian_image(size, x, y, sigma=1.7):
     return np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
 
 
+def test_a_stamp_with_its_sky_is_said():
+    star = np.asarray(grater.GaussianPSF(fwhm=4.0, size=61).kernel())
+    sky = 1e-3 * star.max()
+    with pytest.warns(UserWarning, match=r"background of .*\d+ % of its sum"):
+        grater.ImagePSF(star + sky)
+    wings = star + star.max() / (1.0 + np.hypot(*np.mgrid[-30:31, -30:31])) ** 2
+    for stamp in (star, wings, wings[20:41, 20:41]):  # light that declines
+        grater.ImagePSF(stamp)
+    grater.ImagePSF(star + sky, normalization="peak")
+
+
 @pytest.mark.parametrize("size", [20, 21])
 def test_center_between_pixels_is_shifted_without_blurring(size):
     """A measured PSF that was caught off centre does what the centred one does."""
@@ -365,7 +377,7 @@ def test_a_stamp_off_its_centre_is_said():
     with pytest.warns(UserWarning, match=r"about \(7.50, 7.50\).* pixel \(8, 8\) .*Give center="):
         grater.ImagePSF(even)
     with pytest.warns(UserWarning, match=r"about \(10.3\d, 10.00\), but .*pixel \(10, 10\)"):
-        grater.ImagePSF(gaussian_image(21, 10.3, 10.0) + 0.2)
+        grater.ImagePSF(gaussian_image(21, 10.3, 10.0) + 0.2, normalization="peak")
     said = grater.ImagePSF(even, center=[7.5, 7.5] * u.pix)
     assert said.center == (7.5, 7.5)
     grater.ImagePSF(gaussian_image(16, 8.1, 7.9))  # near enough

@@ -157,3 +157,37 @@ def test_bad_files_of_grater_jax(winnie):
     np.save(folder / "im_mask_rolls_F444W.npy", arrays["im_mask_rolls"][0])
     with pytest.raises(ValueError, match=r"im_mask_rolls \(20, 24\)"):
         grater.read_grater_jax_optics(folder, SHAPE, suffix="_F444W")
+
+
+def stpsf_file(path, n=4):
+    """What calc_psf writes, without distortion: in finer pixels first, about the middle."""
+    header = fits.Header({"OVERSAMP": n, "DET_SAMP": n, "PIXELSCL": 0.063 / n})
+    fine = fits.ImageHDU(gaussians(24 * n, (2.0,), 1 / n)[0], header, "OVERSAMP")
+    header = fits.Header({"OVERSAMP": 1, "DET_SAMP": 1, "PIXELSCL": 0.063})
+    coarse = fits.ImageHDU(gaussians(24, (2.0,))[0], header, "DET_SAMP")
+    fits.HDUList([fits.PrimaryHDU(), fine, coarse]).writeto(path)
+    return path
+
+
+def test_a_file_of_stpsf_is_read_in_detector_pixels(tmp_path):
+    path = stpsf_file(tmp_path / "psf.fits")
+    psf = grater.read_psf(path, pixel_scale=0.063)
+    assert (psf.oversample, psf.center) == (1, (11.5, 11.5))
+    np.testing.assert_allclose(psf.kernel(), gaussians(25, (2.0,))[0], atol=1e-6)
+    fine = grater.read_psf(path, hdu="OVERSAMP", pixel_scale=0.063)
+    assert fine.oversample == 4
+    with pytest.raises(ValueError, match=r"for pixels of 0\.063 arcsec .*pixels of 0\.031: make"):
+        grater.read_psf(path, pixel_scale=0.031)
+    with pytest.raises(ValueError, match=r"no image in an HDU 'SCI': its HDUs are 0 'PRIMARY'"):
+        grater.read_psf(path, hdu="SCI")
+
+
+@pytest.mark.parametrize(("size", "at"), [(24, 11.5), (24, 12.0), (25, 12.0)])
+def test_the_centre_of_a_stamp_is_where_its_light_is(tmp_path, size, at):
+    row, column = np.indices((size, size)) - at
+    fits.PrimaryHDU(np.exp(-(row**2 + column**2) / 8.0)).writeto(tmp_path / "star.fits")
+    assert grater.read_psf(tmp_path / "star.fits").center == (at, at)
+    fits.PrimaryHDU(np.exp(-((row - 1.0) ** 2 + column**2) / 8.0)).writeto(tmp_path / "off.fits")
+    with pytest.warns(UserWarning, match="the model is shifted"):
+        grater.read_psf(tmp_path / "off.fits")
+    assert grater.read_psf(tmp_path / "off.fits", center=(at, at + 1.0)).center == (at, at + 1.0)

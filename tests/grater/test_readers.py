@@ -343,6 +343,22 @@ def test_units_of_image_and_error_map_in_files(tmp_path):
         read = Observation.from_fits(image, error=error, **SETUP)
         np.testing.assert_allclose(read.error, factor)
     np.testing.assert_allclose(Observation.from_fits(image, error=1 * u.Jy, **SETUP).error, 1000.0)
+    errors = {"a file": error, "a Quantity": 1e-3 * np.ones((21, 21)) * u.Jy, "none": "annular"}
+    before = Observation.from_fits(image, error="annular", **SETUP)
+    for name, given in errors.items():
+        data = Observation.from_fits(image, error=given, unit="Jy", **SETUP)
+        assert data.unit == "Jy"
+        np.testing.assert_allclose(data.image, 1e-3 * IMAGE, err_msg=name)
+        if name == "none":
+            np.testing.assert_allclose(data.error, 1e-3 * np.asarray(before.error))
+        else:
+            np.testing.assert_allclose(data.error, 1e-3)
+    with pytest.raises(TypeError, match=r"error has no unit, .* converted from mJy to Jy"):
+        Observation.from_fits(image, error=np.ones((21, 21)), unit="Jy", **SETUP)
+    with pytest.raises(ValueError, match=r"in mJy by its header .* check_header=False takes"):
+        Observation.from_fits(image, error="annular", unit="peaks of the star", **SETUP)
+    as_is = Observation.from_fits(image, error=1.0, unit="Jy", check_header=False, **SETUP)
+    np.testing.assert_allclose(as_is.image, IMAGE)
     counts = write(tmp_path / "c.fits", ("ERR", np.ones((21, 21))), BUNIT="ADU per coadd")
     with pytest.raises(ValueError, match="is in 'ADU per coadd', the image in 'mJy'"):
         Observation.from_fits(image, error=counts, **SETUP)

@@ -5,11 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from pytreefit import Limit, Model, Samples, param
-from pytreefit.results.limits import limits_of
+from pytreefit import Limit, Model, Posterior, Samples, param, sample
+from pytreefit.results.limits import cut_off, limits_of
 
 
 class Star(Model):
@@ -143,3 +144,40 @@ def test_tables_have_the_limit_in_place_of_the_value():
     assert table[1][1:6] == ("> -1.0 (95 %)", "", "", "", "")
     assert float(table[2][1]) == pytest.approx(5.0, abs=0.01)
     assert "jitter     < 0.00025 (95 %)" in repr(samples)
+
+
+class Turned(Model):
+    angle: jax.Array = param(unit="deg")
+    length: jax.Array = param(bounds="[0, inf)")
+
+
+TURNED = Turned(angle=5.0, length=1.0)
+
+
+def test_draws_that_a_prior_cuts_off_are_said():
+    priors = {"angle": dist.Uniform(0.0, 360.0), "length": dist.Uniform(0.0, 2.0)}
+    whole = {
+        "angle": quantiles(stats.norm(50.0, 10.0)),
+        "length": quantiles(stats.halfnorm(0, 0.3)),
+    }
+    assert cut_off(priors, TURNED, whole) == []  # at 0 a length ends by itself
+    flat = {"angle": quantiles(stats.uniform(0.0, 360.0))}  # as wide as the prior
+    assert cut_off(priors, TURNED, flat) == []
+    cut = {
+        "angle": quantiles(stats.truncnorm(-0.2, 14.2, 5.0, 25.0)),
+        "length": quantiles(stats.truncnorm(-10.0, 0.5, 1.8, 0.4)),
+    }
+    first, second = cut_off(priors, TURNED, cut)
+    assert "draws of angle pile up at 0, where its prior ends" in first
+    assert "Shift the range (the angle goes on at its other end)" in first
+    assert "draws of length pile up at 2, where its prior ends" in second
+    assert "Widen it" in second
+
+
+def test_sample_says_where_a_prior_cuts_off():
+    def log_likelihood(model):
+        return -0.5 * ((model.angle - 5.0) / 25.0) ** 2
+
+    posterior = Posterior(TURNED, log_likelihood, {"angle": (0.0, 180.0)})
+    with pytest.warns(UserWarning, match="draws of angle pile up at 0, where its prior ends"):
+        sample(posterior, jax.random.key(0), method="mixture", progress=False)

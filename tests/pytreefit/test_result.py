@@ -1,5 +1,6 @@
 """Results made by hand: tables, diagnostics, models, files, other packages."""
 
+import dataclasses
 import sys
 import types
 import warnings
@@ -24,6 +25,11 @@ class Disk(Model):
     inner: jax.Array = param(unit="au", default=1.0)
     outer: jax.Array = param(unit="au", default=1.0)
     phase: Phase = Phase([0.0, 0.0, 0.0])
+
+
+class Pair(Model):
+    one: Disk
+    two: Disk
 
 
 def double(disk):
@@ -218,6 +224,22 @@ def test_trace_plots_every_number():
     assert figure.axes[0].get_xlabel() == "$r_0$ [au]"
     assert figure.axes[6].get_xlabel() == "phase.values[2]"
     assert len(figure.axes[1].lines) == 4
+    plt.close(figure)
+
+
+def test_figures_tell_parameters_of_one_label_apart():
+    rng = np.random.default_rng(1)
+    samples = dataclasses.replace(
+        make(),
+        draws={
+            name: jnp.asarray(rng.normal(size=(4, 250))) for name in ("one.radius", "two.radius")
+        },
+        model=Pair(Disk(70.0), Disk(30.0)),
+        paths=(("one.radius",), ("two.radius",)),
+    )
+    figure = samples.trace()
+    drawn = [axes.get_xlabel() for axes in figure.axes[:-1:2]]
+    assert drawn == ["$r_0$ (one.radius) [au]", "$r_0$ (two.radius) [au]"]
     plt.close(figure)
 
 
