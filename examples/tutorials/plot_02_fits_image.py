@@ -185,7 +185,7 @@ print(again.draws["disk.inclination"].mean())
 # - The noise: ``error_hdu="ERR"``, ``error="noise.fits"``, an array, or ``error="annular"``, the
 #   scatter in rings about the star. The last one counts the disk as noise where it is bright;
 #   U_phi, where you have it, is better (:func:`~grater.noise_map`).
-# - The PSF: ``grater.ImagePSF(array)`` with an odd number of pixels and the star in the middle.
+# - The PSF: ``grater.read_psf("star.fits")``, the image of a star without background.
 #   Without a PSF the disk comes out too wide.
 # - Starlight that is left in the image biases every fit: see :doc:`/quickstart`.
 #

@@ -159,7 +159,8 @@ def test_bounded_priors_and_a_maximum_at_the_edge():
     )
     best = fit(posterior, progress=False)
     assert best.at_edge == ("x",)
-    samples = sample(posterior, KEY, start=best, draws=1500, warmup=300, progress=False)
+    with pytest.warns(UserWarning, match="draws of x pile up at 1, where its prior ends"):
+        samples = sample(posterior, KEY, start=best, draws=1500, warmup=300, progress=False)
     x, log_y = np.ravel(samples.draws["x"]), np.log(np.ravel(samples.draws["y"]))
     assert x.min() > 0
     assert x.max() < 1
