@@ -71,8 +71,7 @@ class Observation(AbstractObservation):
     unit : str
         Unit of the image; a Quantity is converted to it.
     view : str, optional
-        Name of the scene's view, or channel, that it is an image of; not needed where the scene has
-        one.
+        Name of the scene's view, or channel, that it is an image of; not needed for a single one.
     starlight : Starlight, optional
         Reference images whose coefficients are integrated out; the noise must be Gaussian.
 
@@ -300,7 +299,10 @@ class Observation(AbstractObservation):
         return self.set({**cut, "center": self.center - offset})
 
     def bin(self, n: int) -> Self:
-        """Return means of n x n pixels, of independent errors; used where all of them are."""
+        """Return means of n x n pixels, of independent errors; used where all of them are.
+
+        A unit per pixel stays that of the old pixels. A PSF has to be given in the new ones.
+        """
         return self.set(binned(self, as_whole_number("bin: n", n, 1)))
 
     @classmethod
@@ -417,8 +419,7 @@ class Observation(AbstractObservation):
         stokes : str
             "Q_phi" or "U_phi"; both fit a `Channel` of the same ``stokes``.
         crop : int, optional
-            Odd size of the square to keep about the star, pixels; by default 5 more on each side
-            than the mask needs.
+            Odd size of the square about the star, pixels; by default 5 more a side than the mask's.
         inner : float
             Pixels nearer to the star, in residual starlight, are masked.
         outer : float, optional
@@ -428,8 +429,7 @@ class Observation(AbstractObservation):
         noise_width : float
             Half the width of the noise map's annuli, pixels.
         pixel_scale : float, optional
-            Arcsec; by default 0.014166, the instrument's, whatever the header says (older versions
-            of the pipeline wrote 0.01414).
+            Arcsec; by default 0.014166, the instrument's (older headers have 0.01414).
         center, roll, parity : optional
             As for `from_fits`, of the full frame; the star must be given here or in the header.
         check_header : bool
