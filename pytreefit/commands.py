@@ -220,10 +220,14 @@ def _settings(command: Command, given: dict[str, Any]) -> argparse.Namespace:
                 values[option.name] = option.value(given[option.name])
             except ValueError as error:
                 raise ValueError(f"argument {option.flag}: {error}") from None
+    named = set()
     for text in given.get("prior", ()):
         name, equals, rest = text.partition("=")
         if not equals:
             raise ValueError(f"argument --prior: {text!r} is not NAME=RANGE")
+        if name in named:
+            raise ValueError(f"argument --prior: {name} has two")
+        named.add(name)
         try:
             priors[name] = prior_of(rest)
         except ValueError as error:

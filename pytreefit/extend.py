@@ -37,6 +37,7 @@ from .options import (
     split_fixed,
     suited,
     table_file,
+    whole_file,
     whole_number,
 )
 from .parameter import KEY, is_traced
@@ -128,6 +129,7 @@ __all__ = [
     "unit_of",
     "values_code",
     "walk",
+    "whole_file",
     "whole_number",
     "write_table",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import math
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,6 +107,19 @@ def reading(path: Path):
         if isinstance(error, OSError | ValueError | TypeError) and path.name in str(error):
             raise
         raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def whole_file(path: Path):
+    """A path to write to: the file is there in the end, or as it was where that fails."""
+    part = path.with_name(f".{uuid.uuid4().hex}-{path.name}")  # other processes may write it, too
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def new_file(text: str) -> Path:

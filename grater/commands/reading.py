@@ -55,6 +55,8 @@ READING = (
     ),
 )
 
+# arguments of `Observation.from_fits` that are options by another name
+_ARGUMENTS = {"image_hdu": "--hdu", "image_plane": "--plane", "pixel_scale": "--pixel-scale"}
 _OTHER_DISTANCE = 0.01  # relative
 _GPI_FWHM = 3.8  # pixels, in the H band
 
@@ -71,8 +73,14 @@ def target_of(path: Path) -> str:
 def read(path: Path, settings) -> Observation:
     """The observation in a file; ValueError where its distance is not known."""
     data: Any = Observation
-    for name, given, named in _steps(path, settings):
-        data = getattr(data, name)(*given, **named)
+    try:
+        for name, given, named in _steps(path, settings):
+            data = getattr(data, name)(*given, **named)
+    except (ValueError, TypeError) as error:
+        said = str(error)
+        for argument, option in _ARGUMENTS.items():
+            said = said.replace(f"{argument}=", option)
+        raise type(error)(said) from error
     if settings.psf is not None:
         check_psf_scale(settings.psf, float(data.grid.pixel_scale))
     return data

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from astropy.io import fits
 
-from pytreefit.extend import Command, Option, new_file, number, whole_number
+from pytreefit.extend import Command, Option, new_file, number, whole_file, whole_number
 
 from ..data.observation import Observation
 from ..dust.disk import Disk
@@ -66,7 +66,8 @@ def run(settings) -> None:
     error = fits.ImageHDU(np.asarray(data.error, np.float32), header, name="ERR")
     output.parent.mkdir(parents=True, exist_ok=True)
     primary = fits.PrimaryHDU(header=fits.Header({"OBJECT": header["OBJECT"]}))
-    fits.HDUList([primary, image, error]).writeto(output)
+    with whole_file(output) as part:
+        fits.HDUList([primary, image, error]).writeto(part)
     print(f"{size} x {size} pixels of a simulated disk in {output}")
 
 

@@ -2,14 +2,13 @@
 
 import difflib
 import math
-import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..commands import Command, Option
-from ..options import one_of, table_file
+from ..options import one_of, table_file, whole_file, written_prior
 from ..table import rounded
 from ..threads import cores
 from .report import report
@@ -44,7 +43,7 @@ def storing(settings) -> dict[str, Any]:
 
 
 def deciding(settings, options, files: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The values of all options that decide the rows, for a store's configuration.
+    """The values of all options and priors that decide the rows, for a store's configuration.
 
     Those that may be ``files`` are told by what is in them.
     """
@@ -52,7 +51,9 @@ def deciding(settings, options, files: tuple[str, ...] = ()) -> dict[str, Any]:
     values = {o.name: getattr(settings, o.name) for o in options if o.name not in own}
     texts = {name: str(value) for name, value in values.items()}
     read = [name for name in files if Path(texts[name]).is_file()]
-    return texts | {name: source_of(Path(texts[name])) for name in read}
+    texts |= {name: source_of(Path(texts[name])) for name in read}
+    priors = sorted(f"{name}: {written_prior(prior)}" for name, prior in settings.priors.items())
+    return texts | {"priors of the line": ", ".join(priors) or "none"}
 
 
 def stem(name: str) -> str:
@@ -117,13 +118,8 @@ def all_of(survey: Callable[[], Any]) -> tuple[Any, str]:
 def write_table(settings, table) -> None:
     """Write the table that is asked for, if one is, all of it or nothing."""
     if settings.table is not None:
-        path = settings.table
-        part = path.with_name(f".{uuid.uuid4().hex}-{path.name}")  # other runs may write it, too
-        try:
+        with whole_file(settings.table) as part:
             table.write(part, overwrite=True)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def finish(settings, failed, left, lost: str = "") -> None:

@@ -15,14 +15,16 @@ import numpyro.distributions as dist
 from ..sampling.checkpoint import digest, without_addresses
 
 _LONGEST = 300
+_OURS = ("pytreefit", "grater", "spotgp")
 
 
 def describe(value: Any) -> str:
     """Text for the ``configuration`` of :func:`run`: equal for what is equal, and readable.
 
     Models and arrays are their first characters and a hash of all numbers; distributions their
-    names and parameters; functions their names and a hash of their source, if there is one: what
-    they take from outside of themselves is not seen.
+    names and parameters; functions their names and, unless they are of these packages, whose
+    versions a store knows, a hash of their source, if there is one: what they take from outside of
+    themselves is not seen.
 
     Examples
     --------
@@ -64,6 +66,8 @@ def _distribution(value: dist.Distribution) -> str:
 
 def _function(value: Any) -> str:
     name = f"{value.__module__}.{value.__qualname__}"
+    if name.partition(".")[0] in _OURS:
+        return name
     try:
         source = inspect.getsource(value)
     except (OSError, TypeError):

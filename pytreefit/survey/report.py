@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import as_whole_number, check_kind
+from ..options import whole_file
 from .rows import Record
 from .store import Store
 
@@ -85,7 +86,8 @@ def report(
     store = store if isinstance(store, Store) else Store(store)
     parts = list(_parts(store, target, plot, as_whole_number("most", most, 1)))
     path = Path(path)
-    path.write_text(_page(target or store.path.name, parts), encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(_page(target or store.path.name, parts), encoding="utf-8")
     return path
 
 
@@ -169,30 +171,20 @@ def _distributions(records: list[Record], own: Record | None) -> Iterable[str]:
     columns = dict.fromkeys(
         name for record in records for name in record.row if f"{name}_error" in record.row
     )
-    values = {name: _numbers(records, name) for name in columns}
-    values = {name: found for name, found in values.items() if found.size > 1}
-    if not values:
+    known = {name: [r for r in records if _is_number(r.row.get(name))] for name in columns}
+    known = {name: found for name, found in known.items() if len(found) > 1}
+    if not known:
         return
     from matplotlib.figure import Figure
 
-    across = min(3, len(values))
-    down = math.ceil(len(values) / across)
+    across = min(3, len(known))
+    down = math.ceil(len(known) / across)
     figure = Figure(figsize=(4.0 * across, 2.7 * down), layout="constrained")
     axes = np.ravel(figure.subplots(down, across, squeeze=False))
-    for panel in axes[len(values) :]:
+    for panel in axes[len(known) :]:
         panel.set_axis_off()
-    for panel, (name, found) in zip(axes, values.items(), strict=False):
-        wide = found.min() > 0 and found.max() > 30 * found.min()
-        edges = np.geomspace if wide else np.linspace
-        low, high = found.min(), found.max()
-        panel.hist(found, edges(low, high, _BINS + 1) if high > low else _BINS, color="#4c72b0")
-        if wide:
-            panel.set_xscale("log")
-        unit = next((r.units[name] for r in records if name in r.units), "")
-        panel.set_xlabel(f"{name} ({unit})" if unit else name)
-        widths = _numbers(records, f"{name}_error")
-        if widths.size:
-            panel.set_title(f"median error {np.median(widths):.2g}", fontsize="medium")
+    for panel, (name, found) in zip(axes, known.items(), strict=False):
+        _histogram(panel, name, found)
         if own is not None and isinstance(value := own.row.get(name), int | float):
             error = own.row.get(f"{name}_error")
             width = error if isinstance(error, int | float) and math.isfinite(error) else 0.0
@@ -201,10 +193,36 @@ def _distributions(records: list[Record], own: Record | None) -> Iterable[str]:
     yield "<h2>Values of all targets</h2>" + _image(figure, "histograms")
 
 
-def _numbers(records: Iterable[Record], name: str) -> np.ndarray:
-    values = (record.row.get(name) for record in records)
-    found = np.array([v for v in values if isinstance(v, int | float)], float)
-    return found[np.isfinite(found)]
+def _histogram(panel: Any, name: str, records: list[Record]) -> None:
+    """The values of a column, those without an error, such as at a bound, in grey."""
+    measured, rest, widths = [], [], []
+    for record in records:
+        error, value = record.row.get(f"{name}_error"), float(record.row[name])
+        if _is_number(error):
+            measured.append(value)
+            widths.append(error)
+        else:
+            rest.append(value)
+    values = np.array(measured + rest)
+    low, high = values.min(), values.max()
+    wide = low > 0 and 30 * low < high < 1e5 * low
+    edges = (np.geomspace if wide else np.linspace)(low, high, _BINS + 1)
+    look = {"stacked": True, "color": ["#4c72b0", "#bbbbbb"]}
+    panel.hist([measured, rest], edges if high > low else _BINS, **look)
+    if wide:
+        panel.set_xscale("log")
+    else:
+        panel.locator_params(axis="x", nbins=5)
+    unit = next((r.units[name] for r in records if name in r.units), "")
+    panel.set_xlabel(f"{name} ({unit})" if unit else name)
+    panel.set_ylabel("targets")
+    said = [f"median error {np.median(widths):.2g} {unit}".strip()] if widths else []
+    said += [f"{len(rest)} without (grey)"] if rest else []
+    panel.set_title(", ".join(said), fontsize="medium")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _rows(records: list[Record]) -> str:

@@ -46,7 +46,8 @@ def as_shard(value: Any) -> Shard:
         ) from None
     if not number < count:
         raise ValueError(
-            f"shard = {value!r}: shards of {count} are counted from 0 to {max(count - 1, 0)}."
+            f"shard = {value!r}: give the number of a shard, counted from 0, and how many there "
+            "are, such as 0/8 to 7/8."
         )
     return Shard(number, count)
 
@@ -57,7 +58,7 @@ def _of_slurm() -> Shard:
     if known["ID"] is None or known["COUNT"] is None:
         raise ValueError(
             f"shard = 'slurm' needs {_SLURM}ID and {_SLURM}COUNT, which this process has not: "
-            "start it by sbatch --array=0-7, or pass shard=(number, count)."
+            "start it by sbatch --array=0-7, or give number and count, such as 0/8."
         )
     first, step = int(known["MIN"] or 0), int(known["STEP"] or 1)
     number, count = (int(known["ID"]) - first) // step, int(known["COUNT"])

@@ -92,6 +92,11 @@ class Writer:
         for name, source in self.sources.items():
             before = self.store[name].source if self.store.done(name) else ""
             if before and source and before != source:
+                if before.partition(" (")[0] == source.partition(" (")[0]:
+                    raise ValueError(
+                        f"{source.partition(' (')[0]} is another file, or has changed, since "
+                        f"{self.path} got the row {name!r}. Use another folder, or another name."
+                    )
                 raise ValueError(
                     f"{self.path} has {name!r} of {before}, and here it is of {source}: rows are "
                     "known by the name of their target. Use another folder, or another name."

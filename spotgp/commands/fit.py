@@ -54,7 +54,7 @@ _KINDS = {"arrays": "arrays of NumPy", "fits": "FITS files", "text": "text files
 _OTHER = 0.2  # periods that differ by more, in their logarithm, are different ones
 
 READING = (
-    Option("flux", str, None, "column of the flux; by default the producer's corrected one"),
+    Option("flux", str, None, "column of the flux; by default one in which rotation is left"),
     Option("columns", words, None, "of a text file without names, such as time,flux,flux_err"),
     Option("quality", one_of("default", "hard", "none"), "default", "points by their flags"),
     Option("days", number(0.0), None, "use the first days only"),

@@ -7,7 +7,15 @@ import jax
 import numpy as np
 from astropy.table import QTable
 
-from pytreefit.extend import Command, Option, new_file, number, table_file, whole_number
+from pytreefit.extend import (
+    Command,
+    Option,
+    new_file,
+    number,
+    table_file,
+    whole_file,
+    whole_number,
+)
 
 from ..simulation.simulate import simulate
 from ..star.model import SpotEvolutionModel
@@ -53,7 +61,8 @@ def run(settings) -> None:
         {"time": time * u.d, "flux": flux, "flux_err": np.full(time.size, settings.noise)},
         meta={"simulated": truth} if output.suffix == ".ecsv" else {},
     )
-    table.write(output)
+    with whole_file(output) as part:
+        table.write(part)
     print(f"{time.size} points of a simulated star in {output}")
 
 

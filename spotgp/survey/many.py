@@ -63,7 +63,7 @@ def fit_many(
     starts, steps
         How many of the best starting points to fit, and most steps of each fit.
     errors
-        Whether to estimate standard deviations, by differences of the gradient at the maximum.
+        Whether to estimate standard deviations, see `StarFit.errors`.
     store, configuration, keep_fits, engine, shard, retry
         As for :func:`pytreefit.survey.run`: ``configuration`` says how light curves are read. And
         whether a store keeps each whole `StarFit`, not its row alone. Stars need names then.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pytreefit import Status, jit, laplace
+from pytreefit import Status, jit
 from pytreefit.extend import inside, lookup_parameter, prior_limits
 
 from ..component import DataScales
@@ -18,6 +18,7 @@ from ..periods import RotationPeriod
 from ..star.abstract import AbstractStar
 from ..starts.search import search
 from ..starts.suggest import first_guess, suggest_starts
+from .errors import errors_of, widths_of
 from .results import StarFit
 
 # points up to which light curves are taken as a whole
@@ -137,11 +138,10 @@ def fitted(star: Star, starts: int, steps: int, errors: bool) -> StarFit:
     period, slopes = _effective_period(gp.posterior, best.values)
     if errors:
         try:
-            approximation = laplace(gp.posterior, best, method="differences", held=best.at_edge)
-            deviations = approximation.std.items()
-            widths = {path: float(w) for path, w in deviations if path not in best.at_edge}
+            approximation, covariance = errors_of(gp.posterior, found)
+            widths = widths_of(gp.posterior, best, covariance)
             along = np.array([float(slopes[path]) for path in best.names])
-            error = math.sqrt(along @ np.asarray(approximation.covariance) @ along)
+            error = math.sqrt(along @ covariance @ along)
         except ValueError as problem:
             message = f"{message} No errors: {problem}"
     model = best.model
@@ -167,8 +167,9 @@ def fitted(star: Star, starts: int, steps: int, errors: bool) -> StarFit:
 
 
 def elsewhere(period: float, rotation: RotationPeriod) -> tuple[str, ...]:
-    """A flag if a fitted period is no candidate."""
-    likely = rotation.candidates[rotation.probabilities > _UNLIKELY]
+    """A flag if a fitted period is no candidate, or not the one that is sure."""
+    least = 1.0 if rotation.good else _UNLIKELY
+    likely = rotation.candidates[rotation.probabilities > least]
     if np.any(np.abs(np.log(np.append(likely, rotation.period) / period)) < _FAR):
         return ()
     return (f"rotation_period finds {rotation.period:.4g} d",)

@@ -35,8 +35,9 @@ class StarFit:
     units
         Unit of each free parameter by path.
     errors
-        Standard deviation of each free parameter by path, from the curvature of the log posterior,
-        without those that ran to the edge of their prior, where the others' are given for these
+        Standard deviation of each free parameter by path: from the curvature of the log posterior
+        at the best fit, and the other fits that ended at its period, by their probabilities.
+        Without those that ran to the edge of their prior, where the others' are given for these
         values; empty where none could be had.
     log_density
         Logarithm of likelihood times prior density at the best values.
@@ -45,7 +46,7 @@ class StarFit:
     rotation
         What :func:`rotation_period` found in all points; None where a store kept the row alone.
     laplace
-        The Gaussian approximation that the errors are from, or None.
+        The Gaussian approximation at the best fit alone, or None.
     flags
         What to doubt, in words: the flags of ``rotation`` and of the `Search`, and a fitted period
         that is none of the candidates.
@@ -178,9 +179,11 @@ class ManyFits(Sequence):
 
 
 def _entry(star: StarFit, name: str) -> str:
-    """A best value with its error, or that it is at a bound of its own."""
+    """A best value with its error, or that it is at a bound of its own or its prior's edge."""
     if name in star.at_bound:
         return f"{star.values[name]:.2f} (bound)"
+    if name in star.values and star.errors and name not in star.errors:
+        return f"{star.values[name]:.5g} (edge)"
     return _pair(star.values.get(name), star.errors.get(name))
 
 

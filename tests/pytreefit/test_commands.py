@@ -25,7 +25,7 @@ from pytreefit.extend import (
     whole_number,
     write_table,
 )
-from pytreefit.options import Fixed
+from pytreefit.options import Fixed, whole_file
 from pytreefit.survey import SurveyError
 from pytreefit.survey.commands import source_of
 
@@ -237,11 +237,35 @@ def test_files_are_told_apart_by_all_that_is_in_them(tmp_path):
     content[len(content) // 2] = 1
     path.write_bytes(content)
     assert source_of(path) != first
-    settings = SimpleNamespace(error=path, plane=None)
+    settings = SimpleNamespace(error=path, plane=None, priors={"peq": (1.0, 2.0)})
     options = [Option("error", Path, None, "map"), Option("plane", int, None, "plane")]
-    assert deciding(settings, options, ("error",)) == {"error": source_of(path), "plane": "None"}
+    known = {"error": source_of(path), "plane": "None", "priors of the line": "peq: [1.0, 2.0]"}
+    assert deciding(settings, options, ("error",)) == known
     assert deciding(settings, options)["error"] == str(path)
     assert source_of(path).startswith("map.fits (3145728 bytes, ")
+
+
+def test_a_prior_that_is_given_twice_is_refused(program, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        program("fit FILE --prior peq=1:2 --prior inc=fixed --prior peq=2:3")
+    assert "argument --prior: peq has two" in capsys.readouterr().err
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.csv"
+    with whole_file(path) as part:
+        part.write_text("one")
+    assert path.read_text() == "one"
+
+    def fails():
+        with whole_file(path) as part:
+            part.write_text("two")
+            raise OSError("no space")
+
+    with pytest.raises(OSError, match=r"table\.csv cannot be written: no space"):
+        fails()
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+    assert path.read_text() == "one"
 
 
 def test_what_a_survey_could_not_keep_is_said_at_its_end(tmp_path):

@@ -58,3 +58,17 @@ SPECTRA = SpectrumTable([4000.0, 5000.0], [400.0, 500.0], np.ones((2, 2)))
 def test_components(tmp_path, component):
     save(tmp_path / "component.npz", component)
     assert eqx.tree_equal(load(tmp_path / "component.npz"), component)
+
+
+def test_text_between_semicolons_and_columns_of_missions(tmp_path):
+    path = tmp_path / "star.csv"
+    path.write_text(
+        "TIME;PDCSAP_FLUX;PDCSAP_FLUX_ERR\n1325.3;9869.5;2.0\n1325.4;9866.7;2.5\n1326;9870;2"
+    )
+    data = TimeSeriesData.from_text(path)
+    np.testing.assert_allclose(data.time, [1325.3, 1325.4, 1326.0])
+    np.testing.assert_allclose(data.flux, [9869.5, 9866.7, 9870.0])
+    np.testing.assert_allclose(data.flux_err, [2.0, 2.5, 2.0])
+    path.write_text("time;flux;flux_err\n0,0;0,98;0,002\n0,1;0,99;0,002\n0,2;0,97;0,002\n")
+    with pytest.raises(ValueError, match=r"Decimal commas are not read|first line is 'time;flux"):
+        TimeSeriesData.from_text(path)
