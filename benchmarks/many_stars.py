@@ -1,4 +1,4 @@
-"""How fast are many stars fitted, how good are the fits, and are they those of each star alone?
+"""How fast are many stars fitted, how good are fits and errors, and are they those of one alone?
 
     python benchmarks/many_stars.py --number 100 --alone 4
 
@@ -64,6 +64,27 @@ def alone(data, shared):
     return abs(best.log_density - shared.log_density), max(moved, default=0.0)
 
 
+def covered(truths, result):
+    """How often errors hold the truth, those of all solutions and of the best fit's curvature."""
+    rows = []
+    for path in result.names:
+        if path not in MODEL.paths.values():
+            continue
+        off, stated, alone = [], [], []
+        for star, one in zip(truths, result, strict=True):
+            if path in one.errors:
+                off.append(one.values[path] - float(star.get(path)))
+                stated.append(one.errors[path])
+                alone.append(float(one.laplace.std[path]))
+        row = {"parameter": path.rpartition(".")[2], "stars with an error": len(off)}
+        for name, error in (("", stated), (", curvature alone", alone)):
+            away = np.abs(off) / np.array(error)
+            row |= {f"within {k} errors{name}": float(np.mean(away < k)) for k in (1, 2)}
+            row[f"farther than 4{name}"] = int(np.sum(away > 4))
+        rows.append(row)
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--number", type=int, default=100)
@@ -89,6 +110,8 @@ def main():
         "period within 2 standard deviations": int(np.sum(np.abs(period - truth) < 2.0 * error)),
     }
     print(found, flush=True)
+    found["errors"] = covered(truths, result)
+    print(*found["errors"], sep="\n", flush=True)
     for k in np.linspace(0, args.number - 1, args.alone).round().astype(int):
         began = time.perf_counter()
         density, moved = alone(stars[k], result[k])

@@ -174,6 +174,27 @@ def coverage():
     return table(head, rows, found)
 
 
+def star_errors():
+    """How often the errors of surveyed stars hold the truth."""
+    found = result("many_stars")
+    rows = [
+        [
+            f"`{row['parameter']}`",
+            row["stars with an error"],
+            *(
+                f"{100 * row[f'within {k} errors{alone}']:.0f} %"
+                for alone in ("", ", curvature alone")
+                for k in (1, 2)
+            ),
+            *(row[f"farther than 4{alone}"] for alone in ("", ", curvature alone")),
+        ]
+        for row in found["rows"][0]["errors"]
+    ]
+    of = "curvature of the best fit alone"
+    head = ["", "stars", "within one error", "within two", f"{of}: one", "two"]
+    return table([*head, "farther than four", f"{of}: four"], rows, found)
+
+
 def kepler63():
     """Means and standard deviations."""
     found = result("kepler63_posterior")
@@ -545,6 +566,7 @@ TABLES = (
     solvers,
     accuracy,
     coverage,
+    star_errors,
     kepler63,
     published,
     channels,

@@ -16,6 +16,8 @@ from .gp.solver import GPSolver
 from .io.observations import TimeSeriesData
 from .kernel.analytic import AnalyticKernel
 
+_LONG_GAP = 10.0  # cadences
+
 
 def new_figure(figure, size):
     """The given figure, or a new one of this size in inches, outside of pyplot."""
@@ -217,13 +219,19 @@ def plot_psd(
 
 
 def periodogram_of(data: TimeSeriesData, top: float):
-    """Frequencies in 1 / d and power spectral density of a light curve, days."""
+    """Frequencies in 1 / d and power spectral density of a light curve of relative flux, days."""
     from astropy.timeseries import LombScargle
 
-    flux = data.flux / np.median(data.flux)
+    flux = data.to("").flux
     frequency = np.arange(1.0, math.ceil(top * data.span)) / data.span
     power = LombScargle(data.time, flux - flux.mean()).power(frequency, normalization="psd")
-    return frequency, power * data.span / len(data)
+    return frequency, power * days_per_point(data)
+
+
+def days_per_point(data: TimeSeriesData) -> float:
+    """The mean step in time without long gaps, in which there is no power."""
+    step = np.diff(data.time)
+    return float(np.mean(step[~(step > _LONG_GAP * data.cadence)]))
 
 
 def plot_periods(periods: Mapping[str, Any], *, figure: Any = None):

@@ -7,6 +7,7 @@ import numpy as np
 from pytreefit.extend import as_data, as_number, check_choice, check_kind
 
 from .gp.channel_solver import ChannelSolver
+from .gp.mean import SumMean
 from .plot import new_figure
 
 
@@ -22,7 +23,7 @@ def _points(gp: ChannelSolver, channel: str):
             yield name, time[own], value, np.asarray(data.error, float)[own]
 
 
-def _predicted(gp: ChannelSolver, channel: str, t, instrument: str | None = None):
+def _predicted(gp: ChannelSolver, channel: str, t):
     """What the spots do to a channel, the mean function, and the prediction's error.
 
     The error is that of the channel with its offset: data tell the sum of both far better than
@@ -31,7 +32,7 @@ def _predicted(gp: ChannelSolver, channel: str, t, instrument: str | None = None
     spots = np.asarray(gp.predict(t, channel, parts="spots").mean)
     function = gp.process.means.get(channel)
     mean = np.zeros(len(t)) if function is None else np.broadcast_to(function(t), t.shape)
-    variance = gp.predict(t, channel, instrument=instrument).variance
+    variance = gp.predict(t, channel).variance
     return spots, np.asarray(mean), np.sqrt(np.asarray(variance))
 
 
@@ -87,13 +88,53 @@ def plot_channels(gp: ChannelSolver, theta=None, *, t=None, figure: Any = None):
     return figure
 
 
+def _part(gp: ChannelSolver, channel: str, part: str | None):
+    """The mean function to fold, one of a sum; ValueError where it must or cannot be chosen."""
+    mean = gp.process.means[channel]
+    if not isinstance(mean, SumMean):
+        if part is not None:
+            raise ValueError(
+                f"plot_folded: part = {part!r} chooses one mean of a SumMean, but that of "
+                f"{channel!r} is a {type(mean).__name__}: leave it out."
+            )
+        return mean
+    names = tuple(mean.parts)
+    if part is None and len(names) > 1:
+        raise ValueError(
+            f"plot_folded: the mean of {channel!r} is the sum of {', '.join(names)}, which have "
+            f"no period in common. Choose the one to fold, such as part={names[0]!r}."
+        )
+    if part is not None:
+        check_choice("plot_folded: part", part, names)
+    return mean.parts[names[0] if part is None else part]
+
+
+def _of_part(gp: ChannelSolver, channel: str, part):
+    """Of each instrument: name, days, values less all that is predicted but a part of the mean.
+
+    Then their errors, without those of what is taken off and with them.
+    """
+    offsets = gp.offsets()
+    for name, time, value, error in _points(gp, channel):
+        whole = gp.predict(time, channel, instrument=name)
+        left = value + offsets[name][0] - np.asarray(whole.mean) + np.asarray(part(time))
+        yield name, time, left, error, np.hypot(error, np.sqrt(np.asarray(whole.variance)))
+
+
 def plot_folded(
-    gp: ChannelSolver, channel: str, period, theta=None, *, zero=0.0, figure: Any = None
+    gp: ChannelSolver,
+    channel: str,
+    period,
+    theta=None,
+    *,
+    part: str | None = None,
+    zero=0.0,
+    figure: Any = None,
 ):
     """Draw a channel without its spots, folded with a period: a planet's velocity.
 
-    Errors hold the white noise alone; the spots that are taken off are uncertain too, and grey bars
-    show that.
+    Offsets, trends and the other parts of the mean are taken off too. Errors hold the white noise
+    alone; what is taken off is uncertain too, and grey bars show that.
 
     Parameters
     ----------
@@ -105,6 +146,8 @@ def plot_folded(
         Days, > 0.
     theta
         Parameters, see `ChannelSolver.values`.
+    part
+        Name of the part that is folded, where the mean is a `SumMean` of several.
     zero
         Time of phase 0, days, such as that of a conjunction.
     figure
@@ -113,7 +156,7 @@ def plot_folded(
     Raises
     ------
     ValueError, TypeError
-        For a channel without a mean function, and a period that is not positive.
+        For a channel without a mean, a sum without ``part``, and a period that is not positive.
     """
     check_kind("plot_folded: gp", gp, ChannelSolver)
     check_choice("plot_folded: channel", channel, tuple(gp.process.means))
@@ -121,20 +164,20 @@ def plot_folded(
     if not period > 0:
         raise ValueError(f"plot_folded: period = {period:g} must be > 0.")
     gp = gp if theta is None else gp.at(gp.values(theta))
+    own = _part(gp, channel, part)
     figure = new_figure(figure, (6.0, 4.0))
     ax = figure.subplots()
-    for k, (instrument, time, value, error) in enumerate(_points(gp, channel)):
-        spots, _, of_spots = _predicted(gp, channel, time, instrument)
+    for k, (instrument, time, left, error, wide) in enumerate(_of_part(gp, channel, own)):
         phase = (time - zero) / period % 1.0
-        wide = np.hypot(error, of_spots)
-        ax.errorbar(phase, value - spots, wide, fmt="none", ecolor="0.75", lw=0.6, zorder=1)
+        ax.errorbar(phase, left, wide, fmt="none", ecolor="0.75", lw=0.6, zorder=1)
         style = {"fmt": "os^Dv"[k % 5], "ms": 4, "lw": 0.9, "c": f"C{k}"}
-        ax.errorbar(phase, value - spots, error, **style, label=instrument, zorder=3)
+        ax.errorbar(phase, left, error, **style, label=instrument, zorder=3)
     fine = np.linspace(0.0, 1.0, 400)
-    mean = np.asarray(gp.process.means[channel](zero + period * fine))
-    ax.plot(fine, np.broadcast_to(mean, fine.shape), "0.2", lw=1.2, zorder=2)
+    curve = np.asarray(own(zero + period * fine))
+    ax.plot(fine, np.broadcast_to(curve, fine.shape), "0.2", lw=1.2, zorder=2)
     unit = gp.process.channels[channel].unit
-    label = f"{channel} without spots" + (f" [{unit}]" if unit else "")
+    label = f"{channel} without spots" if part is None else f"{channel} of {part} alone"
+    label += f" [{unit}]" if unit else ""
     ax.set(xlabel=f"phase (period {period:.4g} d)", ylabel=label, xlim=(0.0, 1.0))
     ax.legend(fontsize="small")
     return figure

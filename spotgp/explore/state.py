@@ -17,7 +17,7 @@ from ..gp.solver import GPSolver
 from ..io.observations import TimeSeriesData
 from ..kernel.analytic import AnalyticKernel
 from ..periods import RotationPeriod
-from ..plot import periodogram_of
+from ..plot import days_per_point, periodogram_of
 from ..simulation.simulate import radii
 from ..simulation.spots import draw_spots
 
@@ -100,7 +100,8 @@ class StarExplorer(Explorer):
             "data_psd": power,
         }
         # of the mean of so many points, for their periodogram
-        self._white = float(np.mean(np.square(data.flux_err))) * data.span / len(data)
+        error = data.to("").flux_err
+        self._white = float(np.mean(np.square(error))) * days_per_point(data)
 
     @property
     def candidates(self) -> list[tuple[float, float]]:

@@ -24,6 +24,7 @@ from .abstract import AbstractGP
 from .channel_data import ChannelData
 from .channel_process import ChannelProcess
 from .data import warn_of_float32
+from .mean import warn_of_another_zero
 from .noise import WhiteNoise
 from .prediction import Prediction, draw, first_of, since_epoch
 from .priors import choose_priors, declared_priors, priors_by_path
@@ -130,6 +131,7 @@ class ChannelSolver(AbstractGP):
         units = {name: channel.unit for name, channel in channels.items()}
         found = ChannelData.of(data, units, trend)
         means = as_mapping("means", means)
+        warn_of_another_zero("means", means, found)
         noise = _noise(found, as_mapping("jitter", jitter), channels)
         process = ChannelProcess(model=model, channels=channels, means=means, noise=noise)
         _check_sizes(process, found)

@@ -1,18 +1,21 @@
 """Mean functions of a light curve: a class with a ``__call__(t)`` is one."""
 
 import abc
+import warnings
 from functools import reduce
 from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from pytreefit import param
-from pytreefit.extend import as_mapping, check_kind
+from pytreefit.extend import as_mapping, check_kind, is_traced, walk
 
 from ..component import AbstractComponent
+from ..io.columns import OTHER_ZERO
 
 
 class AbstractMean(AbstractComponent):
@@ -151,3 +154,20 @@ class SumMean(AbstractMean):
 
     def __call__(self, t):
         return reduce(jnp.add, (part(t) for part in self.parts.values()))
+
+
+def warn_of_another_zero(name: str, mean, data) -> None:
+    """Warn of conjunctions in a mean so far from the data that they count from another zero."""
+    middle = float(data.epoch)
+    for node in walk(mean, f"{name}."):
+        known = node.info is not None and not is_traced(node.value)
+        if not (known and node.path.endswith(".conjunction") and np.ndim(node.value) == 0):
+            continue
+        time = float(node.value)
+        if abs(time - middle) > OTHER_ZERO + 0.5 * data.span:
+            warnings.warn(
+                f"{node.path} = {time:.10g} is more than {OTHER_ZERO:,.0f} d from the data, about "
+                f"{middle:.10g}. Give it in days since the data's own time 0: a Julian date less "
+                "that of time 0, the reference of a TimeSeriesData.",
+                stacklevel=3,
+            )

@@ -17,7 +17,7 @@ from ..star.abstract import AbstractStar
 from .abstract import AbstractGP
 from .data import LightCurve, warn_of_float32
 from .explain import explain
-from .mean import ConstantMean
+from .mean import ConstantMean, warn_of_another_zero
 from .noise import WhiteNoise
 from .prediction import Prediction, draw, predict, prior_moments, since_epoch
 from .priors import choose_priors, default_priors, priors_by_path
@@ -155,6 +155,7 @@ class GPSolver(AbstractGP):
             noise=noise,
         )
         _check_exposure(process, data)
+        warn_of_another_zero("mean", process.mean, data)
         given = _of_each_segment(as_mapping("priors", priors), noise)
         wide = default_priors(process, data, fixed_mean=not callable(mean))
         chosen = choose_priors(process, wide, given)

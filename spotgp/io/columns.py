@@ -1,5 +1,6 @@
 """Columns of a light curve as NumPy arrays: converted, checked and sorted."""
 
+import re
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from pytreefit.extend import (
 from .corrections import MAD_TO_SIGMA, running_median
 
 GAP = 1.5  # a step longer than this many cadences is a gap
+OTHER_ZERO = 1e5  # days: times that are farther from the data count from another zero
+LIKE_FLAGS = re.compile("flag|qual|mask")  # in small letters, names of what may be flags
 
 
 class Columns(NamedTuple):

@@ -127,15 +127,30 @@ def conversion(unit: str, other: str) -> float:
     own, wanted = _known(unit), _known(other)
     if own is None or wanted is None:
         return 1.0
+    if not _is_logarithmic(wanted):
+        refuse_magnitudes(unit, other)
     try:
         return float(own.to(wanted))
     except units.UnitConversionError:
         if not unit:
             return 1.0
         to = other or "one relative to the star: divide it by its median, with normalize()"
-        if own.is_equivalent(units.mag):
-            to = f"{other or 'one relative to the star'}: pass the flux 10**(-0.4 * magnitude)"
         raise ValueError(f"The flux is in {unit} and cannot be converted to {to}.") from None
+
+
+def refuse_magnitudes(unit: str, other: str = "") -> None:
+    """ValueError for a logarithmic unit, of which no factor makes a flux."""
+    if unit and _is_logarithmic(_known(unit)):
+        raise ValueError(
+            f"The flux is in {unit} and cannot be converted to "
+            f"{other or 'one relative to the star'}: pass the flux 10**(-0.4 * magnitude)."
+        )
+
+
+def _is_logarithmic(unit: Any) -> bool:
+    from astropy import units
+
+    return unit is not None and (isinstance(unit, units.LogUnit) or unit.is_equivalent(units.mag))
 
 
 def factor(path: str, column: str, own: str, unit: str) -> float:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .columns import LIKE_FLAGS
 from .corrections import factor, from_magnitudes
 
 # Kepler Archive Manual (KDMC-10008-006), table 2-3; TESS Science Data Products Description
@@ -68,9 +69,10 @@ def find_mission(*headers: Any) -> str | None:
 class Producer(NamedTuple):
     """How a pipeline lays out its tables; names of columns in capitals, the preferred first.
 
-    ``error`` belongs to the column of the flux, ``flags`` holds bits of the mission (or ``bits`` by
-    the names of masks), or flags that are ``good``. ``relative`` is the unit of fluxes about zero,
-    ``zero`` the Julian date of time 0 where it is not the mission's, NaN if only headers know it.
+    ``error`` belongs to these columns of the flux, ``flags`` holds bits of the mission (or ``bits``
+    by the names of masks), or flags that are ``good``; ``own_flags``, if there, are good where they
+    are 0. ``relative`` is the unit of these fluxes about zero, ``zero`` the Julian date of time 0
+    where it is not the mission's, NaN if only headers know it.
     """
 
     name: str
@@ -83,18 +85,25 @@ class Producer(NamedTuple):
     good: tuple[str | int, ...] = ()
     relative: float | None = None
     zero: float | None = None
+    own_flags: str | None = None
+    filtered: tuple[str, ...] = ()  # how columns begin whose slow changes are gone
 
 
+_QLP = "SYS_RM_FLUX", "SAP_FLUX", "KSPSAP_FLUX", "DET_FLUX"
+_TGLC = "PSF_FLUX", "APERTURE_FLUX", "CAL_PSF_FLUX", "CAL_APER_FLUX"
 # the first whose columns are all there
 PRODUCERS = (
+    *(Producer("QLP", "TIME", _QLP, flags="QUALITY", marker=one, filtered=("KSPSAP_", "DET_"))
+      for one in ("KSPSAP_FLUX", "DET_FLUX", "SYS_RM_FLUX")),
+    Producer("TGLC", "TIME", _TGLC, "", "TESS_FLAGS", marker="TESS_FLAGS", own_flags="TGLC_FLAGS",
+             filtered=("CAL_",)),
     Producer("SPOC", "TIME", ("PDCSAP_FLUX", "SAP_FLUX"), flags="SAP_QUALITY"),
     Producer("TASOC", "TIME", ("FLUX_CORR",), flags="PIXEL_QUALITY", relative=1e-6),
     Producer("SPOC", "TIME", ("PDCSAP_FLUX",), flags="QUALITY"),
-    Producer("QLP", "TIME", ("KSPSAP_FLUX", "SYS_RM_FLUX", "DET_FLUX"), flags="QUALITY"),
-    Producer("TGLC", "TIME", ("CAL_PSF_FLUX", "CAL_APER_FLUX"), "", "TESS_FLAGS"),
     Producer("CDIPS", "TMID_BJD", ("IFL1", "IFL2", "IFL3"), "IFE{1}", "IRQ1", good=("G", "0"),
              zero=0.0),
-    Producer("eleanor", "TIME", ("CORR_FLUX", "PCA_FLUX"), "FLUX_ERR", "QUALITY", good=(0,)),
+    Producer("eleanor", "TIME", ("CORR_FLUX", "PCA_FLUX", "RAW_FLUX"), "FLUX_ERR", "QUALITY",
+             good=(0,)),
     Producer("K2SC", "TIME", ("FLUX",), "ERROR", "QUALITY", marker="TREND_P"),
     Producer("EVEREST", "TIME", ("FLUX",), "FRAW_ERR", "QUALITY", marker="FRAW",
              bits={name: bits | _EVEREST for name, bits in QUALITY_BITS["K2"].items()}),
@@ -141,24 +150,43 @@ class _Table:
     def read(self, flux: str | None, quality: str | int) -> dict[str, Any]:
         """Arguments of `TimeSeriesData`."""
         producer, flux = self._layout(None if flux is None else flux.upper(), quality)
-        error = producer.error.format(flux, flux[-1:])
         keys = [k for k in ("QUARTER", "CAMPAIGN", "SECTOR") if self.primary.get(k) is not None]
         part = f" {keys[0].lower()} {self.primary[keys[0]]}" if keys else ""
         where = f"{self.mission or producer.name}{part}"
         return {
             "time": self._column(producer.time) * self._days(producer.time),
-            **self._light(producer, flux, error if error in self.names else None),
+            **self._light(producer, flux),
             "name": str(self.primary.get("OBJECT", "")).strip(),
             "reference": self._zero(producer),
-            "history": [f"Read {flux} of {where} from {os.path.basename(self.path)}."],
+            "history": self._history(producer, flux, where, quality),
             **self._mask(producer, quality),
         }
 
-    def _light(self, producer: Producer, flux: str, error: str | None) -> dict[str, Any]:
+    def _history(self, producer: Producer, flux: str, where: str, quality) -> list[str]:
+        """What was read, and what to know of it."""
+        left = ""
+        if not (producer.flags or self._flags(producer, quality)):
+            unused = [own for own in self.names.values() if LIKE_FLAGS.search(own.lower())]
+            left = f"; {', '.join(unused)} not used" if unused else ""
+        notes = [f"Read {flux} of {where} from {os.path.basename(self.path)}{left}."]
+        if flux.startswith(producer.filtered):
+            note = f"{producer.name} has filtered {flux}: slow rotation is weakened or gone."
+            there = [name for name in producer.flux if name in self.names]
+            others = [name for name in there if not name.startswith(producer.filtered)]
+            notes.append(f"{note} Or choose flux={' or '.join(others)}." if others else note)
+        return notes
+
+    def _error(self, producer: Producer, flux: str) -> str | None:
+        """The column of the errors that belong to a flux, if there is one."""
+        own = [producer.error.format(flux, flux[-1:])] if flux in producer.flux else []
+        wanted = (*own, f"{flux}_ERR", f"{flux}DEV")
+        return next((name for name in wanted if name in self.names), None)
+
+    def _light(self, producer: Producer, flux: str) -> dict[str, Any]:
         """Fluxes, errors and their unit; magnitudes become relative fluxes."""
-        values, unit = self._column(flux), self._unit(flux)
+        values, unit, error = self._column(flux), self._unit(flux), self._error(producer, flux)
         spread = None if error is None else self._column(error)
-        if producer.relative:
+        if producer.relative and flux in producer.flux:
             values = 1.0 + producer.relative * values
             spread = None if spread is None else producer.relative * spread
             return {"flux": values, "flux_err": spread, "unit": ""}
@@ -216,12 +244,25 @@ class _Table:
             return float(start) + float(fraction)
         return _ZERO_POINT.get(str(self.mission)) if zero is None else None
 
+    def _flags(self, producer: Producer, quality: str | int) -> str | None:
+        """The column of the flags: in any table one with bits that are known, or none."""
+        if producer.flags is not None:
+            return producer.flags if producer.flags in self.names else None
+        known = self.mission is not None or not isinstance(quality, str) or quality == "none"
+        for name in ("QUALITY", "SAP_QUALITY"):
+            if known and name in self.names and self._entries(name).dtype.kind in "iu":
+                return name
+        return None
+
+    def _entries(self, name: str) -> np.ndarray:
+        return np.array(self.table.data[self.names[name]])
+
     def _mask(self, producer: Producer, quality: str | int) -> dict[str, Any]:
         """The mask of the points whose flags are good, and its reason."""
-        unmasked = producer.good and quality in ("none", 0)
-        if unmasked or producer.flags not in self.names:
+        column = self._flags(producer, quality)
+        if column is None or (producer.good and quality in ("none", 0)):
             return {}
-        flags = np.array(self.table.data[self.names[producer.flags]])
+        flags = self._entries(column)
         text = flags.dtype.kind in "SU"  # which has no bits
         if producer.good and (text or isinstance(quality, str)) and quality_bits(quality, "Kepler"):
             flags = np.char.strip(flags) if text else flags
@@ -231,7 +272,12 @@ class _Table:
             }
         if producer.bits is not None and isinstance(quality, str):
             quality = producer.bits.get(quality, quality)
-        return by_quality(flags.astype(np.int64), quality, self.mission)
+        found = by_quality(flags.astype(np.int64), quality, self.mission)
+        own = producer.own_flags
+        if own in self.names and isinstance(quality, str) and quality != "none":
+            found["mask"] &= self._entries(own) == 0
+            found["reason"] += f" and {own} of {producer.name}"
+        return found
 
 
 def _check_mission(path: str, wanted: str | None, found: str | None, telescope: str) -> None:

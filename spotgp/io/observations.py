@@ -212,13 +212,16 @@ class TimeSeriesData(Steps):
             times counted from the first file's time 0. Normalise per segment afterwards, quarters
             and sectors differ in level.
         flux : str, optional
-            Column of the flux, by default the corrected one of the file's producer; errors are in
-            the column that belongs to it, and are estimated where there is none.
+            Column of the flux, by default the one that the file's producer has corrected most
+            without filtering it: of QLP and TGLC those in which slow rotation is left, and the
+            history says so where there is none. Errors are in the column that belongs to it, and
+            are estimated where there is none.
         quality : str or int
             Points are masked if their flags hold any bit of this mask. "default" is what makes a
             point useless (safe modes, coarse pointing, manual exclusion ...), "hard" takes cosmic
             rays and stray light too, "none" needs no flags. Producers with flags of their own
-            leave out what they call bad.
+            leave out what they call bad. Of other tables QUALITY is used where the mission is
+            known; the history names flags that are not used.
         mission : str, optional
             "Kepler", "K2" or "TESS" if the file must be of that mission.
 
@@ -257,7 +260,7 @@ class TimeSeriesData(Steps):
         Parameters
         ----------
         path
-            Of a table that `astropy.io.ascii` can read.
+            Of a table that `astropy.io.ascii` can read, or one with semicolons between columns.
         flux : str, optional
             Column of the flux or magnitude.
         band : str, optional
@@ -278,7 +281,9 @@ class TimeSeriesData(Steps):
     def concatenate(cls, series: Sequence["TimeSeriesData"]) -> Self:
         """Return several light curves as one, each with segments of its own.
 
-        Times are counted from the first one's time 0 where all references are known.
+        Times are counted from the first one's time 0 where all references are known. A warning
+        says where names differ, and where two of one name have points at the same times: the
+        cadences of a sector count its photons twice, telescopes do not.
 
         Raises
         ------

@@ -1,5 +1,7 @@
 """Readers: what other packages and mission files hold, as arguments of `TimeSeriesData`."""
 
+import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from pytreefit.extend import as_data
 from .columns import days_of
 from .missions import by_quality, find_mission
 
+_SHARED = 0.1  # of the points of a light curve that are simultaneous with those of another
 _ZERO_POINT = {"bkjd": 2454833.0, "btjd": 2457000.0, "jd": 0.0, "mjd": 2400000.5}
 
 
@@ -77,7 +80,10 @@ def _days_of(time: Any) -> tuple[Any, float | None]:
 
 
 def joined(series: list[Any]) -> dict[str, Any]:
-    """Several light curves as one; ValueError if units, scales or known references are mixed."""
+    """Several light curves as one; ValueError if units, scales or known references are mixed.
+
+    A warning says where they have different names, or points at the same times.
+    """
     for what in ("unit", "time_scale"):
         found = list(dict.fromkeys(repr(getattr(one, what)) for one in series))
         if len(found) > 1:
@@ -100,6 +106,9 @@ def joined(series: list[Any]) -> dict[str, Any]:
                 )
     zero = series[0].reference
     shifts = [one.reference - zero if all(known) else 0.0 for one in series]
+    times = [one.time + s for one, s in zip(series, shifts, strict=True)]
+    _warn_of_names(series)
+    _warn_of_shared_times(series, times)
     first = np.cumsum([0, *(one.n_segments for one in series[:-1])])
     notes = [
         f"[{number}{' ' + one.name if one.name else ''}] {note}"
@@ -107,7 +116,7 @@ def joined(series: list[Any]) -> dict[str, Any]:
         for note in one.history
     ]
     return {
-        "time": np.concatenate([one.time + s for one, s in zip(series, shifts, strict=True)]),
+        "time": np.concatenate(times),
         "flux": np.concatenate([one.flux for one in series]),
         "flux_err": np.concatenate([one.flux_err for one in series]),
         "segment": np.concatenate([one.segment + k for one, k in zip(series, first, strict=True)]),
@@ -117,6 +126,41 @@ def joined(series: list[Any]) -> dict[str, Any]:
         "name": ", ".join(dict.fromkeys(one.name for one in series if one.name)),
         "history": [*notes, f"Joined {len(series)} light curves, each with its own segments."],
     }
+
+
+def _warn_of_names(series: list[Any]) -> None:
+    names = list(dict.fromkeys(one.name for one in series if one.name))
+    if len(names) > 1:
+        warnings.warn(
+            f"The series to concatenate have different names, {', '.join(names)}: join them only "
+            "if these are names of one star.",
+            stacklevel=4,
+        )
+
+
+def _warn_of_shared_times(series: list[Any], times: list[np.ndarray]) -> None:
+    """Warn of two light curves of one name that have many points at the same times."""
+    pairs = []
+    for j, k in itertools.combinations(range(len(series)), 2):
+        step = np.nanmax([series[j].cadence, series[k].cadence, 0.0])
+        shares = _share_near(times[j], times[k], step), _share_near(times[k], times[j], step)
+        if series[j].name == series[k].name and max(shares) > _SHARED:
+            pairs.append(f"{j} and {k}")
+    if pairs:
+        more = f", and {len(pairs) - 1} more pairs," if len(pairs) > 1 else ""
+        warnings.warn(
+            f"Numbers {pairs[0]}{more} of the series to concatenate have points at the same times. "
+            "If they are of one telescope, such as the fast and the slow cadence of a sector, "
+            "leave one out: their photons would count twice.",
+            stacklevel=4,
+        )
+
+
+def _share_near(times: np.ndarray, others: np.ndarray, step: float) -> float:
+    """Share of times with another one not farther than half a step."""
+    after = np.clip(np.searchsorted(others, times), 1, others.size - 1)
+    nearest = np.minimum(np.abs(times - others[after - 1]), np.abs(times - others[after]))
+    return float(np.mean(nearest <= 0.5 * step))
 
 
 def to_timeseries(data: Any) -> Any:

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from pytreefit.extend import as_booleans
+from pytreefit.extend import as_booleans, as_number
 
 from . import corrections, outliers
-from .columns import median_step, points, positive
+from .columns import OTHER_ZERO, median_step, points, positive
 
 
 class Steps:
@@ -21,6 +21,7 @@ class Steps:
     flux: np.ndarray
     flux_err: np.ndarray
     segment: np.ndarray
+    reference: float | None
     history: tuple[str, ...]
     n_dropped: int
     unit: str
@@ -61,8 +62,10 @@ class Steps:
         Raises
         ------
         ValueError
-            If a median is not above the scatter, as where the mean has been taken off.
+            If a median is not above the scatter, as where the mean has been taken off, or the unit
+            is one of magnitudes.
         """
+        corrections.refuse_magnitudes(self.unit)
         level = np.full(len(self), np.median(self.flux))
         if per_segment:
             for k in range(self.n_segments):
@@ -196,12 +199,34 @@ class Steps:
         ----------
         period, epoch, duration : float
             Days: between transits, the middle of one of them on the scale of `time`, and the time
-            around each middle that is left out.
+            around each middle that is left out. A Julian date will do for the middle where
+            ``reference`` is known, and the history says so.
+
+        Raises
+        ------
+        ValueError
+            If the epoch is so far from the data that it counts from another zero.
         """
         period, duration = positive("period", period), positive("duration", duration)
-        phase = (self.time - float(epoch) + 0.5 * period) % period - 0.5 * period
+        epoch = as_number("epoch", epoch, "d")
+        middle = self._since_reference(epoch)
+        phase = (self.time - middle + 0.5 * period) % period - 0.5 * period
         what = f"transits every {period:g} d of {duration:g} d"
+        if middle != epoch:
+            what += f", the middle of one at {epoch:.10g} taken for {middle:.10g}"
         return self.mask(np.abs(phase) > 0.5 * duration, what)
+
+    def _since_reference(self, epoch: float) -> float:
+        """A time near the data, which may be given as a Julian date."""
+        for since in (epoch, epoch - (self.reference or 0.0)):
+            if self.time[0] - OTHER_ZERO < since < self.time[-1] + OTHER_ZERO:
+                return since
+        known = "" if self.reference is None else f" of JD {self.reference:.10g}"
+        raise ValueError(
+            f"epoch = {epoch:.10g} is more than {OTHER_ZERO:,.0f} d from the data, whose times are "
+            f"{self.time[0]:.10g} to {self.time[-1]:.10g}: pass it in days since their time 0"
+            f"{known}."
+        )
 
     def bin(self, width: float) -> Self:
         r"""Return the series averaged in bins of equal width in days, by segment.

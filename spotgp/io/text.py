@@ -9,19 +9,20 @@ import numpy as np
 
 from pytreefit.extend import check_kind
 
+from .columns import LIKE_FLAGS
 from .corrections import factor, from_magnitudes
 
 # names in small letters, the preferred first
 _TIMES = {"bjd": 0.0, "hjd": 0.0, "jd": 0.0, "mjd": 2400000.5, "btjd": 2457000.0}
 _TIMES |= {"bkjd": 2454833.0, "time": None, "t": None}
-_FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "mag", "magnitude")
+_FLUXES = ("flux(mjy)", "flux (mjy)", "flux", "fcor", "pdcsap_flux", "sap_flux", "mag", "magnitude")
 _ERRORS = ("flux_err", "flux err", "fluxerr", "flux_error", "flux error", "flux_unc", "e_flux")
 _MAG_ERRORS = ("mag_err", "mag err", "magerr", "mag_error", "mag error", "mag_unc", "e_mag")
 _OWN_ERRORS = ("{}_err", "e_{}", "{}_error", "{} err", "{}err", "err_{}", "sigma_{}", "{}_unc")
 _ANY_ERRORS = ("error", "err", "sigma", "uncertainty", "unc")
 _BANDS = ("filtercode", "filter", "phot_filter", "band")
 _FLAGS = ("catflags", "quality")
-_FLAG = re.compile("flag|qual|mask")
+_LOOKED_AT, _SHOWN = 5, 60  # lines that tell what is between columns; letters of one in errors
 _MAG = re.compile("mag(?!e)")  # as in Vmag, not as in image
 
 
@@ -87,11 +88,17 @@ def _table(path: str, content: str, columns: Any) -> Any:
     from astropy.io import ascii
 
     named = {} if columns is None else {"names": list(columns)}
+    lines = [line for line in content.splitlines() if line.strip() and line[0] != "#"]
+    if lines and all(";" in line and "," not in line for line in lines[:_LOOKED_AT]):
+        named["delimiter"] = ";"  # which astropy does not try
     try:
         return ascii.read(content.splitlines(), **named)
     except ascii.InconsistentTableError:  # its message lists all formats that were tried
         wanted = f" with the {len(columns)} columns {', '.join(columns)}" if columns else ""
-        raise ValueError(f"{path} holds no table{wanted} that astropy.io.ascii can read.") from None
+        raise ValueError(
+            f"{path} holds no table{wanted} that astropy.io.ascii can read; its first line is "
+            f"{(lines or [''])[0][:_SHOWN]!r}."
+        ) from None
 
 
 def _of_band(path: str, column: Any, band: str | None) -> np.ndarray:
@@ -116,7 +123,7 @@ def _good(column: Any) -> np.ndarray:
 
 def _left(names: dict[str, str], used: Any) -> str:
     """The columns that look like flags and are not known as such."""
-    left = [own for name, own in names.items() if name not in used and _FLAG.search(name)]
+    left = [own for name, own in names.items() if name not in used and LIKE_FLAGS.search(name)]
     return f"; {', '.join(left)} not used" if left else ""
 
 
@@ -138,8 +145,9 @@ def _first(path: str, names, what: str, wanted: tuple[str, ...]) -> str:
     if not found:
         raise ValueError(
             f"{path} has no column of the {what} ({', '.join(wanted)} would do); its columns are "
-            f"{', '.join(names.values())}. Name them with columns=, or pass arrays: "
-            "TimeSeriesData(time, flux, flux_err)."
+            f"{', '.join(names.values())}. Give all columns such names with columns=, in their "
+            "order, or that of the flux with flux=, or pass arrays: TimeSeriesData(time, flux, "
+            "flux_err). Decimal commas are not read."
         )
     return found[0]
 

@@ -122,6 +122,11 @@ def rotation_period(
     over how long it remembers, its variance and the share of either; the rivals are white noise and
     changes without a period. Periods are equally probable in their logarithm.
 
+    Light curves are compared in bins that tell the shortest candidate. Where these are too many,
+    the first part of them decides between the candidates that are too short for bins of all data,
+    and everything else; bins of all data decide between the others. A flag says where the first
+    part has chosen a short period and the periodogram of all data is highest elsewhere.
+
     Parameters
     ----------
     time, flux : array (n,)
@@ -148,13 +153,15 @@ def rotation_period(
     7.0
     """
     data = _prepared(time, flux, flux_err, segment)
-    shortest, longest = _range(data, min_period, max_period)
-    peaks, by_itself = _peaks(data, shortest, longest)
-    periods = _grid(peaks, shortest, longest)
-    compare = _Comparison(_fewer(data, periods[0]), (shortest, longest))
-    periods, weights, white, red = compare.probabilities(periods)
+    limits = _range(data, min_period, max_period)
+    peaks, by_itself = _peaks(data, *limits)
+    periods = _grid(peaks, *limits)
+    (periods, weights, white, red), (part, limit) = _weighed(data, periods, limits)
     found = _grouped(periods, weights)
-    flags = _flags(found, data, white, red, (shortest, longest))
+    short = found[0][0] < limit
+    flags = _flags(found, part if short else data, white, red, limits)
+    if short and max(white, red) < 0.5:
+        flags += _first_alone(found[0][0], by_itself[0], part, data)
     candidates, _, probabilities = np.array(found).T
     rest = white, red, flags, *by_itself
     return RotationPeriod(*found[0], candidates, probabilities, *rest)
@@ -179,6 +186,10 @@ def _prepared(time, flux, flux_err, segment) -> _Data:
     for k in np.unique(labels):
         own = labels == k
         flux[own] -= np.average(flux[own], weights=spread[own])
+    return _data(time, flux, flux_err)
+
+
+def _data(time, flux, flux_err) -> _Data:
     pieces = np.split(time, np.flatnonzero(np.diff(time) > _BREAK) + 1)
     return _Data(time, flux, flux_err, max(float(np.ptp(piece)) for piece in pieces))
 
@@ -234,12 +245,39 @@ def _grid(peaks: Sequence[float], shortest: float, longest: float) -> np.ndarray
     return periods[np.diff(periods, prepend=0.0) > 1e-3 * periods]
 
 
-def _fewer(data: _Data, shortest: float) -> _Data:
-    """Means in bins that tell the shortest period, of the first part if these are too many."""
-    width = max(shortest / _PER_PERIOD, median_step(data.time))
+def _weighed(data: _Data, periods: np.ndarray, limits: tuple[float, float]):
+    """What `_Comparison.probabilities` returns; the first part, and which periods it judged.
+
+    These are the periods below a limit, which is 0 where all data were compared at once.
+    """
+    width = max(periods[0] / _PER_PERIOD, median_step(data.time))
+    fine = _binned(data, width)
+    if fine.time.size <= _MOST_POINTS:
+        return _Comparison(fine, limits).probabilities(periods), (fine, 0.0)
+    part = _data(*(column[:_MOST_POINTS] for column in fine[:3]))
+    whole = fine
+    while whole.time.size > _MOST_POINTS:
+        width *= max(1.02, whole.time.size / _MOST_POINTS)
+        whole = _binned(data, width)
+    limit = _PER_PERIOD * width
+    first, weights, white, red = _Comparison(part, limits).probabilities(periods)
+    resolved = periods[periods >= limit]
+    if not resolved.size:
+        return (first, weights, white, red), (part, np.inf)
+    short = first < limit
+    # what is not short is one of them on the first part, and told apart on the whole
+    rest = 1.0 - float(np.sum(weights[short]))
+    others, shares, white, red = _Comparison(whole, limits).probabilities(resolved)
+    periods = np.concatenate([first[short], others])
+    weights = np.concatenate([weights[short], rest * shares])
+    order = np.argsort(periods)
+    return (periods[order], weights[order], rest * white, rest * red), (part, limit)
+
+
+def _binned(data: _Data, width: float) -> _Data:
     segment = np.zeros(data.time.size, int)
     time, flux, error, _ = bin_means(data.time, data.flux, data.flux_err, segment, width)
-    return _Data(time[:_MOST_POINTS], flux[:_MOST_POINTS], error[:_MOST_POINTS], data.baseline)
+    return _Data(time, flux, error, data.baseline)
 
 
 class _Comparison:
@@ -355,6 +393,14 @@ def _flags(found, data: _Data, white, red, limits) -> tuple[str, ...]:
     if probability < _SURE and not flags:
         flags.append(f"a probability of {probability:.2f} only")
     return tuple(flags)
+
+
+def _first_alone(period: float, highest: float, part: _Data, data: _Data) -> tuple[str, ...]:
+    """A flag if a first part has chosen a period, and the highest peak of all is elsewhere."""
+    if abs(np.log(highest / period)) < _SAME:
+        return ()
+    days = f"{np.ptp(part.time):.0f} of {np.ptp(data.time):.0f} d"
+    return (f"judged on the first {days}, while all data peak at {highest:.4g} d",)
 
 
 def _rival(period: float, other: float, probability: float) -> str:

@@ -289,14 +289,23 @@ def of_each(model: AbstractStar, key: Array, options: dict) -> list[tuple]:
     for option, value in options.items():
         for name in value if isinstance(value, Mapping) else ():
             check_choice(f"{option}: population", name, names)
-    return [
-        (
-            member,
-            jax.random.fold_in(key, k),
-            {o: v.get(name) if isinstance(v, Mapping) else v for o, v in options.items()},
+    found = []
+    for k, (name, member) in enumerate(zip(names, model.members, strict=True)):
+        own = {o: v.get(name) if isinstance(v, Mapping) else v for o, v in options.items()}
+        _check_brightness(name, model.populations[name], own.get("fspot"))
+        found.append((member, jax.random.fold_in(key, k), own))
+    return found
+
+
+def _check_brightness(name: str, population, fspot) -> None:
+    """ValueError for faculae that would be drawn as black spots."""
+    unknown = fspot is None and population.amplitude.population is None
+    if unknown and not is_traced(population.magnetic) and float(population.magnetic) < 0.0:
+        raise ValueError(
+            f"The population {name!r} is bright, as magnetic = {float(population.magnetic):g} < 0 "
+            "says, and its sigma_k does not tell how bright: give fspot > 1, such as "
+            f"fspot={{{name!r}: 1.2}}, or make it with nspot_rate, fspot and alpha_max."
         )
-        for k, (name, member) in enumerate(zip(names, model.members, strict=True))
-    ]
 
 
 def recipe_for(

@@ -24,6 +24,8 @@ from ..gp.solver import GPSolver
 from .suggest import AMPLITUDE, APART, ENVELOPE, in_limits, in_order, suggest_starts
 
 _AGREE = 0.1  # log densities closer than this are the same optimum
+_SAME = 0.1  # periods that differ by less, in their logarithm, are one
+_RIVAL = 3.0  # a log density that is lower by less is worth a flag at another period
 _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
 _JUDGED = 1e-3  # a fit whose end is known to be a maximum may be lower by as much
 _CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log densities
@@ -71,9 +73,9 @@ class Search(NamedTuple):
 
     @property
     def agreeing(self) -> int:
-        """Number of starts that ended within 0.1 of the best log posterior."""
-        own = self.log_density[: self.independent]
-        return int(np.sum(own > np.max(self.log_density) - _AGREE))
+        """Number of starts that ended within 0.1 of the best log posterior, at its period."""
+        near = (self.log_density > np.max(self.log_density) - _AGREE) & (self._apart() < _SAME)
+        return int(np.sum(near[: self.independent]))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -81,7 +83,7 @@ class Search(NamedTuple):
 
         A parameter at an edge that its prior chose, not one at a bound of its own such as a shear
         of 0 or a star seen edge-on; a fit that did not end; starts of which none agrees with the
-        best.
+        best; fits at other periods whose log posterior is lower by less than 3.
         """
         best, flags = self.best, []
         chosen = [name for name in best.at_edge if name not in best.at_bound]
@@ -93,7 +95,30 @@ class Search(NamedTuple):
         starts = len(self.log_density[: self.independent])
         if self.agreeing <= 1 < starts:
             flags.append(f"each of {starts} starts ends elsewhere")
-        return tuple(flags)
+        return (*flags, *self._rivals())
+
+    def _apart(self) -> np.ndarray:
+        """How far the period of each fit is from the best one's, as a logarithm; 0 without one."""
+        periods = np.array([float(found.values.get(_PERIOD, 1.0)) for found in self.fits])
+        return np.abs(np.log(periods / float(self.best.values.get(_PERIOD, 1.0))))
+
+    def at_its_period(self) -> tuple[Fit, ...]:
+        """The fits that ended at the period of the best."""
+        apart = self._apart()
+        return tuple(found for found, far in zip(self.fits, apart, strict=True) if far < _SAME)
+
+    def _rivals(self) -> list[str]:
+        """The best fit at each other period that is nearly as probable."""
+        lower, apart = np.max(self.log_density) - self.log_density, self._apart()
+        periods: list[float] = []
+        said = []
+        for k in np.argsort(lower):
+            if lower[k] < _RIVAL and apart[k] > _SAME:
+                period = float(self.fits[k].values[_PERIOD])
+                if all(abs(math.log(period / other)) > _SAME for other in periods):
+                    said.append(f"also P = {period:.4g} d, {lower[k]:.1f} lower")
+                    periods.append(period)
+        return said
 
     def table(self) -> Table:
         """Where the starts ended, best first."""

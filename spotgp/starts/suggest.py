@@ -75,13 +75,13 @@ def suggest_starts(
     5.0
     """
     check_kind("gp", gp, GPSolver)
-    time, flux = _without_columns(gp.data)
+    time, flux, error = _spots_alone(gp)
     if periods is None:
-        periods = rotation_period(time, flux, gp.data.flux_err)
+        periods = rotation_period(time, flux, error)
     if isinstance(periods, RotationPeriod):
         periods = _periods(gp, periods)
     if lifetimes is None:
-        found = autocorrelation(time, flux, gp.data.flux_err)
+        found = autocorrelation(time, flux, error)
         decay = found.decay_time if math.isfinite(found.decay_time) else 0.3 * np.ptp(time)
         lifetimes = [factor * decay for factor in (0.5, 1.0, 2.0, 4.0)]
     initial = {name: float(value) for name, value in gp.posterior.initial.items()}
@@ -112,13 +112,22 @@ def _days(name: str, values) -> np.ndarray:
     return days
 
 
-def _without_columns(data):
-    """Times and fluxes of the points, less the best fit of the free columns or the mean."""
-    time, flux, columns = np.asarray(data.time), np.asarray(data.flux), data.columns()
-    if not columns.shape[1]:
-        return time, flux - np.mean(flux)
-    amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
-    return time, flux - columns @ amplitudes
+def _spots_alone(gp: GPSolver):
+    """Times, fluxes and errors, less the mean function and the best fit of the free columns.
+
+    Relative to a mean that multiplies what the spots do.
+    """
+    data, process = gp.data, gp.process
+    time, error, columns = np.asarray(data.time), np.asarray(data.flux_err), data.columns()
+    mean = np.asarray(process.mean_at(data.time + data.epoch))
+    flux = np.asarray(data.flux) - mean
+    if columns.shape[1]:
+        amplitudes, *_ = np.linalg.lstsq(columns, flux, rcond=None)
+        flux = flux - columns @ amplitudes
+    else:
+        flux = flux - np.mean(flux)
+    scale = 1.0 if process.multiplier is None else np.abs(mean)
+    return time, flux / scale, error / scale
 
 
 def _periods(gp: GPSolver, found: RotationPeriod) -> list[float]:

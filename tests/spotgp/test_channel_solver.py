@@ -459,8 +459,39 @@ def test_figures_of_all_channels_and_of_a_planet(gp):
     for given, sentence in ((("flux", 7.0), "'flux'"), (("rv", 0.0), "period = 0 must be > 0")):
         with pytest.raises(ValueError, match=sentence):
             spotgp.plot_folded(gp, *given)
+    with pytest.raises(ValueError, match="part = 'b' chooses one mean of a SumMean"):
+        spotgp.plot_folded(gp, "rv", 7.0, part="b")
     with pytest.raises(TypeError, match="plot_channels: gp"):
         spotgp.plot_channels(STAR)
+
+
+def test_one_planet_of_several_is_folded_without_the_others_and_the_trend():
+    b = spotgp.Keplerian(period=7.0, semi_amplitude=40.0, conjunction=100.0)
+    c = spotgp.Keplerian(period=11.3, semi_amplitude=30.0, conjunction=103.0)
+    value = np.asarray(b(T) + c(T)) + 3.0 * (T - 115.0)
+    rv = {"one": (T[::2], 20.0 + value[::2], 1e-2), "two": (T[1::2], value[1::2], 1e-2)}
+    mean = spotgp.SumMean({"b": b, "c": c})
+    star, channels = STAR.set({"amplitude.sigma_k": 1e-7}), {"rv": CHANNELS["rv"]}
+    priors = PRIORS | {"sigma_k": None}
+    options = {"trend": {"rv": 1}, "priors": priors, "solver": "dense"}
+    gp = ChannelSolver({"rv": rv}, star, channels, means={"rv": mean}, **options)
+    (ax,) = spotgp.plot_folded(gp, "rv", 7.0, part="b", zero=100.0).axes
+    assert ax.get_ylabel() == "rv of b alone [m / s]"
+    drawn = [box[0].get_xydata() for box in ax.containers if box[0] is not None]
+    assert [points.shape for points in drawn] == [(20, 2), (20, 2)]
+    for points in (*drawn, ax.lines[-1].get_xydata()):
+        expected = b(100.0 + 7.0 * points[:, 0])
+        np.testing.assert_allclose(points[:, 1], expected, atol=0.05)
+    with pytest.raises(ValueError, match=r"sum of b, c, which have no period.*part='b'"):
+        spotgp.plot_folded(gp, "rv", 7.0)
+    with pytest.raises(ValueError, match="part = 'd'"):
+        spotgp.plot_folded(gp, "rv", 7.0, part="d")
+
+
+def test_a_conjunction_that_counts_from_another_zero():
+    mean = spotgp.SumMean({"b": spotgp.Keplerian(7.0, 40.0, conjunction=2458325.0)})
+    with pytest.warns(UserWarning, match=r"means.rv.parts.b.conjunction = 2458325 is more than"):
+        solver(means={"rv": mean}, solver="dense")
 
 
 def test_prior_draws_at_a_single_time(gp):

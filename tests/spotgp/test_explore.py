@@ -53,7 +53,7 @@ def test_curves_are_those_of_the_process(explorer):
     assert np.allclose(arrays["sd"] ** 2, prediction.variance, rtol=1e-4, atol=1e-14)
     kernel = gp.process.spot_kernel()
     _, psd = kernel.compute_psd(2.0 * np.pi * arrays["frequency"])
-    white = np.mean(explorer.data.flux_err**2) * explorer.data.span / len(explorer.data)
+    white = np.mean(explorer.data.flux_err**2) * explorer.data.cadence
     assert np.allclose(arrays["psd"], psd + white, rtol=0.03)
     value = np.asarray(kernel.kernel(arrays["lag"]))
     steady = np.asarray(kernel.kernel_components(arrays["lag"], (0,)))[0]

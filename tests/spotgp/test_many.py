@@ -9,7 +9,7 @@ import pytest
 
 from pytreefit import Posterior, fit, laplace
 from pytreefit.extend import prior_limits
-from spotgp import AnalyticKernel, GPSolver, TimeSeriesData, fit_many, search
+from spotgp import AnalyticKernel, GPSolver, RotationPeriod, TimeSeriesData, fit_many, search
 from spotgp.component import DataScales
 from spotgp.solvers import Banded, Dense
 from spotgp.survey.many import _alike, _groups
@@ -235,3 +235,12 @@ def test_what_to_doubt_about_a_row(many):
         assert set(star.rotation.flags) <= set(star.flags)
     assert elsewhere(4.0, many[0][0].rotation) == ()
     assert "rotation_period finds" in elsewhere(0.3, many[0][0].rotation)[0]
+
+
+def test_a_fit_that_contradicts_a_sure_period_is_flagged():
+    both, chances = np.array([10.0, 5.0]), np.array([0.97, 0.03])
+    sure = RotationPeriod(10.0, 0.1, 0.97, both, chances, 0.0, 0.0, (), 10.0, 10.0)
+    assert elsewhere(5.0, sure) == ("rotation_period finds 10 d",)
+    assert elsewhere(10.5, sure) == ()
+    # where there is something to doubt, any candidate will do
+    assert elsewhere(5.0, dataclasses.replace(sure, flags=("half of it, too",))) == ()

@@ -348,6 +348,14 @@ def test_normalize_per_segment_and_all():
         TimeSeriesData(time, 1e6 * (flux - 0.9999), 100.0).normalize()
 
 
+@pytest.mark.parametrize("unit", ["mag", "mmag", "mag(AB)", "dex"])
+def test_magnitudes_are_not_divided_by_their_median(unit):
+    data = TimeSeriesData(np.arange(9.0), 12.0 + 0.01 * np.arange(9.0), 1e-3, unit=unit)
+    for step in (data.normalize, data.to):
+        with pytest.raises(ValueError, match=r"relative to the star: pass the flux 10\*\*"):
+            step()
+
+
 def test_detrend_takes_exactly_a_polynomial_off_each_segment():
     time, _ = star()
     segment = (time > 115.0).astype(int)
@@ -495,6 +503,25 @@ def test_selections_masks_and_concatenation():
         TimeSeriesData.concatenate([data, TimeSeriesData(time, flux, 1.0, unit="Jy")])
     with pytest.raises(ValueError, match=r"some have|Some of the series.*reference"):
         TimeSeriesData.concatenate([data, TimeSeriesData(time, flux, 1.0, reference=0.0)])
+
+
+def test_photons_that_count_twice_and_stars_that_are_mixed():
+    def sector(start, cadence, name="TIC 1", days=20.0):
+        time = start + np.arange(0.0, days, cadence)
+        return TimeSeriesData(time, 1.0 + 0.01 * np.sin(time), 1e-3, name=name)
+
+    slow, fast, next_one = sector(0.0, 0.1), sector(0.004, 0.01), sector(19.9, 0.1)
+    with pytest.warns(UserWarning, match=r"Numbers 0 and 2 of .* points at the same times"):
+        TimeSeriesData.concatenate([slow, next_one, fast.mask(fast.time < 15.0)])
+    with pytest.warns(UserWarning, match=r"different names, TIC 1, KIC 2: join them only if"):
+        TimeSeriesData.concatenate([slow, sector(50.0, 0.1, "KIC 2"), sector(80.0, 0.1, "")])
+    # no warning: a point or two in common, and another telescope's gaps
+    TimeSeriesData.concatenate([slow, next_one])
+    nights = np.arange(0.0, 9.0)[:, None] + np.array([0.0, 0.01, 0.02])
+    by_night, later = (
+        TimeSeriesData(t.ravel(), np.arange(27.0), 1.0) for t in (nights, nights + 0.5)
+    )
+    assert TimeSeriesData.concatenate([by_night, later]).n_segments == 2
 
 
 @pytest.fixture(scope="module")

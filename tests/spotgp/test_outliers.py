@@ -102,6 +102,24 @@ def test_transits_whose_times_are_known():
         data.mask_transits(0.0, 3.0, 0.5)
 
 
+def test_the_epoch_of_transits_may_be_a_julian_date():
+    time = np.arange(1300.0, 1330.0, 0.02)
+    known, unknown = (
+        TimeSeriesData(time, np.ones(time.size), 1e-3, reference=zero) for zero in (2457000.0, None)
+    )
+    data, same = (known.mask_transits(7.0, epoch, 0.5) for epoch in (2458303.0, 1303.0))
+    np.testing.assert_array_equal(data.time, same.time)
+    assert "the middle of one at 2458303 taken for 1303." in data.history[-1]
+    assert "taken for" not in same.history[-1]
+    with pytest.raises(
+        ValueError, match=r"epoch = 2458303 is more than .* days since their time 0"
+    ):
+        unknown.mask_transits(7.0, 2458303.0, 0.5)
+    julian = TimeSeriesData(time + 2457000.0, np.ones(time.size), 1e-3, reference=0.0)
+    with pytest.raises(ValueError, match=r"since their time 0 of JD 0\."):
+        julian.mask_transits(7.0, 1303.0, 0.5)
+
+
 def test_few_points_are_left_alone():
     assert not clipped(np.arange(5.0), np.array([1.0, 1.0, 9.0, 1.0, 1.0])).any()
 

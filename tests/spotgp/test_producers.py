@@ -46,18 +46,19 @@ LAYOUTS = {
         2, 1e-3, "TESS",
     ),
     "QLP, old": (
-        {"TIME": TIME, "SAP_FLUX": FLUX, "KSPSAP_FLUX": FLUX, "QUALITY": flags(MANUAL),
+        {"TIME": TIME, "SAP_FLUX": FLUX, "KSPSAP_FLUX": 1 + 0 * FLUX, "QUALITY": flags(MANUAL),
          "KSPSAP_FLUX_ERR": np.full(N, 1e-3)},
-        1, 1e-3, "TESS",
+        1, None, "TESS",
     ),
     "QLP, new": (
-        {"TIME": TIME, "SAP_FLUX": 2 * FLUX, "SYS_RM_FLUX": FLUX, "QUALITY": flags(MANUAL)},
+        {"TIME": TIME, "SAP_FLUX": 2 * FLUX, "SYS_RM_FLUX": FLUX, "DET_FLUX": 1 + 0 * FLUX,
+         "DET_FLUX_ERR": np.full(N, 1e-3), "QUALITY": flags(MANUAL)},
         1, None, "TESS",
     ),
     "TGLC": (
-        {"time": TIME, "cal_psf_flux": FLUX, "cal_aper_flux": 2 * FLUX,
-         "TESS_flags": flags(MANUAL), "TGLC_flags": flags()},
-        1, None, "TESS",
+        {"time": TIME, "psf_flux": FLUX, "aperture_flux": 2 * FLUX, "cal_psf_flux": 1 + 0 * FLUX,
+         "cal_aper_flux": 1 + 0 * FLUX, "TESS_flags": flags(MANUAL), "TGLC_flags": flags(0, 1)},
+        2, None, "TESS",
     ),
     "CDIPS": (
         {"TMID_BJD": TIME + 2457000.0, "IFL1": FLUX, "IFE1": np.full(N, 1e-3),
@@ -114,7 +115,58 @@ def test_the_layouts_of_producers(tmp_path, name):
     assert data.name == "a star"
     if error is not None:
         np.testing.assert_allclose(data.flux_err, error)
-    assert len(TimeSeriesData.from_fits(path, quality="none")) == N
+    whole = TimeSeriesData.from_fits(path, quality="none")
+    np.testing.assert_allclose(whole.flux, FLUX, rtol=1e-12)
+    assert not any("filtered" in note for note in data.history)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "other"),
+    [
+        ("QLP, old", "KSPSAP_FLUX", "SAP_FLUX"),
+        ("TGLC", "CAL_PSF_FLUX", "PSF_FLUX or APERTURE_FLUX"),
+    ],
+)
+def test_filtered_columns_are_named(tmp_path, name, kept, other):
+    columns = {key.upper(): column for key, column in LAYOUTS[name][0].items()}
+    columns[kept] = 1.0 + 1e-4 * np.sin(50.0 * TIME)
+    path = write(tmp_path / "a.fits", columns)
+    note = f"{name.partition(',')[0]} has filtered {kept}: slow rotation is weakened or gone."
+    chosen = TimeSeriesData.from_fits(path, kept.lower(), quality="none")
+    assert f"{note} Or choose flux={other}." in chosen.history
+    alone = {key: of for key, of in columns.items() if key == kept or not key.endswith("_FLUX")}
+    assert note in TimeSeriesData.from_fits(write(tmp_path / "b.fits", alone)).history
+
+
+def test_the_scale_and_the_error_are_those_of_the_chosen_column(tmp_path):
+    raw = 1e4 * FLUX
+    tasoc = LAYOUTS["TASOC"][0] | {"FLUX_RAW": raw, "FLUX_RAW_ERR": np.full(N, 20.0)}
+    data = TimeSeriesData.from_fits(write(tmp_path / "a.fits", tasoc), "FLUX_RAW")
+    np.testing.assert_allclose(data.flux, raw[2:])
+    np.testing.assert_allclose(data.flux_err, 20.0)
+    corot = LAYOUTS["CoRoT"][0] | {"REDFLUX": raw, "REDFLUXDEV": np.full(N, 30.0), "BLUEFLUX": raw}
+    red = write(tmp_path / "b.fits", corot, "CoRoT")
+    np.testing.assert_allclose(TimeSeriesData.from_fits(red, "REDFLUX").flux_err, 30.0)
+    rng = np.random.default_rng(0)
+    noisy = LAYOUTS["CDIPS"][0] | {"PCA1": raw + 50.0 * rng.normal(size=N)}
+    for path, flux in ((red, "BLUEFLUX"), (write(tmp_path / "c.fits", noisy), "PCA1")):
+        history = TimeSeriesData.from_fits(path, flux).history
+        assert any(note.startswith("Estimated flux_err") for note in history)
+
+
+def test_flags_of_any_table(tmp_path):
+    columns = {"TIME": TIME, "FLUX": FLUX, "QUALITY": flags(MANUAL, 1024)}
+    tess = write(tmp_path / "a.fits", columns)
+    assert len(TimeSeriesData.from_fits(tess)) == N - 1
+    assert len(TimeSeriesData.from_fits(tess, quality="hard")) == N - 2
+    assert len(TimeSeriesData.from_fits(tess, quality="none")) == N
+    other = write(tmp_path / "b.fits", columns, "")
+    data = TimeSeriesData.from_fits(other)
+    assert (len(data), data.history[0]) == (N, "Read FLUX of table from b.fits; QUALITY not used.")
+    assert len(TimeSeriesData.from_fits(other, quality=1024)) == N - 1
+    letters = {**columns, "QUALITY": np.full(N, "G")}
+    said = TimeSeriesData.from_fits(write(tmp_path / "c.fits", letters)).history[0]
+    assert said.endswith("c.fits; QUALITY not used.")
 
 
 def test_what_kasoc_masks_and_counts_from(tmp_path):
@@ -160,7 +212,7 @@ def test_kasoc_in_text(tmp_path, comment, zero):
 def test_another_column_and_none_at_all(tmp_path):
     columns = LAYOUTS["TGLC"][0]
     path = write(tmp_path / "a.fits", columns)
-    np.testing.assert_allclose(TimeSeriesData.from_fits(path, "cal_aper_flux").flux, 2 * FLUX[1:])
+    np.testing.assert_allclose(TimeSeriesData.from_fits(path, "aperture_flux").flux, 2 * FLUX[2:])
     with pytest.raises(ValueError, match=r"no column RAW.*Choose the flux.*CAL_PSF_FLUX"):
         TimeSeriesData.from_fits(path, "raw")
     plain = write(tmp_path / "b.fits", {"TIME": TIME, "FLUX": FLUX, "FLUX_ERR": 0.1 * FLUX}, "")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spotgp import TimeSeriesData, autocorrelation, rotation_period
+from spotgp.periods import rotation
 from spotgp.periods.oscillators import Models, log_likelihoods
 
 
@@ -78,6 +79,34 @@ def test_unequal_errors_count():
     assert data.rotation_period().period == pytest.approx(4.0, rel=0.03)
     assert data.autocorrelation().period == pytest.approx(4.0, rel=0.03)
     assert data.autocorrelation().heights[0] > 10.0 * autocorrelation(time, flux).heights[0]
+
+
+def slow_star(time, period, rng):
+    """Waves of one period whose phases change in a few periods."""
+    flux, phase = np.zeros(time.size), 2.0 * np.pi * time / period
+    for middle in np.arange(-2.0 * period, time[-1] + 2.0 * period, 2.0 * period):
+        a, b = rng.normal(size=2)
+        wave = a * np.cos(phase) + b * np.sin(phase) + 0.3 * a * np.cos(2.0 * phase + 1.0)
+        flux += np.exp(-0.5 * ((time - middle) / (3.0 * period)) ** 2) * wave
+    return flux / np.std(flux)
+
+
+def test_slow_stars_are_judged_on_all_of_a_long_light_curve(monkeypatch):
+    # as 5,000 of the many points of four years: of a hundred days alone 40 d could not be told
+    monkeypatch.setattr(rotation, "_MOST_POINTS", 500)
+    rng = np.random.default_rng(5)
+    time = np.arange(0.0, 1400.0, 0.2)
+    flux = slow_star(time, 40.0, rng) + 2.0 * rng.normal(size=time.size)
+    found = rotation_period(time, flux, 2.0)
+    assert found.period == pytest.approx(40.0, rel=0.1)
+    assert found.good
+    # fast ones on the first part, which does not matter if the whole agrees
+    fast = 100.0 * wave(time, 2.5, 3e-3)
+    assert rotation_period(time, fast, 0.3).good
+    # this star has a fast wave at first only
+    mixed = np.where(time < 150.0, fast - 100.0, 2.0 * slow_star(time, 40.0, rng))
+    (flag,) = rotation_period(time, mixed + 0.1 * rng.normal(size=time.size), 0.3).flags
+    assert flag.startswith("judged on the first 100 of 1400 d, while all data peak at ")
 
 
 def test_units_and_levels_do_not_matter():

@@ -233,6 +233,9 @@ def test_simulated_spots_of_all_populations():
     np.testing.assert_allclose(flux, expected, atol=1e-14)
     with pytest.raises(ValueError, match="population"):
         spotgp.simulate(STAR, key, t, nspot={"plages": 3})
+    for function in (spotgp.simulate, lambda *a, **k: spotgp.simulate_channels(*a, CHANNELS, **k)):
+        with pytest.raises(ValueError, match=r"'faculae' is bright.*give fspot > 1, such as fspot"):
+            function(STAR, key, t, nspot=3, fspot={"spots": 0.0})
 
 
 @pytest.mark.slow

@@ -94,3 +94,21 @@ def test_a_star_seen_edge_on_is_nothing_to_doubt(star):
         )
         flags = Search(there, (there,), np.zeros(1)).flags
         assert (flags == ("at the edge of the prior: inc",)) if doubted else (flags == ())
+
+
+def test_a_fit_at_another_period_is_a_rival_and_does_not_agree(gp):
+    name = "model.visibility.peq"
+    best = fit(gp.posterior, steps=1, progress=False)
+    best = dataclasses.replace(best, at_edge=(), at_bound=(), status=Status.CONVERGED)
+
+    def found(*pairs):
+        fits = tuple(dataclasses.replace(best, values={name: period}) for period, _ in pairs)
+        return Search(fits[0], fits, np.array([density for _, density in pairs]))
+
+    two = found((5.0, 10.0), (10.0, 9.96), (5.1, 9.95), (10.2, 8.0), (2.5, 5.0))
+    assert two.agreeing == 2
+    assert two.flags == ("also P = 10 d, 0.0 lower",)
+    assert found((5.0, 10.0), (5.2, 9.0)).flags == ("each of 2 starts ends elsewhere",)
+    fixed = tuple(dataclasses.replace(best, values={"jitter": 1e-3}) for _ in range(2))
+    same = Search(fixed[0], fixed, np.zeros(2))
+    assert (same.agreeing, same.flags) == (2, ())

@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 import spotgp
 from factories import make_star
 from spotgp import AnalyticKernel, GPSolver, Transit
+from spotgp.starts.suggest import _spots_alone
 
 PLANET = {
     "period": 3.5,
@@ -96,6 +97,30 @@ def test_the_star_is_dimmed_with_its_spots():
         np.testing.assert_allclose(gradient[name], found, rtol=2e-4, atol=1e-2)
     weights = np.linalg.solve(matrix, flux - mean)
     np.testing.assert_allclose(gp.predict().mean, flux - 1e-6 * weights, atol=1e-6)
+
+
+def test_a_conjunction_that_counts_from_another_zero():
+    far = Transit(**PLANET | {"conjunction": 2458325.32})
+    with pytest.warns(UserWarning, match=r"mean.conjunction = 2458325.32 is more than 100,000 d"):
+        GPSolver(T, np.ones(60), 1e-3, make_star(), mean=far, solver="dense")
+
+
+def test_starts_are_found_without_the_transits():
+    t = np.arange(0.0, 40.0, 0.1)
+    planet, spots = Transit(**PLANET, level=2.0), 0.004 * np.sin(2.0 * np.pi * t / 9.0)
+    flux = np.asarray(planet(t)) * (1.0 + spots)
+    options = {"solver": "dense", "priors": dict.fromkeys(("kappa", "lspot", "tau_spot"))}
+    gp = GPSolver(t, flux, 1e-3, make_star(), mean=planet, **options)
+    time, found, error = _spots_alone(gp)
+    np.testing.assert_allclose(time + 0.5 * t[-1], t, atol=1e-12)
+    np.testing.assert_allclose(found, spots - np.mean(spots), atol=1e-3)
+    np.testing.assert_allclose(error, 1e-3 / np.asarray(planet(t)))
+    line = GPSolver(t, 3.0 + 0.1 * t + spots, 1e-3, make_star(), mean=spotgp.LinearMean(3.0, 0.1))
+    np.testing.assert_allclose(_spots_alone(line)[1], spots - np.mean(spots), atol=1e-12)
+    starts = spotgp.suggest_starts(gp, lifetimes=[10.0])
+    periods = np.array([values["model.visibility.peq"] for values in starts])
+    assert np.any(np.abs(periods / 9.0 - 1.0) < 0.05)
+    assert not np.any(np.abs(periods / PLANET["period"] - 1.0) < 0.05)
 
 
 def test_who_does_not_take_it():
