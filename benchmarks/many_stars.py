@@ -68,12 +68,12 @@ def covered(truths, result):
     """How often errors hold the truth, those of all solutions and of the best fit's curvature."""
     rows = []
     for path in result.names:
-        if path not in MODEL.paths.values():
-            continue
+        if (own := path.removeprefix("model.")) not in MODEL.paths.values():
+            continue  # of no spots, such as the jitter
         off, stated, alone = [], [], []
         for star, one in zip(truths, result, strict=True):
             if path in one.errors:
-                off.append(one.values[path] - float(star.get(path)))
+                off.append(one.values[path] - float(star.get(own)))
                 stated.append(one.errors[path])
                 alone.append(float(one.laplace.std[path]))
         row = {"parameter": path.rpartition(".")[2], "stars with an error": len(off)}
