@@ -176,7 +176,7 @@ def coverage():
 
 def star_errors():
     """How often the errors of surveyed stars hold the truth."""
-    found = result("many_stars")
+    found = result("many_stars_process")
     rows = [
         [
             f"`{row['parameter']}`",

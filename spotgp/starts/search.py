@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -30,7 +30,12 @@ _AT_EDGE = 1e-9  # distance from the edge of a prior, relative to its half width
 _JUDGED = 1e-3  # a fit whose end is known to be a maximum may be lower by as much
 _CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log densities
 _ROUNDS = 6  # at most, of starts that the best fit suggests
-_STRETCHED = (0.7, 1.0, 1.4)  # life times of such starts, relative to those of the fit
+_SIZES = (0.6, 1.0, 1.6)  # amplitudes, which go with life times, relative to that of the fit
+_SCANNED = 100  # combinations of life times that are tried for such starts
+_FEWEST = 4  # values of each in such combinations, or each is stretched alone
+_STRETCHED = (0.5, 0.7, 1.4, 2.0)
+_WIDE = 30.0  # life times are looked for within this factor
+_OTHER_LIFE = 0.15  # life times that differ by less, in their logarithm, are one start
 _PERIOD = "model.visibility.peq"
 
 
@@ -174,7 +179,7 @@ def search(
         if any(map(_interrupted, fits)):
             break
         before = max(fits, key=_density)
-        again = _elsewhere(gp, before, starts, number // 4)
+        again = _elsewhere(gp, before, fits, starts, number // 4)
         fits += _from_each(gp, again, steps, progress)
         if _density(max(fits, key=_density)) < _density(before) + _AGREE:
             break
@@ -225,11 +230,12 @@ def _as_numbers(posterior, values) -> dict[str, float]:
     return {name: float(value) for name, value in posterior.constrain(complete).items()}
 
 
-def _elsewhere(gp: GPSolver, found: Fit, starts, number: int) -> list[dict[str, float]]:
-    """Starts that a fit suggests: at other periods with its envelope, and near it with others.
+def _elsewhere(gp: GPSolver, found: Fit, fits, starts, number: int) -> list[dict[str, float]]:
+    """Starts that a fit suggests: at other periods with its envelope, and at its own with others.
 
     Life times that are far off favour wrong periods and inclinations. Those of a fit are near the
-    right ones even where it ended at a wrong period.
+    right ones even where it ended at a wrong period. At one period the likelihood has maxima at
+    many life times, so that these are looked for in all of their priors.
     """
     limits = {name: prior_limits(prior) for name, prior in gp.posterior.priors.items()}
     own = in_limits(limits, found.values)
@@ -239,23 +245,44 @@ def _elsewhere(gp: GPSolver, found: Fit, starts, number: int) -> list[dict[str, 
     kept = {path: own[path] for path in own if ENVELOPE in path or AMPLITUDE in path}
     there = {path: own[path] for path in own if path == _PERIOD}
     tried = [values | kept for values in starts]
-    tried += [values | there for values in tried]
-    # of many life times each alone: all combinations would be too many
-    alone = [
-        [f if k == j else 1.0 for j in range(len(lives))]
-        for k in range(len(lives))
-        for f in _STRETCHED
-    ]
-    together = itertools.product(_STRETCHED, repeat=len(lives))
-    for factors in together if len(lives) < 4 else alone:
-        stretched = {path: f * own[path] for path, f in zip(lives, factors, strict=True)}
-        tried.append(in_limits(limits, own | stretched))
+    period = own.get(_PERIOD, 1.0)
     different = {tuple(sorted(values.items())): values for values in tried if values != own}
     ranked = in_order(gp, list(different.values()))
-    period = own.get(_PERIOD, 1.0)
     apart = [v for v in ranked if abs(math.log(v.get(_PERIOD, 1.0) / period)) > APART]
-    near = [v for v in ranked if v not in apart]
-    return _spread(apart, number) + near[:1]
+    near = [values | there for values in ranked]
+    sizes = [path for path in own if AMPLITUDE in path]
+    for one, factor in itertools.product(_life_times(limits, own, lives), _SIZES):
+        near.append(in_limits(limits, own | one | {path: factor * own[path] for path in sizes}))
+    known = [{path: float(fit.values[path]) for path in lives} for fit in fits]
+    return _spread(apart, number) + _new(in_order(gp, near), known, lives, 2 * number)
+
+
+def _life_times(limits, own, lives: list[str]) -> Iterator[dict[str, float]]:
+    """Life times over all of their priors, of several each alone if all were too many."""
+    number = int(_SCANNED ** (1.0 / len(lives)))
+    values = {}
+    for path in lives:
+        low, high = limits[path]
+        low, high = max(low, own[path] / _WIDE), min(high, own[path] * _WIDE)
+        edges = np.geomspace(low, high, number + 1)
+        values[path] = np.sqrt(edges[1:] * edges[:-1]).tolist()
+    if number >= _FEWEST:
+        yield from (
+            dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())
+        )
+    else:
+        yield from ({path: own[path] * f} for path in lives for f in _STRETCHED)
+
+
+def _new(ranked, known, lives: list[str], number: int) -> list[dict[str, float]]:
+    """The best starts whose life times are not those of a fit or of another one."""
+    chosen: list[dict[str, float]] = []
+    for values in ranked:
+        others = (*known, *chosen)
+        far = (max(abs(math.log(values[p] / other[p])) for p in lives) for other in others)
+        if len(chosen) < number and all(one > _OTHER_LIFE for one in far):
+            chosen.append(values)
+    return chosen
 
 
 def _judged(posterior, fits: Sequence[Fit]) -> tuple[list[Fit], float]:
