@@ -239,20 +239,19 @@ def _elsewhere(gp: GPSolver, found: Fit, fits, starts, number: int) -> list[dict
     """
     limits = {name: prior_limits(prior) for name, prior in gp.posterior.priors.items()}
     own = in_limits(limits, found.values)
-    lives = [path for path in own if ENVELOPE in path]
+    kept = {path: own[path] for path in own if ENVELOPE in path or AMPLITUDE in path}
+    lives = [p for p in kept if ENVELOPE in p and limits[p][0] >= 0.0 and own[p] > 0.0]
     if not lives:
         return []
-    kept = {path: own[path] for path in own if ENVELOPE in path or AMPLITUDE in path}
-    there = {path: own[path] for path in own if path == _PERIOD}
     tried = [values | kept for values in starts]
     period = own.get(_PERIOD, 1.0)
     different = {tuple(sorted(values.items())): values for values in tried if values != own}
     ranked = in_order(gp, list(different.values()))
     apart = [v for v in ranked if abs(math.log(v.get(_PERIOD, 1.0) / period)) > APART]
-    near = [values | there for values in ranked]
-    sizes = [path for path in own if AMPLITUDE in path]
+    near = []
     for one, factor in itertools.product(_life_times(limits, own, lives), _SIZES):
-        near.append(in_limits(limits, own | one | {path: factor * own[path] for path in sizes}))
+        sizes = {path: factor * own[path] for path in own if AMPLITUDE in path}
+        near.append(in_limits(limits, own | one | sizes))
     known = [{path: float(fit.values[path]) for path in lives} for fit in fits]
     return _spread(apart, number) + _new(in_order(gp, near), known, lives, 2 * number)
 

@@ -101,7 +101,7 @@ def suggest_starts(
 
 def in_order(gp: GPSolver, starts: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     """Starts by their log posterior, best first, without those that have none."""
-    ranked = _in_chunks(density, gp.posterior.rough(), starts)
+    ranked = _in_chunks(density, gp.posterior.rough(), starts) if starts else np.zeros(0)
     return [starts[k] for k in np.argsort(-ranked) if np.isfinite(ranked[k])]
 
 
