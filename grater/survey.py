@@ -200,10 +200,9 @@ def _row(
     if found is not None:
         row |= {"gain": found.gain, "agreeing": found.agreeing, "starts": len(found.rings)}
     # the fit went on where the search ended
-    flags = [flag for flag in (found.flags if found else ()) if flag != "not converged"]
-    known = RADIUS if found else ""  # of which the search has a flag
-    edges = [path for path in best.at_edge if path not in (known, *best.at_bound)]
-    if edges:
+    ends = ("not converged", "radius at the edge of its prior")
+    flags = [flag for flag in (found.flags if found else ()) if flag not in ends]
+    if edges := [path for path in best.at_edge if path not in best.at_bound]:
         flags.append(f"at the edge of the prior: {', '.join(edges)}")
     if best.status not in (Status.CONVERGED, Status.AT_EDGE):
         flags.append("not converged")

@@ -224,6 +224,7 @@ def written_prior(prior: Any) -> str:
         return str(list(prior))
     if isinstance(prior, dist.LogUniform):
         return f'"log:{float(prior.low)!r}:{float(prior.high)!r}"'
+    prior = getattr(prior, "base_dist", prior)  # one that ends at bounds
     return f'"normal:{float(prior.loc)!r}:{float(prior.scale)!r}"'
 
 

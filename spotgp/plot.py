@@ -176,7 +176,7 @@ def plot_psd(
     max_frequency
         Cycles per day; by default six times the rotation frequency.
     data
-        A light curve whose periodogram is drawn too.
+        A light curve of relative flux (`normalize`) whose periodogram is drawn too.
     components
         Number of harmonics to draw.
     figure

@@ -58,6 +58,7 @@ READING = (
 # arguments of `Observation.from_fits` that are options by another name
 _ARGUMENTS = {"image_hdu": "--hdu", "image_plane": "--plane", "pixel_scale": "--pixel-scale"}
 _OTHER_DISTANCE = 0.01  # relative
+_FEW = 3  # stars that are named
 _GPI_FWHM = 3.8  # pixels, in the H band
 
 NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what pixels are")
@@ -65,9 +66,13 @@ NOISE = Option("noise", one_of("correlated", "independent"), "correlated", "what
 
 def target_of(path: Path) -> str:
     """The name of the star, or of the file."""
+    return _object_of(path) or path.name.partition(".")[0]
+
+
+def _object_of(path: Path) -> str:
+    """The name of the star in the header, or nothing."""
     with opened_fits(path) as hdus:
-        named = str(hdus[0].header.get("OBJECT", "")).strip()
-    return named or path.name.partition(".")[0]
+        return str(hdus[0].header.get("OBJECT", "")).strip()
 
 
 def read(path: Path, settings) -> Observation:
@@ -80,7 +85,7 @@ def read(path: Path, settings) -> Observation:
         said = str(error)
         for argument, option in _ARGUMENTS.items():
             said = said.replace(f"{argument}=", option)
-        raise type(error)(said) from error
+        raise ValueError(said) from error
     if settings.psf is not None:
         check_psf_scale(settings.psf, float(data.grid.pixel_scale))
     return data
@@ -147,11 +152,12 @@ def warn_of_distances(paths: Sequence[Path], settings) -> None:
     """Warn where one --distance is for several stars, or is not that of a star that is known."""
     if settings.distance is None:
         return
-    stars = list(dict.fromkeys(target_of(path) for path in paths if not _is_broken(path)))
+    named = (_object_of(path) for path in paths if not _is_broken(path))
+    stars = list({"".join(name.lower().split()): name for name in named if name}.values())
     if len(stars) > 1:
+        few = ", ".join(stars[:_FEW]) + ", ..." * (len(stars) > _FEW)
         warnings.warn(
-            f"distance={settings.distance:g} is taken for {len(stars)} stars: {', '.join(stars)}.",
-            stacklevel=2,
+            f"distance={settings.distance:g} is taken for {len(stars)} stars: {few}.", stacklevel=2
         )
     for star in stars:
         known = DISTANCES.get(star, settings.distance)

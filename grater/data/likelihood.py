@@ -122,10 +122,9 @@ class AbstractObservation(Model):
             grid, free = (getattr(image.seen(s), "grid", None) for s in (scene, varied))
             if isinstance(grid, Grid) and (said := _other_pixels(image, grid, free)):
                 warnings.warn(said, stacklevel=4)
-        for noise, image in zip(self._noises(scene), images, strict=True):
-            if said := _not_counted(noise, image):
-                warnings.warn(said, stacklevel=4)
-        noises = zip(self._noises(scene), self._noises(varied), images, strict=True)
+        noises = list(zip(self._noises(scene), self._noises(varied), images, strict=True))
+        for said in filter(None, (_not_counted(*one) for one in noises)):
+            warnings.warn(said, stacklevel=4)
         plans = tuple(noise.plan(image.used, other) for noise, other, image in noises)
         return self if all(plan is None for plan in plans) else PreparedObservation(self, plans)
 
@@ -161,9 +160,12 @@ class PreparedObservation(AbstractObservation):
         return self.observation.remark(scene)
 
 
-def _not_counted(noise: AbstractNoise, image) -> str:
+def _not_counted(noise: AbstractNoise, varied: AbstractNoise, image) -> str:
     """A sentence where an image holds what no counted photons are, or nothing."""
-    if not isinstance(noise, PoissonNoise) or is_traced(image.image):
+    if not (isinstance(noise, PoissonNoise) and isinstance(varied, PoissonNoise)):
+        return ""
+    free = varied.background is not noise.background
+    if free or any(map(is_traced, (image.image, image.used, noise.background))):
         return ""
     used = np.asarray(image.used)
     values = np.asarray(image.image)[used] + float(noise.background)

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpyro.distributions as dist
 
 from ..model import lookup_parameter
 from ..prior import prior_limits
@@ -78,7 +79,7 @@ def cut_off(priors, model, columns) -> list[str]:
     for name, draws in columns.items():
         path = name.partition("[")[0]
         info, x = lookup_parameter(model, path).info, np.ravel(np.asarray(draws, float))
-        for edge in prior_limits(priors[path]) if path in priors else ():
+        for edge in _chosen_ends(priors[path]) if path in priors else ():
             if np.isclose(edge, info.ends).any() or not _piled_up(x, np.ones_like(x), edge):
                 continue
             turns = info.unit in _ANGLES and not info.ends
@@ -88,6 +89,15 @@ def cut_off(priors, model, columns) -> list[str]:
                 f"beyond. {advice}, unless that is meant."
             )
     return found
+
+
+def _chosen_ends(prior: dist.Distribution) -> tuple[float, ...]:
+    """Ends of a prior that may cut off what is beyond them.
+
+    Not the lower one of a log-uniform prior: of what is too small to be seen, it has to be there.
+    """
+    low, high = prior_limits(prior)
+    return (high,) if isinstance(prior, dist.LogUniform) else (low, high)
 
 
 def _piled_up(x: np.ndarray, w: np.ndarray, bound: float) -> float:

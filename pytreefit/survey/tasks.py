@@ -110,7 +110,7 @@ def run(
         Part ``(number, count)`` of the targets, such as ``"0/8"``, counted from 0; ``"slurm"`` is
         the task of a job array. Several shards may use a store at once.
     retry
-        Whether to try again what failed.
+        Whether to try again what failed; where the ``source`` has changed, it is in any case.
     progress
         True writes lines to standard error, False nothing; a function gets each line.
 

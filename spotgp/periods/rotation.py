@@ -397,7 +397,8 @@ def _flags(found, data: _Data, white, red, limits) -> tuple[str, ...]:
 
 def _first_alone(period: float, highest: float, part: _Data, data: _Data) -> tuple[str, ...]:
     """A flag if a first part has chosen a period, and the highest peak of all is elsewhere."""
-    if abs(np.log(highest / period)) < _SAME:
+    alike = any(abs(np.log(highest / period / factor)) < _SAME for factor in (0.5, 1.0, 2.0))
+    if alike or not np.isfinite(highest):
         return ()
     days = f"{np.ptp(part.time):.0f} of {np.ptp(data.time):.0f} d"
     return (f"judged on the first {days}, while all data peak at {highest:.4g} d",)

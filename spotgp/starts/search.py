@@ -32,6 +32,7 @@ _CLOSELY = 1e-8  # tolerance of the last fit, somewhat above the rounding of log
 _ROUNDS = 6  # at most, of starts that the best fit suggests
 _SIZES = (0.6, 1.0, 1.6)  # amplitudes, which go with life times, relative to that of the fit
 _SCANNED = 100  # combinations of life times that are tried for such starts
+_QUICK = 500  # points up to which as many are tried
 _FEWEST = 4  # values of each in such combinations, or each is stretched alone
 _STRETCHED = (0.5, 0.7, 1.4, 2.0)
 _WIDE = 30.0  # life times are looked for within this factor
@@ -104,8 +105,7 @@ class Search(NamedTuple):
 
     def _apart(self) -> np.ndarray:
         """How far the period of each fit is from the best one's, as a logarithm; 0 without one."""
-        periods = np.array([float(found.values.get(_PERIOD, 1.0)) for found in self.fits])
-        return np.abs(np.log(periods / float(self.best.values.get(_PERIOD, 1.0))))
+        return np.abs(np.log(np.array([_period(fit) for fit in self.fits]) / _period(self.best)))
 
     def at_its_period(self) -> tuple[Fit, ...]:
         """The fits that ended at the period of the best."""
@@ -119,7 +119,7 @@ class Search(NamedTuple):
         said = []
         for k in np.argsort(lower):
             if lower[k] < _RIVAL and apart[k] > _SAME:
-                period = float(self.fits[k].values[_PERIOD])
+                period = _period(self.fits[k])
                 if all(abs(math.log(period / other)) > _SAME for other in periods):
                     said.append(f"also P = {period:.4g} d, {lower[k]:.1f} lower")
                     periods.append(period)
@@ -137,6 +137,12 @@ class Search(NamedTuple):
             for k in order
         ]
         return Table(("log posterior", *short_names(names)), rows)
+
+
+def _period(found: Fit) -> float:
+    """The star's period in a fit, also where it is tied to something; 1 without one."""
+    star = getattr(found.model, "model", None)
+    return float(getattr(getattr(star, "visibility", None), "peq", 1.0))
 
 
 def search(
@@ -248,17 +254,18 @@ def _elsewhere(gp: GPSolver, found: Fit, fits, starts, number: int) -> list[dict
     different = {tuple(sorted(values.items())): values for values in tried if values != own}
     ranked = in_order(gp, list(different.values()))
     apart = [v for v in ranked if abs(math.log(v.get(_PERIOD, 1.0) / period)) > APART]
-    near = []
-    for one, factor in itertools.product(_life_times(limits, own, lives), _SIZES):
+    near, points = [], gp.data.time.size
+    for one, factor in itertools.product(_life_times(limits, own, lives, points), _SIZES):
         sizes = {path: factor * own[path] for path in own if AMPLITUDE in path}
         near.append(in_limits(limits, own | one | sizes))
     known = [{path: float(fit.values[path]) for path in lives} for fit in fits]
     return _spread(apart, number) + _new(in_order(gp, near), known, lives, 2 * number)
 
 
-def _life_times(limits, own, lives: list[str]) -> Iterator[dict[str, float]]:
-    """Life times over all of their priors, of several each alone if all were too many."""
-    number = int(_SCANNED ** (1.0 / len(lives)))
+def _life_times(limits, own, lives: list[str], points: int) -> Iterator[dict[str, float]]:
+    """Life times over all of their priors; each alone and nearby if these would take long."""
+    scanned = _SCANNED * min(1.0, (_QUICK / points) ** 2)
+    number = int(scanned ** (1.0 / len(lives)))
     values = {}
     for path in lives:
         low, high = limits[path]

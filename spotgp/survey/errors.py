@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from pytreefit import Fit, Laplace, Posterior, laplace
+from pytreefit import Fit, Laplace, Posterior, Status, laplace
 from pytreefit.extend import prior_limits
 
 from ..starts.search import Search
@@ -30,30 +30,40 @@ def errors_of(posterior: Posterior, found: Search) -> tuple[Laplace, np.ndarray]
     ValueError
         Where the log density does not fall off from the best fit.
     """
-    best = found.best
+    best, flat = found.best, _flat(posterior)
     first = laplace(posterior, best, method="differences", held=best.at_edge)
-    solutions = [(0.0, _vector(best), np.asarray(first.covariance))]
+    solutions = [(0.0, _vector(best), _cut(np.asarray(first.covariance), flat))]
     for fit in found.at_its_period():
         lower = float(best.log_density - fit.log_density)
-        if lower > _LOWER or any(_is_one(fit, lower, known) for known in solutions):
+        on_its_way = fit.status is Status.UNFINISHED
+        if on_its_way or lower > _LOWER or any(_is_one(fit, lower, one) for one in solutions):
             continue
         try:
             own = laplace(posterior, fit, method="differences", held=fit.at_edge)
-            covariance = np.asarray(own.covariance)
+            covariance = _cut(np.asarray(own.covariance), flat)
         except ValueError:  # the end of a fit where spots' lives just meet points, a kink
             covariance = solutions[0][2]
         solutions.append((lower, _vector(fit), covariance))
-    return first, _together(solutions)
+    return first, _cut(_together(solutions), flat)
 
 
-def widths_of(posterior: Posterior, best: Fit, covariance: np.ndarray) -> dict[str, float]:
-    """Standard deviations of what is not held, no larger than those of flat priors."""
-    found = {}
-    for name, variance in zip(best.names, np.diag(covariance), strict=True):
-        if name not in best.at_edge:
-            low, high = prior_limits(posterior.priors[name])
-            found[name] = min(math.sqrt(variance), (high - low) / math.sqrt(12.0))
-    return found
+def widths_of(best: Fit, covariance: np.ndarray) -> dict[str, float]:
+    """Standard deviations by path, of what is not held."""
+    pairs = zip(best.names, np.sqrt(np.diag(covariance)), strict=True)
+    return {name: float(width) for name, width in pairs if name not in best.at_edge}
+
+
+def _flat(posterior: Posterior) -> np.ndarray:
+    """Standard deviations of flat priors between the ends of these."""
+    ends = np.array([prior_limits(posterior.priors[name]) for name in posterior.names])
+    return (ends[:, 1] - ends[:, 0]) / math.sqrt(12.0)
+
+
+def _cut(covariance: np.ndarray, flat: np.ndarray) -> np.ndarray:
+    """A covariance whose standard deviations are at most these; its correlations are kept."""
+    width = np.sqrt(np.diag(covariance))
+    scale = np.minimum(1.0, flat / np.where(width > 0.0, width, 1.0))
+    return covariance * scale[:, None] * scale
 
 
 def _vector(fit: Fit) -> np.ndarray:

@@ -139,7 +139,7 @@ def fitted(star: Star, starts: int, steps: int, errors: bool) -> StarFit:
     if errors:
         try:
             approximation, covariance = errors_of(gp.posterior, found)
-            widths = widths_of(gp.posterior, best, covariance)
+            widths = widths_of(best, covariance)
             along = np.array([float(slopes[path]) for path in best.names])
             error = math.sqrt(along @ covariance @ along)
         except ValueError as problem:

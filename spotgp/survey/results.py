@@ -49,7 +49,7 @@ class StarFit:
         The Gaussian approximation at the best fit alone, or None.
     flags
         What to doubt, in words: the flags of ``rotation`` and of the `Search`, and a fitted period
-        that is none of the candidates.
+        that is none of the candidates, or not the one that is sure.
     effective_period, effective_period_error
         Days, see `SpotEvolutionModel.effective_period`.
     seconds

@@ -244,3 +244,5 @@ def test_counts_below_nothing_are_said():
     with pytest.warns(UserWarning, match=r"of the 441 pixels in use are below -background = 0:"):
         Posterior(scene, data.log_likelihood, priors)
     Posterior(scene.set({"noise.background": 10.0}), data.log_likelihood, priors)
+    free = priors | {"noise.background": (0.0, 20.0)}
+    Posterior(scene.set({"noise.background": 1.0}), data.log_likelihood, free)

@@ -237,9 +237,11 @@ def test_files_are_told_apart_by_all_that_is_in_them(tmp_path):
     content[len(content) // 2] = 1
     path.write_bytes(content)
     assert source_of(path) != first
-    settings = SimpleNamespace(error=path, plane=None, priors={"peq": (1.0, 2.0)})
+    priors = {"peq": (1.0, 2.0), "inc": dist.TruncatedNormal(1.0, 0.5, low=0.0)}
+    settings = SimpleNamespace(error=path, plane=None, priors=priors)
     options = [Option("error", Path, None, "map"), Option("plane", int, None, "plane")]
-    known = {"error": source_of(path), "plane": "None", "priors of the line": "peq: [1.0, 2.0]"}
+    known = {"error": source_of(path), "plane": "None"}
+    known["priors of the line"] = 'inc: "normal:1.0:0.5", peq: [1.0, 2.0]'
     assert deciding(settings, options, ("error",)) == known
     assert deciding(settings, options)["error"] == str(path)
     assert source_of(path).startswith("map.fits (3145728 bytes, ")

@@ -161,6 +161,9 @@ def test_draws_that_a_prior_cuts_off_are_said():
         "length": quantiles(stats.halfnorm(0, 0.3)),
     }
     assert cut_off(priors, TURNED, whole) == []  # at 0 a length ends by itself
+    logarithmic = {"length": dist.LogUniform(1e-3, 2.0)}
+    small = {"length": np.exp(quantiles(stats.truncnorm(0.0, 9.0, np.log(1e-3), 1.0)))}
+    assert cut_off(logarithmic, TURNED, small) == []  # too short to be seen
     flat = {"angle": quantiles(stats.uniform(0.0, 360.0))}  # as wide as the prior
     assert cut_off(priors, TURNED, flat) == []
     cut = {

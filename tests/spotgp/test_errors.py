@@ -41,7 +41,7 @@ def test_the_error_is_about_the_best_of_two_solutions():
     life = np.linspace(0.0, 40.0, 40001)
     density = sum(h * np.exp(-0.5 * ((life - x) / w) ** 2) for h, x, w in (FIRST, SECOND))
     expected = np.sqrt(np.sum(density * (life - 12.0) ** 2) / np.sum(density))
-    widths = widths_of(posterior, found.best, covariance)
+    widths = widths_of(found.best, covariance)
     assert widths["life"] == pytest.approx(expected, rel=1e-3)
     assert widths["other"] == pytest.approx(0.3, rel=1e-3)
 
@@ -58,6 +58,6 @@ def test_no_error_is_larger_than_that_of_a_flat_prior():
     posterior = Posterior(Star(12.0, 0.1), log_likelihood, narrow)
     best = fit(posterior, progress=False)
     _, covariance = errors_of(posterior, Search(best, (best,), np.array([best.log_density])))
-    widths = widths_of(posterior, best, covariance)
+    widths = widths_of(best, covariance)
     assert widths["life"] == pytest.approx(0.3 / np.sqrt(12.0))
     assert widths["other"] == pytest.approx(0.3 / np.hypot(1.0, 0.3), rel=1e-3)

@@ -21,7 +21,7 @@ LSPOT, TAU = "model.envelope.lspot", "model.envelope.tau_spot"
 
 def test_life_times_are_looked_for_in_all_of_their_priors():
     limits = {LSPOT: (3.0, 40.0), TAU: (0.0, math.inf)}
-    found = list(_life_times(limits, {LSPOT: 4.0, TAU: 2.0}, [LSPOT, TAU]))
+    found = list(_life_times(limits, {LSPOT: 4.0, TAU: 2.0}, [LSPOT, TAU], 200))
     lives, growths = (np.array([one[path] for one in found]) for path in (LSPOT, TAU))
     assert len(found) == 100
     assert 3.0 < lives.min() < 3.6
@@ -30,9 +30,15 @@ def test_life_times_are_looked_for_in_all_of_their_priors():
     assert growths.max() < 60.0
     many = [f"model.envelope.time_{k}" for k in range(5)]
     limits, own = dict.fromkeys(many, (0.1, 10.0)), dict.fromkeys(many, 1.0)
-    each = list(_life_times(limits, own, many))
+    each = list(_life_times(limits, own, many, 200))
     assert len(each) == 20
     assert all(sum(value != 1.0 for value in one.values()) == 1 for one in each)
+
+
+def test_of_many_points_fewer_are_tried():
+    limits, own = {LSPOT: (3.0, 40.0), TAU: (1.0, 10.0)}, {LSPOT: 4.0, TAU: 2.0}
+    number = [len(list(_life_times(limits, own, [LSPOT, TAU], n))) for n in (500, 1000, 3000)]
+    assert number == [100, 25, 8]
 
 
 def test_starts_near_fits_and_near_each_other_are_left_out():
