@@ -142,7 +142,8 @@ class Search(NamedTuple):
 def _period(found: Fit) -> float:
     """The star's period in a fit, also where it is tied to something; 1 without one."""
     star = getattr(found.model, "model", None)
-    return float(getattr(getattr(star, "visibility", None), "peq", 1.0))
+    own = getattr(getattr(star, "visibility", None), "peq", 1.0)
+    return float(found.values.get(_PERIOD, own))
 
 
 def search(

@@ -129,7 +129,7 @@ def test_a_crop_has_everything(tmp_path):
     data = cut.observation(9.7, mask=mask, starlight=light, view="roll")
     assert data.n_used == 20
     assert (data.unit, data.view, data.starlight.names) == ("MJy/sr", "roll", ("constant",))
-    other = exposure.observation(distance=9.7, unit="Jy / arcsec2")
+    other = cut.observation(9.7, mask=mask, unit="Jy / arcsec2")
     for name in ("image", "error"):
         ratio = np.nanmedian(getattr(other, name) / getattr(data, name))
         assert ratio == pytest.approx((1.0 * units.MJy / units.sr).to_value("Jy / arcsec2"))

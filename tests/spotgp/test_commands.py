@@ -120,7 +120,7 @@ def test_columns_without_names_are_named_on_the_line(tmp_path, capsys):
     table = np.stack([np.arange(20.0), np.linspace(0.9, 1.1, 20), np.full(20, 0.01)], axis=1)
     np.savetxt(path, table)
     assert main(["fit", str(path), "--output", str(tmp_path)]) == 1
-    assert "Name them with --columns" in capsys.readouterr().err
+    assert "Give all columns such names with --columns" in capsys.readouterr().err
     columns = ("time", "flux", "flux_err")
     settings = SimpleNamespace(flux=None, columns=columns, quality="default", days=None)
     data = read(path, settings)
